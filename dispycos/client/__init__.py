@@ -1,0 +1,1 @@
+"""The program's side: submitting tasks, placing them, following them to their end."""

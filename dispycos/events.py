@@ -1,0 +1,123 @@
+"""What happens to a machine, and what a machine asks for.
+
+Every machine of dispycos has one shape:
+
+    handle(event, now) -> list of actions      now: seconds on this process's monotonic clock
+    tick(now)          -> list of actions      called when next_deadline() has come
+    next_deadline()    -> float | None         absolute; None: nothing is timed
+    check()                                    asserts every invariant; tests call it after each event
+    story(id)          -> str                  what happened to one thing; goes into errors
+
+The events and actions that all machines share stand here; those of one machine stand
+beside it. Pure. Layer 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dispycos.model import Incarnation, Location, Role
+
+if TYPE_CHECKING:
+    from dispycos.messages import Message
+
+
+# Events.
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A proven peer said something; delivered in order, each exactly once (N2)."""
+
+    peer: Incarnation
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A session with this incarnation began; nothing was ever said on it before."""
+
+    peer: Incarnation
+    roles: Role
+    location: Location | None  # where it can be dialled; None: only it can dial us
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSuspect:
+    """Its connection broke, or no byte came for `Limits.suspect_after`. Not proof of death."""
+
+    peer: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class PeerBack:
+    """A suspect peer is heard again; its session goes on where it stopped, nothing is missing."""
+
+    peer: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """It is gone for good, with the reason; no event of this incarnation follows."""
+
+    peer: Incarnation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """A `Dial` could not be carried out this time; it is tried again until `StopDialling`."""
+
+    location: Location
+    reason: str
+
+
+PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerLost
+
+
+# Actions.
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a message to a peer. To a peer that is lost it has no effect: PeerLost tells."""
+
+    peer: Incarnation
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Reach for whoever listens there, again and again, until PeerUp or StopDialling.
+
+    reservation  prove the key of that reservation (a server's) instead of the cluster's; 0: the cluster's.
+    """
+
+    location: Location
+    reservation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StopDialling:
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """End the session with a peer for good; PeerLost is not reported for it."""
+
+    peer: Incarnation
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line for the log and the monitor: `level` is a name of `logging`, lower case."""
+
+    level: str
+    text: str
+
+
+Action: TypeAlias = Any  # Say | Dial | StopDialling | Forget | Note | those of one machine

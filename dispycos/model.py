@@ -1,0 +1,263 @@
+"""The values that the parts of dispycos hand to each other.
+
+Plain data: no behaviour beyond comparing, printing and small conversions. What processes
+say to each other stands in `messages.py`; every limit and interval stands in `config.py`.
+
+Pure. Layer 0.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NewType, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# 128 random bits drawn when a process starts (rule 5): who somebody is. An address only
+# says where to dial; a restarted process at the same address is a stranger.
+Incarnation = NewType("Incarnation", bytes)
+
+# The first 16 bytes of the SHA-256 of a shipped definition: the same code has the same
+# hash in every process, so it is sent to a server once (D5).
+CodeHash = NewType("CodeHash", bytes)
+
+# Ids of tasks that a client made carry this bit, ids that a process gives to its own tasks
+# and channels do not; so a client may name a task on a server that has not heard of it (D2).
+CLIENT_MADE = 1 << 62
+
+
+class Role(enum.IntFlag):
+    """What a process is to its peers. A private scheduler's process is CLIENT | SCHEDULER."""
+
+    CLIENT = 1
+    SCHEDULER = 2
+    NODE = 4
+    SERVER = 8
+    PEER = 16  # a program that only exchanges messages, files and tasks with named peers
+
+
+class Location:
+    """Where a process listens: a numeric IP address and a TCP port.
+
+    `host` may be a name; it is resolved once, here, by `Location.resolver`, which the I/O
+    half installs (this module asks no name server). ValueError if it can't be resolved.
+    """
+
+    __slots__ = ("addr", "port")
+
+    resolver: Callable[[str], str] | None = None
+
+    addr: str
+    port: int
+
+    def __init__(self, host: str, port: int | str) -> None:
+        number = int(port)
+        if not 0 <= number <= 65535:
+            raise ValueError(f"port {port!r} is not between 0 and 65535")
+        object.__setattr__(self, "addr", _numeric(host))
+        object.__setattr__(self, "port", number)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Location is read-only: can't set {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Location):
+            return NotImplemented
+        return self.port == other.port and self.addr == other.addr
+
+    def __hash__(self) -> int:
+        return hash((self.addr, self.port))
+
+    def __lt__(self, other: Location) -> bool:
+        return (self.addr, self.port) < (other.addr, other.port)
+
+    def __repr__(self) -> str:
+        return f"Location({self.addr!r}, {self.port})"
+
+    def __str__(self) -> str:
+        return f"[{self.addr}]:{self.port}" if ":" in self.addr else f"{self.addr}:{self.port}"
+
+    def __reduce__(self) -> tuple[type[Location], tuple[str, int]]:
+        return (Location, (self.addr, self.port))
+
+
+def _numeric(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        pass
+    if Location.resolver is None:
+        raise ValueError(f"{host!r} is no numeric address and this process resolves no names")
+    return Location.resolver(host)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One receiver anywhere: a task, a channel or a reply slot."""
+
+    incarnation: Incarnation  # the process it lives in
+    location: Location | None  # where that process is dialled; None before it listens
+    number: int  # unique within the incarnation, never used again
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One pickled user value, as opaque bytes.
+
+    data     pickle protocol 5.
+    buffers  its out-of-band buffers, each at least `Limits.out_of_band_bytes`; sent and
+             received as they are, never joined or copied.
+    """
+
+    data: Buffer
+    buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.data) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+
+@dataclass(slots=True)
+class TaskSpec:
+    """One attempt at one task, as the client hands it to a server."""
+
+    id: int  # made by the client, with CLIENT_MADE; used once, ever
+    attempt: int  # from 1; rises with each placement that begins
+    function: CodeHash  # what to run; the definition went ahead of it on the same session
+    args: Payload  # pickled (args, kwargs)
+    io: bool = False  # True: runs beside others; False: one at a time per server (D1)
+
+
+class End(enum.IntEnum):
+    """The ways in which an attempt ends. No other end exists (R-31)."""
+
+    FINISHED = 1  # returned a value
+    FAILED = 2  # raised an exception
+    CANCELLED = 3  # ended by somebody: the text says by whom
+    TIMED_OUT = 4  # its timeout passed
+    REJECTED = 5  # never began: the text says why
+    SERVER_LOST = 6  # its server process died under it
+    NODE_LOST = 7  # its node's daemon or machine is gone
+    ABANDONED = 8  # its silent node was given up by choice
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one attempt ended, as the server tells it."""
+
+    id: int
+    attempt: int
+    end: End
+    value: Payload | None  # FINISHED: the value; FAILED: the exception, where it can travel
+    text: str = ""  # why it did not finish, 20 to 4,096 characters (R-32); traceback if FAILED
+
+
+class Status(enum.IntEnum):
+    """The states that status messages name; the numbers are the founding document's."""
+
+    NodeIgnore = 1
+    NodeDiscovered = 2
+    NodeInitialized = 3
+    NodeSuspended = 4
+    NodeResumed = 5
+    NodeClosed = 6
+    NodeDisconnected = 7
+    NodeAbandoned = 8
+    ServerDiscovered = 12
+    ServerInitialized = 13
+    ServerSuspended = 14
+    ServerResumed = 15
+    ServerClosed = 16
+    ServerDisconnected = 17
+    ServerAbandoned = 18
+    TaskCreated = 21
+    TaskFinished = 22
+    TaskAbandoned = 23
+    TaskTerminated = 24
+    ClientScheduled = 31
+    ClientClosed = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DispycosStatus:
+    """One change of a node, server, task or client, as status_task receives it."""
+
+    status: Status
+    info: Any  # DispycosNodeAvailInfo, Location or TaskInfo, by the kind of status
+
+    def __str__(self) -> str:
+        return f"{self.status.name}: {self.info}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """What is known of a task at its creation."""
+
+    task: Any  # the Task
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    start_time: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class DispycosNodeAvailInfo:
+    """What a node has to spare; fields but `location` are None where psutil is missing."""
+
+    location: Location  # of the node's own process, for send_file
+    cpu: float | None = None  # percent idle, 0 to 100
+    memory: int | None = None  # free bytes
+    disk: int | None = None  # free bytes of the partition of dest_path
+    swap: int | None = None  # free bytes
+    name: str = field(default="", compare=False)  # the node's name
+    cpus: int = field(default=0, compare=False)  # servers in use for this client
+    platform: str = field(default="", compare=False)  # platform.platform() of the node
+    reason: str = field(default="", compare=False)  # why the state changed, where there is a why
+
+    @property
+    def addr(self) -> str:
+        """The node's IP address."""
+        return self.location.addr
+
+    @property
+    def avail_info(self) -> DispycosNodeAvailInfo:
+        """This record itself (the newest pycos keeps it one attribute deeper)."""
+        return self
+
+
+class MonitorStatus:
+    """How a task ended, as its monitors and waiters receive it.
+
+    info   the Task.
+    type   StopIteration if it returned, else the exception's class, or
+           `Status.TaskAbandoned` / `Status.TaskTerminated`.
+    value  the result, or the traceback text, or the reason.
+    """
+
+    __slots__ = ("info", "type", "value")
+
+    def __init__(self, info: Any, type: Any, value: Any = None) -> None:
+        self.info = info
+        self.type = type
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"MonitorStatus({self.info!r}, {self.type!r}, {self.value!r})"
+
+    def __str__(self) -> str:
+        kind = getattr(self.type, "__name__", None) or getattr(self.type, "name", str(self.type))
+        value = str(self.value).strip().splitlines()
+        return f"{self.info}: {kind}: {value[-1] if value else ''}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MonitorStatus):
+            return NotImplemented
+        return (self.info, self.type, self.value) == (other.info, other.type, other.value)
+
+    __hash__ = None  # type: ignore[assignment]  # holds user values, which may be unhashable
+
+    def __reduce__(self) -> tuple[type[MonitorStatus], tuple[Any, Any, Any]]:
+        return (MonitorStatus, (self.info, self.type, self.value))

@@ -1,0 +1,1 @@
+"""Bytes between processes: frames, proofs, sessions and the sockets that carry them."""

@@ -1,0 +1,86 @@
+"""What `client.fleet` tells `client.dispatch`: which servers exist and which may be used.
+
+`fleet` answers these as actions; the client's I/O half hands each to `dispatch` as an event,
+in order, before it performs the next action. `dispatch` never hears of nodes otherwise: the
+node's incarnation only groups servers (load is counted per node, D2).
+
+Life of a server: ServerUsable; then any of Suspended / Resumed / Suspect / Back and
+LeaseChanged; perhaps ServerClosing; ServerGone once. A server that never became usable is
+never mentioned.
+
+Pure. Level 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dispycos.model import End, Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUsable:
+    """It is set up: tasks may go there, under this lease."""
+
+    server: Incarnation
+    node: Incarnation
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSuspended:
+    """No new tasks there until ServerResumed; requests for it wait (DC-24)."""
+
+    server: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class ServerResumed:
+    server: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSuspect:
+    """It or its node is not heard: no new tasks until ServerBack; what it has stays (R-12)."""
+
+    server: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBack:
+    server: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseChanged:
+    """Submit under this lease number from now on (S2)."""
+
+    server: Incarnation
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerClosing:
+    """No more tasks there, for ever. terminate: end its tasks now; else it finishes what it has.
+
+    `dispatch` recalls what has not begun, and says Finish or cancels to make it so; the
+    server says Finished when nothing is left.
+    """
+
+    server: Incarnation
+    terminate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGone:
+    """It is gone for good: attempts begun there end with `end`, the others are placed again.
+
+    begun, begun_io  positions of the last CPU and I/O task that began there; -1: nobody
+                     knows, so all that it was handed counts as begun.
+    """
+
+    server: Incarnation
+    reason: str
+    begun: int
+    begun_io: int
+    end: End

@@ -1,0 +1,85 @@
+# The two commands to know: `make demo` and `make test`. Both install what they need into .venv.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+PIP   := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
+
+# Stamps: a run after the first installs nothing, until setup.py or pyproject.toml changes.
+MADE       := $(VENV)/.made
+INSTALLED  := $(VENV)/.installed
+FOR_TESTS  := $(VENV)/.installed-test
+FOR_DOCS   := $(VENV)/.installed-docs
+FOR_PEERS  := $(VENV)/.installed-bench
+
+.PHONY: help demo test lint bench bench-all bench-peers docs clean
+
+help:
+	@echo "make demo         start a small cluster here and show tasks at work"
+	@echo "make test         check style and types, run the tests"
+	@echo "make bench        measure dispycos beside the peers that are installed (under 5 minutes)"
+	@echo "make bench-all    measure everything"
+	@echo "make bench-peers  install the peers to measure against (large)"
+	@echo "make docs         check docs/ and make HTML of it in build/docs"
+	@echo "make clean        remove what these commands made"
+
+demo: $(INSTALLED)
+	$(BIN)/python -m dispycos.demo
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(FOR_TESTS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench $(ARGS)
+
+bench-all: $(INSTALLED)
+	$(BIN)/python -m bench --all $(ARGS)
+
+bench-peers: $(FOR_PEERS)
+
+docs: $(FOR_DOCS)
+	@if [ -f docs/build.py ]; then $(BIN)/python docs/build.py; \
+	else echo "docs/ is written in Markdown: start with docs/guide.md; nothing to make yet"; fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info bench/results.json bench/results.svg
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PYTHON=... chooses the interpreter; otherwise the first on the path that is new enough.
+$(MADE):
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		command -v "$$python" >/dev/null || continue; \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		"$$python" -c 'import ensurepip, venv' 2>/dev/null || { broken=$$python; continue; }; \
+		echo "making $(VENV) with $$python ($$("$$python" -V))"; \
+		"$$python" -m venv $(VENV) && touch $@ && exit 0; exit 1; \
+	done; \
+	if [ -n "$$broken" ]; then \
+		echo "$$broken can't make a virtual environment: install its venv package (Debian: apt-get install python3-venv)"; \
+	else \
+		echo "dispycos needs Python 3.11 or newer, and none was found as python3 or python3.11 to python3.14 on the path;" \
+			"install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python"; \
+	fi >&2; exit 1
+
+$(INSTALLED): $(MADE) pyproject.toml setup.py
+	$(PIP) --editable '.[speed]'
+	@touch $@
+
+$(FOR_TESTS): $(MADE) pyproject.toml setup.py
+	$(PIP) --editable '.[speed,test]'
+	@touch $@ $(INSTALLED)
+
+$(FOR_DOCS): $(INSTALLED)
+	$(PIP) --editable '.[speed,docs]'
+	@touch $@
+
+$(FOR_PEERS): $(INSTALLED)
+	$(PIP) --editable '.[speed,bench]'
+	@touch $@

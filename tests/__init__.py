@@ -1,0 +1,1 @@
+"""What dispycos promises, a sentence per test; folders by what a test touches."""

@@ -1,0 +1,113 @@
+"""Which module of the package imports which, read from the source without running it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.helpers import ROOT
+
+PACKAGE = "dispycos"
+
+# Files that are installed for their content, not as modules: the pages, program files, Dockerfile.
+_DATA_FOLDERS = {"data"}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported name, wherever in the file it stands."""
+
+    module: str  # absolute dotted name, as far as it certainly is a module
+    name: str | None  # what `from module import name` takes
+    line: int
+    in_function: bool
+    typing_only: bool  # inside `if TYPE_CHECKING:`
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One source file of the package."""
+
+    name: str  # without the package: "net.frame"; "net" for net/__init__.py; "" for the façade
+    path: Path
+    tree: ast.Module
+    imports: tuple[Import, ...]
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.name == "__init__.py"
+
+
+def modules(root: Path = ROOT) -> dict[str, Module]:
+    """Every module of the package under `root`, by name."""
+    found = {}
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        parts = list(path.relative_to(root / PACKAGE).with_suffix("").parts)
+        if _DATA_FOLDERS & set(parts[:-1]):
+            continue
+        if parts[-1] == "__init__":
+            parts.pop()
+        name = ".".join(parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        here = parts if path.name == "__init__.py" else parts[:-1]
+        found[name] = Module(name, path, tree, tuple(_imports(tree, here)))
+    return found
+
+
+def _imports(tree: ast.Module, package: list[str]) -> Iterator[Import]:
+    def walk(node: ast.AST, in_function: bool, typing_only: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, None, node.lineno, in_function, typing_only)
+        elif isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            if node.level:
+                up = [PACKAGE, *package][: len(package) + 2 - node.level]
+                base = up + base
+            for alias in node.names:
+                yield Import(".".join(base), alias.name, node.lineno, in_function, typing_only)
+        elif named := _dynamic(node):
+            yield Import(named, None, node.lineno, in_function, typing_only)
+        inside = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            for child in node.body:
+                yield from walk(child, inside, True)
+            for child in node.orelse:
+                yield from walk(child, inside, typing_only)
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, inside, typing_only)
+
+    yield from walk(tree, False, False)
+
+
+def _dynamic(node: ast.AST) -> str | None:
+    """The module that `import_module("...")` or `__import__("...")` names."""
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+            return node.args[0].value
+    return None
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING"
+
+
+def target(imported: Import, known: dict[str, Module]) -> str | None:
+    """The module of the package that an import loads, "" for the façade; None for other packages'."""
+    if imported.module != PACKAGE and not imported.module.startswith(PACKAGE + "."):
+        return None
+    base = imported.module.removeprefix(PACKAGE).removeprefix(".")
+    if imported.name is not None:
+        deeper = f"{base}.{imported.name}" if base else imported.name
+        if deeper in known:
+            return deeper
+    return base
+
+
+def top_level(imported: Import) -> str:
+    """The first part of what is imported: "os" for `os.path`."""
+    return imported.module.partition(".")[0]

@@ -1,0 +1,1 @@
+"""Over loopback sockets: real descriptors, threads and time limits."""

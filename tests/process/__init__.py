@@ -1,0 +1,1 @@
+"""Real processes: nodes, schedulers and clients as users start them."""

@@ -1,0 +1,1 @@
+"""The machines together on a virtual clock, from one seed."""

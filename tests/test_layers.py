@@ -1,0 +1,312 @@
+"""The layers of docs/design.md as data, and that the files keep to them.
+
+A file imports only from lower lines. Imports count wherever they stand: inside functions and
+under TYPE_CHECKING too. To add a module, name it on its line; to move one, move its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests import imports
+from tests.imports import PACKAGE, Module
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Modules of one height. "x.*" names every module of the package x, and x itself."""
+
+    layer: int
+    names: str
+    pure: bool = False  # no I/O, clock or randomness
+    reach: frozenset[int] | None = None  # the only layers below that it may import; None: all
+    beside: frozenset[str] = field(default_factory=frozenset)  # packages of its own layer it may import
+
+
+def only(*layers: int) -> frozenset[int]:
+    return frozenset(layers)
+
+
+# Lowest first. Inside one layer a module may import what stands on its own line or on a line above
+# it here, if that is of its own package or of none (`log`, `runtime`), or is named in `beside`.
+LINES = (
+    Line(0, "errors config model messages events", pure=True),
+    Line(
+        1,
+        "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel"
+        " kernel.wait kernel.network",
+        pure=True,
+    ),
+    Line(1, "net.keys net.frame", pure=True),
+    Line(1, "net.auth", pure=True),
+    Line(1, "net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
+    Line(
+        2,
+        "scheduler.machine scheduler.allocate node.machine node.execution"
+        " scheduler.events node.events client.events client.dispatch client.fleet httpd.view",
+        pure=True,
+        reach=only(0),
+    ),
+    Line(3, "log keyfile"),
+    Line(
+        3,
+        "kernel.loop kernel.operation kernel.threads kernel.pipes kernel.sockets kernel.readiness"
+        " net.transport net.discovery net.addresses launch.*",
+    ),
+    Line(4, "net.endpoint net.delivery net.files net.reactor"),
+    Line(5, "runtime"),
+    Line(
+        5,
+        "scheduler.service scheduler.journal"
+        " node.daemon node.zygote node.server node.workspace node.namespace",
+    ),
+    Line(
+        5,
+        "client.client client.shipping client.local client.progress client.remote client.operation",
+        beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
+    ),
+    Line(6, "objects.*"),
+    Line(7, "httpd.app httpd.login gateways.* rpc.* easycluster.* workers.* compat.*"),
+    Line(7, "testing", reach=only(0, 1, 2)),
+    Line(8, "node.cli scheduler.cli demo __main__"),
+)
+
+# The façade stands above layer 5: it may import what is below, and the features may not import it.
+FACADE = Line(5, "")
+FACADE_REACH = only(0, 1, 2, 3, 4, 5)
+
+# The demo is a program as users write them.
+MAY_IMPORT_FACADE = {"demo"}
+
+# Packages that users import by name: their __init__ may re-export. Others' hold a docstring.
+SURFACES = {"objects", "httpd", "gateways", "rpc", "easycluster", "workers", "compat"}
+
+IMPURE = {
+    "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",
+    "selectors", "select", "multiprocessing", "signal", "concurrent", "queue", "tempfile", "shutil",
+    "pathlib", "sqlite3", "http", "urllib", "psutil", "tornado", "uvloop",
+}  # fmt: skip
+
+
+def place(name: str) -> tuple[int, Line] | None:
+    """Where a module stands: the line's number and the line; None if the table does not name it."""
+    for number, line in enumerate(LINES):
+        for entry in line.names.split():
+            prefix = entry.removesuffix(".*")
+            if name == entry or (entry != prefix and (name == prefix or name.startswith(prefix + "."))):
+                return number, line
+    return None
+
+
+def package(name: str) -> str:
+    """The sub-package of a module; "" for modules of the top."""
+    return name.partition(".")[0] if "." in name or name in SURFACES else ""
+
+
+def problems(known: dict[str, Module]) -> Iterator[str]:
+    """A sentence for each import or file that breaks the table."""
+    for module in known.values():
+        if module.name == "":
+            yield from _of_facade(module, known)
+        elif module.is_package and module.name not in SURFACES and place(module.name) is None:
+            yield from _of_docstring_package(module)
+        elif place(module.name) is None and not module.is_package:
+            yield f"{module.path.name}: {PACKAGE}.{module.name} is not in the table of tests/test_layers.py"
+        else:
+            yield from _of_module(module, known)
+    for cycle in cycles(known):
+        yield "import cycle: " + " -> ".join(cycle)
+
+
+def _of_facade(module: Module, known: dict[str, Module]) -> Iterator[str]:
+    for imported in module.imports:
+        name = imports.target(imported, known)
+        where = place(name) if name else None
+        if where and where[1].layer not in FACADE_REACH:
+            yield f"{PACKAGE}:{imported.line} imports {name} of layer {where[1].layer}; the façade ends at 5"
+
+
+def _of_docstring_package(module: Module) -> Iterator[str]:
+    for imported in module.imports:
+        yield (
+            f"{module.name}/__init__.py:{imported.line} imports {imported.module}; "
+            "it is a docstring: import the modules where they are used"
+        )
+
+
+def _of_module(module: Module, known: dict[str, Module]) -> Iterator[str]:
+    # A surface's __init__ stands with its highest module.
+    number, line = place(module.name) or _surface_place(module.name)
+    for imported in module.imports:
+        where = f"{PACKAGE}.{module.name}:{imported.line}"
+        name = imports.target(imported, known)
+        if name is None:
+            if line.pure and imports.top_level(imported) in IMPURE:
+                yield f"{where} is pure and imports {imported.module}"
+            continue
+        if name == "":
+            if module.name not in MAY_IMPORT_FACADE:
+                yield f"{where} imports the façade {PACKAGE}; import the module that defines the name"
+            continue
+        if name not in known:
+            yield f"{where} imports {PACKAGE}.{name}, which does not exist"
+            continue
+        if known[name].is_package and name not in SURFACES:
+            yield f"{where} imports from the package {name}; import its module"
+            continue
+        if name in SURFACES and known[name].is_package and package(module.name) == name:
+            yield f"{where} imports its own package's front {name}; import the module"
+            continue
+        if reason := _upward(module.name, number, line, name):
+            yield f"{where} imports {name}: {reason}"
+
+
+def _surface_place(name: str) -> tuple[int, Line]:
+    found = [(n, line) for n, line in enumerate(LINES) if any(e.startswith(name) for e in line.names.split())]
+    return max(found, key=lambda pair: pair[0])
+
+
+def _upward(source: str, number: int, line: Line, name: str) -> str | None:
+    """Why `source` may not import `name`; None if it may."""
+    other_number, other = place(name) or _surface_place(name)
+    if other.layer > line.layer or other_number > number:
+        return (
+            f"upward, from layer {line.layer} to layer {other.layer} (line {other_number + 1} of the table)"
+        )
+    if other.layer < line.layer:
+        if line.reach is not None and other.layer not in line.reach:
+            allowed = ", ".join(map(str, sorted(line.reach)))
+            return f"it may import layer {allowed} and its own package only"
+        return None
+    if package(source) == package(name) or package(name) == "" or package(name) in line.beside:
+        return None
+    return f"sideways, to {package(name)}, which is of the same layer"
+
+
+def cycles(known: dict[str, Module]) -> Iterator[list[str]]:
+    """Each way in which modules import each other in a ring, shortest way round."""
+    graph: dict[str, set[str]] = {}
+    for module in known.values():
+        targets = {imports.target(imported, known) for imported in module.imports}
+        graph[module.name] = {name for name in targets if name is not None and name in known}
+    seen: set[frozenset[str]] = set()
+    for start in sorted(graph):
+        ring = _way_back(graph, start)
+        if ring and frozenset(ring) not in seen:
+            seen.add(frozenset(ring))
+            yield ring
+
+
+def _way_back(graph: dict[str, set[str]], start: str) -> list[str] | None:
+    came_from: dict[str, str] = {}
+    edge = [start]
+    while edge:
+        following = []
+        for name in edge:
+            for other in sorted(graph.get(name, ())):
+                if other == start:
+                    path = [start]
+                    while name != start:
+                        path.insert(0, name)
+                        name = came_from[name]
+                    return [start, *path]
+                if other not in came_from:
+                    came_from[other] = name
+                    following.append(other)
+        edge = following
+    return None
+
+
+def test_every_file_keeps_to_its_layer() -> None:
+    found = list(problems(imports.modules()))
+    assert not found, "\n".join(found)
+
+
+def test_the_table_names_each_module_once() -> None:
+    names = [name for line in LINES for name in line.names.split()]
+    assert len(names) == len(set(names))
+
+
+# The checker itself can fail: each planted fault is found.
+
+PLANTED = {
+    "upward": ({"errors": "from dispycos.net import endpoint", "net.endpoint": ""}, "upward"),
+    "upward in a function": (
+        {"net.frame": "def f():\n    from dispycos.net.session import Session", "net.session": ""},
+        "upward",
+    ),
+    "upward for types": (
+        {
+            "net.frame": "from typing import TYPE_CHECKING\n"
+            "if TYPE_CHECKING:\n    from dispycos.net.auth import Proof",
+            "net.auth": "",
+        },
+        "upward",
+    ),
+    "relative upward": ({"net.frame": "from .auth import Proof", "net.auth": ""}, "upward"),
+    "by name": (
+        {"net.frame": "import importlib\nimportlib.import_module('dispycos.net.auth')", "net.auth": ""},
+        "upward",
+    ),
+    "I/O in a pure file": ({"kernel.core": "def f():\n    import time"}, "is pure and imports time"),
+    "not in the table": ({"net.misc": ""}, "not in the table"),
+    "ring": (
+        {"kernel.core": "import dispycos.kernel.task", "kernel.task": "from dispycos.kernel import core"},
+        "cycle: kernel.core -> kernel.task -> kernel.core",
+    ),
+    "sideways": ({"rpc.core": "from dispycos.gateways import channel", "gateways.channel": ""}, "sideways"),
+    "kernel and net": ({"net.frame": "import dispycos.kernel.core", "kernel.core": ""}, "sideways"),
+    "decision on the wire": (
+        {"scheduler.machine": "from dispycos.net.frame import Frame", "net.frame": ""},
+        "layer 0 and its own",
+    ),
+    "façade": ({"rpc.core": "from dispycos import Client"}, "the façade"),
+    "whole façade": ({"rpc.core": "import dispycos"}, "the façade"),
+    "façade above its place": ({"": "from dispycos.rpc import core", "rpc.core": ""}, "the façade ends at 5"),
+    "re-export": ({"net": "from dispycos.net.frame import Frame", "net.frame": ""}, "it is a docstring"),
+    "own front": (
+        {"rpc": "from dispycos.rpc.core import x", "rpc.core": "from dispycos.rpc import x"},
+        "front",
+    ),
+    "missing": ({"net.frame": "import dispycos.nowhere"}, "does not exist"),
+}
+
+
+def tree(folder: Path, files: dict[str, str]) -> dict[str, Module]:
+    """A small package with these modules."""
+    packages = {"", *(name.rpartition(".")[0] for name in files if "." in name)}
+    packages |= {name for name in files if any(other.startswith(name + ".") for other in files)}
+    for name in packages | set(files):
+        path = folder / PACKAGE / name.replace(".", "/")
+        path = path / "__init__.py" if name in packages else path.with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files.get(name, ""))
+    return imports.modules(folder)
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_found(fault: str, tmp_path: Path) -> None:
+    files, expected = PLANTED[fault]
+    assert expected in "\n".join(problems(tree(tmp_path, files)))
+
+
+def test_what_the_table_allows_passes(tmp_path: Path) -> None:
+    files = {
+        "": "from dispycos.client.client import Client",
+        "errors": "",
+        "log": "import logging, os",
+        "net.frame": "from dispycos.errors import Closed\nimport struct",
+        "net.auth": "from . import frame",
+        "net.transport": "import asyncio\nfrom dispycos import log, errors\nfrom .auth import Proof",
+        "runtime": "from dispycos.net import transport",
+        "scheduler.service": "from dispycos import runtime",
+        "client.client": "from dispycos.scheduler import service",
+        "rpc": "from dispycos.rpc.core import connect",
+        "rpc.core": "from dispycos.client.client import Client",
+        "demo": "from dispycos import Client\nfrom dispycos.rpc import connect",
+    }
+    assert list(problems(tree(tmp_path, files))) == []

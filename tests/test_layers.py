@@ -44,6 +44,7 @@ LINES = (
     Line(1, "net.keys net.frame", pure=True),
     Line(1, "net.auth", pure=True),
     Line(1, "net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
+    Line(1, "net.values", pure=True),
     Line(
         2,
         "scheduler.machine scheduler.allocate node.machine node.execution"
@@ -54,10 +55,15 @@ LINES = (
     Line(3, "log keyfile"),
     Line(
         3,
-        "kernel.loop kernel.operation kernel.threads kernel.pipes kernel.sockets kernel.readiness"
-        " net.transport net.discovery net.addresses launch.*",
+        "kernel.loop kernel.operation kernel.threads kernel.pipes kernel.sockets kernel.readiness",
     ),
-    Line(4, "net.endpoint net.delivery net.files net.reactor"),
+    Line(
+        3,
+        "net.addresses net.reactor net.transport net.discovery",
+        beside=frozenset({"kernel"}),  # the reactor answers Operations
+    ),
+    Line(3, "launch.*"),
+    Line(4, "net.endpoint net.delivery net.files net.runner"),
     Line(5, "runtime"),
     Line(
         5,

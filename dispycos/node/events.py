@@ -1,0 +1,218 @@
+"""What happens to `node.machine` and what it asks for, beside the events that all machines share.
+
+Facts come from the daemon's I/O half, which promises: of each zygote exactly one ZygoteExited,
+after its process is gone; of each ForkServer either ServerUp or ServerStartFailed; of each
+ServerUp exactly one ServerExited, after that process is gone, with the counters read then.
+When a zygote dies its servers die with it; ZygoteExited comes first, their ServerExited follow.
+
+Pure. Level 2.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from dispycos.messages import Avail
+from dispycos.model import Incarnation, Location, Payload
+
+# Events: facts of processes. `zygote` is the number that StartZygote gave.
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteReady:
+    """Components are loaded, node_setup returned 0: it can fork."""
+
+    zygote: int
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteFailed:
+    """It could not be started, or a component, or node_setup failed; `reason` for the user."""
+
+    zygote: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteExited:
+    """Its process is gone (wait result); said also after EndZygote and after ZygoteFailed."""
+
+    zygote: int
+    reason: str  # `killed by signal 9 (SIGKILL)`, `exit code 3`, with its last output
+    by_signal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUp:
+    """It listens."""
+
+    index: int
+    pid: int
+    incarnation: Incarnation
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStartFailed:
+    """The fork failed, or the process ended before it listened; nothing of it is left."""
+
+    index: int
+    reason: str  # `can't start: EAGAIN ...`
+
+
+@dataclass(frozen=True, slots=True)
+class ServerExited:
+    """Its process is gone."""
+
+    index: int
+    incarnation: Incarnation
+    reason: str  # signal by name or exit code, and its last output (R-05, R-06)
+    begun: int  # from the shared page: position of the last CPU task begun
+    begun_io: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSample:
+    """One live server, as its shared page shows it."""
+
+    index: int
+    begun: int
+    begun_io: int
+    running: int  # tasks begun and not ended, of both kinds
+    unresponsive: float  # seconds since its kernel stepped; 0: it steps
+
+
+@dataclass(frozen=True, slots=True)
+class AvailMeasured:
+    """The answer to Measure; may also come unasked."""
+
+    avail: Avail
+    servers: tuple[ServerSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CleanedUp:
+    """The answer to CleanWorkspace; `reason` says what could not be removed."""
+
+    reservation: int
+    reason: str = ""
+
+
+# Events: orders of the person who runs the node.
+
+
+class Order(enum.Enum):
+    CLOSE = "close"  # end the client's work here now (DN-21)
+    QUIT = "quit"  # take no more, let running tasks end, exit (DN-22)
+    TERMINATE = "terminate"  # end the client's work now, exit (DN-23); also SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    order: Order
+
+
+class Hours(enum.Enum):
+    OPEN = "open"  # clients are served
+    CLOSED = "closed"  # past service_stop: no new tasks, running ones go on
+    ENDED = "ended"  # past service_end: running tasks are ended too
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHours:
+    """The hours of service changed to this (DN-24)."""
+
+    hours: Hours
+
+
+# Actions.
+
+
+@dataclass(frozen=True, slots=True)
+class StartZygote:
+    """Start a fresh interpreter in a new node directory, give it `code`, run `setup` in it.
+
+    A directory of an earlier zygote of the same reservation is kept: files sent by the
+    client before node_setup lie in it.
+    """
+
+    zygote: int  # rises; names it in the facts
+    reservation: int
+    code: Payload
+    setup: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndZygote:
+    """Close its pipe, so that it exits; `force`: kill it. ZygoteExited answers."""
+
+    zygote: int
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForkServer:
+    """Have the zygote fork the server with this place; ServerUp or ServerStartFailed answers."""
+
+    zygote: int
+    index: int  # from 1
+
+
+@dataclass(frozen=True, slots=True)
+class AskServerToEnd:
+    """Have it raise KeyboardInterrupt in its tasks and end in `grace` seconds at the latest."""
+
+    index: int
+    server: Incarnation
+    grace: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillServer:
+    """Kill what is at this place, started or starting. Repeated until it is gone (R-79)."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveLease:
+    """Tell the server: this lease number is valid for so many seconds from now (S2)."""
+
+    index: int
+    server: Incarnation
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReservationKey:
+    """Sessions proved with this reservation's key are accepted from now on (SE-09)."""
+
+    reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReservationKey:
+    reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CleanWorkspace:
+    """No process of the reservation is left: remove its files. CleanedUp answers."""
+
+    reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Read the figures now: AvailMeasured answers, at once if possible (a pulse waits for it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Everything is over: end this process with this code."""
+
+    code: int
+    reason: str

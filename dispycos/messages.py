@@ -228,11 +228,13 @@ class NodeHere:
     lease: int  # the highest lease number seen in it
     servers: list[ServerFacts]
     open: bool  # False: outside service hours, or about to quit
+    scheduler: Incarnation | None = None  # whose reservation it is; None: free
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
     reservation: int
+    pulse_interval: float = 0.0  # the one I keep (DN-12); 0: the one asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +257,10 @@ class Released:
     """Everything of that reservation has ended here; I am free."""
 
     reservation: int
+    reason: str = ""  # why, where nobody asked me to (DN-14, DN-21)
 
 
-# The scheduler says to a node.
+# The scheduler says to a node (Release: the reservation's client may say it too).
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +308,7 @@ class Schedule:
     pulse_interval: float
     zombie_period: float
     abandon_zombies: bool
+    reservation: int = 0  # one I hold already, from before you forgot me (S3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +338,7 @@ class ReturnNode:
 
     reservation: int
     node: Incarnation
+    again: bool = False  # True: I gave it up for its silence; back and fresh, I take it (R-13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +395,7 @@ class NodeGranted:
     lease: int
     facts: NodeFacts
     servers: int
+    pulse_interval: float = 0.0  # the one the node keeps; 0: the one asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,6 +516,18 @@ class NodeReport:
     reservation: int
     avail: Avail
     servers: list[ServerFacts]
+    lease: int = 0  # the one my servers hold
+    lease_left: float = 0.0  # seconds; 0: it lapsed, they begin nothing more (R-18)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOpen:
+    """Whether my servers shall get new tasks (DN-24); leaving: close me when these are done (DN-22)."""
+
+    reservation: int
+    open: bool
+    leaving: bool
+    reason: str
 
 
 # A client says to a server.
@@ -700,6 +718,7 @@ NUMBERS: dict[int, type[Any]] = {
     73: ServerEnded,
     74: ServerDelayed,
     75: NodeReport,
+    76: NodeOpen,
     80: SetUpServer,
     81: Define,
     82: Submit,

@@ -1,0 +1,25 @@
+"""The `network` fixture: hosts on one switch, or a visible skip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests import helpers
+from tests.netns.hosts import Network, Unavailable
+
+
+@pytest.fixture
+def network() -> Iterator[Callable[[int], Network]]:
+    """`network(3)` makes a network of three hosts, removed after the test."""
+    with ExitStack() as stack:
+
+        def make(hosts: int) -> Network:
+            try:
+                return stack.enter_context(Network(hosts))
+            except Unavailable as exc:
+                helpers.unavailable("netns", str(exc))
+
+        yield make

@@ -1,0 +1,1 @@
+"""Distributed communicating tasks on every CPU of every machine you own."""

@@ -1,0 +1,125 @@
+"""What pip installs: the package, its commands, its data; and what the Dockerfile never does."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, run_program, run_python
+
+SHIPPED = ("dispycos", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "Dockerfile")
+
+BUILD = """
+import sys
+from setuptools import build_meta
+print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
+"""
+
+
+def build(kind: str, source: Path, target: Path) -> Path:
+    """Let setuptools make a wheel or sdist of `source`."""
+    code, out, err = run_python(BUILD, kind, str(target), cwd=source, timeout=50)
+    assert code == 0, err
+    return target / out.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel made from an sdist, as pip makes it, in a copy of the project."""
+    pytest.importorskip("setuptools", minversion="78.1.1")
+    folder = tmp_path_factory.mktemp("package")
+    source = folder / "source"
+    source.mkdir()
+    for name in SHIPPED:
+        if (ROOT / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+        elif (ROOT / name).exists():
+            shutil.copy(ROOT / name, source / name)
+    sdist = build("build_sdist", source, folder)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    return build("build_wheel", unpacked, folder)
+
+
+@pytest.mark.row("DN-42")
+def test_the_dockerfile_is_in_the_installed_package(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("dispycos/data/Dockerfile") == (ROOT / "Dockerfile").read_bytes()
+
+
+@pytest.mark.row("DN-01")
+def test_both_names_of_the_node_are_installed(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        assert any(name.endswith(".data/scripts/dispycosnode.py") for name in names)
+        entry_points = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "dispycosnode = dispycos.node.cli:main" in archive.read(entry_points).decode()
+
+
+def test_the_wheel_has_every_module_and_nothing_else(wheel: Path) -> None:
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "dispycos").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        installed = {
+            name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name
+        }
+    assert installed == expected
+    assert "dispycos/py.typed" in installed
+
+
+@pytest.mark.row("SE-58")
+def test_run_time_dependencies_are_few_and_have_lower_bounds(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = next(name for name in archive.namelist() if name.endswith("METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+    needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+    needed = [line for line in needed if "extra ==" not in line]
+    assert {line.partition(">=")[0] for line in needed} == {
+        *("psutil", "tornado", "msgpack", "cloudpickle", "tblib")
+    }
+    assert all(">=" in line for line in needed)
+
+
+@pytest.mark.row("DN-01")
+def test_the_program_file_is_not_misled_by_a_neighbour_named_like_the_package(tmp_path: Path) -> None:
+    program = shutil.copy(ROOT / "dispycos/data/dispycosnode.py", tmp_path)
+    (tmp_path / "dispycos.py").write_text("raise SystemExit('the neighbour was imported')\n")
+    code, out, err = run_program([sys.executable, program, "--help"])
+    assert "neighbour" not in out + err
+    if (ROOT / "dispycos/node/cli.py").exists():
+        assert code == 0
+        assert "usage" in out
+
+
+def instructions(dockerfile: Path) -> list[str]:
+    """The instructions of a Dockerfile, continued lines joined, comments left out."""
+    lines = [line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [line.strip() for line in joined.splitlines() if line.strip()]
+
+
+@pytest.mark.row("SE-10")
+def test_no_key_can_enter_the_image() -> None:
+    found = instructions(ROOT / "Dockerfile")
+    words = {line.split()[0].upper() for line in found}
+    # Nothing of the build context is copied, and no build argument exists.
+    assert not words & {"COPY", "ADD", "ARG"}
+    settings = [line for line in found if line.upper().startswith("ENV")]
+    assert settings == ["ENV DISPYCOS_SECRET_FILE=/run/secrets/dispycos_key"]
+
+
+@pytest.mark.row("DN-42")
+def test_the_container_starts_a_node_as_a_plain_user() -> None:
+    found = instructions(ROOT / "Dockerfile")
+    assert found[-1] == 'CMD ["dispycosnode"]'
+    assert [line for line in found if line.startswith("USER")] == ["USER dispycos"]

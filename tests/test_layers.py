@@ -34,7 +34,7 @@ def only(*layers: int) -> frozenset[int]:
 # Lowest first. Inside one layer a module may import what stands on its own line or on a line above
 # it here, if that is of its own package or of none (`log`, `runtime`), or is named in `beside`.
 LINES = (
-    Line(0, "errors config model messages events", pure=True),
+    Line(0, "errors config model messages events deadlines story", pure=True),
     Line(
         1,
         "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel"
@@ -47,7 +47,7 @@ LINES = (
     Line(1, "net.values", pure=True),
     Line(
         2,
-        "scheduler.machine scheduler.allocate node.machine node.execution"
+        "scheduler.machine scheduler.allocate node.machine node.places node.execution"
         " scheduler.events node.events client.events client.dispatch client.fleet httpd.view",
         pure=True,
         reach=only(0),

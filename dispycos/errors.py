@@ -70,6 +70,10 @@ class TaskLost(DispycosError):
     """The process or node that ran the task is gone; the text says why."""
 
 
+class PoisonTask(TaskLost):
+    """Too many servers died under the task; it is placed no more. The text lists each death."""
+
+
 class TaskCancelled(DispycosError):
     """Somebody ended the task before it returned; the text says who and why."""
 

@@ -16,7 +16,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dispycos.model import Address, CodeHash, Incarnation, Location, Outcome, Payload, Role, TaskSpec
+from dispycos.model import Address, CodeHash, End, Incarnation, Location, Outcome, Payload, Role, TaskSpec
 
 # Parts of messages.
 
@@ -671,6 +671,16 @@ class Finished:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """My process is about to be ended by force, for this task did not yield (DC-57)."""
+
+    id: int
+    attempt: int
+    end: End  # CANCELLED or TIMED_OUT: how that task ends
+    reason: str
+
+
 NUMBERS: dict[int, type[Any]] = {
     1: Introduction,
     2: Deliver,
@@ -736,6 +746,7 @@ NUMBERS: dict[int, type[Any]] = {
     96: Holding,
     97: CloseRequest,
     98: Finished,
+    99: Ending,
 }
 
 Message: TypeAlias = Any  # one of the values of NUMBERS

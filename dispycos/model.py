@@ -130,6 +130,7 @@ class TaskSpec:
     function: CodeHash  # what to run; the definition went ahead of it on the same session
     args: Payload  # pickled (args, kwargs)
     io: bool = False  # True: runs beside others; False: one at a time per server (D1)
+    timeout: float = 0.0  # seconds from its begin, then it is ended; 0: none
 
 
 class End(enum.IntEnum):

@@ -1,0 +1,224 @@
+"""Key files: where the cluster's key is kept, found and made.
+
+Without a word from the user all programs of one account use one key, which the first of
+them makes (SE-01). A file that others could have read or planted is refused, with the
+command that repairs it (SE-02).
+
+I/O half. Layer 3. What is inside a key file and what is derived from it: `net.keys`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from dispycos.net.keys import (
+    KEY_BYTES,
+    ClusterKey,
+    InvalidKey,
+    Keyring,
+    key_from_secret,
+    keyring_of,
+    parse_key_file,
+)
+
+log = logging.getLogger("dispycos")
+
+ENVIRONMENT = "DISPYCOS_SECRET_FILE"  # names a file; no variable carries a secret itself
+
+# Three keys with comments are far below it; a file this large is no key file.
+MAX_FILE_BYTES = 16 * 1024
+
+MIN_SECRET_CHARS = 8  # fewer are refused beyond loopback (SE-04)
+GOOD_SECRET_CHARS = 16  # fewer can be guessed offline from a recorded handshake
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FOREIGN_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_FOREIGN_ANY = stat.S_IRWXG | stat.S_IRWXO
+
+
+def load(
+    secret: str = "", secret_file: str | os.PathLike[str] | None = None, *, loopback_only: bool = False
+) -> Keyring:
+    """The keys that this program uses: of the secret, of the file, or the account's own.
+
+    loopback_only  every listener of the program is loopback: a short secret will do.
+    InvalidKey, FileNotFoundError or another OSError say what is wrong and how to repair it.
+    """
+    if secret and secret_file is not None:
+        raise InvalidKey("give a secret or a secret file, not both")
+    if secret:
+        _check_secret(secret, loopback_only)
+        return Keyring(key_from_secret(secret))
+    if secret_file is None:
+        secret_file = os.environ.get(ENVIRONMENT) or None
+    if secret_file is not None:
+        return keyring_of(_read(Path(secret_file), explicit=True))
+    path = default_path()
+    with contextlib.suppress(FileNotFoundError):
+        return keyring_of(_read(path, explicit=False))
+    _create(path, replace=False)
+    return keyring_of(_read(path, explicit=False))
+
+
+def throwaway() -> Keyring:
+    """A key that lives in memory only, for a LocalCluster (SE-06)."""
+    return Keyring(ClusterKey(secrets.token_bytes(KEY_BYTES)))
+
+
+def default_path() -> Path:
+    """Where the account's own key is."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    # The XDG specification has relative paths ignored.
+    folder = Path(base) if os.path.isabs(base) else Path.home() / ".config"
+    return folder / "dispycos" / "key"
+
+
+def fingerprints(secret_file: str | os.PathLike[str] | None = None) -> list[str]:
+    """Of each key in the file, the one for own proofs first: what people compare (SE-05)."""
+    path = secret_file or os.environ.get(ENVIRONMENT)
+    keys = _read(Path(path), explicit=True) if path else _read(default_path(), explicit=False)
+    return [ClusterKey(key).fingerprint for key in keys]
+
+
+def create(path: str | os.PathLike[str], *, replace: bool = False) -> None:
+    """Make a new key file, mode 0600. FileExistsError if there is one and `replace` is False."""
+    if not _create(Path(path), replace=replace):
+        raise FileExistsError(f"{os.fspath(path)} exists; it is not overwritten")
+
+
+def _check_secret(secret: str, loopback_only: bool) -> None:
+    if len(secret) < MIN_SECRET_CHARS and not loopback_only:
+        raise InvalidKey(
+            f"the secret has fewer than {MIN_SECRET_CHARS} characters and this program listens beyond "
+            "loopback; take a longer one, or a key file"
+        )
+    if len(secret) < GOOD_SECRET_CHARS and not loopback_only:
+        log.warning(
+            "the secret has fewer than %d characters: it can be guessed from a recorded handshake",
+            GOOD_SECRET_CHARS,
+        )
+
+
+# Reading.
+
+
+def _read(path: Path, *, explicit: bool) -> list[bytes]:
+    # Everything is asked of the open file, so that nobody can swap it in between.
+    if not explicit:
+        _check_folder(path.parent)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags | (0 if explicit else _NO_FOLLOW))
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        if not explicit and path.is_symlink():
+            raise InvalidKey(f"{path} is a link; put the key file itself there: rm {path}") from None
+        raise InvalidKey(f"{path} can't be read: {exc.strerror}") from None
+    with open(descriptor, "rb") as file:
+        _check_file(path, os.fstat(file.fileno()), explicit)
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise InvalidKey(f"{path} is longer than {MAX_FILE_BYTES} bytes: no key file")
+    text, data = data.decode("ascii", "replace"), b""
+    try:
+        return parse_key_file(text)
+    except InvalidKey as exc:
+        text = ""  # a traceback that shows locals must not show the file
+        raise InvalidKey(f"{path}: {exc}") from None
+
+
+def _check_file(path: Path, status: os.stat_result, explicit: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidKey(f"{path} is no regular file; remove it, and a new key is made")
+    if not hasattr(os, "geteuid"):
+        return  # Windows: access lists, best effort
+    if status.st_uid not in (os.geteuid(), 0):
+        raise InvalidKey(f"{path} belongs to uid {status.st_uid}; run: chown {os.geteuid()} {path}")
+    mode = stat.S_IMODE(status.st_mode)
+    forbidden = _FOREIGN_ANY
+    if explicit:
+        forbidden = _FOREIGN_WRITE | stat.S_IROTH
+        # Secrets of a container are files on a tmpfs that everybody inside may read.
+        if mode & stat.S_IROTH and _on_tmpfs(status.st_dev):
+            forbidden = _FOREIGN_WRITE
+    if mode & forbidden:
+        raise InvalidKey(f"{path} has mode {mode:04o}, others could use the key; run: chmod 600 {path}")
+
+
+def _check_folder(folder: Path) -> None:
+    if not hasattr(os, "geteuid"):
+        return
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        status = os.stat(folder)
+    if not stat.S_ISDIR(status.st_mode):
+        raise InvalidKey(f"{folder} is no folder; remove it: rm {folder}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise InvalidKey(f"{folder} belongs to uid {status.st_uid}; run: chown {os.geteuid()} {folder}")
+    if status.st_mode & _FOREIGN_WRITE:
+        raise InvalidKey(f"{folder} can be written by others; run: chmod 700 {folder}")
+
+
+def _on_tmpfs(device: int) -> bool:
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                fields, _, rest = line.partition(" - ")
+                if fields.split()[2] == number:
+                    return rest.split()[0] in ("tmpfs", "ramfs")
+    except OSError:
+        pass
+    return False
+
+
+# Making.
+
+
+def _create(path: Path, *, replace: bool) -> bool:
+    """Put a new key in place; False if there was one and it stays.
+
+    The file appears under its name only when it is complete, and link(2) lets one of many
+    programs that start at once win; the others use the winner's key.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_folder(path.parent)
+    draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write("# The key of a dispycos cluster: who has it may run code on every node.\n")
+            file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            os.replace(draft, path)
+        else:
+            try:
+                os.link(draft, path, follow_symlinks=False)
+            except FileExistsError:
+                return False
+        _sync_folder(path.parent)
+        return True
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

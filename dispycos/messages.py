@@ -421,6 +421,7 @@ class NodeWithdrawn:
     reservation: int
     node: Incarnation
     reason: str
+    silent: bool = False  # True: given up for its silence; False: it is gone, or left you
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +429,15 @@ class ClientEnded:
     """Your turn is over, and every node of it was told to let go."""
 
     reservation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAsked:
+    """Please close: when your tasks are done, or now if `terminate` (DS-19)."""
+
+    reservation: int
+    terminate: bool
     reason: str
 
 
@@ -719,6 +729,7 @@ NUMBERS: dict[int, type[Any]] = {
     56: LeaseRenewed,
     57: NodeWithdrawn,
     58: ClientEnded,
+    59: CloseAsked,
     60: Prepare,
     61: CloseServer,
     62: RestartNode,

@@ -189,9 +189,10 @@ class DispycosStatus:
 
     status: Status
     info: Any  # DispycosNodeAvailInfo, Location or TaskInfo, by the kind of status
+    reason: str = field(default="", compare=False)  # why, where there is a why (DC-08)
 
     def __str__(self) -> str:
-        return f"{self.status.name}: {self.info}"
+        return f"{self.status.name}: {self.info}{f' ({self.reason})' if self.reason else ''}"
 
 
 @dataclass(frozen=True, slots=True)

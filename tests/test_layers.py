@@ -48,7 +48,7 @@ LINES = (
     Line(
         2,
         "scheduler.machine scheduler.allocate node.machine node.places node.execution"
-        " scheduler.events node.events client.events client.dispatch client.fleet httpd.view",
+        " scheduler.events scheduler.roster node.events client.events client.orders client.members client.dispatch client.fleet httpd.view",
         pure=True,
         reach=only(0),
     ),

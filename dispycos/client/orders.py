@@ -1,0 +1,208 @@
+"""What a program asks of its fleet, and what the fleet asks of the client's I/O half.
+
+Each order that carries a ticket is answered once by `Answered` with that ticket: code 0, or
+-1 with the reason. Payloads are setups and components, pickled by whoever made the order;
+the fleet never looks into them.
+
+The I/O half promises: PeerUp is fed for each session that exists when the Fleet is made;
+`Heard` is fed for the messages of scheduler, nodes and servers that FLEET_HEARS names.
+
+Pure. Level 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dispycos import messages
+from dispycos.model import DispycosNodeAvailInfo, DispycosStatus, Incarnation, Location, Payload
+
+# A node or server as users name it: an address (all nodes there), `address:port`, a Location of
+# a node or server, or an incarnation; None: all nodes.
+Where: TypeAlias = str | Location | Incarnation | None
+
+# Messages that are the fleet's; other messages of servers are the dispatch's.
+FLEET_HEARS: tuple[type[Any], ...] = (
+    messages.RegisterAgain,
+    messages.Queued,
+    messages.Scheduled,
+    messages.ScheduleRefused,
+    messages.NodeGranted,
+    messages.NodeIgnored,
+    messages.LeaseRenewed,
+    messages.NodeWithdrawn,
+    messages.ClientEnded,
+    messages.CloseAsked,
+    messages.Prepared,
+    messages.PrepareFailed,
+    messages.ServerStarted,
+    messages.ServerEnded,
+    messages.ServerDelayed,
+    messages.NodeReport,
+    messages.NodeOpen,
+    messages.Released,
+    messages.ServerReady,
+    messages.SetUpFailed,
+    messages.CloseRequest,
+    messages.Finished,
+)
+
+
+# Events: orders.
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSchedule:
+    """Ask this scheduler for a turn. Answered when the turn has come, or is refused.
+
+    scheduler  a live peer, or our own incarnation for a private scheduler.
+    location   where it is dialled again when it is lost; None: nowhere.
+    """
+
+    ticket: int
+    scheduler: Incarnation
+    location: Location | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpSchedule:
+    """Leave the queue; the order with this ticket is answered -1 (DC-15)."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnableNode:
+    """Prepare a node that waits, or whose setup failed; `setup`: node_setup with arguments (DC-37)."""
+
+    ticket: int
+    where: Where
+    setup: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnableServer:
+    """Set up a server that waits, or whose setup failed (DC-38)."""
+
+    ticket: int
+    where: Where
+    setup: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """No new tasks there, at a server or at all servers of nodes (DC-24, DC-28)."""
+
+    ticket: int
+    where: Where
+    node: bool  # True: `where` names nodes; False: a server
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    ticket: int
+    where: Where
+    node: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOneServer:
+    """Answered when its process is gone (DC-26, DC-27)."""
+
+    ticket: int
+    where: Where
+    terminate: bool
+    restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CloseNode:
+    """Answered when all its servers are gone and it is given back (DC-30)."""
+
+    ticket: int
+    where: Where
+    terminate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestartOneNode:
+    """Answered when it is prepared again; setup None: the former one (DC-31)."""
+
+    ticket: int
+    where: Where
+    terminate: bool
+    setup: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonZombie:
+    """Whether silent nodes are given up; None: all nodes, present and later (DC-32)."""
+
+    ticket: int
+    where: Where
+    flag: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddOneRule:
+    """One more allocation rule (DC-36)."""
+
+    rule: messages.Rule
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAll:
+    """End the turn. `dispatch` has let the tasks end before, or `terminate` ends them (DC-39)."""
+
+    ticket: int
+    terminate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSent:
+    """The answer to SendFiles; `reason` says why they could not be stored there."""
+
+    node: Incarnation
+    reason: str = ""
+
+
+# Actions.
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to the order with this ticket; 0 is well."""
+
+    ticket: int
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SendFiles:
+    """Store the components that are files in this node's directory; FilesSent answers (DC-03)."""
+
+    node: Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """For status_task and monitors; availabilities come bare (ST-08) and may be merged."""
+
+    message: DispycosStatus | DispycosNodeAvailInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PleaseClose:
+    """The scheduler is about to end: close the client as its program would (DS-19)."""
+
+    terminate: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The turn is over; nothing of the fleet is left. Said once, last, after ClientClosed."""
+
+    reason: str

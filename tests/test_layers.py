@@ -65,14 +65,16 @@ LINES = (
     Line(3, "launch.*"),
     Line(4, "net.endpoint net.delivery net.files net.runner"),
     Line(5, "runtime"),
+    Line(5, "pycos"),
     Line(
         5,
-        "scheduler.service scheduler.journal"
+        "scheduler.service scheduler.scheduler scheduler.journal"
         " node.daemon node.zygote node.server node.workspace node.namespace",
     ),
     Line(
         5,
-        "client.client client.shipping client.local client.progress client.remote client.operation",
+        "client.client client.turn client.shipping client.tasks client.settings client.components"
+        " client.allocation client.places client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(6, "objects.*"),

@@ -1,0 +1,146 @@
+"""Which nodes a client may use, and how many servers of each: `DispycosNodeAllocate`.
+
+A plain rule travels to the scheduler as data (`messages.Rule`) and is judged there; a
+subclass with its own `allocate` is asked here, in the client's process (S5).
+
+Rows DC-05, ST-11 to ST-13. Level 5.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from dispycos import config
+from dispycos.messages import Avail, NodeFacts, Rule
+from dispycos.model import Incarnation, Location
+from dispycos.scheduler import allocate as rules
+
+log = logging.getLogger("dispycos")
+
+
+class DispycosNodeAllocate:
+    """Accept nodes by address, platform and what they have to spare.
+
+    node      host name (resolved here), IP address, or pattern with `*`.
+    port      where a node named without `*` is contacted; None: `config.DispycosNodePort`.
+    platform  regular expression, searched in the node's `platform.platform()` without case.
+    cpus      servers: N > 0 needs N and uses N; N < 0 uses all but that many; 0: all.
+    memory, disk  bytes the node must have free; 0: any.
+
+    Subclasses may replace `allocate`; it then runs in the program that made the object.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        port: int | None = None,
+        platform: str = "",
+        cpus: int | None = 0,
+        memory: int | None = 0,
+        disk: int | None = 0,
+    ) -> None:
+        if not isinstance(node, str) or not node:
+            raise ValueError(f"node must be a host name, an IP address or a pattern, not {node!r}")
+        self.name = node
+        self.port = _number("port", port, config.DispycosNodePort)
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port {port!r} is not between 1 and 65535")
+        self.ip_addr = _address(node)
+        if not isinstance(platform, str):
+            raise TypeError(f"platform must be a regular expression, not {platform!r}")
+        try:
+            re.compile(platform)
+        except re.error as error:
+            raise ValueError(f"platform {platform!r} is no regular expression: {error}") from None
+        self.platform = platform
+        self.cpus = _number("cpus", cpus, 0)
+        self.memory = _number("memory", memory, 0)
+        self.disk = _number("disk", disk, 0)
+        for name in ("memory", "disk"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)!r}")
+
+    def allocate(
+        self, ip_addr: str, name: str, platform: str, cpus: int, memory: int | None, disk: int | None
+    ) -> int:
+        """Servers to use of this node: > 0 so many, 0 none, < 0: ask the next rule."""
+        return rules.judge(
+            self.rule(plain=True), _facts(ip_addr, self.port, name, platform, cpus, memory, disk)
+        )
+
+    def rule(self, *, plain: bool = False) -> Rule:
+        """This rule as data; `plain` without the question whether a subclass decides."""
+        asks = not plain and type(self).allocate is not DispycosNodeAllocate.allocate
+        return Rule(self.ip_addr, self.port, self.platform, self.cpus, self.memory, self.disk, asks)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+def allocations(nodes: Iterable[Any]) -> list[DispycosNodeAllocate]:
+    """The `nodes` of a client as rules; names that can't be resolved are left out with a warning."""
+    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
+        raise TypeError(f"nodes must be a list of names and DispycosNodeAllocate, not {nodes!r}")
+    found = []
+    for node in nodes:
+        if isinstance(node, str):
+            try:
+                found.append(DispycosNodeAllocate(node))
+            except ValueError as error:
+                log.warning("nodes: %r is left out: %s", node, error)
+        else:
+            found.append(checked(node))
+    return found
+
+
+def checked(allocation: Any) -> DispycosNodeAllocate:
+    """One rule, given as name or object; TypeError for anything else (DC-36)."""
+    if isinstance(allocation, str):
+        return DispycosNodeAllocate(allocation)
+    if isinstance(allocation, DispycosNodeAllocate):
+        return allocation
+    raise TypeError(f"a node rule must be a string or DispycosNodeAllocate, not {allocation!r}")
+
+
+def ask(allocation: DispycosNodeAllocate, facts: NodeFacts) -> int | None:
+    """What the rule's own `allocate` says of a node; None if it failed (ST-13)."""
+    avail = facts.avail
+    try:
+        answer = allocation.allocate(
+            facts.location.addr, facts.name, facts.platform, facts.cpus, avail.memory, avail.disk
+        )
+    except Exception:
+        log.exception("allocate of %r failed for node %s at %s", allocation, facts.name, facts.location)
+        return None
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        log.error("allocate of %r gave %r for node %s, not a number", allocation, answer, facts.location)
+        return None
+    return answer
+
+
+def _number(name: str, value: Any, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    return value
+
+
+def _address(node: str) -> str:
+    if "*" in node:
+        return node
+    try:
+        return str(ipaddress.ip_address(node.strip("[]")))
+    except ValueError:
+        return Location(node, 0).addr
+
+
+def _facts(
+    ip_addr: str, port: int, name: str, platform: str, cpus: int, memory: int | None, disk: int | None
+) -> NodeFacts:
+    avail = Avail(memory=memory, disk=disk)
+    return NodeFacts(Incarnation(b""), Location(ip_addr, port), name, platform, "", cpus, avail)

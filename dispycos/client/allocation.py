@@ -43,20 +43,12 @@ class DispycosNodeAllocate:
         memory: int | None = 0,
         disk: int | None = 0,
     ) -> None:
-        if not isinstance(node, str) or not node:
-            raise ValueError(f"node must be a host name, an IP address or a pattern, not {node!r}")
-        self.name = node
+        self.name = _name(node)
         self.port = _number("port", port, config.DispycosNodePort)
         if not 0 < self.port < 65536:
             raise ValueError(f"port {port!r} is not between 1 and 65535")
         self.ip_addr = _address(node)
-        if not isinstance(platform, str):
-            raise TypeError(f"platform must be a regular expression, not {platform!r}")
-        try:
-            re.compile(platform)
-        except re.error as error:
-            raise ValueError(f"platform {platform!r} is no regular expression: {error}") from None
-        self.platform = platform
+        self.platform = _expression(platform)
         self.cpus = _number("cpus", cpus, 0)
         self.memory = _number("memory", memory, 0)
         self.disk = _number("disk", disk, 0)
@@ -122,12 +114,28 @@ def ask(allocation: DispycosNodeAllocate, facts: NodeFacts) -> int | None:
     return answer
 
 
+def _name(node: Any) -> str:
+    if not isinstance(node, str) or not node:
+        raise ValueError(f"node must be a host name, an IP address or a pattern, not {node!r}")
+    return node
+
+
 def _number(name: str, value: Any, default: int) -> int:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, not {value!r}")
     return value
+
+
+def _expression(platform: Any) -> str:
+    if not isinstance(platform, str):
+        raise TypeError(f"platform must be a regular expression, not {platform!r}")
+    try:
+        re.compile(platform)
+    except re.error as error:
+        raise ValueError(f"platform {platform!r} is no regular expression: {error}") from None
+    return platform
 
 
 def _address(node: str) -> str:

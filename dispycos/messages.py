@@ -258,6 +258,7 @@ class Released:
 
     reservation: int
     reason: str = ""  # why, where nobody asked me to (DN-14, DN-21)
+    lease: int = 0  # the grant that ended, so that an old word can't end the next one
 
 
 # The scheduler says to a node (Release: the reservation's client may say it too).
@@ -292,6 +293,7 @@ class Release:
     reservation: int
     terminate: bool
     reason: str
+    lease: int = 0  # the grant that is over; 0: whichever
 
 
 # A client says to the scheduler.
@@ -453,6 +455,7 @@ class Prepare:
     setup: Payload | None  # node_setup and its arguments
     servers: int
     restart: bool  # a server that closes comes back (restart_servers)
+    lease: int = 0  # the grant this is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,6 +475,7 @@ class RestartNode:
 
     reservation: int
     setup: Payload | None
+    lease: int = 0  # the grant this is for
 
 
 # A node says to a client.
@@ -480,12 +484,14 @@ class RestartNode:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     reservation: int
+    lease: int = 0  # the grant, as in all that a node says to its client
 
 
 @dataclass(frozen=True, slots=True)
 class PrepareFailed:
     reservation: int
     reason: str
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +500,7 @@ class ServerStarted:
 
     reservation: int
     server: ServerFacts
+    lease: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,9 @@ LINES = (
     Line(1, "net.values", pure=True),
     Line(
         2,
-        "scheduler.machine scheduler.allocate node.machine node.places node.execution"
-        " scheduler.events scheduler.roster node.events client.events client.orders client.members client.dispatch client.fleet httpd.view",
+        "scheduler.events scheduler.allocate scheduler.roster scheduler.machine"
+        " node.events node.places node.work node.machine node.execution"
+        " client.events client.orders client.members client.turn client.dispatch client.fleet httpd.view",
         pure=True,
         reach=only(0),
     ),

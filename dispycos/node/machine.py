@@ -130,6 +130,7 @@ class _Work:
     """One reservation of this node."""
 
     reservation: int
+    grant: int  # the lease number it began with: names this grant
     lease: int
     lease_until: float
     client: Incarnation
@@ -459,6 +460,7 @@ class NodeMachine:
         count = max(1, min(message.servers, self.facts.cpus))
         self._work = _Work(
             reservation=message.reservation,
+            grant=message.lease,
             lease=message.lease,
             lease_until=now + message.lease_time,
             client=message.client,
@@ -498,7 +500,9 @@ class NodeMachine:
         if work is None or work.reservation != message.reservation:
             # We hold nothing of it: that is what the scheduler wants to hear (S3).
             if known is not None and Role.SCHEDULER in known.roles:
-                out.append(Say(peer, Released(message.reservation)))
+                out.append(Say(peer, Released(message.reservation, "", message.lease)))
+            return
+        if message.lease not in (0, work.grant):
             return
         if peer != work.client and not self._schedules(peer, work):
             out.append(
@@ -511,16 +515,18 @@ class NodeMachine:
 
     # The client speaks.
 
-    def _of_client(self, peer: Incarnation, reservation: int) -> _Work | None:
+    def _of_client(self, peer: Incarnation, reservation: int, grant: int = 0) -> _Work | None:
         work = self._work
         if work is None or work.reservation != reservation or work.client != peer:
+            return None
+        if grant not in (0, work.grant):
             return None
         return None if self._state is NodeState.RELEASING else work
 
     def _prepare(self, peer: Incarnation, message: Prepare, now: float, out: list[Action]) -> None:
-        work = self._of_client(peer, message.reservation)
+        work = self._of_client(peer, message.reservation, message.lease)
         if work is None:
-            self._not_yours(peer, message.reservation, out)
+            self._not_yours(peer, message.reservation, message.lease, out)
             return
         if self._state is not NodeState.RESERVED:
             return
@@ -534,9 +540,9 @@ class NodeMachine:
         work.show_at = now + self.limits.visible_wait
         self._move("prepare", now)
 
-    def _not_yours(self, peer: Incarnation, reservation: int, out: list[Action]) -> None:
+    def _not_yours(self, peer: Incarnation, reservation: int, grant: int, out: list[Action]) -> None:
         text = f"node {self.facts.name} is not reserved for you under number {reservation}"
-        out.append(Say(peer, PrepareFailed(reservation, text)))
+        out.append(Say(peer, PrepareFailed(reservation, text, grant)))
 
     def _close_server(self, peer: Incarnation, message: CloseServer, now: float, out: list[Action]) -> None:
         work = self._of_client(peer, message.reservation)
@@ -546,9 +552,9 @@ class NodeMachine:
             self._ask_to_end(place, message.grace, message.restart, message.reason, now, out)
 
     def _restart_node(self, peer: Incarnation, message: RestartNode, now: float, out: list[Action]) -> None:
-        work = self._of_client(peer, message.reservation)
+        work = self._of_client(peer, message.reservation, message.lease)
         if work is None or work.code is None:
-            self._not_yours(peer, message.reservation, out)
+            self._not_yours(peer, message.reservation, message.lease, out)
             return
         if message.setup is not None:
             work.setup = message.setup
@@ -580,7 +586,7 @@ class NodeMachine:
                 place.move("wake")
                 place.due = None
         self._move("ready", now)
-        out.append(Say(work.client, Prepared(work.reservation)))
+        out.append(Say(work.client, Prepared(work.reservation, work.grant)))
 
     def _zygote_failed(self, event: ZygoteFailed, now: float, out: list[Action]) -> None:
         work = self._of_zygote(event.zygote)
@@ -592,7 +598,7 @@ class NodeMachine:
         work.show_at = None
         self._move("setup failed", now)
         self._end_zygote(work, now, out)
-        out.append(Say(work.client, PrepareFailed(work.reservation, reason)))
+        out.append(Say(work.client, PrepareFailed(work.reservation, reason, work.grant)))
 
     def _zygote_exited(self, event: ZygoteExited, now: float, out: list[Action]) -> None:
         work = self._of_zygote(event.zygote)
@@ -662,7 +668,7 @@ class NodeMachine:
         left = work.lease_until - now
         if left > 0:
             out.append(GiveLease(event.index, event.incarnation, work.lease, left))
-        out.append(Say(work.client, ServerStarted(work.reservation, place.facts())))
+        out.append(Say(work.client, ServerStarted(work.reservation, place.facts(), work.grant)))
 
     def _server_start_failed(self, event: ServerStartFailed, now: float, out: list[Action]) -> None:
         work, place = self._work, self._place(event.index)
@@ -850,9 +856,9 @@ class NodeMachine:
         self.served += work.served
         out.append(CloseReservationKey(work.reservation))
         reason = work.why if work.unasked else ""
-        out.append(Say(work.scheduler, Released(work.reservation, reason)))
+        out.append(Say(work.scheduler, Released(work.reservation, reason, work.grant)))
         if work.client != work.scheduler:
-            out.append(Say(work.client, Released(work.reservation, reason)))
+            out.append(Say(work.client, Released(work.reservation, reason, work.grant)))
         if self._serve > 0 and self.served >= self._serve and not self._leaving:
             self._leaving = f"it served {self.served} clients, as it was told to"
         self._say_here_to_all(out)

@@ -17,9 +17,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-import ipaddress
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from dispycos.config import GIB, WIRE_VERSION, WIRE_VERSION_MIN
@@ -31,30 +30,15 @@ from dispycos.errors import (
     VersionMismatch,
 )
 from dispycos.model import Incarnation, Location, Role
+from dispycos.net.hello import HELLO, MAGIC, NONCE_BYTES, SAME_UID, UNDER_TLS, Hello
 from dispycos.net.keys import KEY_ID_BYTES, Key, Keyring, MacKey
+from dispycos.net.packing import is_loopback
 
-# The first byte is no text, no TLS record and no ssh banner.
-MAGIC: Final = b"\xd5ispycos"
-NONCE_BYTES: Final = 32
-INCARNATION_BYTES: Final = 16
-
-# magic, record, facts, lowest and highest version, role, listening port, key id, incarnation,
-# random bytes, our address and port, their address and port, longest message. Every version
-# of the wire keeps this layout, or there would be nothing to tell a newer peer by.
-HELLO: Final = struct.Struct(f"!8sBBHHHH{KEY_ID_BYTES}s{INCARNATION_BYTES}s{NONCE_BYTES}s16sH16sHQ")
 PROOF: Final = struct.Struct("!8sBB32s")
-HELLO_RECORD: Final = 1
 PROOF_RECORD: Final = 2
 
-# Facts that each side states about the stream, as it sees it (SE-17).
-UNDER_TLS: Final = 1
-SAME_UID: Final = 2  # a unix socket or pipe whose other end belongs to our account
-
 _UNKNOWN_KEY: Final = bytes(KEY_ID_BYTES)
-_NO_ADDRESS: Final = bytes(16)
 _NO_CERTIFICATE: Final = bytes(32)
-_MAPPED: Final = bytes(10) + b"\xff\xff"  # an IPv4 address inside an IPv6 one
-_KNOWN_ROLES: Final = int(Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER)
 
 
 class HandshakeState(enum.Enum):
@@ -85,85 +69,6 @@ TRANSITIONS: Final = {
     (_S.HELLO, _C.FAULT): _S.FAILED,
     (_S.PROOF, _C.FAULT): _S.FAILED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What one side says of itself; numbers only."""
-
-    incarnation: Incarnation
-    roles: Role
-    nonce: bytes  # 32 random bytes of this connection
-    key_id: bytes  # which key it proves with; zeros: it does not know the dialer's
-    version_min: int = WIRE_VERSION_MIN
-    version_max: int = WIRE_VERSION
-    facts: int = 0  # UNDER_TLS, SAME_UID
-    port: int = 0  # where it listens itself; 0: nowhere
-    ours: Location | None = None  # its end of the stream as it sees it; None: no TCP
-    theirs: Location | None = None  # the other end as it sees it
-    max_message_bytes: int = GIB  # the longest message it takes
-
-    def encode(self) -> bytes:
-        """The record's bytes."""
-        our_address, our_port = _address(self.ours)
-        their_address, their_port = _address(self.theirs)
-        return HELLO.pack(
-            MAGIC,
-            HELLO_RECORD,
-            self.facts,
-            self.version_min,
-            self.version_max,
-            int(self.roles),
-            self.port,
-            self.key_id,
-            self.incarnation,
-            self.nonce,
-            our_address,
-            our_port,
-            their_address,
-            their_port,
-            self.max_message_bytes,
-        )
-
-    @classmethod
-    def decode(cls, data: bytes) -> Hello:
-        """The record in `data`, whose magic was checked. ValueError if it is malformed."""
-        (
-            _,
-            record,
-            facts,
-            version_min,
-            version_max,
-            roles,
-            port,
-            key_id,
-            incarnation,
-            nonce,
-            our_address,
-            our_port,
-            their_address,
-            their_port,
-            max_message_bytes,
-        ) = HELLO.unpack(data)
-        if record != HELLO_RECORD:
-            raise ValueError(f"record {record} where HELLO must come")
-        if not 0 < version_min <= version_max:
-            raise ValueError(f"wire versions {version_min} to {version_max}")
-        if not any(incarnation) or not any(nonce):
-            raise ValueError("an incarnation or random bytes of zeros only")
-        return cls(
-            incarnation=Incarnation(incarnation),
-            roles=Role(roles & _KNOWN_ROLES) if not roles & ~_KNOWN_ROLES else Role(0),
-            nonce=nonce,
-            key_id=key_id,
-            version_min=version_min,
-            version_max=version_max,
-            facts=facts,
-            port=port,
-            ours=_location(our_address, our_port),
-            theirs=_location(their_address, their_port),
-            max_message_bytes=max_message_bytes,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,20 +268,7 @@ class Handshake:
 
     def _answer(self, key_id: bytes) -> bytes:
         # The listener's HELLO, which names the dialer's key if it is known here.
-        ours = self._hello
-        self._hello = Hello(
-            incarnation=ours.incarnation,
-            roles=ours.roles,
-            nonce=ours.nonce,
-            key_id=key_id,
-            version_min=ours.version_min,
-            version_max=ours.version_max,
-            facts=ours.facts,
-            port=ours.port,
-            ours=ours.ours,
-            theirs=ours.theirs,
-            max_message_bytes=ours.max_message_bytes,
-        )
+        self._hello = replace(self._hello, key_id=key_id)
         return self._hello.encode()
 
     def _check_role(self, peer: Hello) -> None:
@@ -411,7 +303,7 @@ class Handshake:
         ends = (ours.ours, ours.theirs)
         if None in ends or ends != (peer.theirs, peer.ours):
             return 1
-        return 0 if all(_is_loopback(end) for end in ends) else 1
+        return 0 if all(is_loopback(end) for end in ends) else 1
 
     def _transcript(self) -> bytes:
         assert self._peer is not None
@@ -466,26 +358,3 @@ class _Fault(Exception):
         self.code = code
         self.text = text
         self.answer = answer
-
-
-def _address(location: Location | None) -> tuple[bytes, int]:
-    if location is None:
-        return _NO_ADDRESS, 0
-    packed = ipaddress.ip_address(location.addr).packed
-    return (packed if len(packed) == 16 else _MAPPED + packed), location.port
-
-
-def _location(address: bytes, port: int) -> Location | None:
-    if address == _NO_ADDRESS and not port:
-        return None
-    if address.startswith(_MAPPED):
-        return Location(str(ipaddress.IPv4Address(address[len(_MAPPED) :])), port)
-    return Location(str(ipaddress.IPv6Address(address)), port)
-
-
-def _is_loopback(location: Location | None) -> bool:
-    if location is None:
-        return False
-    address = ipaddress.ip_address(location.addr)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

@@ -23,6 +23,7 @@ from dispycos.config import Limits
 from dispycos.errors import LocalProtocolError
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.keys import TAG_BYTES, MacKey
+from dispycos.net.packing import KNOWN_ROLES, pack_address, unpack_address
 
 MAGIC: Final = b"\xd5ispydgm"
 VERSION: Final = 1
@@ -36,7 +37,6 @@ RECORD: Final = struct.Struct(f"!8sBBHHH16sQ16s16sB{16 * MAX_ADDRESSES}s")
 DATAGRAM_BYTES: Final = RECORD.size + TAG_BYTES
 
 _NO_ECHO: Final = bytes(NONCE_BYTES)
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 _LOG_AGAIN: Final = 600.0  # seconds between two log lines about one source (SE-32)
 _UNPRIVILEGED_PORT: Final = 1024  # a lower one is not dialled unless configured (SE-29)
 
@@ -80,7 +80,7 @@ class Record:
             self.nonce,
             self.echo,
             len(self.addresses),
-            b"".join(_packed(address) for address in self.addresses),
+            b"".join(pack_address(address) for address in self.addresses),
         )
         return body + key.tag(body, b"")
 
@@ -305,11 +305,10 @@ def _decode(body: bytes) -> Record | str:
     )
     if version != VERSION:
         return "version"
-    known = int(Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER)
     if (
         kind not in (Kind.SEEK, Kind.HERE)
         or not role
-        or (role | sought) & ~known
+        or (role | sought) & ~KNOWN_ROLES
         or bool(sought) != (kind == Kind.SEEK)
         or count > MAX_ADDRESSES
         or not any(incarnation)
@@ -322,19 +321,8 @@ def _decode(body: bytes) -> Record | str:
         sought=Role(sought),
         incarnation=Incarnation(incarnation),
         port=port,
-        addresses=tuple(_unpacked(addresses[16 * i : 16 * i + 16]) for i in range(count)),
+        addresses=tuple(unpack_address(addresses[16 * i : 16 * i + 16]) for i in range(count)),
         time=time,
         nonce=nonce,
         echo=echo,
     )
-
-
-def _packed(address: str) -> bytes:
-    packed = ipaddress.ip_address(address).packed
-    return packed if len(packed) == 16 else _MAPPED + packed
-
-
-def _unpacked(packed: bytes) -> str:
-    if packed.startswith(_MAPPED):
-        return str(ipaddress.IPv4Address(packed[len(_MAPPED) :]))
-    return str(ipaddress.IPv6Address(packed))

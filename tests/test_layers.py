@@ -41,9 +41,9 @@ LINES = (
         " kernel.wait kernel.network",
         pure=True,
     ),
-    Line(1, "net.keys net.frame", pure=True),
-    Line(1, "net.auth", pure=True),
-    Line(1, "net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
+    Line(1, "net.keys net.frame net.packing", pure=True),
+    Line(1, "net.hello net.auth", pure=True),
+    Line(1, "net.outbox net.inbox net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
     Line(1, "net.values", pure=True),
     Line(
         2,

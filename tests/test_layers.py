@@ -43,7 +43,8 @@ LINES = (
     ),
     Line(1, "net.keys net.frame net.packing", pure=True),
     Line(1, "net.hello net.auth", pure=True),
-    Line(1, "net.outbox net.inbox net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
+    Line(1, "net.outbox net.inbox", pure=True),
+    Line(1, "net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
     Line(1, "net.values", pure=True),
     Line(
         2,

@@ -1,0 +1,1 @@
+"""The program against its peers: the same work, in one run, as ratios. `make bench`."""

@@ -1,0 +1,72 @@
+"""`make bench`, or `python -m bench`: measure dispycos beside the peers that are installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+from bench import harness, plot
+from bench.workloads import IDS, KERNEL, START, WORKLOADS
+
+HERE = Path(__file__).parent
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="every workload, longer repeats, every start")
+    parser.add_argument("--only", metavar="P1,P2", help=f"only these of {', '.join(IDS)}")
+    parser.add_argument("--peers", metavar="NAMES", help=f"only these of {', '.join(harness.adapters())}")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds, at least 5 (default: 5)")
+    parser.add_argument("--json", type=Path, default=HERE / "results.json", metavar="FILE", help="where to")
+    options = parser.parse_args(arguments)
+    if options.repeats < 5:
+        parser.error("fewer than 5 repeats tell nothing")
+    options.ids = tuple(options.only.upper().split(",")) if options.only else default_ids(options.all)
+    if unknown := set(options.ids) - set(IDS):
+        parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(IDS)}")
+    options.peers = options.peers.split(",") if options.peers else None
+    if unknown := set(options.peers or ()) - set(harness.adapters()):
+        parser.error(f"no peer {', '.join(sorted(unknown))}; there are {', '.join(harness.adapters())}")
+    return options
+
+
+def default_ids(everything: bool) -> tuple[str, ...]:
+    measured = (workload.id for workload in WORKLOADS if everything or workload.short)
+    return (*measured, KERNEL, START)
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    plan = harness.Plan(
+        workloads=options.ids,
+        repeats=options.repeats,
+        seconds=1.0 if options.all else 0.3,
+        slow_start=math.inf if options.all else 2.5,
+    )
+
+    def say(text: str) -> None:
+        print(f"... {text}", file=sys.stderr, flush=True)
+
+    if set(options.ids) == {KERNEL}:
+        report = harness.Report()
+    else:
+        report = harness.run(plan, say, options.peers)
+    if KERNEL in options.ids:
+        say(f"{KERNEL} kernel alone")
+        report.kernel = harness.run_kernel([])
+    print(harness.table(report))
+    options.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    print(f"written: {options.json}", end="")
+    if report.results:
+        picture = options.json.with_suffix(".svg")
+        picture.write_text(plot.svg(report))
+        print(f", {picture}", end="")
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""dispycos itself, through the names that the README shows."""
+
+from __future__ import annotations
+
+import importlib
+
+from bench.peers.base import TaskPeer, random_bytes
+from bench.work import busy, check, same
+from bench.workloads import WORKERS
+
+
+def echo(task=None):
+    """A remote task that sends back what it gets: `(sender, value)`."""
+    while True:
+        message = yield task.receive()
+        if message is None:
+            return
+        sender, value = message
+        sender.send(value)
+
+
+class Peer(TaskPeer):
+    name = "dispycos"
+    module = "dispycos"
+
+    def start(self) -> None:
+        self.api = importlib.import_module("dispycos")
+        self.cluster = self.api.LocalCluster(WORKERS)
+        self.cluster.__enter__()
+        self.client = self.api.Client([same, busy, echo])
+        self._run(self._schedule)
+        self._echo = None
+
+    def _run(self, function, *args):
+        """Run a local task to its end from this plain thread."""
+        return self.api.Task(function, *args).value()
+
+    def _schedule(self, task=None):
+        if (yield self.client.schedule()):
+            raise RuntimeError("the client was not scheduled")
+
+    def _each(self, function, values, task=None):
+        rtasks = []
+        for value in values:
+            rtasks.append((yield self.client.rtask(function, value)))
+        results = []
+        for rtask in rtasks:
+            results.append((yield rtask()))
+        return results
+
+    def _one_by_one(self, n, task=None):
+        for i in range(n):
+            rtask = yield self.client.rtask(same, i)
+            assert (yield rtask()) == i
+
+    def _remote_echo(self, task=None):
+        if self._echo is None:
+            self._echo = yield self.client.io_rtask(echo)
+        return self._echo
+
+    def _round_trips(self, n, task=None):
+        remote = yield self._remote_echo()
+        for i in range(n):
+            remote.send((task, i))
+            assert (yield task.receive()) == i
+
+    def _streamed(self, n, task=None):
+        remote = yield self._remote_echo()
+        self.api.Task(self._send_all, remote, task, n)
+        results = []
+        for _ in range(n):
+            results.append((yield task.receive()))
+        check(results, n)
+
+    def _send_all(self, remote, receiver, n, task=None):
+        for i in range(n):
+            yield remote.send((receiver, i))
+
+    def _bulk(self, n, task=None):
+        data = random_bytes()
+        for _ in range(n):
+            rtask = yield self.client.rtask(same, data)
+            assert len((yield rtask())) == len(data)
+
+    def each(self, function, values):
+        return self._run(self._each, function, list(values))
+
+    def tiny_tasks(self, n: int) -> None:
+        check(self.each(same, range(n)), n)
+
+    def one_by_one(self, n: int) -> None:
+        self._run(self._one_by_one, n)
+
+    def round_trips(self, n: int) -> None:
+        self._run(self._round_trips, n)
+
+    def streamed(self, n: int) -> None:
+        self._run(self._streamed, n)
+
+    def bulk(self, n: int) -> None:
+        self._run(self._bulk, n)
+
+    def _close(self, task=None):
+        if self._echo is not None:
+            self._echo.send(None)
+        yield self.client.close()
+
+    def stop(self) -> None:
+        self._run(self._close)
+        self.cluster.__exit__(None, None, None)

@@ -1,0 +1,142 @@
+"""Dialling: reaching for whoever listens somewhere, again and again (R-50).
+
+Two reasons to dial: a location that somebody here asked for, which goes on until it is
+reached or no longer wanted; and a peer whose connection broke, whose `Liveness` says when
+to dial again and what refusals mean. If another incarnation answers at a peer's address,
+the peer is gone (RELIABILITY, section 1).
+
+I/O half, reactor thread only. Layer 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import random
+import socket
+from typing import Protocol
+
+from dispycos.config import Limits
+from dispycos.errors import LocalProtocolError
+from dispycos.events import DialFailed
+from dispycos.model import Location
+from dispycos.net import transport
+from dispycos.net.auth import Proven
+from dispycos.net.greeting import Ended, Greeting
+from dispycos.net.liveness import Redial
+from dispycos.net.peer import Peer
+from dispycos.net.reactor import Reactor
+
+log = logging.getLogger("dispycos")
+
+
+class Host(Protocol):
+    """What dialling needs of the endpoint."""
+
+    reactor: Reactor
+    limits: Limits
+
+    def greet(self, sock: socket.socket, *, dialer: bool, reservation: int, ended: Ended) -> Greeting: ...
+    def attach(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> Peer | None: ...
+    def peer_at(self, location: Location) -> Peer | None: ...
+    def dial_failed(self, event: DialFailed) -> None: ...
+    def lose(self, peer: Peer, reason: str) -> None: ...
+
+
+class Dialler:
+    """All dials of one process."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._wanted: dict[tuple[Location, int], asyncio.Task[None]] = {}  # asked for, not reached
+        self._redials: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # Locations that somebody asked for.
+
+    def dial(self, location: Location, reservation: int) -> None:
+        """Reach for that location until it is reached or `stop`ped."""
+        if self._closed or (location, reservation) in self._wanted or self._host.peer_at(location):
+            return
+        task = self._host.reactor.spawn(self._reach(location, reservation))
+        self._wanted[location, reservation] = task
+
+    def stop(self, location: Location) -> None:
+        """Nobody wants that location any more."""
+        for key in [key for key in self._wanted if key[0] == location]:
+            self._wanted.pop(key).cancel()
+
+    async def _reach(self, location: Location, reservation: int) -> None:
+        delays = Redial(self._host.limits, self._host.limits.redial_max)
+        try:
+            while True:
+                peer, reason, _ = await self._try(location, reservation)
+                if peer is not None:
+                    return
+                self._host.dial_failed(DialFailed(location, reason))
+                await asyncio.sleep(delays.delay(random.random()))
+        finally:
+            if self._wanted.get((location, reservation)) is asyncio.current_task():
+                del self._wanted[location, reservation]
+
+    # Peers whose connection broke.
+
+    def redial(self, peer: Peer) -> None:
+        """Dial that peer once; it is told if that fails, and decides what it means."""
+        if not self._closed:
+            task = self._host.reactor.spawn(self._redial(peer))
+            self._redials.add(task)
+            task.add_done_callback(self._redials.discard)
+
+    async def _redial(self, peer: Peer) -> None:
+        location = peer.reachable
+        if location is None:
+            peer.dial_failed(False)  # only it can dial us
+            return
+        found, reason, refused = await self._try(location, peer.reservation)
+        if found is None:
+            log.debug("can't get back to %s: %s", peer, reason)
+            peer.dial_failed(refused)
+        elif found is not peer:
+            self._host.lose(peer, f"another process answers at {location}")
+
+    # One dial.
+
+    async def _try(self, location: Location, reservation: int) -> tuple[Peer | None, str, bool]:
+        """Dial once: the peer reached, or None with the reason and whether it was refused."""
+        host = self._host
+        try:
+            sock = await transport.connect(host.reactor.loop, location, host.limits.handshake_timeout)
+        except TimeoutError:
+            return (None, f"no answer from {location} in {host.limits.handshake_timeout:g} s", False)
+        except OSError as exc:
+            refused = exc.errno == errno.ECONNREFUSED
+            return (None, f"can't reach {location}: {exc.strerror or exc}", refused)
+        result: asyncio.Future[tuple[Proven | None, str]] = host.reactor.loop.create_future()
+
+        def ended(proven: Proven | None, code: str, text: str) -> None:
+            if not result.done():
+                result.set_result((proven, text))
+
+        try:
+            greeting = host.greet(sock, dialer=True, reservation=reservation, ended=ended)
+        except LocalProtocolError as exc:
+            transport.unfinished(sock)
+            return (None, str(exc), False)
+        try:
+            proven, text = await result
+        except asyncio.CancelledError:
+            greeting.close()
+            raise
+        if proven is None:
+            return (None, f"{location}: {text}", False)
+        peer = host.attach(greeting, proven, location)
+        return (peer, f"{location} was refused by this side", False)
+
+    async def close(self) -> None:
+        """Give all dials up."""
+        self._closed = True
+        for task in [*self._wanted.values(), *self._redials]:
+            task.cancel()
+        self._wanted.clear()

@@ -1,0 +1,74 @@
+"""The doorkeeper: who may knock, before anything is known of them (SE-15).
+
+It counts unfinished handshakes, in all and per source, and shuts out a source that failed
+too often. What it remembers is bounded, so that knocking costs us nothing but the knock.
+
+Pure: no I/O, clock or randomness.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter, OrderedDict, deque
+
+from dispycos.config import Limits
+
+
+class Doorkeeper:
+    """Admits or refuses connections; `now` is seconds on a monotonic clock."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._unfinished: Counter[str] = Counter()
+        # source -> times of its last failures, at most max_handshake_failures of them; the
+        # source that failed longest ago is dropped beyond max_failure_sources.
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self.refused = 0  # connections closed at accept
+        self.failed: Counter[str] = Counter()  # failed handshakes by reason code
+
+    def admit(self, source: str, now: float) -> bool:
+        """May a connection from this address begin its handshake? Every True needs one `leave`."""
+        limits = self._limits
+        if (
+            self._unfinished.total() >= limits.max_unfinished_handshakes
+            or self._unfinished[source] >= limits.max_unfinished_per_source
+            or self._shut_out(source, now)
+        ):
+            self.refused += 1
+            return False
+        self._unfinished[source] += 1
+        return True
+
+    def leave(self, source: str) -> None:
+        """A handshake that was admitted has ended, one way or the other."""
+        self._unfinished[source] -= 1
+        if self._unfinished[source] <= 0:
+            del self._unfinished[source]
+
+    def fail(self, source: str, code: str, now: float) -> bool:
+        """Count a failed handshake; True if it is the one that shuts the source out."""
+        self.failed[code] += 1
+        # A faulty program of this host must not shut its neighbours out.
+        if ipaddress.ip_address(source).is_loopback:
+            return False
+        times = self._failures.pop(source, None) or deque(maxlen=self._limits.max_handshake_failures)
+        before = self._shut_out_by(times, now)
+        times.append(now)
+        self._failures[source] = times
+        if len(self._failures) > self._limits.max_failure_sources:
+            self._failures.popitem(last=False)
+        return not before and self._shut_out_by(times, now)
+
+    def _shut_out(self, source: str, now: float) -> bool:
+        times = self._failures.get(source)
+        return times is not None and self._shut_out_by(times, now)
+
+    def _shut_out_by(self, times: deque[float], now: float) -> bool:
+        full = len(times) == self._limits.max_handshake_failures
+        return full and now - times[0] < self._limits.failure_window
+
+    def check(self) -> None:
+        """Assert the bounds."""
+        assert self._unfinished.total() <= self._limits.max_unfinished_handshakes
+        assert all(0 < count <= self._limits.max_unfinished_per_source for count in self._unfinished.values())
+        assert len(self._failures) <= self._limits.max_failure_sources

@@ -1,0 +1,403 @@
+"""The endpoint: this process's face to the others.
+
+It holds one session per incarnation, whatever connection carries it at the moment, and
+brings messages to the handlers that were registered for them together with who may send
+them (N5). It listens, dials, dials again, and says when a peer is up, suspect, back or
+lost. It knows nothing of tasks: see `net.delivery`.
+
+Everything but `say`, `queue` and `flush` belongs to the reactor thread. I/O half. Layer 4.
+Rules N2, N3, N5, N7.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from dispycos.config import Limits
+from dispycos.errors import Closed
+from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspect, PeerUp
+from dispycos.kernel.core import Kernel
+from dispycos.messages import Goodbye, Introduction, Message
+from dispycos.model import Incarnation, Location, Role
+from dispycos.net import transport
+from dispycos.net.auth import Proven
+from dispycos.net.codec import decode, encode
+from dispycos.net.dialling import Dialler
+from dispycos.net.doorkeeper import Doorkeeper
+from dispycos.net.greeting import Ended, Greeting
+from dispycos.net.keys import Keyring
+from dispycos.net.peer import Peer
+from dispycos.net.reactor import Reactor
+
+log = logging.getLogger("dispycos")
+
+RELEASE = "0.1.0"
+
+M = TypeVar("M")
+Handler = Callable[[Incarnation, Any], None]
+
+
+class Endpoint:
+    """One per process. `roles` is what this process is; more may be added before `listen`."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        *,
+        roles: Role,
+        keyring: Keyring,
+        limits: Limits,
+        name: str,
+        incarnation: Incarnation | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.roles = roles
+        self.keyring = keyring
+        self.limits = limits
+        self.name = name
+        self.incarnation = incarnation or Incarnation(os.urandom(16))
+        self.location: Location | None = None  # announced; None before `listen`
+        self._peers: dict[Incarnation, Peer] = {}
+        self._handlers: dict[type[Any], tuple[Handler, Role]] = {}
+        self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
+        self._listeners: list[transport.Listener] = []
+        self._door = Doorkeeper(limits)
+        self._dialler = Dialler(self)
+        self._greetings: set[Greeting] = set()
+        self._dirty: dict[Incarnation, Peer] = {}  # peers with something to write
+        self._told = False  # the reactor has been told that some are dirty
+        self._kernel: Kernel | None = None
+        self._last_idle = -1  # kernel.idles when it last wrote from its own thread
+        self._refusal_lines: dict[str, float] = {}  # source -> when it was last named in the log
+        self._closed = False
+        self._ticker = reactor.loop.call_later(self._beat, self._tick)
+
+    # Who is here.
+
+    def peer(self, incarnation: Incarnation) -> Peer | None:
+        """The peer of that incarnation, if there is a session with it."""
+        return self._peers.get(incarnation)
+
+    def peer_at(self, location: Location) -> Peer | None:
+        """The peer that was reached at, or announced, that location."""
+        for peer in self._peers.values():
+            if location in (peer.location, peer.dialled):
+                return peer
+        return None
+
+    def peers(self) -> list[Peer]:
+        """Everyone who has introduced himself and is not lost."""
+        return [peer for peer in list(self._peers.values()) if peer.introduced]
+
+    def watch(self, watcher: Callable[[PeerEvent | DialFailed], None]) -> None:
+        """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerLost and DialFailed from now on."""
+        self._watchers.append(watcher)
+
+    def handle(self, kind: type[M], handler: Callable[[Incarnation, M], None], *, who: Role) -> None:
+        """Bring messages of this kind to `handler`, if their sender has one of the roles `who`.
+
+        Anyone else who sends one has broken the rules: his session ends (SE-19).
+        """
+        if kind in self._handlers:
+            raise ValueError(f"{kind.__name__} has a handler already")
+        self._handlers[kind] = (handler, who)
+
+    # Listening and dialling.
+
+    async def listen(
+        self, hosts: Sequence[str], port: int = 0, *, announce: Location | str | None = None
+    ) -> Location:
+        """Listen at each host, all with one port (0: a free one).
+
+        announce  the address that peers are told to dial, where it differs (a NAT's outside).
+        OSError names address and port and what is wrong with them.
+        """
+        for host in hosts:
+            sock = transport.listening_socket(host, port)
+            listener = transport.Listener(self.reactor, sock, self._accepted)
+            port = listener.location.port
+            self._listeners.append(listener)
+        first = self._listeners[0].location
+        if isinstance(announce, Location):
+            self.location = announce
+        elif announce is not None:
+            self.location = Location(announce, first.port)
+        else:
+            self.location = first
+        return self.location
+
+    def dial(self, location: Location, *, reservation: int = 0) -> None:
+        """Reach for whoever listens there, again and again until it is up or `stop_dialling`."""
+        self._dialler.dial(location, reservation)
+
+    def stop_dialling(self, location: Location) -> None:
+        self._dialler.stop(location)
+
+    def _accepted(self, sock: socket.socket) -> None:
+        try:
+            source = sock.getpeername()[0]
+        except OSError:
+            transport.unfinished(sock)
+            return
+        source = source.partition("%")[0]
+        if self._closed or not self._door.admit(source, time.monotonic()):
+            transport.unfinished(sock)
+            return
+
+        def ended(proven: Proven | None, code: str, text: str) -> None:
+            self._door.leave(source)
+            if proven is not None:
+                self.attach(greeting, proven, None)
+            elif code not in ("closed", "self"):
+                self._refused(source, code, text)
+
+        greeting = self.greet(sock, dialer=False, reservation=0, ended=ended)
+
+    def _refused(self, source: str, code: str, text: str) -> None:
+        now = time.monotonic()
+        if self._door.fail(source, code, now):
+            log.warning("%s failed to prove the key too often; it is shut out for a while", source)
+        line = self._refusal_lines.get(source)
+        if line is None or now - line > self.limits.failure_window:
+            # One line per source per minute, however often it knocks (SE-55).
+            if len(self._refusal_lines) >= self.limits.max_failure_sources:
+                self._refusal_lines.clear()
+            self._refusal_lines[source] = now
+            log.warning("refused a connection from %s: %s", source, text)
+
+    def greet(self, sock: socket.socket, *, dialer: bool, reservation: int, ended: Ended) -> Greeting:
+        """Begin the handshake on a connected socket; LocalProtocolError if we lack the key for it."""
+        key = self.keyring.reservation(reservation) if reservation else self.keyring.own
+
+        def over(proven: Proven | None, code: str, text: str) -> None:
+            self._greetings.discard(greeting)
+            ended(proven, code, text)
+
+        greeting = Greeting(
+            self.reactor,
+            sock,
+            dialer=dialer,
+            incarnation=self.incarnation,
+            roles=self.roles,
+            keyring=self.keyring,
+            key=key,
+            port=self.location.port if self.location else 0,
+            limits=self.limits,
+            ended=over,
+        )
+        self._greetings.add(greeting)
+        greeting.begin()
+        return greeting
+
+    # Sessions.
+
+    def attach(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> Peer | None:
+        """A connection has proved whose it is: let it carry that peer's session."""
+        if self._closed:
+            greeting.connection.close()
+            return None
+        their = proven.peer.incarnation
+        peer = self._peers.get(their)
+        if peer is None:
+            peer = Peer(self, their, proven.peer.roles)
+            self._peers[their] = peer
+        if not peer.adopt(greeting, proven, dialled):
+            greeting.connection.close()
+        return None if peer.lost else peer
+
+    def redial(self, peer: Peer) -> None:
+        """Dial a peer whose connection broke, once."""
+        self._dialler.redial(peer)
+
+    # Saying.
+
+    def say(self, to: Incarnation, message: Message) -> None:
+        """Send a message; legal from any thread.
+
+        A lone message leaves at once, in the caller's thread where that is possible; a burst
+        becomes one write (N7). To a peer that is lost, or unknown, it has no effect: watchers
+        are told of losses. Closed if this endpoint is; MessageTooLarge over the limit.
+        """
+        if self.queue(to, message):
+            self.flush()
+
+    def queue(self, to: Incarnation, message: Message) -> bool:
+        """As `say`, but leave the writing to a `flush` that must follow. False: nobody to write to."""
+        if self._closed:
+            raise Closed("this process has closed its endpoint")
+        if to == self.incarnation:
+            self.reactor.call(self._dispatch_own, message)
+            return False
+        peer = self._peers.get(to)
+        if peer is None:
+            return False
+        head, attachments = encode(message)
+        with peer.lock:
+            if peer.lost:
+                return False
+            peer.session.send(head, attachments)
+        self._dirty[to] = peer
+        return True
+
+    def writable(self, to: Incarnation) -> bool:
+        """False: so much is queued for this peer that the sender ought to wait (N4)."""
+        peer = self._peers.get(to)
+        return peer is None or peer.session.writable
+
+    def bind_kernel(self, kernel: Kernel) -> None:
+        """Let tasks of this kernel write from its thread: see `flush`."""
+        self._kernel = kernel
+        kernel.before_wait.append(self.write_dirty)
+
+    def flush(self) -> None:
+        """See to it that what was queued gets written.
+
+        On the kernel's thread the first message since the kernel last waited is written at
+        once: a question goes out without a detour. What follows before it waits again is a
+        burst: the reactor is told once and writes what has gathered by then, and the kernel
+        writes the rest before it waits.
+        """
+        kernel = self._kernel
+        if kernel is not None and kernel.idles != self._last_idle and kernel.here:
+            self._last_idle = kernel.idles
+            self.write_dirty()
+        elif not self._told:
+            self._told = True
+            self.reactor.call(self._write_told)
+
+    def _write_told(self) -> None:
+        self._told = False
+        self.write_dirty()
+
+    def write_dirty(self) -> None:
+        """Write what waits for the sockets; any thread."""
+        dirty = self._dirty
+        while dirty:
+            try:
+                _, peer = dirty.popitem()
+            except KeyError:  # another thread took the last one
+                return
+            peer.write()
+
+    # Hearing.
+
+    def hear(self, peer: Peer, message: Message) -> None:
+        """A message of a peer, in order; reactor thread."""
+        kind = type(message)
+        if not peer.introduced:
+            if kind is not Introduction:
+                self.violation(peer, f"said {kind.__name__} before it introduced itself")
+                return
+            self._introduced(peer, message)
+            return
+        if kind is Goodbye:
+            self.lose(peer, message.reason or "it said goodbye")
+            return
+        entry = self._handlers.get(kind)
+        if entry is None or not entry[1] & peer.roles:
+            self.violation(peer, f"said {kind.__name__}, which is not for {peer.roles!r} to say here")
+            return
+        try:
+            entry[0](peer.incarnation, message)
+        except Exception:
+            # One handler's fault ends this session, nothing else (R-75).
+            log.exception("handling %s of %s failed", kind.__name__, peer)
+            self.lose(peer, f"a fault of ours while handling {kind.__name__}")
+
+    def hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None:
+        """A message of a peer as it came from the wire."""
+        try:
+            message = decode(head, tail)
+        except Exception as exc:
+            self.violation(peer, str(exc))
+            return
+        self.hear(peer, message)
+
+    def _dispatch_own(self, message: Message) -> None:
+        entry = self._handlers.get(type(message))
+        if entry is None:
+            log.error("nobody here handles %s", type(message).__name__)
+            return
+        entry[0](self.incarnation, message)
+
+    def introduction(self) -> Introduction:
+        """What we say first on each new session."""
+        return Introduction(
+            name=self.name,
+            roles=self.roles,
+            location=self.location,
+            python=platform.python_version(),
+            release=RELEASE,
+        )
+
+    def _introduced(self, peer: Peer, message: Introduction) -> None:
+        peer.introduce(message)
+        self._tell(PeerUp(peer.incarnation, peer.roles, peer.location, peer.name))
+
+    # Coming and going.
+
+    def suspect(self, peer: Peer) -> None:
+        if peer.introduced:
+            self._tell(PeerSuspect(peer.incarnation))
+
+    def back(self, peer: Peer) -> None:
+        if peer.introduced:
+            self._tell(PeerBack(peer.incarnation))
+
+    def violation(self, peer: Peer, reason: str) -> None:
+        """The peer broke the wire's rules: its session ends for good (SE-16)."""
+        log.warning("session with %s ended: %s", peer, reason)
+        self.lose(peer, f"it broke the rules of the wire: {reason}")
+
+    def lose(self, peer: Peer, reason: str) -> None:
+        """The peer is gone; watchers are told once."""
+        if self._peers.get(peer.incarnation) is peer:
+            del self._peers[peer.incarnation]
+        if peer.end(reason) and peer.introduced:
+            self._tell(PeerLost(peer.incarnation, reason))
+
+    def forget(self, incarnation: Incarnation, reason: str = "") -> None:
+        """End the session with a peer by choice; watchers are not told."""
+        peer = self._peers.pop(incarnation, None)
+        if peer is not None:
+            peer.farewell(reason)
+
+    def dial_failed(self, event: DialFailed) -> None:
+        """A location that somebody asked for was not reached this time."""
+        self._tell(event)
+
+    def _tell(self, event: PeerEvent | DialFailed) -> None:
+        for watcher in list(self._watchers):
+            watcher(event)
+
+    # Time.
+
+    @property
+    def _beat(self) -> float:
+        return self.limits.keepalive / 4
+
+    def _tick(self) -> None:
+        for peer in list(self._peers.values()):
+            peer.tick()
+        if not self._closed:
+            self._ticker = self.reactor.loop.call_later(self._beat, self._tick)
+
+    async def close(self) -> None:
+        """Say goodbye to everyone, stop listening; may be repeated."""
+        if self._closed:
+            return
+        for incarnation in list(self._peers):
+            self.forget(incarnation, "its process closed")
+        self._closed = True
+        self._ticker.cancel()
+        for listener in self._listeners:
+            listener.close()
+        for greeting in list(self._greetings):
+            greeting.close()
+        await self._dialler.close()

@@ -1,0 +1,331 @@
+"""Peers: one other incarnation, its session, and the connection that carries it now.
+
+A Peer joins three things that know nothing of each other: the Session (what was said and
+what is missing), the Liveness (when to speak, when to worry) and the Connection (bytes).
+Connections come and go under it; the peer is the same until it is lost.
+
+Rules: at most one connection carries the session (R-16); with another incarnation nothing
+is ever replayed (R-40). I/O half. Layer 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dispycos.config import Limits
+from dispycos.errors import RemoteProtocolError
+from dispycos.messages import Goodbye, Introduction
+from dispycos.model import Buffer, Incarnation, Location, Role
+from dispycos.net import session as sessions
+from dispycos.net.auth import Proven
+from dispycos.net.codec import encode
+from dispycos.net.greeting import Greeting
+from dispycos.net.liveness import Action, Dial, KeepAlive, Liveness, Lost, Recovered, Suspected
+from dispycos.net.reactor import Reactor
+from dispycos.net.session import Session, SessionState
+from dispycos.net.transport import Connection
+
+log = logging.getLogger("dispycos")
+
+# Two connections that were dialled from both ends at once appear within this, seconds.
+_SIMULTANEOUS = 2.0
+
+
+class Host(Protocol):
+    """What a peer needs of the endpoint it belongs to."""
+
+    incarnation: Incarnation
+    limits: Limits
+    reactor: Reactor
+
+    def introduction(self) -> Introduction: ...
+    def hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None: ...
+    def redial(self, peer: Peer) -> None: ...
+    def suspect(self, peer: Peer) -> None: ...
+    def back(self, peer: Peer) -> None: ...
+    def violation(self, peer: Peer, reason: str) -> None: ...
+    def lose(self, peer: Peer, reason: str) -> None: ...
+
+
+class Peer:
+    """All that this process knows of one other. Made and changed on the reactor thread."""
+
+    __slots__ = (
+        "_adopted",
+        "_dialer",
+        "_host",
+        "_timer",
+        "connection",
+        "dialled",
+        "incarnation",
+        "introduced",
+        "liveness",
+        "location",
+        "lock",
+        "lost",
+        "name",
+        "python",
+        "release",
+        "reservation",
+        "roles",
+        "session",
+    )
+
+    def __init__(self, host: Host, incarnation: Incarnation, roles: Role) -> None:
+        self._host = host
+        self.incarnation = incarnation
+        self.roles = roles
+        self.name = ""
+        self.python = ""
+        self.release = ""
+        self.location: Location | None = None  # where it says it can be dialled
+        self.dialled: Location | None = None  # where we reached it
+        self.reservation = 0  # whose key opened the session; 0: the cluster's
+        self.introduced = False
+        self.lost = False
+        # Guards `session`, which the reactor feeds and any thread sends by.
+        self.lock = threading.Lock()
+        self.session = Session(host.incarnation, incarnation, host.limits)
+        self.liveness = Liveness(host.limits, time.monotonic(), dials=True)
+        self.connection: Connection | None = None
+        self._dialer = False  # we dialled the connection that is attached
+        self._adopted = 0.0  # when it was attached
+        self._timer: asyncio.TimerHandle | None = None  # of the next dial
+
+    @property
+    def state(self) -> str:
+        """What is known of it: a value of `liveness.Level`."""
+        return "lost" if self.lost else self.liveness.level.value
+
+    @property
+    def reachable(self) -> Location | None:
+        """Where to dial it: where that worked before, else where it says."""
+        return self.dialled or self.location
+
+    def __str__(self) -> str:
+        where = self.reachable
+        return f"{self.name or self.roles.name} at {where}" if where else f"{self.name or self.roles.name}"
+
+    # Connections.
+
+    def adopt(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> bool:
+        """Let a proven connection carry the session; False if another one shall."""
+        now = time.monotonic()
+        if self.connection is not None:
+            if now - self._adopted < _SIMULTANEOUS and self._dialer != greeting.dialer:
+                # Both ends dialled at once. Both must keep the same one: that of the greater.
+                we_win = self._host.incarnation > self.incarnation
+                if greeting.dialer != we_win:
+                    return False
+            self._drop_connection()
+        first = self.session.state is SessionState.NEW
+        try:
+            with self.lock:
+                self.session.attach(
+                    proven.send_key,
+                    proven.receive_key,
+                    proven.tags,
+                    dialer=greeting.dialer,
+                    session_id=os.urandom(sessions.HALF_BYTES),
+                    now=now,
+                    credential=proven.credential,
+                )
+                if first:
+                    self.session.send(*encode(self._host.introduction()))
+        except RemoteProtocolError as exc:
+            self._host.violation(self, str(exc))
+            return False
+        if dialled is not None:
+            self.dialled = dialled
+        self.reservation = proven.reservation or 0
+        self._dialer = greeting.dialer
+        self._adopted = now
+        connection = greeting.connection
+        self.connection = connection
+        self._act(self.liveness.connected(now))
+        line = _Line(self, connection)
+        left = greeting.hand_over(line)
+        connection.flush()
+        if left:
+            with self.lock:
+                events = self.session.feed(left, now)
+            line.carry_out(events)
+        return True
+
+    def _drop_connection(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+            with self.lock:
+                self.session.detach(time.monotonic())
+
+    def broke(self, connection: Connection, reason: str) -> None:
+        """The connection that carried the session is over."""
+        if self.connection is not connection:
+            return  # superseded long ago
+        self.connection = None
+        now = time.monotonic()
+        with self.lock:
+            self.session.detach(now)
+        if not self.lost:
+            log.debug("connection to %s broke: %s", self, reason)
+            self._act(self.liveness.broke(now, random.random()))
+
+    def dial_failed(self, refused: bool) -> None:
+        """A dial that `Host.redial` was asked for came to nothing."""
+        if not self.lost and self.connection is None:
+            self._act(self.liveness.dial_failed(refused, time.monotonic(), random.random()))
+
+    def write(self) -> None:
+        """Write what the session has to say; any thread."""
+        connection = self.connection
+        if connection is not None:
+            connection.flush()
+
+    # What is known of it.
+
+    def introduce(self, message: Introduction) -> None:
+        self.introduced = True
+        self.name = message.name
+        self.python = message.python
+        self.release = message.release
+        self.location = message.location
+        # It may have taken on a role since its HELLO; never one its key does not prove.
+        if not self.reservation:
+            self.roles |= message.roles
+
+    def heard(self, now: float) -> None:
+        """Bytes came from it."""
+        actions = self.liveness.heard(now)
+        if actions:
+            self._act(actions)
+
+    def tick(self) -> None:
+        """Look at the clock: speak if we were silent, worry if it was, dial if it is time."""
+        self._act(self.liveness.tick(time.monotonic()))
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, KeepAlive):
+                with self.lock:
+                    self.session.keepalive()
+                self.write()
+            elif isinstance(action, Suspected):
+                self._host.suspect(self)
+                # Silence on a connection that looks alive: only a new one can tell (R-15).
+                connection = self.connection
+                if connection is not None:
+                    connection.close()
+                    self.broke(connection, action.reason)
+            elif isinstance(action, Recovered):
+                self._host.back(self)
+            elif isinstance(action, Dial):
+                self._host.redial(self)
+            elif isinstance(action, Lost):
+                self._host.lose(self, action.reason)
+        self._rearm()
+
+    def _rearm(self) -> None:
+        # While it is connected the endpoint's beat is fine enough; dials are not to wait for it.
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.connection is None and not self.lost:
+            deadline = self.liveness.next_deadline()
+            if deadline is not None:
+                delay = max(0.0, deadline - time.monotonic())
+                self._timer = self._host.reactor.loop.call_later(delay, self.tick)
+
+    # Its end.
+
+    def farewell(self, reason: str) -> None:
+        """End the session by our choice, and tell the peer."""
+        connection = self.connection
+        with self.lock:
+            if self.session.state is SessionState.ATTACHED:
+                self.session.send(*encode(Goodbye(reason)))
+            # What is queued goes out in order before the session's own last frame.
+            parts = self.session.take()
+            self.session.close(reason)
+            parts += self.session.take()
+        self.lost = True
+        self._rearm()
+        self.connection = None
+        if connection is not None:
+            connection.finish(parts)
+
+    def end(self, reason: str) -> bool:
+        """The session is over; False if it was before."""
+        if self.lost:
+            return False
+        self.lost = True
+        self._rearm()
+        self.liveness.gone(reason, time.monotonic())
+        with self.lock:
+            self.session.close(reason)
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+        return True
+
+
+class _Line:
+    """One connection as the carrier of one peer's session: its Reader."""
+
+    __slots__ = ("_connection", "_peer")
+
+    def __init__(self, peer: Peer, connection: Connection) -> None:
+        self._peer = peer
+        self._connection = connection
+
+    def get_buffer(self) -> memoryview:
+        return self._peer.session.get_buffer()
+
+    def received(self, count: int) -> None:
+        peer = self._peer
+        now = time.monotonic()
+        with peer.lock:
+            events = peer.session.received(count, now)
+        peer.heard(now)
+        self.carry_out(events)
+
+    def carry_out(self, events: Sequence[sessions.Event]) -> None:
+        peer, host = self._peer, self._peer._host
+        for event in events:
+            if type(event) is sessions.Message:
+                host.hear_bytes(peer, event.head, memoryview(event.tail))
+            elif isinstance(event, sessions.Violation):
+                host.violation(peer, event.reason)
+            elif isinstance(event, sessions.Fresh):
+                host.lose(peer, "it has no memory of this session")
+            elif isinstance(event, sessions.Stale):
+                peer.broke(self._connection, "it still holds an older session")
+                self._connection.close()
+            elif isinstance(event, sessions.Ended):
+                host.lose(peer, "it ended the session")
+            elif isinstance(event, sessions.Undelivered):
+                host.violation(peer, f"no memory for a message of {event.size} bytes")
+            if peer.lost:
+                return
+        # Acknowledgements and, after a resume, the replay.
+        self._connection.flush()
+
+    def take(self) -> Sequence[Buffer]:
+        peer = self._peer
+        if peer.connection is not self._connection:
+            return ()
+        with peer.lock:
+            parts = peer.session.take()
+        if parts:
+            peer.liveness.said(time.monotonic())
+        return parts
+
+    def broken(self, reason: str) -> None:
+        self._peer.broke(self._connection, reason)

@@ -1,0 +1,222 @@
+"""Handles: tasks of other processes, as programs here hold them.
+
+A handle names its task by Address and does what a local Task does, by messages. It may be
+sent on to a third process, which then talks to the task directly; one that travels home
+becomes the original again. What carries its messages is the process's Carrier
+(`net.delivery`), set once when the process gets a network.
+
+I/O half. Layer 4. KE-10 to KE-15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.task import Task
+from dispycos.kernel.wait import FAILED, OK, seconds
+from dispycos.messages import Kind, Verb
+from dispycos.model import Address, Incarnation, Location
+
+
+class Carrier(Protocol):
+    """What handles need of the process they are in."""
+
+    kernel: Kernel
+
+    def send(self, handle: Handle, value: Any) -> int:
+        """0: on its way; -1: the process it lives in is gone."""
+
+    def deliver(self, handle: Handle, value: Any, timeout: float | None) -> Operation:
+        """1: in the recipient's queue; 0: not within `timeout`; -1: impossible."""
+
+    def tell(self, handle: Handle, verb: Verb, value: Any) -> int:
+        """Ask something whose answer nobody waits for: 0, or -1 as in `send`."""
+
+    def ask(self, handle: Handle, verb: Verb, value: Any, timeout: float | None) -> Operation:
+        """Ask something; None after `timeout`."""
+
+    def watch(self, handle: RemoteTask, watcher: Any) -> int:
+        """Let `watcher` receive the status of the task when it ends or its process is lost."""
+
+    def find(self, number: int) -> Any:
+        """The local receiver of that number, or None."""
+
+    @property
+    def incarnation(self) -> Incarnation: ...
+
+
+carrier: Carrier | None = None  # of this process, once it has a network
+
+
+class Handle(Protocol):
+    """What a handle of any kind is made of."""
+
+    address: Address
+    reservation: int  # whose servers its process belongs to; 0: it holds the cluster's key
+
+    @property
+    def name(self) -> str: ...
+
+
+class RemoteTask(Task):
+    """A reference to a task of another process."""
+
+    __slots__ = ("address", "reservation")
+
+    address: Address
+    reservation: int
+
+    @classmethod
+    def of(cls, address: Address, name: str, reservation: int) -> RemoteTask:
+        """The handle of the task that lives at `address`."""
+        handle = cls.__new__(cls)
+        handle._refer(address, name, reservation)
+        return handle
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        raise TypeError(f"a {type(self).__name__} is made by the network, not by a program")
+
+    def _refer(self, address: Address, name: str, reservation: int) -> None:
+        self._kernel = _carrier().kernel
+        self.address = address
+        self.number = address.number
+        self.reservation = reservation
+        self._name = name
+        self._end = None
+        self._daemon = False
+
+    # Who it is.
+
+    @property
+    def location(self) -> Location | None:
+        """Where its process is reached."""
+        return self.address.location
+
+    def is_alive(self) -> bool:
+        """Whether nothing is known of its end. Yield `result()` or monitor it to learn of that."""
+        return self._end is None
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, RemoteTask):
+            mine, theirs = self.address, other.address
+            return mine.number == theirs.number and mine.incarnation == theirs.incarnation
+        return NotImplemented
+
+    __hash__ = Task.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduction(Kind.TASK, self.address, self._name, self.reservation)
+
+    def set_daemon(self, flag: bool = True) -> None:
+        """Has no meaning here: this program's end never waits for a task of another process."""
+
+    def register(self, name: str | None = None) -> int:
+        """Make it known by `name` in its own process. 0, or -1 if that process is gone."""
+        return _carrier().tell(self, Verb.REGISTER, name)
+
+    def unregister(self, name: str | None = None) -> int:
+        return _carrier().tell(self, Verb.UNREGISTER, name)
+
+    # Waiting for it.
+
+    def __call__(self) -> Any:
+        return self.finish()
+
+    def finish(self, timeout: float | None = None) -> Any:
+        """Yield this: its result, its MonitorStatus if it failed or was lost, None at the time-out."""
+        return _carrier().ask(self, Verb.RESULT, False, seconds(timeout))
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Yield this: its result, or raises what it raised; TaskLost if its process is gone."""
+        return _carrier().ask(self, Verb.RESULT, True, seconds(timeout))
+
+    def value(self, timeout: float | None = None) -> Any:
+        """Wait in a plain thread for `finish(timeout)`. RuntimeError inside a task."""
+        operation: Operation = self.finish(timeout)
+        return operation.result()
+
+    def notify(self, task: Task) -> Any:
+        """Let `task` receive a MonitorStatus when this task ends, or is lost: 0 or -1."""
+        return OK if _carrier().watch(self, task) == 0 else FAILED
+
+    # Messages.
+
+    def send(self, message: Any) -> int:
+        """Send it a message; any thread. 0, or -1 if its process is gone.
+
+        What pickling raises is raised here; what is changed afterwards is not sent.
+        """
+        return _carrier().send(self, message)
+
+    def deliver(self, message: Any, timeout: float | None = None) -> Any:
+        """Yield this: 1 when the message is in its mailbox, 0 after `timeout` seconds, -1 if impossible."""
+        return _carrier().deliver(self, message, seconds(timeout))
+
+    def receive(self, timeout: float | None = None, alarm_value: Any = None) -> Any:
+        raise RuntimeError(f"only {self} itself receives its messages")
+
+    recv = receive
+
+    def resume(self, update: Any = None) -> int:
+        """Wake it from `sleep` with `update`."""
+        return _carrier().tell(self, Verb.RESUME, update)
+
+    wakeup = resume
+
+    # Ending it.
+
+    def _throw_in(self, error: BaseException) -> int:
+        return _carrier().tell(self, Verb.THROW, error)
+
+    def terminate(self, reason: str = "") -> int:
+        """Raise GeneratorExit at its current `yield` and drop it. 0, or -1 if its process is gone."""
+        return _carrier().tell(self, Verb.TERMINATE, reason)
+
+    def hot_swap(self, target: Any, *args: Any, **kwargs: Any) -> int:
+        """See `Task.hot_swap`; the new function travels there by value."""
+        return _carrier().tell(self, Verb.HOT_SWAP, (target, args, kwargs))
+
+    @property
+    def state(self) -> str:
+        """ "done" if its end is known here, else "remote"."""
+        return "remote" if self._end is None else "done"
+
+    def where(self) -> Any:
+        """Nothing is known here of where a task of another process stands."""
+        return []
+
+
+def _carrier() -> Carrier:
+    if carrier is None:
+        raise RuntimeError("this process has no network: start it with Pycos(), Scheduler() or a Client")
+    return carrier
+
+
+def reduction(kind: Kind, address: Address, name: str, reservation: int) -> tuple[Any, ...]:
+    """How a reference to a task or channel is pickled."""
+    location = address.location
+    where = None if location is None else (location.addr, location.port)
+    return (restore, (int(kind), bytes(address.incarnation), where, address.number, name, reservation))
+
+
+def restore(
+    kind: int, incarnation: bytes, where: tuple[str, int] | None, number: int, name: str, reservation: int
+) -> Any:
+    """A reference that arrived: the local original if it lives here, else a handle."""
+    here = _carrier()
+    if incarnation == here.incarnation:
+        local = here.find(number)
+        if local is not None:
+            return local
+    location = None if where is None else Location(*where)
+    address = Address(Incarnation(incarnation), location, number)
+    return makers[Kind(kind)](address, name, reservation)
+
+
+# How a handle of each kind is made; each module that defines one adds it here.
+makers: dict[Kind, Callable[[Address, str, int], Any]] = {Kind.TASK: RemoteTask.of}

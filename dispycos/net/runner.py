@@ -1,0 +1,152 @@
+"""Runners: one drives one machine.
+
+A Runner hands events to its machine, carries out what the machine answers and calls `tick`
+when the machine's next deadline has come. The actions that all machines share (`events`) are
+the runner's; the others go to `perform`. With `DISPYCOS_VALIDATE=1` it has the machine check
+every invariant after every event, and ends the process at the first that does not hold (R-62).
+
+I/O half. Layer 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispycos.events import Dial, Forget, Note, Say, StopDialling
+from dispycos.net.endpoint import Endpoint
+from dispycos.net.reactor import Reactor
+
+log = logging.getLogger("dispycos")
+
+VALIDATE = os.environ.get("DISPYCOS_VALIDATE") == "1"
+
+
+class Machine(Protocol):
+    """The shape of every machine; see `events`."""
+
+    def handle(self, event: Any, now: float) -> list[Any]: ...
+    def tick(self, now: float) -> list[Any]: ...
+    def next_deadline(self) -> float | None: ...
+    def check(self) -> None: ...
+
+
+class Runner:
+    """Feeds one machine, from any thread.
+
+    perform  carries out an action of the machine's own; called without the lock, in the
+             thread that fed the event, in the order of the actions.
+    lock     held while the machine is asked; one that several runners or other callers of
+             the machine share, or None for one of its own.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        reactor: Reactor,
+        endpoint: Endpoint,
+        perform: Callable[[Any], None],
+        *,
+        lock: threading.Lock | None = None,
+    ) -> None:
+        self.machine = machine
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._perform = perform
+        self._lock = lock or threading.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None  # when the timer fires
+        self._stopped = False
+
+    def feed(self, event: Any) -> None:
+        """Let something happen to the machine."""
+        self.act(lambda machine, now: machine.handle(event, now))
+
+    def act(self, step: Callable[[Any, float], list[Any]]) -> None:
+        """Run `step(machine, now)` and carry out the actions it answers."""
+        if self._stopped:
+            return
+        with self._lock:
+            actions = step(self.machine, time.monotonic())
+            self._checked()
+            # Under the lock, so that what two threads have to say goes out in the order in
+            # which the machine said it.
+            queued = self._queue(actions)
+        if queued:
+            self._endpoint.flush()
+        for action in actions:
+            if type(action) is not Say:
+                self._carry_out(action)
+        self.rearm()
+
+    def _queue(self, actions: list[Any]) -> bool:
+        queued = False
+        for action in actions:
+            if type(action) is Say:
+                queued |= self._endpoint.queue(action.peer, action.message)
+        return queued
+
+    def _checked(self) -> None:
+        if not VALIDATE:
+            return
+        try:
+            self.machine.check()
+        except AssertionError:
+            # An invariant of ours is broken: going on could only hide where (R-62).
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(70)
+
+    def _carry_out(self, action: Any) -> None:
+        kind = type(action)
+        if kind is Dial:
+            self._reactor.call(self._dial, action)
+        elif kind is StopDialling:
+            self._reactor.call(self._endpoint.stop_dialling, action.location)
+        elif kind is Forget:
+            self._reactor.call(self._endpoint.forget, action.peer, action.reason)
+        elif kind is Note:
+            log.log(getattr(logging, action.level.upper()), "%s", action.text)
+        else:
+            self._perform(action)
+
+    def _dial(self, action: Dial) -> None:
+        self._endpoint.dial(action.location, reservation=action.reservation)
+
+    def rearm(self) -> None:
+        """See to it that `tick` is called at the machine's next deadline; any thread."""
+        deadline = self.machine.next_deadline()
+        # A timer that fires too early costs one empty tick; one too late would be a fault.
+        if deadline is not None and (self._due is None or deadline < self._due):
+            self._due = deadline
+            if self._reactor.here:
+                self._arm()
+            else:
+                self._reactor.call(self._arm)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due is not None and not self._stopped:
+            delay = max(0.0, self._due - time.monotonic())
+            self._timer = self._reactor.loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._due = None
+        self.act(lambda machine, now: machine.tick(now))
+
+    def stop(self) -> None:
+        """Nothing is fed or carried out any more; reactor thread only."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,276 @@
+"""Connections: bytes between a socket and whoever understands them.
+
+A Connection reads straight into the buffer that its reader hands out and writes what its
+reader hands over, gathered, without joining or copying. Writing is legal from any thread:
+a message that finds the socket free leaves in the thread that sent it; what the socket
+does not take at once is finished by the loop.
+
+What the bytes mean is not decided here: see `net.auth` (before the proof), `net.session`.
+
+I/O half. Layer 3. Rules N7, N8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+from dispycos.model import Buffer, Location
+from dispycos.net.reactor import Reactor
+
+_IOV_MAX = 512  # parts of one gathered write; Linux takes 1,024
+_TURN_BYTES = 8 * 1024 * 1024  # written before other connections get a turn
+
+
+class Reader(Protocol):
+    """Who understands a connection's bytes. All but `take` are called on the reactor thread."""
+
+    def get_buffer(self) -> memoryview:
+        """Where the next bytes go; never empty."""
+
+    def received(self, count: int) -> None:
+        """`count` bytes are in the buffer that `get_buffer` gave last."""
+
+    def take(self) -> Sequence[Buffer]:
+        """Hand over what is to be written now, or nothing. Called under `Connection.lock`."""
+
+    def broken(self, reason: str) -> None:
+        """The connection is over; called once, after which nothing else is."""
+
+
+class Connection:
+    """One connected stream socket."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, reader: Reader) -> None:
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # A lone small message must leave at once; bursts are gathered by us (N7).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.lock = threading.Lock()
+        self.reader = reader
+        self._reactor = reactor
+        self._socket = sock
+        self._rest: list[memoryview] = []  # what the socket did not take yet
+        self._waiting = False  # the loop will go on when the socket is writable
+        self._closed = False
+        reactor.loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def ends(self) -> tuple[Location | None, Location | None]:
+        """Our and their end, as this side sees them; None for what is no IP socket."""
+        return socket_ends(self._socket)
+
+    def _readable(self) -> None:
+        try:
+            count = self._socket.recv_into(self.reader.get_buffer())
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._break(f"reading failed: {exc.strerror or exc}")
+            return
+        if count == 0:
+            self._break("the other side closed the connection")
+            return
+        self.reader.received(count)
+
+    def flush(self) -> None:
+        """Write what the reader has to say; legal from any thread, returns without waiting."""
+        broken = None
+        with self.lock:
+            if not self._waiting and not self._closed:
+                broken = self._write()
+        if broken is not None:
+            self._reactor.call(self._break, broken)
+
+    def _write(self) -> str | None:
+        """Write until the reader has nothing or the socket takes nothing; lock held."""
+        written = 0
+        while True:
+            if not self._rest:
+                parts = self.reader.take()
+                if not parts:
+                    return None
+                self._rest = [part if type(part) is memoryview else memoryview(part) for part in parts]
+            try:
+                count = self._socket.sendmsg(self._rest[:_IOV_MAX])
+            except (BlockingIOError, InterruptedError):
+                count = 0
+            except OSError as exc:
+                self._rest = []
+                return f"writing failed: {exc.strerror or exc}"
+            self._rest = _after(self._rest, count)
+            written += count
+            if (self._rest and count == 0) or written >= _TURN_BYTES:
+                self._waiting = True
+                self._reactor.call(self._await_writable)
+                return None
+
+    def _await_writable(self) -> None:
+        with self.lock:
+            if self._closed:
+                return
+        self._reactor.loop.add_writer(self._socket.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        self._reactor.loop.remove_writer(self._socket.fileno())
+        with self.lock:
+            self._waiting = False
+        self.flush()
+
+    def _break(self, reason: str) -> None:
+        if self.close():
+            self.reader.broken(reason)
+
+    def finish(self, parts: Sequence[Buffer]) -> None:
+        """Write these last parts as far as the socket takes them at once, then close it."""
+        with self.lock:
+            if not self._closed and not self._waiting and not self._rest:
+                with contextlib.suppress(OSError):
+                    self._socket.sendmsg([memoryview(part) for part in parts][:_IOV_MAX])
+        self.close()
+
+    def close(self) -> bool:
+        """Close the socket; reactor thread only. False if it was closed before.
+
+        What is written and still in the kernel's buffer is delivered by the kernel.
+        """
+        with self.lock:
+            if self._closed:
+                return False
+            self._closed = True
+            self._rest = []
+        descriptor = self._socket.fileno()
+        self._reactor.loop.remove_reader(descriptor)
+        self._reactor.loop.remove_writer(descriptor)
+        # Under no lock and last: no thread can be inside sendmsg with this descriptor any
+        # more, so its number can't hit a stranger's socket (R-98).
+        self._socket.close()
+        return True
+
+
+def _after(parts: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of `parts` once the first `count` bytes are gone."""
+    for index, part in enumerate(parts):
+        if count < part.nbytes:
+            rest = parts[index:]
+            rest[0] = part.cast("B")[count:] if part.format != "B" else part[count:]
+            return rest
+        count -= part.nbytes
+    return []
+
+
+def socket_ends(sock: socket.socket) -> tuple[Location | None, Location | None]:
+    """Both ends of a connected socket, or None where it has no IP address."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return (None, None)
+    try:
+        ours, theirs = sock.getsockname(), sock.getpeername()
+    except OSError:
+        return (None, None)
+    return (Location(_plain(ours[0]), ours[1]), Location(_plain(theirs[0]), theirs[1]))
+
+
+def _plain(address: str) -> str:
+    # A link-local IPv6 address carries its interface; who a peer is does not depend on it.
+    return address.partition("%")[0]
+
+
+async def connect(loop: asyncio.AbstractEventLoop, location: Location, timeout: float) -> socket.socket:
+    """Connect to a location. OSError (ConnectionRefusedError among them), TimeoutError."""
+    family = socket.AF_INET6 if ":" in location.addr else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(timeout):
+            await loop.sock_connect(sock, (location.addr, location.port))
+        ours, theirs = sock.getsockname()[:2], sock.getpeername()[:2]
+        if ours == theirs:
+            # A dial to a free loopback port in the ephemeral range can connect to itself.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {location}")
+        return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+class Listener:
+    """A listening socket; `accepted(sock)` is called on the reactor thread for each connection."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, accepted: _Accepted) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._accepted = accepted
+        self._paused = False
+        self._closed = False
+        sock.setblocking(False)
+        self.location = Location(_plain(sock.getsockname()[0]), sock.getsockname()[1])
+        reactor.loop.add_reader(sock.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        # Several at a time, but not for ever: the sessions that are open want their turn.
+        for _ in range(16):
+            try:
+                sock, _address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                if exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause()
+                return
+            self._accepted(sock)
+
+    def _pause(self) -> None:
+        """Out of descriptors: look again in a second instead of spinning (R-27)."""
+        self._reactor.loop.remove_reader(self._socket.fileno())
+        self._paused = True
+        self._reactor.loop.call_later(1.0, self._resume)
+
+    def _resume(self) -> None:
+        if self._paused and not self._closed:
+            self._paused = False
+            self._reactor.loop.add_reader(self._socket.fileno(), self._readable)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._reactor.loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+
+
+class _Accepted(Protocol):
+    def __call__(self, sock: socket.socket) -> None: ...
+
+
+def listening_socket(host: str, port: int, backlog: int = 512) -> socket.socket:
+    """Bind and listen. OSError names address and port: in use, not this machine's, not permitted."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+        return sock
+    except OSError as exc:
+        sock.close()
+        reason = {
+            errno.EADDRINUSE: "the port is in use by another program",
+            errno.EADDRNOTAVAIL: "the address is not this machine's",
+            errno.EACCES: "ports below 1024 need privileges",
+        }.get(exc.errno or 0, exc.strerror or str(exc))
+        raise OSError(exc.errno, f"can't listen at {host}:{port}: {reason}") from None
+
+
+def unfinished(sock: socket.socket) -> None:
+    """Close a socket that never became a Connection, at once and without a word (SE-56)."""
+    with contextlib.suppress(OSError):
+        sock.close()

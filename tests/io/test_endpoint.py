@@ -1,0 +1,240 @@
+"""Two endpoints over real loopback sockets: introductions, order, breaks, losses, refusals."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dispycos.config import Limits
+from dispycos.events import DialFailed, PeerBack, PeerLost, PeerSuspect, PeerUp
+from dispycos.messages import Answer, Deliver, Queued
+from dispycos.model import Location, Payload, Role
+from dispycos.net.endpoint import Endpoint
+from dispycos.net.keys import ClusterKey, Keyring
+from dispycos.net.reactor import Reactor
+from tests.helpers import wait_until
+
+LIMITS = replace(Limits(), keepalive=0.2, suspect_after=0.6, handshake_timeout=1.0)
+EVERYONE = Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER
+
+
+class Party:
+    """One endpoint on a reactor of its own, with all that it heard."""
+
+    def __init__(self, key: ClusterKey, name: str, roles: Role = Role.PEER) -> None:
+        self.reactor = Reactor.in_thread(name)
+        self.endpoint = Endpoint(self.reactor, roles=roles, keyring=Keyring(key), limits=LIMITS, name=name)
+        self.events: list[object] = []
+        self.heard: list[object] = []
+        self.endpoint.watch(self.events.append)
+        self.endpoint.handle(Deliver, lambda _peer, message: self.heard.append(message), who=EVERYONE)
+        self.location = self.do(self.endpoint.listen(["127.0.0.1"]))
+
+    def do(self, coroutine):
+        return self.reactor.run(coroutine).result(5)
+
+    def dial(self, location: Location) -> None:
+        self.reactor.call(self.endpoint.dial, location)
+
+    def say(self, other: "Party", number: int, data: bytes = b"x") -> None:
+        self.endpoint.say(other.endpoint.incarnation, Deliver(number, Payload(data)))
+
+    def saw(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def cut(self, other: "Party") -> None:
+        """Break the connection under the session, as a network would."""
+        peer = self.endpoint.peer(other.endpoint.incarnation)
+        assert peer is not None
+        self.reactor.call(peer.connection._break, "cut by the test")
+
+    def close(self) -> None:
+        self.do(self.endpoint.close())
+        self.reactor.stop()
+
+
+@pytest.fixture
+def parties() -> Iterator:
+    made: list[Party] = []
+    key = ClusterKey(os.urandom(32))
+
+    def make(name: str, key: ClusterKey = key, roles: Role = Role.PEER) -> Party:
+        made.append(Party(key, name, roles))
+        return made[-1]
+
+    yield make
+    for party in made:
+        party.close()
+
+
+def meet(one: Party, other: Party) -> None:
+    one.dial(other.location)
+    wait_until(lambda: one.saw(PeerUp) and other.saw(PeerUp), 5)
+
+
+@pytest.mark.rule("N1", "N2")
+def test_two_endpoints_introduce_themselves_and_talk_in_order(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    up = one.saw(PeerUp)[0]
+    assert (up.peer, up.name, up.location) == (other.endpoint.incarnation, "other", other.location)
+    for number in range(5000):
+        one.say(other, number)
+    wait_until(lambda: len(other.heard) == 5000, 5)
+    assert [message.to for message in other.heard] == list(range(5000))
+
+
+@pytest.mark.rule("N2")
+@pytest.mark.row("R-40")
+def test_messages_sent_across_breaks_arrive_in_order_each_once(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    for number in range(3000):
+        one.say(other, number)
+        if number % 700 == 350:
+            one.cut(other)
+        if number % 900 == 450:
+            other.cut(one)
+    wait_until(lambda: len(other.heard) >= 3000, 10)
+    assert [message.to for message in other.heard] == list(range(3000))
+    assert not one.saw(PeerLost) and not other.saw(PeerLost)
+
+
+@pytest.mark.rule("N6")
+def test_large_values_arrive_whole_beside_small_ones(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    data, buffer = os.urandom(100_000), os.urandom(20_000_000)
+    one.endpoint.say(other.endpoint.incarnation, Deliver(1, Payload(data, (buffer,))))
+    one.say(other, 2)
+    wait_until(lambda: len(other.heard) == 2, 10)
+    first, second = other.heard
+    assert first.value.data == data and first.value.buffers[0] == buffer and second.to == 2
+
+
+def test_a_peer_that_ends_its_process_is_lost_by_its_goodbye(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    other.do(other.endpoint.close())
+    wait_until(lambda: one.saw(PeerLost), 5)
+    assert "closed" in one.saw(PeerLost)[0].reason
+
+
+@pytest.mark.rule("N3")
+def test_a_peer_whose_port_refuses_is_suspect_then_lost(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+
+    async def vanish() -> None:
+        for listener in other.endpoint._listeners:
+            listener.close()
+        other.endpoint._listeners.clear()
+        other.endpoint._closed = True
+        other.endpoint._peers[one.endpoint.incarnation].connection.close()
+
+    other.do(vanish())
+    wait_until(lambda: one.saw(PeerLost), 8)
+    assert one.saw(PeerSuspect)
+    assert "refused" in one.saw(PeerLost)[0].reason
+
+
+def test_a_broken_connection_is_reported_as_suspect_and_back(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    one.cut(other)
+    wait_until(lambda: one.saw(PeerBack) and other.saw(PeerBack), 5)
+    assert len(one.saw(PeerUp)) == len(other.saw(PeerUp)) == 1
+
+
+@pytest.mark.row("GN-01")
+def test_a_wrong_key_opens_nothing_and_both_sides_say_so(parties, caplog):
+    one = parties("one")
+    other = parties("other", key=ClusterKey(os.urandom(32)))
+    one.dial(other.location)
+    wait_until(lambda: one.saw(DialFailed), 5)
+    assert "authentication failed" in one.saw(DialFailed)[0].reason
+    wait_until(lambda: "authentication failed" in caplog.text, 5)
+    assert not one.saw(PeerUp) and not other.events
+
+
+@pytest.mark.rule("N5")
+@pytest.mark.row("SE-19")
+def test_a_message_that_its_sender_may_not_say_ends_the_session(parties):
+    one, other = parties("one"), parties("other")
+    other.endpoint.handle(Queued, lambda peer, message: None, who=Role.SCHEDULER)
+    meet(one, other)
+    one.endpoint.say(other.endpoint.incarnation, Queued(1, 1, "not mine to say"))
+    wait_until(lambda: other.saw(PeerLost), 5)
+    assert "Queued" in other.saw(PeerLost)[0].reason
+    wait_until(lambda: one.saw(PeerLost), 5)
+
+
+@pytest.mark.row("SE-19")
+def test_a_message_nobody_handles_ends_the_session(parties):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    one.endpoint.say(other.endpoint.incarnation, Answer(1, Payload(b"")))
+    wait_until(lambda: other.saw(PeerLost), 5)
+
+
+@pytest.mark.row("SE-59", "SE-60", "SE-62", "SE-63")
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"SSH-2.0-x\r\n",
+        os.urandom(1 << 20),
+    ],
+    ids=["silence", "http", "tls", "ssh", "random"],
+)
+def test_garbage_is_closed_in_time_and_sessions_go_on(parties, garbage):
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    begun = time.monotonic()
+    with socket.create_connection((one.location.addr, one.location.port), timeout=5) as stranger:
+        try:
+            stranger.sendall(garbage)
+            assert stranger.recv(1) == b""
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+    assert time.monotonic() - begun < 3 * LIMITS.handshake_timeout
+    one.say(other, 7)
+    wait_until(lambda: other.heard, 5)
+
+
+@pytest.mark.rule("N7")
+@pytest.mark.parametrize("_round", range(10))
+def test_both_ends_dialling_at_once_keep_one_session(parties, _round):
+    one, other = parties("one"), parties("other")
+    one.dial(other.location)
+    other.dial(one.location)
+    wait_until(lambda: one.saw(PeerUp) and other.saw(PeerUp), 5)
+    for number in range(50):
+        one.say(other, number)
+        other.say(one, number)
+    wait_until(lambda: len(one.heard) >= 50 and len(other.heard) >= 50, 5)
+    assert [message.to for message in one.heard] == [message.to for message in other.heard] == list(range(50))
+    assert len(one.saw(PeerUp)) == len(other.saw(PeerUp)) == 1
+    assert not one.saw(PeerLost) and not other.saw(PeerLost)
+
+
+def test_a_port_in_use_is_one_clear_sentence(parties):
+    one = parties("one")
+    other = parties("other")
+    with pytest.raises(
+        OSError, match=rf"can't listen at 127\.0\.0\.1:{one.location.port}: the port is in use"
+    ):
+        other.do(other.endpoint.listen(["127.0.0.1"], one.location.port))
+    with pytest.raises(OSError, match="the address is not this machine's"):
+        other.do(other.endpoint.listen(["192.0.2.77"]))
+
+
+def test_what_a_process_says_to_itself_needs_no_wire(parties):
+    one = parties("one")
+    one.say(one, 5)
+    wait_until(lambda: one.heard, 5)

@@ -1,0 +1,57 @@
+"""Who may knock: bounds on handshakes from strangers."""
+
+from dataclasses import replace
+
+import pytest
+
+from dispycos.config import Limits
+from dispycos.net.doorkeeper import Doorkeeper
+
+LIMITS = replace(Limits(), max_unfinished_handshakes=4, max_unfinished_per_source=2)
+FAR = "192.0.2.1"
+
+
+@pytest.mark.row("SE-15")
+def test_unfinished_handshakes_are_bounded_per_source_and_in_all():
+    door = Doorkeeper(LIMITS)
+    assert [door.admit(FAR, 0.0) for _ in range(3)] == [True, True, False]
+    assert [door.admit("192.0.2.2", 0.0) for _ in range(3)] == [True, True, False]
+    assert not door.admit("192.0.2.3", 0.0)
+    door.leave(FAR)
+    assert door.admit("192.0.2.3", 0.0)
+    door.check()
+
+
+@pytest.mark.row("SE-15")
+def test_ten_failures_in_a_minute_shut_a_source_out_for_a_minute():
+    door = Doorkeeper(LIMITS)
+    told = [door.fail(FAR, "wrong key", float(second)) for second in range(10)]
+    assert told == [False] * 9 + [True]
+    assert not door.admit(FAR, 10.0)
+    assert door.admit("192.0.2.2", 10.0)
+    assert not door.admit(FAR, 59.9)
+    assert door.admit(FAR, 60.1)
+
+
+@pytest.mark.row("SE-15")
+def test_slow_failures_shut_nobody_out():
+    door = Doorkeeper(LIMITS)
+    for second in range(0, 300, 7):
+        door.fail(FAR, "wrong key", float(second))
+    assert door.admit(FAR, 300.0)
+
+
+@pytest.mark.row("SE-15")
+def test_loopback_is_never_shut_out():
+    door = Doorkeeper(LIMITS)
+    for _ in range(100):
+        door.fail("127.0.0.1", "wrong key", 0.0)
+    assert door.admit("127.0.0.1", 0.0)
+
+
+@pytest.mark.row("SE-15", "R-38")
+def test_a_million_sources_cost_bounded_memory():
+    door = Doorkeeper(replace(LIMITS, max_failure_sources=8))
+    for number in range(1000):
+        door.fail(f"10.0.{number // 250}.{number % 250}", "wrong key", 0.0)
+        door.check()

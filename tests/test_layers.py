@@ -44,13 +44,21 @@ LINES = (
     Line(1, "net.keys net.frame net.packing", pure=True),
     Line(1, "net.hello net.auth", pure=True),
     Line(1, "net.outbox net.inbox", pure=True),
-    Line(1, "net.session net.liveness net.datagram net.codec net.code net.wire", pure=True),
-    Line(1, "net.values", pure=True),
+    Line(1, "net.session net.liveness net.datagram net.wire", pure=True),
+    Line(1, "net.fields", pure=True),
+    Line(1, "net.codec", pure=True),
+    # User code and user values: they read files for their source, and ids of their own.
+    Line(1, "net.origins"),
+    Line(1, "net.rebuild"),
+    Line(1, "net.reductions"),
+    Line(1, "net.code"),
+    Line(1, "net.values"),
     Line(
         2,
         "scheduler.events scheduler.allocate scheduler.roster scheduler.machine"
         " node.events node.places node.work node.machine node.execution"
-        " client.events client.orders client.members client.turn client.dispatch client.fleet httpd.view",
+        " client.events client.orders client.members client.turn client.crew client.fleet client.dispatch"
+        " httpd.view",
         pure=True,
         reach=only(0),
     ),

@@ -11,7 +11,11 @@ MADE       := $(VENV)/.made
 INSTALLED  := $(VENV)/.installed
 FOR_TESTS  := $(VENV)/.installed-test
 FOR_DOCS   := $(VENV)/.installed-docs
-FOR_PEERS  := $(VENV)/.installed-bench
+
+# The peers get an environment of their own: one of them installs a dispycosnode.py too.
+PEERS      := build/bench
+FOR_PEERS  := $(PEERS)/.installed
+MEASURE     = $(if $(wildcard $(FOR_PEERS)),$(PEERS),$(VENV))/bin/python -m bench
 
 .PHONY: help demo test lint bench bench-all bench-peers docs clean
 
@@ -36,10 +40,10 @@ lint: $(FOR_TESTS)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python -m bench $(ARGS)
+	@$(MEASURE) $(ARGS)
 
 bench-all: $(INSTALLED)
-	$(BIN)/python -m bench --all $(ARGS)
+	@$(MEASURE) --all $(ARGS)
 
 bench-peers: $(FOR_PEERS)
 
@@ -80,6 +84,7 @@ $(FOR_DOCS): $(INSTALLED)
 	$(PIP) --editable '.[speed,docs]'
 	@touch $@
 
-$(FOR_PEERS): $(INSTALLED)
-	$(PIP) --editable '.[speed,bench]'
+$(FOR_PEERS): $(MADE) pyproject.toml setup.py
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --quiet --editable '.[speed,bench]'
 	@touch $@

@@ -59,16 +59,8 @@ class Peer(Base):
 
     def streamed(self, n: int) -> None:
         echo = self.rpyc.async_(self.echo)
-        # More calls under way at once make it slower, not faster.
-        results = []
-        waiting = []
-        for i in range(n):
-            waiting.append(echo(i))
-            if len(waiting) == 100:
-                results += [call.value for call in waiting]
-                waiting.clear()
-        results += [call.value for call in waiting]
-        check(results, n)
+        calls = [echo(i) for i in range(n)]
+        check([call.value for call in calls], n)
 
     def bulk(self, n: int) -> None:
         data = random_bytes()

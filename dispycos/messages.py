@@ -423,7 +423,8 @@ class NodeWithdrawn:
     reservation: int
     node: Incarnation
     reason: str
-    silent: bool = False  # True: given up for its silence; False: it is gone, or left you
+    silent: bool = False  # True: given up for its silence
+    left: bool = False  # True: it ended the work by itself; neither: it is gone
 
 
 @dataclass(frozen=True, slots=True)

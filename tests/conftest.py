@@ -48,6 +48,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # uvloop keeps one pipe for signals as long as the process lives: not the first test's leftover.
+    from dispycos.net.reactor import new_loop
+
+    new_loop().close()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_home, ignore_errors=True)
 

@@ -50,7 +50,7 @@ class Reactor:
     @classmethod
     def in_thread(cls, name: str = "dispycos-reactor") -> Reactor:
         """Start a loop in a thread of its own; uvloop's where it is installed."""
-        reactor = cls(_new_loop())
+        reactor = cls(new_loop())
         started = threading.Event()
 
         def run() -> None:
@@ -132,7 +132,8 @@ class Reactor:
             thread.join(timeout)
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A loop: uvloop's where it is installed."""
     try:
         import uvloop
     except ImportError:

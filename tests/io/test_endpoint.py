@@ -47,9 +47,13 @@ class Party:
 
     def cut(self, other: "Party") -> None:
         """Break the connection under the session, as a network would."""
-        peer = self.endpoint.peer(other.endpoint.incarnation)
-        assert peer is not None
-        self.reactor.call(peer.connection._break, "cut by the test")
+
+        def cut() -> None:
+            peer = self.endpoint.peer(other.endpoint.incarnation)
+            if peer is not None and peer.connection is not None:
+                peer.connection._break("cut by the test")
+
+        self.reactor.call(cut)
 
     def close(self) -> None:
         self.do(self.endpoint.close())

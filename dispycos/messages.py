@@ -160,6 +160,7 @@ class Locate:
 class Located:
     ticket: int
     address: Address | None
+    kind: Kind
     name: str = ""
 
 

@@ -122,6 +122,12 @@ class Reactor:
         task.add_done_callback(self._work.discard)
         return task
 
+    def later(self, seconds: float, function: Callable[..., object], *args: Any) -> Later:
+        """Run `function(*args)` on the loop after some seconds; any thread may ask and cancel."""
+        later = Later(self, function, args)
+        self.call(later.start, seconds)
+        return later
+
     def stop(self, timeout: float = 5.0) -> None:
         """End the reactor's thread; what still runs on it is cancelled. No effect on a wrapped loop."""
         thread = self._thread
@@ -130,6 +136,34 @@ class Reactor:
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.get_ident() != self._ident:
             thread.join(timeout)
+
+
+class Later:
+    """A call on the reactor that is due after some seconds."""
+
+    __slots__ = ("_args", "_cancelled", "_function", "_reactor", "_timer")
+
+    def __init__(self, reactor: Reactor, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._reactor = reactor
+        self._function = function
+        self._args = args
+        self._timer: asyncio.TimerHandle | None = None
+        self._cancelled = False
+
+    def start(self, seconds: float) -> None:
+        """Begin to count; reactor thread."""
+        if not self._cancelled:
+            self._timer = self._reactor.loop.call_later(max(0.0, seconds), self._due)
+
+    def _due(self) -> None:
+        if not self._cancelled:
+            self._function(*self._args)
+
+    def cancel(self) -> None:
+        """Take it back; any thread, may be repeated. A call under way in another thread is not stopped."""
+        self._cancelled = True
+        if self._timer is not None:
+            self._reactor.call(self._timer.cancel)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

@@ -1,0 +1,87 @@
+"""Tickets: questions to other processes that wait for their answer.
+
+Each is answered once: by the peer, by its time-out, or by the loss of the peer, whichever
+comes first. So no waiter waits in silence (N3, R-70).
+
+Any thread. Layer 4.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from dispycos.kernel.operation import Operation
+from dispycos.model import Incarnation
+from dispycos.net.reactor import Later, Reactor
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One question that waits."""
+
+    operation: Operation
+    peer: Incarnation  # who may answer; empty: anyone
+    if_lost: Any  # called with the reason: what the waiter gets if the peer is lost
+    timer: Later | None = None
+
+
+class Tickets:
+    """The questions of one process, by number. As many as there are waiters in it."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Ticket] = {}
+
+    def open(
+        self,
+        operation: Operation,
+        peer: Incarnation,
+        *,
+        if_lost: Any,
+        timeout: float | None,
+        at_timeout: Any = None,
+    ) -> int:
+        """Wait for an answer of `peer`; `at_timeout` is the answer after `timeout` seconds."""
+        number = next(self._numbers)
+        ticket = Ticket(operation, peer, if_lost)
+        self._open[number] = ticket
+        if timeout is not None:
+            ticket.timer = self._reactor.later(timeout, self.resolve, number, at_timeout)
+        return number
+
+    def get(self, number: int, peer: Incarnation) -> Ticket | None:
+        """The question of that number, if it waits for an answer of `peer`."""
+        ticket = self._open.get(number)
+        return ticket if ticket is not None and ticket.peer in (b"", peer) else None
+
+    def resolve(self, number: int, value: Any) -> None:
+        """Answer a question with a value; no effect if it was answered."""
+        ticket = self._take(number)
+        if ticket is not None:
+            ticket.operation.complete(value)
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """Answer a question with an exception; no effect if it was answered."""
+        ticket = self._take(number)
+        if ticket is not None:
+            ticket.operation.fail(error)
+
+    def lose(self, number: int, reason: str) -> None:
+        """Nobody will answer this question; `reason` says why."""
+        ticket = self._take(number)
+        if ticket is not None:
+            ticket.operation.complete(ticket.if_lost(reason))
+
+    def lose_peer(self, peer: Incarnation, reason: str) -> None:
+        """Nobody will answer what only `peer` may answer."""
+        for number in [number for number, ticket in list(self._open.items()) if ticket.peer == peer]:
+            self.lose(number, reason)
+
+    def _take(self, number: int) -> Ticket | None:
+        ticket = self._open.pop(number, None)
+        if ticket is not None and ticket.timer is not None:
+            ticket.timer.cancel()
+        return ticket

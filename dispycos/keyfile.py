@@ -120,9 +120,11 @@ def _read(path: Path, *, explicit: bool) -> list[bytes]:
         if not explicit and path.is_symlink():
             raise InvalidKey(f"{path} is a link; put the key file itself there: rm {path}") from None
         raise InvalidKey(f"{path} can't be read: {exc.strerror}") from None
-    with open(descriptor, "rb") as file:
-        _check_file(path, os.fstat(file.fileno()), explicit)
-        data = file.read(MAX_FILE_BYTES + 1)
+    try:
+        _check_file(path, os.fstat(descriptor), explicit)
+        data = os.read(descriptor, MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_FILE_BYTES:
         raise InvalidKey(f"{path} is longer than {MAX_FILE_BYTES} bytes: no key file")
     text, data = data.decode("ascii", "replace"), b""

@@ -382,6 +382,8 @@ class Session:
                 if kind == wire.MESSAGE:
                     if seq != self._expected:
                         raise FrameError(self._disorder(kind, seq))
+                    if ack != outbox.acked:
+                        outbox.acknowledge(ack)
                     size = len(body)
                     if word == size:
                         events.append(Message(body.tobytes(), b""))
@@ -393,8 +395,6 @@ class Session:
                     self._expected = seq + 1
                     self._owed_frames += 1
                     self._owed_bytes += size
-                    if ack != outbox.acked:
-                        outbox.acknowledge(ack)
                 elif kind < wire.MESSAGE:
                     if not self._control(kind, word, seq, ack, body, events, now):
                         break

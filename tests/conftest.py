@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -50,9 +51,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     # uvloop keeps one pipe for signals as long as the process lives: not the first test's leftover.
-    from dispycos.net.reactor import new_loop
+    with contextlib.suppress(ImportError):
+        import uvloop
 
-    new_loop().close()
+        uvloop.new_event_loop().close()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

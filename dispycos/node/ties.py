@@ -1,0 +1,240 @@
+"""Ties between processes: none of ours outlives the one that started it.
+
+On Linux the kernel kills a child whose parent is gone (PR_SET_PDEATHSIG), which works also
+while C code of a task holds the GIL; elsewhere the end of file on a pipe has to do. The
+daemon adopts what its servers leave behind (PR_SET_CHILD_SUBREAPER), so that it can end also
+what called setsid (R-48).
+
+A process is named by its pid, its start time and the boot id: a pid alone comes back (R-49).
+
+I/O half. Layer 5. Rules R-06, R-11, R-48, R-49, SE-11, SE-51.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+# How much sooner than others the kernel should choose a server when memory runs out (R-06).
+SERVER_OOM_SCORE = 500
+
+_LINUX = sys.platform == "linux"
+# Loaded once, before any fork: the call itself then takes no lock of the loader.
+_libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process, as it can be told from a later one with the same pid."""
+
+    pid: int
+    start: str  # when it started, in the system's own unit: only compared
+    boot: str  # which run of the machine
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc is not None and _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}) failed: {os.strerror(number)}")
+
+
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have signal `number` end this process when the thread that started it ends.
+
+    parent  pid of the expected parent. If it is gone already, this process ends here: the
+            kernel sends nothing for a parent that died before the call.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def prefer_for_oom(score: int = SERVER_OOM_SCORE) -> None:
+    """Have the kernel choose this process first when memory runs out; best effort."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        # Not below what we inherited: a container may have set more.
+        value = max(score, min(1000, int(file.read()) + score))
+        file.seek(0)
+        file.write(str(value))
+
+
+def no_core_dumps() -> None:
+    """What holds the cluster's key leaves no memory image (SE-11)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for processes that run client code: nothing that leads to a key (SE-51)."""
+    return {name: value for name, value in environ.items() if not name.startswith("DISPYCOS_SECRET")}
+
+
+# Who a process is.
+
+
+def boot_id() -> str:
+    """Which run of the machine this is; "-" where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        pass
+    try:
+        import psutil
+
+        return f"{psutil.boot_time():.0f}"
+    except Exception:
+        return "-"
+
+
+def start_time(pid: int) -> str | None:
+    """When a live process started; None if there is no such process (a zombie is none)."""
+    if _LINUX:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                # The name, in parentheses, may hold spaces and parentheses itself.
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+    try:
+        import psutil
+
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except Exception:
+        return None
+
+
+def identity(pid: int) -> Identity | None:
+    """Name a live process; None if there is none with this pid."""
+    start = start_time(pid)
+    return None if start is None else Identity(pid, start, boot_id())
+
+
+def lives(who: Identity) -> bool:
+    """Is exactly this process alive?"""
+    return who.boot == boot_id() and start_time(who.pid) == who.start
+
+
+def end_process(who: Identity, grace: float) -> bool:
+    """End exactly this process, never one that has its pid now; False if it is still there.
+
+    SIGTERM first, SIGKILL after `grace` seconds; both through a pidfd that was compared with
+    the start time after it was opened.
+    """
+    try:
+        descriptor = os.pidfd_open(who.pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):
+        return _end_by_pid(who, grace)
+    try:
+        if not lives(who):
+            return True
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, number)
+            if _ended(who, descriptor, patience):
+                return True
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _ended(who: Identity, descriptor: int, patience: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(patience * 1000)) or not lives(who)
+
+
+def _end_by_pid(who: Identity, grace: float) -> bool:
+    # Without pidfds a moment remains between looking and killing; nothing better exists there.
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        if not lives(who):
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(who.pid, number)
+        deadline = time.monotonic() + patience
+        while lives(who) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    return not lives(who)
+
+
+# Trees.
+
+
+def _living() -> Iterator[tuple[int, int, int]]:
+    """(pid, pid of its parent, process group) of every live process that we may see."""
+    if not _LINUX:
+        import psutil
+
+        for process in psutil.process_iter(["ppid"]):
+            with contextlib.suppress(OSError):
+                yield process.pid, process.info["ppid"], os.getpgid(process.pid)
+        return
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+                if fields[0] not in (b"Z", b"X"):
+                    yield int(name), int(fields[1]), int(fields[2])
+
+
+def descendants(pid: int, group: int | None = None) -> list[int]:
+    """Every live process below this one; those of process group `group` only, if one is given."""
+    below: dict[int, list[tuple[int, int]]] = {}
+    for one, parent, its_group in _living():
+        below.setdefault(parent, []).append((one, its_group))
+    found = []
+    queue = [pid]
+    while queue:
+        for one, its_group in below.get(queue.pop(), ()):
+            queue.append(one)
+            if group is None or its_group == group:
+                found.append(one)
+    return found
+
+
+def kill_below(pid: int, group: int | None = None) -> list[int]:
+    """Kill every process below `pid` (of that process group, if given); answers whom it found.
+
+    Call it again until it answers []: a process that forked while we looked is found the
+    next time. All are stopped first, so that they don't fork in the meantime.
+    """
+    found = descendants(pid, group)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for one in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(one, number)
+    return found
+
+
+# How a process ended.
+
+
+def describe_status(status: int) -> tuple[str, bool]:
+    """A wait status in words, and whether a signal did it: `killed by signal 9 (SIGKILL)`."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit code {code}", False
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"real-time signal {-code}"
+    return f"killed by signal {-code} ({name})", True

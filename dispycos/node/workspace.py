@@ -1,0 +1,341 @@
+"""The node's directories and pid files.
+
+    <dest_path>/                       ours alone, mode 0700
+        dispycosnode.pid               text, one for each process of ours
+        dispycos-client-<random>/      the node directory of one client
+            dispycosproc-1/            where server 1 works
+
+Everything below a client's directory is that client's to fill, with links too, so it is
+removed through descriptors and never by a path that a link could bend (SE-49).
+
+I/O half. Layer 5. Rows DN-25, DN-26, DN-32, DN-33; rules R-48, R-49.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+
+from dispycos.errors import DispycosError
+from dispycos.node import ties
+from dispycos.node.ties import Identity
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PID_SUFFIX = ".pid"
+_CLIENT_PREFIX = "dispycos-client-"
+# What an earlier run left is told from a user's own folders by its whole name.
+_CLIENT_NAME = re.compile(_CLIENT_PREFIX + "[0-9a-f]{32}")
+_LOCAL_PREFIX = "local-"
+
+
+class WorkspaceError(DispycosError, OSError):
+    """A directory can't be used; the text is one sentence that says why and what to do."""
+
+
+def default_path() -> str:
+    """`$TMPDIR/dispycos-<uid>`: no other account can have a part in it."""
+    return os.path.join(tempfile.gettempdir(), f"dispycos-{os.getuid()}")
+
+
+def local_path() -> str:
+    """A new directory below the default one, for the node of a LocalCluster.
+
+    Those that a killed cluster left behind, and whose node is dead, are removed on the way.
+    """
+    base = default_path()
+    folder = _open_private(base)
+    try:
+        for name in os.listdir(folder):
+            if name.startswith(_LOCAL_PREFIX) and not _in_use(folder, name):
+                with contextlib.suppress(OSError):
+                    remove_tree(name, folder)
+        while True:
+            name = _LOCAL_PREFIX + secrets.token_hex(8)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=folder)
+                return os.path.join(base, name)
+    finally:
+        os.close(folder)
+
+
+def _in_use(parent: int, name: str) -> bool:
+    try:
+        folder = os.open(name, _FOLDER, dir_fd=parent)
+    except OSError:
+        return False
+    try:
+        who = _read_pid_file(folder, "dispycosnode" + _PID_SUFFIX)
+        # Just made, its node not yet started: nobody's left-over.
+        young = who is None and _age(folder) < 60.0
+        return young or (who is not None and ties.lives(who))
+    finally:
+        os.close(folder)
+
+
+def _age(folder: int) -> float:
+    # Both from the file system's own clock: a new file says what time it is there.
+    with tempfile.TemporaryFile() as now:
+        return os.fstat(now.fileno()).st_mtime - os.fstat(folder).st_mtime
+
+
+class Workspace:
+    """One node's `dest_path`. Made by `open_workspace`; `close` removes what it made."""
+
+    def __init__(self, path: str, folder: int, made: bool) -> None:
+        self.path = path
+        self.notices: list[str] = []  # for the person who started the node
+        self._folder = folder
+        self._made = made  # the directory itself is ours to remove
+        self._claims: dict[str, Identity] = {}
+
+    # Pid files.
+
+    def claim(self, name: str, pid: int) -> None:
+        """Write the pid file of a process of ours. OSError as the system says."""
+        who = ties.identity(pid)
+        if who is None:
+            return  # it has ended already: nothing to find later
+        text = f"pid {who.pid}\nstart {who.start}\nboot {who.boot}\n"
+        temporary = f".{name}-{secrets.token_hex(4)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._folder)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+        # Whole or not there: nobody reads half a pid file.
+        os.rename(temporary, name + _PID_SUFFIX, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self._claims[name] = who
+
+    def disclaim(self, name: str) -> None:
+        """Remove a pid file that `claim` wrote; none there is fine."""
+        if self._claims.pop(name, None) is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name + _PID_SUFFIX, dir_fd=self._folder)
+
+    # Clients.
+
+    def new_client(self) -> ClientFolder:
+        """Make the node directory of one client, with a name that nobody can guess."""
+        while True:
+            name = _CLIENT_PREFIX + secrets.token_hex(16)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=self._folder)
+                return ClientFolder(os.path.join(self.path, name), name, self._folder)
+
+    def close(self) -> None:
+        """Remove our pid files, and the directory if we made it and nothing else is in it."""
+        if self._folder < 0:
+            return
+        for name in list(self._claims):
+            self.disclaim(name)
+        os.close(self._folder)
+        self._folder = -1
+        if self._made:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path)
+
+    # Left-overs of an earlier run.
+
+    def take(self, clean: bool) -> None:
+        """Make this directory ours; WorkspaceError if another node works in it.
+
+        Processes of an earlier run that live are ended if `clean`, else they are the reason
+        of the refusal. Files of dead ones go, with a notice (R-86).
+        """
+        alive = []
+        for name, who in self._left_over():
+            if who is not None and ties.lives(who):
+                if clean and ties.end_process(who, grace=3.0):
+                    self.notices.append(f"ended {name} (pid {who.pid}) of an earlier run")
+                else:
+                    alive.append(f"{name} (pid {who.pid})")
+                    continue
+            else:
+                self.notices.append(f"removed the pid file of {name}, which no longer runs")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name + _PID_SUFFIX, dir_fd=self._folder)
+        if alive:
+            advice = (
+                "they could not be ended"
+                if clean
+                else "end them with --clean, or give this node another --dest_path"
+            )
+            raise WorkspaceError(f"{self.path} is in use by {', '.join(alive)}: {advice}")
+        for name in os.listdir(self._folder):
+            if _CLIENT_NAME.fullmatch(name):
+                remove_tree(name, self._folder)
+
+    def _left_over(self) -> Iterator[tuple[str, Identity | None]]:
+        # The node first: it ends its own processes in good order.
+        names = sorted(os.listdir(self._folder), key=lambda name: (name != "dispycosnode.pid", name))
+        for name in names:
+            if name.endswith(_PID_SUFFIX):
+                yield name.removesuffix(_PID_SUFFIX), _read_pid_file(self._folder, name)
+
+
+class ClientFolder:
+    """The node directory of one client; `path` is where its code works."""
+
+    def __init__(self, path: str, name: str, parent: int) -> None:
+        self.path = path
+        self._name = name
+        self._parent = parent
+
+    def server_path(self, index: int) -> str:
+        """Make the directory in which server `index` works, unless it is there."""
+        folder = os.open(self._name, _FOLDER, dir_fd=self._parent)
+        name = f"dispycosproc-{index}"
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=folder)
+            if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise WorkspaceError(f"{name} in the node directory is not a directory: the client made it")
+        finally:
+            os.close(folder)
+        return os.path.join(self.path, name)
+
+    def remove(self) -> None:
+        """Remove it with all that is below. OSError names what could not be removed; gone is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(self._name, self._parent)
+
+
+def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace:
+    """Open `path` (default: `default_path()`), make it if missing, and take it for this process.
+
+    The default lies where every account can write, so it must be ours alone: no link, mode
+    0700. A path that the user named may be a link or readable, but nobody else may write there.
+    WorkspaceError in one sentence: not ours, open to others, in use, unwritable.
+    """
+    forbidden = 0o022 if path else 0o077
+    path = os.path.realpath(path) if path else default_path()
+    made = not os.path.lexists(path)
+    folder = _open_private(path, forbidden)
+    try:
+        # Two nodes that start at once: the second waits for the first one's pid file.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        workspace = Workspace(path, folder, made)
+        try:
+            workspace.take(clean)
+            workspace.claim("dispycosnode", os.getpid())
+        finally:
+            fcntl.flock(folder, fcntl.LOCK_UN)
+    except WorkspaceError:
+        os.close(folder)
+        raise
+    except OSError as exc:
+        os.close(folder)
+        raise WorkspaceError(f"can't write in {path}: {exc.strerror or exc}") from None
+    return workspace
+
+
+def _open_private(path: str, forbidden: int = 0o077) -> int:
+    """Open a directory of ours, made with mode 0700 if missing; bits of `forbidden` refuse it (SE-49)."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.mkdir(path, 0o700)
+        folder = os.open(path, _FOLDER)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):
+            raise WorkspaceError(f"{path} is a link, which could be bent: give its target") from None
+        raise WorkspaceError(f"can't use {path} as directory: {exc.strerror or exc}") from None
+    status = os.fstat(folder)
+    problem = ""
+    if status.st_uid != os.getuid():
+        problem = f"{path} belongs to uid {status.st_uid}, not to us (uid {os.getuid()}): give another one"
+    elif status.st_mode & forbidden:
+        mode = stat.S_IMODE(status.st_mode)
+        problem = f"{path} is open to others (mode {mode:04o}): run `chmod 700 {path}`, or give another one"
+    if problem:
+        os.close(folder)
+        raise WorkspaceError(problem)
+    return folder
+
+
+def _read_pid_file(folder: int, name: str) -> Identity | None:
+    """Who a pid file names; None if it is no pid file of ours."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        text = os.read(descriptor, 1024).decode("ascii", "replace")
+    finally:
+        os.close(descriptor)
+    fields = dict(line.partition(" ")[::2] for line in text.splitlines())
+    pid = fields.get("pid", "")
+    if not (pid.isdecimal() and 0 < int(pid) < 1 << 31):
+        return None
+    return Identity(int(pid), fields.get("start", ""), fields.get("boot", ""))
+
+
+def remove_tree(name: str, parent: int) -> None:
+    """Remove directory `name` of the open directory `parent`, and all below it, following no link.
+
+    A sub-directory that is not empty is first moved up into `name` itself, so that however
+    deep a client nested them, two descriptors are enough.
+    """
+    if not _is_folder(name, parent):
+        os.unlink(name, dir_fd=parent)
+        return
+    root = _open_for_removal(name, parent)
+    try:
+        waiting = [""]  # "": the root itself
+        while waiting:
+            name_here = waiting.pop()
+            here = _open_for_removal(name_here, root) if name_here else root
+            try:
+                for entry in os.listdir(here):
+                    if not _is_folder(entry, here):
+                        os.unlink(entry, dir_fd=here)
+                    elif not _removed_empty(entry, here):
+                        moved = f".removed-{secrets.token_hex(8)}"
+                        os.close(_open_for_removal(entry, here))
+                        os.rename(entry, moved, src_dir_fd=here, dst_dir_fd=root)
+                        waiting.append(moved)
+            finally:
+                if here != root:
+                    os.close(here)
+            if name_here:
+                os.rmdir(name_here, dir_fd=root)
+    finally:
+        os.close(root)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _removed_empty(name: str, folder: int) -> bool:
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError as exc:
+        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _open_for_removal(name: str, folder: int) -> int:
+    """Open a directory so that its entries can go, whatever mode its maker gave it."""
+    try:
+        descriptor = os.open(name, _FOLDER, dir_fd=folder)
+    except PermissionError:
+        # No entry of a client's is changed any more when this runs: its processes are dead.
+        os.chmod(name, 0o700, dir_fd=folder)
+        descriptor = os.open(name, _FOLDER, dir_fd=folder)
+    if os.fstat(descriptor).st_mode & 0o700 != 0o700:
+        os.fchmod(descriptor, 0o700)
+    return descriptor

@@ -193,7 +193,9 @@ class Network:
         except FileNotFoundError as exc:
             raise Unavailable(f"{exc.filename}: {exc.strerror}") from None
         if done.returncode:
-            raise Unavailable(f"{' '.join(command)}: {done.stderr.strip()}")
+            # Without our number, so that equal reasons are counted as one.
+            text = f"{' '.join(command)}: {done.stderr.strip()}"
+            raise Unavailable(text.replace(self.name, "dispycos"))
         return done.stdout
 
     def _enter_user_namespace_unless_root(self) -> None:

@@ -80,7 +80,9 @@ LINES = (
     Line(
         5,
         "scheduler.service scheduler.scheduler scheduler.journal"
-        " node.daemon node.zygote node.server node.workspace node.namespace",
+        " node.daemon node.zygote node.server node.workspace node.namespace node.executor"
+        " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
+        " node.processes node.console node.inherited node.embedded",
     ),
     Line(
         5,
@@ -91,7 +93,7 @@ LINES = (
     Line(6, "objects.*"),
     Line(7, "httpd.app httpd.login gateways.* rpc.* easycluster.* workers.* compat.*"),
     Line(7, "testing", reach=only(0, 1, 2)),
-    Line(8, "node.cli scheduler.cli demo __main__"),
+    Line(8, "node.cli node.__main__ scheduler.cli demo __main__"),
 )
 
 # The façade stands above layer 5: it may import what is below, and the features may not import it.

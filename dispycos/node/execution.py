@@ -347,12 +347,13 @@ class Execution:
     def _cancel(self, message: CancelTask, now: float) -> list[Any]:
         task = self._tasks.get(message.id)
         # Ended already: its outcome is on the way, and the server decides a race.
-        if task is None or task.spec.attempt != message.attempt:
+        attempt = message.attempt
+        if task is None or (attempt and task.spec.attempt != attempt):
             return []
         actions: list[Any] = []
         if self._drop(message.id) is not None:
             text = f"{message.reason}; it had not begun on this server"
-            self._unsent.append(Outcome(message.id, message.attempt, End.CANCELLED, None, text))
+            self._unsent.append(Outcome(message.id, task.spec.attempt, End.CANCELLED, None, text))
             actions += self.flush()
             if self.phase is _DRAINING:
                 self._wind_up(now, actions)

@@ -1,0 +1,140 @@
+"""What people and tests ask of a `Dispatch`: why something waits, what happened, does all hold.
+
+Reads only. Pure. Level 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from dispycos.client.credits import Mode, Node, Server
+from dispycos.client.lines import Line
+from dispycos.client.placement import Placement, why_not
+from dispycos.client.submission import Stage, Submission
+from dispycos.config import Limits
+
+if TYPE_CHECKING:
+    from dispycos.client.dispatch import Dispatch
+
+
+def why_waiting(dispatch: Dispatch, id: int, now: float) -> str:
+    task = dispatch.tasks.get(id)
+    if task is None:
+        return story(dispatch, id)
+    seconds = f"{now - task.since:.1f} s"
+    if task.stage is Stage.SENT and task.server is not None:
+        return f"{task!r} was handed to {dispatch.describe(task.server.incarnation)} {seconds} ago"
+    if task.stage is Stage.PLACED:
+        return f"{task!r} is on its way to a server"
+    if task.stage is Stage.PAUSED:
+        return f"{task!r} was lost and is tried again soon: attempt {task.attempt} of {1 + task.retries}"
+    waits = f"{task!r} waits for {seconds}"
+    placement = dispatch.placement
+    servers: Iterable[Server] = placement.servers.values()
+    if task.where is not None:
+        only = placement.servers.get(task.where)
+        if only is not None:
+            return f"{waits}: {dispatch.describe(only.incarnation)} is {why_not(only)}"
+        servers = placement.nodes[task.where].servers
+    states: dict[str, int] = {}
+    for server in servers:
+        why = why_not(server)
+        states[why] = states.get(why, 0) + 1
+    if not states:
+        return f"{waits}: no server {'of its node ' if task.where is not None else ''}is ready yet"
+    text = ", ".join(f"{count} {why}" for why, count in states.items())
+    return f"{waits}; servers that could run it: {text}"
+
+
+def why_idle(dispatch: Dispatch, now: float) -> str:
+    if any(server.sent or server.io for server in dispatch.placement.servers.values()):
+        return ""
+    if not dispatch.tasks:
+        return "no task is waiting"
+    first = next(iter(dispatch.tasks))
+    return f"{len(dispatch.tasks)} tasks wait; the first: {why_waiting(dispatch, first, now)}"
+
+
+def story(dispatch: Dispatch, id: int) -> str:
+    task = dispatch.tasks.get(id)
+    if task is not None:
+        where = f" at {dispatch.describe(task.server.incarnation)}" if task.server is not None else ""
+        deaths = "".join(f"; {text}" for text in task.deaths)
+        return f"{task!r}: {task.stage.name.lower()}{where}, attempt {task.attempt}{deaths}"
+    for key, attempt, name, end, text in reversed(dispatch.ended):
+        if key == id:
+            return f"{name}#{id & 0xFFFFFFFF} ended at attempt {attempt} as {end.name}: {text}"
+    return f"task {id} is not known here, or ended long ago"
+
+
+def check(dispatch: Dispatch, limits: Limits) -> None:
+    placement = dispatch.placement
+    placed: dict[int, Submission] = {}
+    for server in placement.servers.values():
+        _check_server(placement, server, limits)
+        for tasks in (server.sent, server.io):
+            assert not placed.keys() & tasks.keys(), "a task is at two servers"
+            placed.update(tasks)
+    for node in placement.nodes.values():
+        assert node.load == sum(len(server.sent) for server in node.servers), "load miscounted"
+    waiting = _waiting(placement)
+    for key, task in dispatch.tasks.items():
+        assert key == task.id
+        assert (task.stage in (Stage.PLACED, Stage.SENT)) == (key in placed), f"lost sight of {task!r}"
+        assert (task.stage is Stage.QUEUED) == (key in waiting), f"lost sight of {task!r}"
+        assert task.stage not in (Stage.READY, Stage.ENDED), f"{task!r} was left {task.stage.name}"
+        assert 1 <= task.attempt <= 1 + task.retries
+    assert placed.keys() | waiting.keys() <= dispatch.tasks.keys(), "an ended task was kept"
+    assert dispatch.cpu_live == sum(not task.io for task in dispatch.tasks.values())
+    assert dispatch.submitted - dispatch.done == len(dispatch.tasks)
+    # R-69: a task that could run and a credit for it never coexist.
+    for task in waiting.values():
+        free = _first_free(placement, task, limits)
+        assert free is None, f"{task!r} waits though {free} has a credit"
+
+
+def _check_server(placement: Placement, server: Server, limits: Limits) -> None:
+    assert server.mode is not Mode.GONE
+    assert 1 <= server.cpu_credits <= limits.max_credits
+    for tasks in (server.sent, server.io):
+        for task in tasks.values():
+            assert task.server is server, "a task is not where it thinks"
+            assert task.stage in (Stage.PLACED, Stage.SENT)
+        positions = [task.position for task in tasks.values() if task.stage is Stage.SENT]
+        assert len(set(positions)) == len(positions), "two tasks at one position"
+        assert 0 not in positions
+    noted = {task.id for task in server.outbox}
+    for task in (*server.sent.values(), *server.io.values()):
+        assert task.stage is not Stage.PLACED or task.id in noted, f"{task!r} will never be handed over"
+    assert (server in placement.loaded) == (len(server.sent) >= 2)
+    assert (server in placement.idle) == (server.usable and not server.sent)
+
+
+def _waiting(placement: Placement) -> dict[int, Submission]:
+    lines = [placement.line, placement.io_line]
+    places: list[Node | Server] = [*placement.nodes.values(), *placement.servers.values()]
+    for place in places:
+        lines += [place.line, place.io_line]
+    waiting: dict[int, Submission] = {}
+    for line in lines:
+        found: list[Submission] = line.waiting()
+        assert len(found) == line.count, "waiting tasks miscounted"
+        for task in found:
+            assert task.id not in waiting, "a task waits twice"
+            assert isinstance(line, Line)
+            assert task.line is line, "a task is not in the line that it thinks"
+            waiting[task.id] = task
+    return waiting
+
+
+def _first_free(placement: Placement, task: Submission, limits: Limits) -> Server | None:
+    """As `Placement.candidate`, without its shortcuts."""
+    for server in placement.servers.values():
+        if task.where not in (None, server.incarnation, server.node.incarnation):
+            continue
+        if task.io and server.usable and len(server.io) < limits.max_io_credits:
+            return server
+        if not task.io and server.free > 0:
+            return server
+    return None

@@ -1,0 +1,756 @@
+"""Which server gets which task, and the one gate through which each task ends.
+
+`submit` places a task at once where a server has a credit, or lets it wait (`placement`). Each
+task gets exactly one outcome (D3, R-31): `_finish` is the only place that gives it. What had not
+begun when its server died is placed again; what had begun is lost, and tried again only if the
+caller allowed it (R-05, R-41).
+
+Rules of use for the I/O half, which calls this from several threads under one lock:
+  - Say actions are put on their way in the order in which they were answered, also across
+    threads: hand them to the endpoint before the lock is released. Positions count on it.
+  - `flush` is called when the kernel idles, when the reactor wakes and when `full` is true.
+  - Servers come and go by the events of `client.events`; Heard is fed for the messages of
+    servers and for each node's NodeReport.
+
+Pure: no I/O, clock or randomness. Rules D1 to D5, S6; R-05, R-07, R-31, R-32, R-36, R-41 to R-44, R-69.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dispycos.client import audit, reasons
+from dispycos.client.credits import Node, Server
+from dispycos.client.events import (
+    LeaseChanged,
+    ServerBack,
+    ServerClosing,
+    ServerGone,
+    ServerResumed,
+    ServerSuspect,
+    ServerSuspended,
+    ServerUsable,
+)
+from dispycos.client.placement import Placement
+from dispycos.client.submission import (
+    AllDone,
+    CancelAll,
+    Cause,
+    CloseNow,
+    Closing,
+    Drained,
+    Ended,
+    EndServer,
+    NodeExpected,
+    NodeGone,
+    Stage,
+    Submission,
+)
+from dispycos.config import Limits
+from dispycos.events import Heard, Note, Say
+from dispycos.messages import (
+    CancelTask,
+    Ending,
+    Finish,
+    Holding,
+    NodeReport,
+    Outcomes,
+    OutcomesSeen,
+    Recalled,
+    SubmitRefused,
+)
+from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
+
+SEEN_AFTER = 64  # outcomes, before the server is told that they were seen ...
+SEEN_WITHIN = 1.0  # ... or seconds after the first: it keeps them, and their values, until then
+FORCE_ALLOWANCE = 2.0  # seconds beyond a task's grace, before its server is ended for it (R-08)
+REFUSED_FIRST = 0.1  # seconds until a server that refused tasks is tried again; doubles ...
+REFUSED_MAX = 5.0  # ... up to this; news of its lease end the wait at once
+RETRY_FIRST = 0.1  # seconds before a lost task's next attempt; doubles (R-41) ...
+RETRY_MAX = 10.0  # ... up to this, +- half of it
+MAX_GONE = 1024  # servers remembered after their end, to tell late words from strange ones
+
+_SENT, _ENDED = Stage.SENT, Stage.ENDED
+_RETRIED = frozenset((End.SERVER_LOST, End.NODE_LOST, End.ABANDONED))
+
+# What the timers call: (subject, now, actions).
+Due = Callable[[Any, float, list[Any]], None]
+
+
+class Phase(enum.Enum):
+    OPEN = "open"
+    CLOSING = "closing"  # no new tasks
+    DONE = "done"  # none of those that closing waits for is left
+    CLOSED = "closed"  # none is left at all
+
+
+PHASES: dict[tuple[Phase, str], Phase] = {
+    (Phase.OPEN, "close"): Phase.CLOSING,
+    (Phase.CLOSING, "close"): Phase.CLOSING,
+    (Phase.DONE, "close"): Phase.CLOSING,
+    (Phase.CLOSED, "close"): Phase.CLOSED,
+    (Phase.CLOSING, "none left"): Phase.DONE,
+    (Phase.OPEN, "close now"): Phase.CLOSED,
+    (Phase.CLOSING, "close now"): Phase.CLOSED,
+    (Phase.DONE, "close now"): Phase.CLOSED,
+    (Phase.CLOSED, "close now"): Phase.CLOSED,
+}
+
+
+class Dispatch:
+    """The tasks of one client and the servers that run them.
+
+    describe  a server's name for people, as `server n1:9707`; its incarnation by default.
+    """
+
+    __slots__ = (
+        "_ack_at",
+        "_acks",
+        "_await_io",
+        "_handlers",
+        "_heard",
+        "_limits",
+        "_order",
+        "_timers",
+        "_why_closed",
+        "cpu_live",
+        "describe",
+        "done",
+        "ended",
+        "gone",
+        "late",
+        "phase",
+        "placement",
+        "stale",
+        "submitted",
+        "tasks",
+    )
+
+    def __init__(self, limits: Limits, describe: Callable[[Incarnation], str] | None = None) -> None:
+        self._limits = limits
+        self.describe = describe or (lambda server: f"server {server[:4].hex()}")
+        self.placement = Placement(limits)
+        self.phase = Phase.OPEN
+        self.submitted = 0
+        self.done = 0
+        self.late = 0  # outcomes that came after the task's or attempt's end: dropped (R-31)
+        self.stale = 0  # messages of servers that are not ours (R-34)
+        self.tasks: dict[int, Submission] = {}  # those that live; waiting work is never dropped (R-39)
+        self.cpu_live = 0
+        self.ended: deque[tuple[int, int, str, End, str]] = deque(maxlen=limits.max_ended_records)
+        self.gone: dict[Incarnation, str] = {}  # at most MAX_GONE; the oldest is forgotten
+        self._order = 0
+        self._acks: dict[Server, None] = {}  # servers with outcomes that we did not acknowledge
+        self._ack_at: float | None = None
+        self._timers: list[tuple[float, int, Due, Any]] = []
+        self._why_closed = ""
+        self._await_io = False
+        self._heard: dict[type, Callable[[Server, Any, float, list[Any]], None]] = {
+            Outcomes: self._outcomes,
+            Recalled: self._recalled,
+            SubmitRefused: self._submit_refused,
+            Holding: self._holding,
+            Ending: self._server_ending,
+        }
+        self._handlers: dict[type, Due] = {
+            ServerUsable: self._server_usable,
+            ServerSuspended: self._server_suspended,
+            ServerResumed: self._server_resumed,
+            ServerSuspect: self._server_suspect,
+            ServerBack: self._server_back,
+            LeaseChanged: self._lease_changed,
+            ServerClosing: self._server_closing,
+            ServerGone: self._server_gone,
+            NodeExpected: self._node_expected,
+            NodeGone: self._node_gone,
+            Closing: self._close,
+            CancelAll: self._cancel_all,
+            CloseNow: self._close_now,
+        }
+
+    # The shape of a machine.
+
+    def handle(self, event: Any, now: float) -> list[Any]:
+        """Answer what is to be done about an event."""
+        actions: list[Any] = []
+        if type(event) is Heard:
+            server = self.placement.servers.get(event.peer)
+            message = event.message
+            if server is not None:
+                heard = self._heard.get(type(message))
+                if heard is not None:
+                    heard(server, message, now, actions)
+            elif type(message) is NodeReport:
+                self._progress(message, now)
+            elif type(message) in self._heard:
+                self._from_stranger(event.peer, message, actions)
+        else:
+            self._handlers[type(event)](event, now, actions)
+        return actions
+
+    def next_deadline(self) -> float | None:
+        known = [when for when in (self.placement.look_at, self._ack_at) if when is not None]
+        if self._timers:
+            known.append(self._timers[0][0])
+        return min(known, default=None)
+
+    def tick(self, now: float) -> list[Any]:
+        actions: list[Any] = []
+        while self._timers and self._timers[0][0] <= now:
+            _, _, function, subject = heapq.heappop(self._timers)
+            function(subject, now, actions)
+        if self._ack_at is not None and self._ack_at <= now:
+            self._acknowledge(list(self._acks), actions)
+        placement = self.placement
+        if placement.look_at is not None and placement.look_at <= now:
+            placement.look_at = None
+            placement.balance(now, actions)
+        return actions
+
+    def _later(self, when: float, function: Due, subject: Any) -> None:
+        self._order += 1
+        heapq.heappush(self._timers, (when, self._order, function, subject))
+
+    # Submitting.
+
+    def define(self, function: CodeHash, code: Payload) -> None:
+        """The definition that tasks name by this hash; it goes to each server before its first use (D5)."""
+        self.placement.define(function, code, self.tasks.values())
+
+    def defined(self, function: CodeHash) -> bool:
+        """False: `define` it before a task names it."""
+        return self.placement.defined(function)
+
+    @property
+    def full(self) -> bool:
+        """A batch is complete: flush."""
+        return self.placement.full
+
+    def flush(self, now: float) -> list[Any]:
+        """Hand over what was placed since the last call: the messages, in order."""
+        return self.placement.flush()
+
+    def submit(self, task: Submission, now: float) -> list[Any]:
+        """Take a task: it is placed at once, or waits, or is refused (Ended with REJECTED)."""
+        actions: list[Any] = []
+        self.tasks[task.id] = task
+        self.submitted += 1
+        order = self._order = self._order + 1
+        task.order = order
+        task.since = now
+        if not task.io:
+            self.cpu_live += 1
+        if self.phase is not Phase.OPEN:
+            self._reject(task, f"it was submitted after the client closed ({self._why_closed})", now, actions)
+        elif task.where is None and not task.io:
+            placement = self.placement
+            # While some wait there is no credit anywhere (R-69): this one waits behind them.
+            server = None if placement.line.count else placement.first()
+            if server is None:
+                placement.line.append(task)
+            else:
+                placement.place(task, server, now, actions)
+        else:
+            self._place_or_queue(task, False, now, actions)
+        return actions
+
+    def _place_or_queue(self, task: Submission, front: bool, now: float, actions: list[Any]) -> None:
+        """Place a READY task, or have it wait: at the front if it waited before."""
+        line = self.placement.line_of(task)
+        if line is None:
+            self._reject(task, self._why_nowhere(task), now, actions)
+            return
+        server = None if line.count else self.placement.candidate(task)
+        if server is not None:
+            self.placement.place(task, server, now, actions)
+        elif front:
+            line.put_back(task)
+        else:
+            line.append(task)
+
+    def _why_nowhere(self, task: Submission) -> str:
+        assert task.where is not None
+        server = self.placement.servers.get(task.where)
+        why = (
+            "it is being closed" if server is not None else self.gone.get(task.where, "it is not known here")
+        )
+        return f"the server or node that it is meant for takes no tasks: {why}"
+
+    # The gate.
+
+    def _outcomes(self, server: Server, message: Outcomes, now: float, actions: list[Any]) -> None:
+        outcomes = message.outcomes
+        if message.number <= server.number:  # said again on a new session
+            fresh = outcomes[server.number - message.number + 1 :]
+            self.late += len(outcomes) - len(fresh)
+        else:
+            fresh = outcomes
+        if not fresh:
+            return
+        server.number = message.number + len(outcomes) - 1
+        server.unseen += len(fresh)
+        sent = server.sent
+        done = 0
+        for outcome in fresh:
+            task = sent.get(outcome.id)
+            if task is None:
+                task = server.io.get(outcome.id)
+            if task is None or task.attempt != outcome.attempt or task.stage is not _SENT:
+                self.late += 1
+                continue
+            if task.io:
+                del server.io[outcome.id]
+            else:
+                del sent[outcome.id]
+                done += 1
+            if outcome.end in _RETRIED:
+                # A server does not say so of itself; whoever does, the rules of loss hold.
+                self._lost(task, server, outcome.end, outcome.text, True, now, actions)
+            else:
+                self._finish(task, outcome, now, actions)
+        if done:
+            server.node.load -= done
+            server.heard_at = now
+            server.failures = 0
+            server.learn(message.spent, done, self._limits)
+        self._settle(server, now, actions)
+        if server.unseen >= SEEN_AFTER or server.closing:
+            self._acknowledge([server], actions)
+        elif server not in self._acks:
+            self._acks[server] = None
+            if self._ack_at is None:
+                self._ack_at = now + SEEN_WITHIN
+
+    def _acknowledge(self, servers: list[Server], actions: list[Any]) -> None:
+        for server in servers:
+            self._acks.pop(server, None)
+            if server.unseen:
+                server.unseen = 0
+                actions.append(Say(server.incarnation, OutcomesSeen(server.number)))
+        if not self._acks:
+            self._ack_at = None
+
+    def _finish(
+        self, task: Submission, outcome: Outcome, now: float, actions: list[Any], poisoned: bool = False
+    ) -> None:
+        """The one gate: a task has its final outcome (R-31)."""
+        if task.stage is _ENDED:
+            self.late += 1
+            return
+        if task.line is not None:
+            task.line.left()
+            task.line = None
+        task.move(Cause.END)
+        del self.tasks[task.id]
+        self.done += 1
+        if outcome.end is not End.FINISHED and outcome.end is not End.FAILED:
+            outcome.text = reasons.fitting(outcome.text, self._limits.max_reason_chars)
+        self.ended.append((task.id, task.attempt, task.name, outcome.end, outcome.text[:200]))
+        task.args = None
+        task.server = None
+        actions.append(Ended(task, outcome, poisoned))
+        if not task.io:
+            self.cpu_live -= 1
+        if self.phase is Phase.CLOSING:
+            self._see_whether_done(actions)
+
+    def _end(self, task: Submission, end: End, text: str, now: float, actions: list[Any]) -> None:
+        self._finish(task, Outcome(task.id, task.attempt, end, None, text), now, actions)
+
+    def _reject(self, task: Submission, why: str, now: float, actions: list[Any]) -> None:
+        waited = f"it waited {now - task.since:.1f} s"
+        self._end(task, End.REJECTED, f"{task!r} never began ({waited}): {why}", now, actions)
+
+    def _settle(self, server: Server, now: float, actions: list[Any]) -> None:
+        """After anything that changed what a server has or may take."""
+        placement = self.placement
+        placement.fill(server, now, actions)
+        placement.recount(server)
+        if not server.sent:
+            if server.usable:
+                placement.balance(now, actions)
+            elif server.closing:
+                self._see_whether_drained(server, actions)
+
+    def _see_whether_drained(self, server: Server, actions: list[Any]) -> None:
+        if not server.sent and server.mode.value == "closing":
+            server.move("drained")
+            actions.append(Drained(server.incarnation))
+
+    # Given back: recalled, refused, or never begun when the server died.
+
+    def _recalled(self, server: Server, message: Recalled, now: float, actions: list[Any]) -> None:
+        if server.recalling:
+            server.recalling = False
+        elif message.ids:
+            # Unasked: it is about to end.
+            self._hold_back(server, now)
+        self._given_back(server, message.ids, now, actions)
+
+    def _submit_refused(self, server: Server, message: SubmitRefused, now: float, actions: list[Any]) -> None:
+        self._hold_back(server, now)
+        self._given_back(server, message.ids, now, actions)
+
+    def _given_back(self, server: Server, ids: list[int], now: float, actions: list[Any]) -> None:
+        """The server says that these never began there and never will."""
+        tasks = []
+        for key in ids:
+            task = server.sent.get(key) or server.io.get(key)
+            if task is not None and task.stage is _SENT:
+                self.placement.take(task)
+                tasks.append(task)
+        self._again(tasks, now, actions)
+        # Whoever idles comes first; only then may the server that gave them back take some again.
+        self.placement.place_waiting(server.node, now, actions)
+        self._settle(server, now, actions)
+        self.placement.balance(now, actions)
+
+    def _again(self, tasks: Iterable[Submission], now: float, actions: list[Any]) -> None:
+        """These are at no server and never began: they wait again, ahead of all, oldest first."""
+        for task in sorted(tasks, key=lambda t: t.order, reverse=True):
+            task.move(Cause.GIVE_BACK)
+            if task.cancel is not None:
+                end, reason = task.cancel
+                self._end(task, end, f"{reason}; {task!r} never began", now, actions)
+            elif (line := self.placement.line_of(task)) is None:
+                self._reject(task, self._why_nowhere(task), now, actions)
+            else:
+                line.put_back(task)
+
+    def _unplace(self, server: Server, now: float, actions: list[Any]) -> None:
+        """What is only noted for a server that takes nothing now goes elsewhere."""
+        if not server.usable and server.outbox:
+            noted = self.placement.unsaid(server)
+            for task in noted:
+                self.placement.take(task)
+            self._again(noted, now, actions)
+
+    # Lost: begun, and the server is gone.
+
+    def _lost(
+        self, task: Submission, server: Server, end: End, why: str, sure: bool, now: float, actions: list[Any]
+    ) -> None:
+        """An attempt that had begun, or may have, is gone; it is in no server's table any more."""
+        text = reasons.lost(task, self._place_name(server), end, why, sure, now)
+        if end is End.SERVER_LOST and sure:
+            task.deaths = (*task.deaths, text[: self._limits.max_reason_chars // 4])
+        task.server = None
+        task.position = 0
+        if task.cancel is not None:
+            end, reason = task.cancel
+            self._end(task, end, f"{reason}; {text}", now, actions)
+        elif 0 < task.max_worker_deaths <= len(task.deaths):
+            poison = reasons.fitting(reasons.poison(task), self._limits.max_reason_chars)
+            failed = Outcome(task.id, task.attempt, End.FAILED, None, poison)
+            self._finish(task, failed, now, actions, poisoned=True)
+        elif end in _RETRIED and task.attempt <= task.retries and task.where not in self.gone:
+            task.move(Cause.PAUSE)
+            task.since = now
+            wait = min(RETRY_FIRST * 2.0 ** (task.attempt - 1), RETRY_MAX) * (0.5 + _fraction(task))
+            task.attempt += 1
+            self._later(now + wait, self._due, task)
+        else:
+            only_there = task.where is not None and task.attempt <= task.retries
+            self._end(task, end, text + reasons.not_again(task, end, only_there), now, actions)
+
+    def _place_name(self, server: Server) -> str:
+        name = self.describe(server.incarnation)
+        sign = server.incarnation[:4].hex()
+        return name if sign in name else f"{name} (incarnation {sign})"
+
+    def _due(self, task: Submission, now: float, actions: list[Any]) -> None:
+        """A lost task is tried again."""
+        if task.stage is Stage.PAUSED:
+            task.move(Cause.DUE)
+            self._place_or_queue(task, True, now, actions)
+
+    # Cancelling.
+
+    def cancel(
+        self, id: int, reason: str, now: float, end: End = End.CANCELLED, grace: float | None = None
+    ) -> tuple[bool, list[Any]]:
+        """End a task: whether it will end so (False: it had ended), and what is to be done.
+
+        end  CANCELLED; FAILED: a KeyboardInterrupt that it does not handle is its status (DC-56).
+        """
+        actions: list[Any] = []
+        task = self.tasks.get(id)
+        if task is None:
+            return False, actions
+        if task.stage is not _SENT:
+            server = self.placement.take(task) if task.server is not None else None
+            self._end(task, End.CANCELLED, f"{reason}; {task!r} had not begun", now, actions)
+            if server is not None:
+                self._settle(server, now, actions)
+        elif task.cancel is None:
+            server = task.server
+            assert server is not None
+            wait = self._limits.grace if grace is None else grace
+            task.cancel = (End.CANCELLED, reason)
+            actions.append(Say(server.incarnation, CancelTask(id, task.attempt, end, wait, reason)))
+            self._later(now + wait + FORCE_ALLOWANCE, self._overdue, (task, task.attempt, server))
+        return True, actions
+
+    def _overdue(self, subject: tuple[Submission, int, Server], now: float, actions: list[Any]) -> None:
+        """Neither the task nor its server did what they had to: the node must end the process."""
+        task, attempt, server = subject
+        if task.server is not server or task.attempt != attempt or task.stage is not _SENT:
+            return
+        if server.suspect:  # kept means kept: the answer may only be under way
+            self._later(now + FORCE_ALLOWANCE, self._overdue, subject)
+        elif not server.forced:
+            if task.cancel is None:
+                task.cancel = (End.TIMED_OUT, f"it ran longer than its timeout of {task.timeout:g} s")
+            server.forced = f"{task!r} did not end when it had to ({task.cancel[1]})"
+            actions.append(EndServer(server.incarnation, server.forced))
+
+    def _progress(self, report: NodeReport, now: float) -> None:
+        """What a node saw begin on its servers: from here on we count time-outs too (R-08)."""
+        for facts in report.servers:
+            server = self.placement.servers.get(facts.incarnation)
+            if server is not None:
+                self._time(server, server.sent, server.timed, facts.begun, now)
+                self._time(server, server.io, server.timed_io, facts.begun_io, now)
+                server.timed = max(server.timed, facts.begun)
+                server.timed_io = max(server.timed_io, facts.begun_io)
+
+    def _time(self, server: Server, tasks: dict[int, Submission], timed: int, begun: int, now: float) -> None:
+        if begun <= timed:
+            return
+        for task in tasks.values():
+            if task.timeout and timed < task.position <= begun:
+                wait = task.timeout + self._limits.grace + FORCE_ALLOWANCE
+                self._later(now + wait, self._overdue, (task, task.attempt, server))
+
+    def _cancel_all(self, event: CancelAll, now: float, actions: list[Any]) -> None:
+        # Those that wait come first, or each server that falls free would be given the next of them.
+        for task in sorted(self.tasks.values(), key=lambda t: t.stage):
+            if task.io or not event.io_only:
+                actions += self.cancel(task.id, event.reason, now, End.FAILED, event.grace)[1]
+
+    # Servers.
+
+    def _server_usable(self, event: ServerUsable, now: float, actions: list[Any]) -> None:
+        if event.server not in self.placement.servers:
+            node = self.placement.node(event.node)
+            self._settle(self.placement.add(event.server, node, event.lease, now), now, actions)
+
+    def _server_suspended(self, event: ServerSuspended, now: float, actions: list[Any]) -> None:
+        if server := self.placement.servers.get(event.server):
+            server.move("suspend")
+            self._unusable(server, now, actions)
+
+    def _server_resumed(self, event: ServerResumed, now: float, actions: list[Any]) -> None:
+        if server := self.placement.servers.get(event.server):
+            server.move("resume")
+            self._settle(server, now, actions)
+
+    def _server_suspect(self, event: ServerSuspect, now: float, actions: list[Any]) -> None:
+        if server := self.placement.servers.get(event.server):
+            server.suspect = True
+            self._unusable(server, now, actions)
+
+    def _server_back(self, event: ServerBack, now: float, actions: list[Any]) -> None:
+        if server := self.placement.servers.get(event.server):
+            server.suspect = False
+            self._settle(server, now, actions)
+            self.placement.balance(now, actions)
+
+    def _unusable(self, server: Server, now: float, actions: list[Any]) -> None:
+        self._unplace(server, now, actions)
+        self._settle(server, now, actions)
+        self.placement.place_waiting(server.node, now, actions)
+
+    def _lease_changed(self, event: LeaseChanged, now: float, actions: list[Any]) -> None:
+        if server := self.placement.servers.get(event.server):
+            server.lease = event.lease
+            self._accept_again(server, now, actions)
+
+    def _hold_back(self, server: Server, now: float) -> None:
+        """It takes nothing just now: try again later, or when its lease changes."""
+        wait = min(REFUSED_FIRST * 2.0 ** min(server.failures, 16), REFUSED_MAX)
+        server.failures += 1
+        server.refused = now + wait
+        self.placement.recount(server)
+        self._later(now + wait, self._try_again, server)
+
+    def _try_again(self, server: Server, now: float, actions: list[Any]) -> None:
+        if 0 < server.refused <= now:
+            self._accept_again(server, now, actions)
+
+    def _accept_again(self, server: Server, now: float, actions: list[Any]) -> None:
+        if server.incarnation in self.placement.servers:
+            server.refused = 0.0
+            self._settle(server, now, actions)
+
+    def _server_ending(self, server: Server, message: Ending, now: float, actions: list[Any]) -> None:
+        self._hold_back(server, now)
+        self._unusable(server, now, actions)
+        task = server.sent.get(message.id) or server.io.get(message.id)
+        if task is not None and task.attempt == message.attempt:
+            task.cancel = (message.end, message.reason)
+            server.forced = f"{task!r} did not yield ({message.reason})"
+
+    def _server_closing(self, event: ServerClosing, now: float, actions: list[Any]) -> None:
+        server = self.placement.servers.get(event.server)
+        if server is None:
+            return
+        first = not server.closing
+        server.move("close")
+        self.placement.recount(server)
+        if first:
+            self._refuse_lines(server, "that server is being closed", now, actions)
+            self._unplace(server, now, actions)
+            self.placement.recall(server, len(server.sent), None, now, actions)
+        if event.terminate:
+            reason = f"{self._place_name(server)} was closed with terminate=True"
+            for task in [*server.sent.values(), *server.io.values()]:
+                actions += self.cancel(task.id, reason, now, End.FAILED)[1]
+        if first:
+            # In order: what it recalled it need not finish.
+            actions.append(Say(server.incarnation, Finish(await_io=False)))
+            self._acknowledge([server], actions)
+        self._unusable(server, now, actions)
+
+    def _refuse_lines(self, place: Server | Node, why: str, now: float, actions: list[Any]) -> None:
+        for task in [*place.line.waiting(), *place.io_line.waiting()]:
+            self._reject(task, why, now, actions)
+
+    def _server_gone(self, event: ServerGone, now: float, actions: list[Any]) -> None:
+        server = self.placement.servers.get(event.server)
+        if server is None:
+            return
+        server.move("gone")
+        self.placement.remove(server)
+        self._acks.pop(server, None)
+        self._forget(event.server, event.reason)
+        why = event.reason
+        if server.forced:
+            why = f"its process was ended because {server.forced}; {why}"
+        never: list[Submission] = []
+        for tasks, begun in ((server.sent, event.begun), (server.io, event.begun_io)):
+            for task in tasks.values():
+                if task.stage is not _SENT or 0 <= begun < task.position:
+                    task.server = None
+                    task.position = 0
+                    never.append(task)
+                else:
+                    self._lost(task, server, event.end, why, begun >= 0, now, actions)
+        self._refuse_lines(server, f"that server is gone: {why}", now, actions)
+        self._again(never, now, actions)
+        self.placement.place_waiting(server.node, now, actions)
+
+    def _forget(self, incarnation: Incarnation, reason: str) -> None:
+        self.gone[incarnation] = reason
+        if len(self.gone) > MAX_GONE:
+            del self.gone[next(iter(self.gone))]
+
+    def _node_expected(self, event: NodeExpected, now: float, actions: list[Any]) -> None:
+        self.placement.node(event.node)
+
+    def _node_gone(self, event: NodeGone, now: float, actions: list[Any]) -> None:
+        node = self.placement.nodes.get(event.node)
+        if node is not None and not len(node.servers):
+            self._refuse_lines(node, f"that node is gone: {event.reason}", now, actions)
+            del self.placement.nodes[event.node]
+            self._forget(event.node, event.reason)
+
+    # Reconciliation (R-36).
+
+    def _holding(self, server: Server, message: Holding, now: float, actions: list[Any]) -> None:
+        held = {*message.waiting, *message.begun, *message.ended}
+        missing: list[Submission] = []
+        for tasks, received in ((server.sent, message.received), (server.io, message.received_io)):
+            # What is still under way to it has a later position, and is not missing.
+            for task in tasks.values():
+                if task.stage is _SENT and task.position <= received and task.id not in held:
+                    missing.append(task)
+        for task in missing:
+            self.placement.take(task)
+            why = "the server has no record of it, though it was handed over"
+            self._lost(task, server, End.SERVER_LOST, why, True, now, actions)
+        for key in (*message.waiting, *message.begun):
+            if key not in server.sent and key not in server.io:
+                why = f"its client knows of no task {key} on this server"
+                cancel = CancelTask(key, 0, End.CANCELLED, self._limits.grace, why)
+                actions.append(Say(server.incarnation, cancel))
+        self._acknowledge([server], actions)
+        self._accept_again(server, now, actions)
+
+    def _from_stranger(self, peer: Incarnation, message: Any, actions: list[Any]) -> None:
+        self.stale += 1
+        if type(message) is Outcomes:
+            self.late += len(message.outcomes)
+            if peer in self.gone:
+                text = f"{len(message.outcomes)} late outcomes of {self.describe(peer)} were dropped"
+                actions.append(Note("info", f"{text}: {self.gone[peer]}"))
+
+    # The end of the client.
+
+    def _close(self, event: Closing, now: float, actions: list[Any]) -> None:
+        self._move_phase("close")
+        self._why_closed = event.reason
+        self._await_io = event.await_io
+        if self.phase is Phase.CLOSING:
+            self._see_whether_done(actions)
+
+    def _move_phase(self, cause: str) -> None:
+        self.phase = PHASES[self.phase, cause]
+
+    def _see_whether_done(self, actions: list[Any]) -> None:
+        if not (len(self.tasks) if self._await_io else self.cpu_live):
+            self._move_phase("none left")
+            actions.append(AllDone())
+
+    def _close_now(self, event: CloseNow, now: float, actions: list[Any]) -> None:
+        self._move_phase("close now")
+        self._why_closed = event.reason
+        for task in sorted(self.tasks.values(), key=lambda t: t.stage):
+            end = End.CANCELLED if task.stage is _SENT else End.REJECTED
+            if task.server is not None:
+                self.placement.take(task)
+            self._end(task, end, f"{task!r} was ended with its client: {event.reason}", now, actions)
+
+    # For people and tests.
+
+    def lives(self, id: int) -> bool:
+        """Whether the task has no outcome yet."""
+        return id in self.tasks
+
+    def server_of(self, id: int) -> Incarnation | None:
+        """Where the task is, if it has a server."""
+        task = self.tasks.get(id)
+        return task.server.incarnation if task is not None and task.server is not None else None
+
+    def pin(self, id: int) -> Incarnation | None:
+        """From now on it stays where it is; answers where, None if it waits or has ended."""
+        task = self.tasks.get(id)
+        if task is None or task.server is None:
+            return None
+        task.pinned = True
+        return task.server.incarnation
+
+    def why_waiting(self, id: int, now: float) -> str:
+        """Why a task has not begun, as far as is known here (S6)."""
+        return audit.why_waiting(self, id, now)
+
+    def why_idle(self, now: float) -> str:
+        """Why no task runs; "" if some do (S6)."""
+        return audit.why_idle(self, now)
+
+    def story(self, id: int) -> str:
+        """What is known of one task."""
+        return audit.story(self, id)
+
+    def check(self) -> None:
+        """Assert every invariant."""
+        audit.check(self, self._limits)
+
+
+def _fraction(task: Submission) -> float:
+    """A number in [0, 1) that differs from task to task and from attempt to attempt (jitter)."""
+    return ((task.id * 2654435761 + task.attempt * 40503) & 0xFFFF) / 0x10000

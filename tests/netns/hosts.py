@@ -25,6 +25,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -223,8 +224,8 @@ class Network:
 def _remove(network: Network, namespace: str) -> None:
     with contextlib.suppress(Unavailable):
         for pid in network.ip("netns", "pids", namespace).split():
-            with contextlib.suppress(Unavailable):
-                network._do(["kill", "-KILL", pid])
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
     with contextlib.suppress(Unavailable):
         network.ip("netns", "del", namespace)
 

@@ -18,15 +18,16 @@ from typing import Any
 
 from dispycos.events import DialFailed, PeerLost, PeerUp
 from dispycos.kernel.core import Kernel
-from dispycos.kernel.network import Kind as KernelKind
+from dispycos.kernel.network import Kind as NameKind
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Answer, Ask, Deliver, Message, Undelivered, Verb
+from dispycos.messages import Answer, Ask, Deliver, Kind, Message, Undelivered, Verb
 from dispycos.model import Address, Incarnation, Location, MonitorStatus, Payload, Role, Status
 from dispycos.net import remote, values
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.naming import Naming
 from dispycos.net.receivers import Exports, answer_to
 from dispycos.net.remote import Handle, RemoteTask
+from dispycos.net.remote_channel import RemoteChannel
 from dispycos.net.tickets import Tickets
 
 log = logging.getLogger("dispycos")
@@ -35,6 +36,8 @@ ANYONE = Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER
 
 MAX_WAITING = 10_000  # messages kept for one process that is being dialled; more are refused
 MAX_GONE = 4096  # incarnations remembered as lost; the one lost first is forgotten
+
+remote.makers[Kind.CHANNEL] = RemoteChannel.of
 
 _Key = tuple[Incarnation, int]  # one task anywhere
 
@@ -101,7 +104,7 @@ class Delivery:
         return self._exports.find(number)
 
     def locate(
-        self, kind: KernelKind, name: str, location: Location | None, timeout: float | None
+        self, kind: NameKind, name: str, location: Location | None, timeout: float | None
     ) -> Operation:
         """The receiver registered as `name` at `location`, or, if None, anywhere; None if there is none."""
         return self._naming.locate(kind, name, location, timeout)

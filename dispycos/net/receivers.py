@@ -124,7 +124,8 @@ def answer_to(exports: Exports, receiver: Any, verb: Verb, value: Any, reply: Re
     elif verb is Verb.UNREGISTER:
         reply(receiver.unregister(value))
     elif verb is Verb.CLOSE:
-        reply(receiver.close())
+        receiver.close()
+        reply(0)
     elif verb is Verb.SUBSCRIBE:
         kernel.spawn(_wait_and_reply, (receiver.subscribe(value), reply), daemon=True)
     elif verb is Verb.UNSUBSCRIBE:

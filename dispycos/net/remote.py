@@ -80,7 +80,7 @@ class RemoteTask(Task):
         raise TypeError(f"a {type(self).__name__} is made by the network, not by a program")
 
     def _refer(self, address: Address, name: str, reservation: int) -> None:
-        self._kernel = _carrier().kernel
+        self._kernel = here().kernel
         self.address = address
         self.number = address.number
         self.reservation = reservation
@@ -117,10 +117,10 @@ class RemoteTask(Task):
 
     def register(self, name: str | None = None) -> int:
         """Make it known by `name` in its own process. 0, or -1 if that process is gone."""
-        return _carrier().tell(self, Verb.REGISTER, name)
+        return here().tell(self, Verb.REGISTER, name)
 
     def unregister(self, name: str | None = None) -> int:
-        return _carrier().tell(self, Verb.UNREGISTER, name)
+        return here().tell(self, Verb.UNREGISTER, name)
 
     # Waiting for it.
 
@@ -129,11 +129,11 @@ class RemoteTask(Task):
 
     def finish(self, timeout: float | None = None) -> Any:
         """Yield this: its result, its MonitorStatus if it failed or was lost, None at the time-out."""
-        return _carrier().ask(self, Verb.RESULT, False, seconds(timeout))
+        return here().ask(self, Verb.RESULT, False, seconds(timeout))
 
     def result(self, timeout: float | None = None) -> Any:
         """Yield this: its result, or raises what it raised; TaskLost if its process is gone."""
-        return _carrier().ask(self, Verb.RESULT, True, seconds(timeout))
+        return here().ask(self, Verb.RESULT, True, seconds(timeout))
 
     def value(self, timeout: float | None = None) -> Any:
         """Wait in a plain thread for `finish(timeout)`. RuntimeError inside a task."""
@@ -142,7 +142,7 @@ class RemoteTask(Task):
 
     def notify(self, task: Task) -> Any:
         """Let `task` receive a MonitorStatus when this task ends, or is lost: 0 or -1."""
-        return OK if _carrier().watch(self, task) == 0 else FAILED
+        return OK if here().watch(self, task) == 0 else FAILED
 
     # Messages.
 
@@ -151,11 +151,11 @@ class RemoteTask(Task):
 
         What pickling raises is raised here; what is changed afterwards is not sent.
         """
-        return _carrier().send(self, message)
+        return here().send(self, message)
 
     def deliver(self, message: Any, timeout: float | None = None) -> Any:
         """Yield this: 1 when the message is in its mailbox, 0 after `timeout` seconds, -1 if impossible."""
-        return _carrier().deliver(self, message, seconds(timeout))
+        return here().deliver(self, message, seconds(timeout))
 
     def receive(self, timeout: float | None = None, alarm_value: Any = None) -> Any:
         raise RuntimeError(f"only {self} itself receives its messages")
@@ -164,22 +164,22 @@ class RemoteTask(Task):
 
     def resume(self, update: Any = None) -> int:
         """Wake it from `sleep` with `update`."""
-        return _carrier().tell(self, Verb.RESUME, update)
+        return here().tell(self, Verb.RESUME, update)
 
     wakeup = resume
 
     # Ending it.
 
     def _throw_in(self, error: BaseException) -> int:
-        return _carrier().tell(self, Verb.THROW, error)
+        return here().tell(self, Verb.THROW, error)
 
     def terminate(self, reason: str = "") -> int:
         """Raise GeneratorExit at its current `yield` and drop it. 0, or -1 if its process is gone."""
-        return _carrier().tell(self, Verb.TERMINATE, reason)
+        return here().tell(self, Verb.TERMINATE, reason)
 
     def hot_swap(self, target: Any, *args: Any, **kwargs: Any) -> int:
         """See `Task.hot_swap`; the new function travels there by value."""
-        return _carrier().tell(self, Verb.HOT_SWAP, (target, args, kwargs))
+        return here().tell(self, Verb.HOT_SWAP, (target, args, kwargs))
 
     @property
     def state(self) -> str:
@@ -191,7 +191,8 @@ class RemoteTask(Task):
         return []
 
 
-def _carrier() -> Carrier:
+def here() -> Carrier:
+    """The carrier of this process. RuntimeError if it has no network."""
     if carrier is None:
         raise RuntimeError("this process has no network: start it with Pycos(), Scheduler() or a Client")
     return carrier
@@ -208,9 +209,9 @@ def restore(
     kind: int, incarnation: bytes, where: tuple[str, int] | None, number: int, name: str, reservation: int
 ) -> Any:
     """A reference that arrived: the local original if it lives here, else a handle."""
-    here = _carrier()
-    if incarnation == here.incarnation:
-        local = here.find(number)
+    process = here()
+    if incarnation == process.incarnation:
+        local = process.find(number)
         if local is not None:
             return local
     location = None if where is None else Location(*where)

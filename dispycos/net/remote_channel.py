@@ -1,0 +1,89 @@
+"""Handles of channels that live in other processes. The transform runs at the channel's home.
+
+I/O half. Layer 4. KE-17, KE-18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.kernel.channel import Channel
+from dispycos.kernel.wait import seconds
+from dispycos.messages import Kind, Verb
+from dispycos.model import Address, Location
+from dispycos.net import remote
+
+
+class RemoteChannel(Channel):
+    """A reference to a channel of another process."""
+
+    address: Address
+    reservation: int
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        raise TypeError("a RemoteChannel is made by the network, not by a program")
+
+    @classmethod
+    def of(cls, address: Address, name: str, reservation: int) -> RemoteChannel:
+        """The handle of the channel that lives at `address`."""
+        handle = cls.__new__(cls)
+        handle._kernel = remote.here().kernel
+        handle.address = address
+        handle.number = address.number
+        handle.reservation = reservation
+        handle._name = name
+        handle._closed = False
+        return handle
+
+    @property
+    def location(self) -> Location | None:
+        """Where its process is reached."""
+        return self.address.location
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RemoteChannel):
+            return NotImplemented
+        mine, theirs = self.address, other.address
+        return mine.number == theirs.number and mine.incarnation == theirs.incarnation
+
+    __hash__ = Channel.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remote.reduction(Kind.CHANNEL, self.address, self._name, self.reservation)
+
+    def register(self, name: str | None = None) -> int:
+        """Make it known by `name` in its own process. 0, or -1 if that process is gone."""
+        return remote.here().tell(self, Verb.REGISTER, name)
+
+    def unregister(self, name: str | None = None) -> int:
+        """Take back `register`."""
+        return remote.here().tell(self, Verb.UNREGISTER, name)
+
+    def set_transform(self, transform: Callable[[str, Any], Any] | None) -> None:
+        """RuntimeError: a transform runs at the channel's home and is set there."""
+        raise RuntimeError(f"{self} lives in another process: set its transform there")
+
+    def subscribe(self, subscriber: Any, timeout: float | None = None) -> Any:
+        """Yield this: let a task or channel have each message from now on: 0, or -1 if it can't."""
+        return remote.here().ask(self, Verb.SUBSCRIBE, subscriber, seconds(timeout))
+
+    def unsubscribe(self, subscriber: Any, timeout: float | None = None) -> Any:
+        """Yield this: 0, or -1 if it had not subscribed."""
+        return remote.here().ask(self, Verb.UNSUBSCRIBE, subscriber, seconds(timeout))
+
+    def _subscribers_here(self) -> list[Any]:
+        return []
+
+    def send(self, message: Any) -> int:
+        """Send to each subscriber, by way of its home; any thread. 0, or -1 if that is gone."""
+        return remote.here().send(self, message)
+
+    def deliver(self, message: Any, timeout: float | None = None, n: int = 0) -> Any:
+        """Yield this: how many tasks have the message; 0 after `timeout` seconds, -1 if it is closed."""
+        limit = seconds(timeout)
+        return remote.here().ask(self, Verb.BROADCAST, (message, limit, n), limit)
+
+    def close(self) -> None:
+        """Close it at its home."""
+        remote.here().tell(self, Verb.CLOSE, None)

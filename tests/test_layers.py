@@ -57,8 +57,10 @@ LINES = (
     Line(
         2,
         "scheduler.events scheduler.allocate scheduler.roster scheduler.machine"
-        " node.events node.places node.work node.machine node.execution"
-        " client.events client.orders client.members client.turn client.crew client.fleet client.dispatch"
+        " node.events node.places node.work node.machine node.attempts node.execution"
+        " client.events client.orders client.members client.turn client.crew client.fleet"
+        " client.submission client.lines client.credits client.reasons client.placement client.audit"
+        " client.dispatch"
         " httpd.view",
         pure=True,
         reach=only(0),

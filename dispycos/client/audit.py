@@ -5,17 +5,28 @@ Reads only. Pure. Level 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from dispycos.client.credits import Mode, Node, Server
 from dispycos.client.lines import Line
 from dispycos.client.placement import Placement, why_not
 from dispycos.client.submission import Stage, Submission
 from dispycos.config import Limits
+from dispycos.model import End, Incarnation
 
-if TYPE_CHECKING:
-    from dispycos.client.dispatch import Dispatch
+
+class Dispatch(Protocol):
+    """What is read of a `dispatch.Dispatch`, which stands above this file."""
+
+    tasks: dict[int, Submission]
+    ended: deque[tuple[int, int, str, End, str]]
+    placement: Placement
+    describe: Callable[[Incarnation], str]
+    submitted: int
+    done: int
+    cpu_live: int
 
 
 def why_waiting(dispatch: Dispatch, id: int, now: float) -> str:

@@ -724,15 +724,15 @@ class Dispatch:
     def server_of(self, id: int) -> Incarnation | None:
         """Where the task is, if it has a server."""
         task = self.tasks.get(id)
-        return task.server.incarnation if task is not None and task.server is not None else None
+        server: Server | None = task.server if task is not None else None
+        return server.incarnation if server is not None else None
 
     def pin(self, id: int) -> Incarnation | None:
         """From now on it stays where it is; answers where, None if it waits or has ended."""
         task = self.tasks.get(id)
-        if task is None or task.server is None:
-            return None
-        task.pinned = True
-        return task.server.incarnation
+        if task is not None and task.server is not None:
+            task.pinned = True
+        return self.server_of(id)
 
     def why_waiting(self, id: int, now: float) -> str:
         """Why a task has not begun, as far as is known here (S6)."""

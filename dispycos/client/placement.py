@@ -216,8 +216,7 @@ class Placement:
 
     def take(self, task: Submission) -> Server:
         """Take a task from the server that has it; its stage is the caller's to change."""
-        server = task.server
-        assert server is not None
+        server: Server = task.server
         if task.io:
             del server.io[task.id]
         else:

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
-
-if TYPE_CHECKING:
-    from dispycos.client.credits import Server
-    from dispycos.client.lines import Line
 
 
 # Integers, because the enum's own hash is Python code and stands in the hot path.
@@ -124,8 +120,8 @@ class Submission:
         self.stage = Stage.READY
         self.attempt = 1
         self.order = 0  # rises with each submission
-        self.line: Line | None = None  # while QUEUED
-        self.server: Server | None = None  # while PLACED or SENT
+        self.line: Any = None  # the Line, while QUEUED; both types stand above this file
+        self.server: Any = None  # the Server, while PLACED or SENT
         self.position = 0  # there, from 1; CPU and I/O tasks each by itself
         self.since = 0.0  # when it was submitted, placed last, or paused
         self.deaths: tuple[str, ...] = ()  # servers that died while an attempt had begun there

@@ -25,6 +25,7 @@ from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspe
 from dispycos.kernel.core import Kernel
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Location, Role
+from dispycos.net import session as sessions
 from dispycos.net import transport
 from dispycos.net.auth import Proven
 from dispycos.net.codec import decode, encode
@@ -34,6 +35,7 @@ from dispycos.net.greeting import Ended, Greeting
 from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer
 from dispycos.net.reactor import Reactor
+from dispycos.net.transport import Connection
 
 log = logging.getLogger("dispycos")
 
@@ -74,6 +76,7 @@ class Endpoint:
         self._told = False  # the reactor has been told that some are dirty
         self._kernel: Kernel | None = None
         self._last_idle = -1  # kernel.idles when it last wrote from its own thread
+        self._hearing = False  # the reactor hands out what was read, and will write afterwards
         self._refusal_lines: dict[str, float] = {}  # source -> when it was last named in the log
         self._closed = False
         self._ticker = reactor.loop.call_later(self._beat, self._tick)
@@ -96,7 +99,7 @@ class Endpoint:
         return [peer for peer in list(self._peers.values()) if peer.introduced]
 
     def watch(self, watcher: Callable[[PeerEvent | DialFailed], None]) -> None:
-        """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerLost and DialFailed from now on."""
+        """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerLost and DialFailed."""
         self._watchers.append(watcher)
 
     def handle(self, kind: type[M], handler: Callable[[Incarnation, M], None], *, who: Role) -> None:
@@ -261,12 +264,14 @@ class Endpoint:
         On the kernel's thread the first message since the kernel last waited is written at
         once: a question goes out without a detour. What follows before it waits again is a
         burst: the reactor is told once and writes what has gathered by then, and the kernel
-        writes the rest before it waits.
+        writes the rest before it waits. Answers to what was read in one go leave together.
         """
         kernel = self._kernel
         if kernel is not None and kernel.idles != self._last_idle and kernel.here:
             self._last_idle = kernel.idles
             self.write_dirty()
+        elif self._hearing and self.reactor.here:
+            return
         elif not self._told:
             self._told = True
             self.reactor.call(self._write_told)
@@ -286,6 +291,34 @@ class Endpoint:
             peer.write()
 
     # Hearing.
+
+    def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None:
+        """What came of the bytes that a peer's connection brought; reactor thread."""
+        self._hearing = True
+        try:
+            for event in events:
+                if type(event) is sessions.Message:
+                    self._hear_bytes(peer, event.head, memoryview(event.tail))
+                else:
+                    self._session_event(peer, event, connection)
+                if peer.lost:
+                    break
+        finally:
+            self._hearing = False
+        self.write_dirty()
+
+    def _session_event(self, peer: Peer, event: sessions.Event, connection: Connection) -> None:
+        if isinstance(event, sessions.Violation):
+            self.violation(peer, event.reason)
+        elif isinstance(event, sessions.Fresh):
+            self.lose(peer, "it has no memory of this session")
+        elif isinstance(event, sessions.Ended):
+            self.lose(peer, "it ended the session")
+        elif isinstance(event, sessions.Undelivered):
+            self.violation(peer, f"sent {event.size} bytes for which there is no memory")
+        elif isinstance(event, sessions.Stale):
+            connection.close()
+            peer.broke(connection, "it still holds an older session")
 
     def hear(self, peer: Peer, message: Message) -> None:
         """A message of a peer, in order; reactor thread."""
@@ -310,7 +343,7 @@ class Endpoint:
             log.exception("handling %s of %s failed", kind.__name__, peer)
             self.lose(peer, f"a fault of ours while handling {kind.__name__}")
 
-    def hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None:
+    def _hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None:
         """A message of a peer as it came from the wire."""
         try:
             message = decode(head, tail)

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from dispycos.config import Limits
 from dispycos.errors import RemoteProtocolError
@@ -46,7 +46,7 @@ class Host(Protocol):
     reactor: Reactor
 
     def introduction(self) -> Introduction: ...
-    def hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None: ...
+    def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
     def redial(self, peer: Peer) -> None: ...
     def suspect(self, peer: Peer) -> None: ...
     def back(self, peer: Peer) -> None: ...
@@ -297,23 +297,9 @@ class _Line:
         self.carry_out(events)
 
     def carry_out(self, events: Sequence[sessions.Event]) -> None:
-        peer, host = self._peer, self._peer._host
-        for event in events:
-            if type(event) is sessions.Message:
-                host.hear_bytes(peer, event.head, memoryview(event.tail))
-            elif isinstance(event, sessions.Violation):
-                host.violation(peer, event.reason)
-            elif isinstance(event, sessions.Fresh):
-                host.lose(peer, "it has no memory of this session")
-            elif isinstance(event, sessions.Stale):
-                peer.broke(self._connection, "it still holds an older session")
-                self._connection.close()
-            elif isinstance(event, sessions.Ended):
-                host.lose(peer, "it ended the session")
-            elif isinstance(event, sessions.Undelivered):
-                host.violation(peer, f"no memory for a message of {event.size} bytes")
-            if peer.lost:
-                return
+        peer = self._peer
+        if events:
+            peer._host.hear_events(peer, events, self._connection)
         # Acknowledgements and, after a resume, the replay.
         self._connection.flush()
 

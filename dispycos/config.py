@@ -80,6 +80,8 @@ class Limits:
     setup_retries: int = 3  # node_setup or server_setup killed by a signal is tried again
     restart_backoff_max: float = 30.0  # between attempts to fork a server, from 1, doubling
     max_worker_deaths: int = 3  # servers that one task may kill
+    max_queued_clients: int = 1000  # that wait for their turn; one more is refused
+    max_client_rules: int = 1000  # allocation rules of one client; one more is ignored
     reconcile_interval: float = 30.0  # between comparisons of what both sides hold
     max_output_lines: int = 20  # of a dead server's output, in the reason of its tasks
     max_ended_records: int = 10_000  # ended tasks remembered; running ones never go

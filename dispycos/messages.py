@@ -260,6 +260,8 @@ class Released:
     reservation: int
     reason: str = ""  # why, where nobody asked me to (DN-14, DN-21)
     lease: int = 0  # the grant that ended, so that an old word can't end the next one
+    again: bool = True  # False: that client shall not get me again in its turn
+    idle: bool = False  # it ran nothing here for too long (DN-14)
 
 
 # The scheduler says to a node (Release: the reservation's client may say it too).
@@ -342,6 +344,7 @@ class ReturnNode:
     reservation: int
     node: Incarnation
     again: bool = False  # True: I gave it up for its silence; back and fresh, I take it
+    lease: int = 0  # the grant it was mine under; 0: whichever
 
 
 @dataclass(frozen=True, slots=True)

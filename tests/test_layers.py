@@ -39,7 +39,7 @@ LINES = (
     Line(
         1,
         "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel"
-        " kernel.wait kernel.network",
+        " kernel.wait kernel.network kernel.target kernel.trace",
         pure=True,
     ),
     Line(1, "net.keys net.frame net.packing", pure=True),
@@ -56,7 +56,7 @@ LINES = (
     Line(1, "net.values"),
     Line(
         2,
-        "scheduler.events scheduler.allocate scheduler.roster scheduler.machine"
+        "scheduler.events scheduler.allocate scheduler.roster scheduler.grants scheduler.machine"
         " node.events node.places node.work node.machine node.attempts node.execution"
         " client.events client.orders client.members client.turn client.crew client.fleet"
         " client.submission client.lines client.credits client.reasons client.placement client.audit"
@@ -68,7 +68,7 @@ LINES = (
     Line(3, "log keyfile"),
     Line(
         3,
-        "kernel.loop kernel.operation kernel.threads kernel.pipes kernel.sockets kernel.readiness",
+        "kernel.loop kernel.operation kernel.program kernel.threads kernel.pipes kernel.sockets kernel.readiness",
     ),
     Line(
         3,

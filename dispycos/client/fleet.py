@@ -501,7 +501,8 @@ class Fleet:
         lease, again = self._returned.get(incarnation, (0, False))
         if message.lease <= lease:
             # A scheduler that did not hear that we gave it back.
-            out.append(Say(self._scheduler(), m.ReturnNode(self.turn.reservation, incarnation, again)))
+            said = m.ReturnNode(self.turn.reservation, incarnation, again, message.lease)
+            out.append(Say(self._scheduler(), said))
             return
         if node is not None:
             self._node_gone(node, "it was granted anew", End.NODE_LOST, True, now, out)
@@ -737,7 +738,7 @@ class Fleet:
         if node.up:
             self._returned[node.incarnation] = (node.lease, again)
         if self.turn.scheduler is not None:
-            message = m.ReturnNode(self.turn.reservation, node.incarnation, again)
+            message = m.ReturnNode(self.turn.reservation, node.incarnation, again, node.lease)
             out.append(Say(self.turn.scheduler, message))
 
     def _node_gone(

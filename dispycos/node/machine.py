@@ -157,6 +157,8 @@ class _Work:
     cleaning: bool = False
     served: bool = False  # it was prepared once
     unasked: bool = False  # neither scheduler nor client asked for the release
+    again: bool = True  # the client may have this node again
+    idle: bool = False  # it ran nothing here for too long
     why: str = ""  # why it is released
 
 
@@ -501,6 +503,7 @@ class NodeMachine:
             # We hold nothing of it: that is what the scheduler wants to hear (S3).
             if known is not None and Role.SCHEDULER in known.roles:
                 out.append(Say(peer, Released(message.reservation, "", message.lease)))
+                self._say_here(peer, out)
             return
         if message.lease not in (0, work.grant):
             return
@@ -815,6 +818,8 @@ class NodeMachine:
         out.append(Say(work.client, NodeReport(work.reservation, avail, servers, work.lease, left)))
         idle = now - work.idle_since
         if self._state is NodeState.SERVING and 0 < work.idle_limit <= idle:
+            work.again = False
+            work.idle = True
             self._end_work(f"the client ran nothing here for {idle:.0f} s", now, out, unasked=True)
 
     def _free_pulse(self, now: float, out: list[Action]) -> None:
@@ -856,9 +861,11 @@ class NodeMachine:
         self.served += work.served
         out.append(CloseReservationKey(work.reservation))
         reason = work.why if work.unasked else ""
-        out.append(Say(work.scheduler, Released(work.reservation, reason, work.grant)))
+        out.append(Say(work.scheduler, Released(work.reservation, reason, work.grant, work.again, work.idle)))
         if work.client != work.scheduler:
-            out.append(Say(work.client, Released(work.reservation, reason, work.grant)))
+            out.append(
+                Say(work.client, Released(work.reservation, reason, work.grant, work.again, work.idle))
+            )
         if self._serve > 0 and self.served >= self._serve and not self._leaving:
             self._leaving = f"it served {self.served} clients, as it was told to"
         self._say_here_to_all(out)
@@ -908,6 +915,7 @@ class NodeMachine:
     def _ordered(self, event: Ordered, now: float, out: list[Action]) -> None:
         if event.order is Order.CLOSE:
             if self._work is not None:
+                self._work.again = False
                 self._end_work("closed by the operator of the node", now, out, unasked=True)
             return
         again = bool(self._leaving)

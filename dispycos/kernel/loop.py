@@ -1,0 +1,334 @@
+"""Running a kernel on a thread, and what happens when the program ends.
+
+A Loop steps its kernel and blocks on one thread-safe wake-up in between. The first Task of a
+program starts the process's own Loop on a daemon thread; a server runs its own in the main
+thread instead (`Loop(); own(loop); loop.run()`).
+
+When the main program ends, its non-daemon tasks go on (KE-27). The interpreter has to be held
+for that before it begins to refuse threads and executors; see `kernel.program`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dispycos.errors import Timeout
+from dispycos.kernel import operation, program, trace
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.task import Task
+from dispycos.kernel.trace import Frame
+from dispycos.kernel.wait import Finish, seconds
+
+log = logging.getLogger("dispycos")
+
+FLUSH_INTERVAL = 0.001  # seconds between calls of `before_wait` while the kernel never waits
+END_TIMEOUT = 1.0  # seconds that the end of the program waits for daemon tasks to be ended
+BUG_STATUS = 70  # exit status after a bug in the kernel: EX_SOFTWARE of sysexits.h
+
+
+class Running(NamedTuple):
+    """What a kernel's thread does just now."""
+
+    task: Task
+    seconds: float  # since the step began in which it runs
+    frames: list[Frame]  # where it is, outermost first
+
+
+class Loop:
+    """A kernel and the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.kernel = Kernel()
+        self.kernel.thread = -1  # nobody's, until it runs
+        self.kernel.ident = threading.get_ident
+        self.kernel.wake = self._wake
+        self.kernel.join_in_thread = self._join_task
+        self._signal = threading.Lock()  # released to wake the thread, however often
+        self._signal.acquire()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._step_began = 0.0  # time.monotonic() when the present step began
+        # (priority, order, function, args, kwargs), called once, lowest first.
+        self._at_exit: list[tuple[float, int, Callable[..., object], tuple[Any, ...], dict[str, Any]]] = []
+
+    # Running.
+
+    def start(self) -> None:
+        """Run the kernel in a daemon thread of its own. RuntimeError if it runs already."""
+        if self._thread is not None:
+            raise RuntimeError("this loop runs already")
+        self._thread = threading.Thread(target=self.run, name="dispycos kernel", daemon=True)
+        self._thread.start()
+
+    def run(self) -> None:
+        """Run the kernel in this thread until `stop`.
+
+        Signals are the caller's: a handler may call `stop` or `interrupt_all`, which are safe
+        there; Python's own handler of SIGINT would raise in whatever task runs.
+        """
+        kernel = self.kernel
+        me = threading.get_ident()
+        kernel.thread = me
+        operation.kernel_threads[me] = kernel
+        try:
+            self._run(kernel)
+        except Exception:
+            self._give_up()
+        finally:
+            operation.kernel_threads.pop(me, None)
+            kernel.thread = -1
+
+    def _run(self, kernel: Kernel) -> None:
+        clock, step, acquire = time.monotonic, kernel.step, self._signal.acquire
+        flushed = 0.0
+        while not self._stopping:
+            self._step_began = now = clock()
+            deadline = step(now)
+            if deadline is not None and deadline <= now:
+                if now - flushed >= FLUSH_INTERVAL:
+                    flushed = now
+                    for call in kernel.before_wait:
+                        call()
+                continue
+            for call in kernel.before_wait:
+                call()
+            # From here on whoever brings work wakes us; what was brought before is seen below.
+            kernel.asleep = True
+            if not (kernel.has_work or self._stopping):
+                kernel.idles += 1
+                if deadline is None:
+                    acquire()
+                else:
+                    acquire(timeout=min(max(0.0, deadline - clock()), threading.TIMEOUT_MAX))
+            kernel.asleep = False
+
+    def _wake(self) -> None:
+        try:
+            self._signal.release()
+        except RuntimeError:
+            pass  # it is released: the thread wakes in any case
+
+    def _give_up(self) -> None:
+        # A bug of ours (K5). Going on could lose messages or results without a word.
+        log.critical("a bug in the kernel; this process ends", exc_info=True)
+        program.flush()
+        os._exit(BUG_STATUS)
+
+    def stop(self) -> None:
+        """Let `run` return after the present step; any thread, signal handlers included."""
+        self._stopping = True
+        self._wake()
+
+    # Looking at it.
+
+    def running(self) -> Running | None:
+        """What runs just now, or None if no task does; any thread."""
+        task, began = self.kernel.current, self._step_began
+        if task is None:
+            return None
+        frame = sys._current_frames().get(self.kernel.thread)
+        return Running(task, time.monotonic() - began, trace.running_frames(frame))
+
+    # Waiting for tasks.
+
+    def join(self, timeout: float | None = None, show_running: bool = False) -> bool:
+        """Wait until no task but daemons lives; False after `timeout` seconds.
+
+        show_running  log the tasks that are waited for.
+        RuntimeError inside a task, which would wait for itself.
+        """
+        if threading.get_ident() in operation.kernel_threads:
+            raise RuntimeError("join() in a task would wait for that task: `yield task()` waits for others")
+        kernel = self.kernel
+        if show_running:
+            for task in list(kernel.tasks.values()):
+                log.warning("waiting for %s, which is %s", task, task.state)
+        limit = seconds(timeout)
+        deadline = None if limit is None else time.monotonic() + limit
+        told = threading.Event()
+        kernel.on_empty.append(told.set)
+        try:
+            while not kernel.is_empty:
+                if not told.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                    return kernel.is_empty
+                told.clear()
+            return True
+        finally:
+            kernel.on_empty.remove(told.set)
+
+    def _join_task(self, task: Task, timeout: float | None) -> bool:
+        if not task.is_alive():
+            return True
+        if threading.get_ident() in operation.kernel_threads:
+            raise RuntimeError(f"value() in a task would block all tasks: `yield` the end of {task}")
+        wait = _ThreadJoin(task)
+        self.kernel.post(wait.begin)
+        try:
+            wait.operation.result(timeout)
+        except Timeout:
+            self.kernel.post(wait._delist, task)
+            return not task.is_alive()
+        return True
+
+    # Ending.
+
+    def interrupt_all(self, reason: str = "") -> None:
+        """Raise KeyboardInterrupt in each task; any thread, signal handlers included."""
+        for task in list(self.kernel.tasks.values()):
+            task.interrupt(reason)
+
+    def at_exit(self, priority: float, function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call `function` once when the loop ends, after its tasks; lower priorities first."""
+        self._at_exit.append((priority, len(self._at_exit), function, args, kwargs))
+
+    def drop_at_exit(self, function: Callable[..., object]) -> None:
+        """Take `at_exit` back."""
+        self._at_exit = [entry for entry in self._at_exit if entry[2] != function]
+
+    def finish(self) -> None:
+        """Wait until no task but daemons lives, then end. RuntimeError inside a task."""
+        self.join()
+        self.terminate()
+
+    def terminate(self) -> None:
+        """End all tasks, call what `at_exit` holds, and stop; a new first Task starts a new loop.
+
+        RuntimeError inside a task.
+        """
+        if threading.get_ident() in operation.kernel_threads:
+            raise RuntimeError("a task can't end the loop that it runs in")
+        if self._thread is not None and self._thread.is_alive():
+            ended = Operation()
+            self.kernel.post(self._terminate_tasks, ended)
+            try:
+                ended.result(END_TIMEOUT)
+            except Timeout:
+                log.warning("%s does not yield; the program ends without it", self.kernel.current)
+        for _, _, function, args, kwargs in sorted(self._at_exit, key=lambda entry: entry[:2]):
+            try:
+                function(*args, **kwargs)
+            except Exception:
+                log.exception("%r failed at the end of the program", function)
+        self._at_exit.clear()
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(END_TIMEOUT)
+        _disown(self)
+
+    def _terminate_tasks(self, ended: Operation) -> None:
+        tasks = list(self.kernel.tasks.values())
+        for task in tasks:
+            task.terminate("ended by the end of the program")
+        if tasks:
+            self.kernel.post(self._terminate_tasks, ended)  # in the next step, for those made meanwhile
+        else:
+            ended.complete()
+
+    def _end_with_program(self, interrupted: bool) -> None:
+        """Wait for the tasks after the main program. Ctrl-C interrupts them; again: leave at once."""
+        if interrupted:
+            self.interrupt_all("the program was interrupted")
+        while True:
+            try:
+                self.join()
+                break
+            except KeyboardInterrupt:
+                if interrupted:
+                    program.leave(130)
+                interrupted = True
+                self.interrupt_all("the program was interrupted")
+        self.terminate()
+
+
+class _ThreadJoin(Finish):
+    """A plain thread's wait for the end of a task."""
+
+    __slots__ = ("operation",)
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._waiter = None
+        self.operation = Operation()
+
+    def begin(self) -> None:
+        if self._task.is_alive():
+            self._enlist(self._task)
+        else:
+            self.operation.complete()
+
+    def _ended(self) -> None:
+        self.operation.complete()
+
+
+# The process's own loop.
+
+_own: Loop | None = None
+_owning = threading.Lock()
+
+
+def default() -> Loop:
+    """The process's own loop, started if there is none; any thread."""
+    global _own
+    loop = _own
+    if loop is not None:
+        return loop
+    with _owning:
+        if _own is None:
+            _own = Loop()
+            program.hold(_at_program_end)
+            _own.start()
+        return _own
+
+
+def own(loop: Loop) -> None:
+    """Make `loop` the process's own, before anything has started one. Who does this runs it and ends it."""
+    global _own
+    with _owning:
+        if _own is not None:
+            raise RuntimeError("this process has a loop already: own() comes before the first Task")
+        _own = loop
+
+
+def _disown(loop: Loop) -> None:
+    global _own
+    with _owning:
+        if _own is loop:
+            _own = None
+
+
+def current_kernel() -> Kernel:
+    """The kernel that the calling thread runs, else the process's own."""
+    kernel: Kernel | None = operation.kernel_threads.get(threading.get_ident())
+    return kernel if kernel is not None else default().kernel
+
+
+def current_task() -> Task | None:
+    """The task that the calling thread runs, or None."""
+    kernel: Kernel | None = operation.kernel_threads.get(threading.get_ident())
+    return None if kernel is None else kernel.current
+
+
+def _at_program_end(interrupted: bool) -> None:
+    loop = _own
+    if loop is not None and loop._thread is not None:
+        loop._end_with_program(interrupted)
+
+
+def _after_fork() -> None:
+    # The threads stayed in the parent, and its tasks with them: the child begins anew.
+    global _own, _owning
+    _own = None
+    _owning = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+Task._default = staticmethod(current_kernel)  # type: ignore[method-assign]  # the pure half has no threads

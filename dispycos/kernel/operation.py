@@ -1,0 +1,237 @@
+"""Operations: one object for every call that takes time, and three ways to wait for it (DC-60).
+
+`yield op` in a task, `await op` in an `async def` task or an asyncio program, `op.result()` in
+a plain thread. Whoever does the work calls `complete` or `fail`, in any thread; the first counts.
+
+An Operation is cheap: it holds no lock. One lock for all of them guards the few
+instructions in which a state changes or somebody begins to wait; nothing is called under it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+from dispycos.errors import Timeout
+from dispycos.kernel.wait import Waitable, Waiter, seconds
+
+log = logging.getLogger(__name__)
+
+# Reentrant, because a signal handler or a finalizer may complete an Operation at any moment.
+_lock = threading.RLock()
+
+# The threads that run a kernel; filled by kernel.loop. A wait there would be a deadlock.
+kernel_threads: dict[int, Any] = {}
+
+
+class _Pending:
+    def __repr__(self) -> str:
+        return "pending"
+
+
+_PENDING: Any = _Pending()
+
+
+class Operation(Waitable):
+    """The value that a call will have, or the exception it will raise."""
+
+    __slots__ = ("_callbacks", "_error", "_tasks", "_value")
+
+    def __init__(self) -> None:
+        self._value: Any = _PENDING
+        self._error: BaseException | None = None
+        self._tasks: Any = None  # tasks that wait: None, one, or a list; kernel thread
+        self._callbacks: list[Callable[[Any], object]] | None = None
+
+    # Doing the work.
+
+    def complete(self, value: Any = None) -> bool:
+        """Give it its value; any thread. False if it was done already, which then stays."""
+        with _lock:
+            if self._value is not _PENDING:
+                return False
+            self._value = value
+        self._tell()
+        return True
+
+    def fail(self, error: BaseException) -> bool:
+        """Give it the exception that it raises; any thread. False if it was done already."""
+        with _lock:
+            if self._value is not _PENDING:
+                return False
+            self._error = error
+            self._value = None
+        self._tell()
+        return True
+
+    def _tell(self) -> None:
+        # It is done now, so nobody begins to wait any more.
+        tasks = self._tasks
+        if tasks is not None:
+            for task in tasks if type(tasks) is list else (tasks,):
+                kernel = task._kernel
+                if kernel.ident() == kernel.thread:
+                    self._wake(task)
+                else:
+                    kernel.post(self._wake, task)
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            self._call(callback)
+
+    def _call(self, callback: Callable[[Any], object]) -> None:
+        try:
+            callback(self)
+        except Exception:
+            log.exception("a callback of %r failed", self)
+
+    # Asking.
+
+    def done(self) -> bool:
+        """Whether it has a value or an exception."""
+        return self._value is not _PENDING
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for it in a plain thread: its value, or raises its exception.
+
+        TimeoutError after `timeout` seconds; it may be asked again. RuntimeError in a task if
+        it is not done, because the task would wait for itself: `yield` it there.
+        """
+        self._block(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for it as `result` does: the exception it raises, or None if it has a value."""
+        self._block(timeout)
+        return self._error
+
+    def add_done_callback(self, function: Callable[[Any], object]) -> None:
+        """Call `function(self)` when it is done, in the thread that completes it; at once if it is.
+
+        What the function raises is logged.
+        """
+        with _lock:
+            if self._value is _PENDING:
+                if self._callbacks is None:
+                    self._callbacks = [function]
+                else:
+                    self._callbacks.append(function)
+                return
+        self._call(function)
+
+    def remove_done_callback(self, function: Callable[[Any], object]) -> None:
+        """Take an `add_done_callback` back, if it was not called yet."""
+        with _lock:
+            if self._callbacks is not None and function in self._callbacks:
+                self._callbacks.remove(function)
+
+    def _block(self, timeout: float | None) -> None:
+        if self._value is not _PENDING:
+            return
+        if threading.get_ident() in kernel_threads:
+            raise RuntimeError("result() in a task would block all tasks: yield or await the operation")
+        limit = seconds(timeout)
+        signal = threading.Lock()
+        signal.acquire()
+
+        def release(_: Any) -> None:
+            signal.release()
+
+        self.add_done_callback(release)
+        if not signal.acquire(timeout=-1 if limit is None else min(max(limit, 0), threading.TIMEOUT_MAX)):
+            self.remove_done_callback(release)
+            if self._value is _PENDING:
+                raise Timeout(f"{self!r} was not done in {timeout} s")
+
+    def __repr__(self) -> str:
+        if self._value is _PENDING:
+            state = "pending"
+        else:
+            state = f"failed: {self._error!r}" if self._error is not None else "done"
+        return f"<{type(self).__name__} {state}>"
+
+    # Waiting in a task.
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if self._value is _PENDING or self._error is not None:
+            # In asyncio only its own futures may be awaited, so it gets one; a finished
+            # Operation yields nothing there.
+            events = sys.modules.get("asyncio.events")
+            if events is not None and events._get_running_loop() is not None:
+                return (yield from self._future(events._get_running_loop()).__await__())
+        elif threading.get_ident() not in kernel_threads:
+            return self._value
+        return (yield self)
+
+    def _future(self, loop: Any) -> Any:
+        future = loop.create_future()
+
+        def settle() -> None:
+            if not future.done():
+                if self._error is not None:
+                    future.set_exception(self._error)
+                else:
+                    future.set_result(self._value)
+
+        def tell(_: Any) -> None:
+            try:
+                loop.call_soon_threadsafe(settle)
+            except RuntimeError:
+                pass  # the loop is closed; nobody waits there any more
+
+        future.add_done_callback(lambda _: self.remove_done_callback(tell))
+        self.add_done_callback(tell)
+        return future
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        with _lock:
+            if self._value is _PENDING:
+                tasks = self._tasks
+                if tasks is None:
+                    self._tasks = task
+                elif type(tasks) is list:
+                    tasks.append(task)
+                else:
+                    self._tasks = [tasks, task]
+                return self
+        if self._error is not None:
+            task._attention = self._error
+        else:
+            task._input = self._value
+        return None
+
+    def _undo(self, task: Waiter) -> None:
+        with _lock:
+            tasks = self._tasks
+            if tasks is task:
+                self._tasks = None
+            elif type(tasks) is list and task in tasks:
+                # A new list, because `_tell` may walk through the old one in another thread.
+                self._tasks = [other for other in tasks if other is not task]
+
+    def _wake(self, task: Waiter) -> None:
+        # Between the completion in another thread and this call the wait may have ended
+        # otherwise; then the task is not among ours any more.
+        tasks = self._tasks
+        if task is tasks or (type(tasks) is list and task in tasks):
+            self._undo(task)
+            if self._error is not None:
+                task._wake_with(self._error)
+            else:
+                task._wake(self._value)
+
+
+def _after_fork() -> None:
+    # Another thread may have held the lock; and its kernels stayed in the parent.
+    global _lock
+    _lock = threading.RLock()
+    kernel_threads.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

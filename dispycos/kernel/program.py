@@ -1,0 +1,116 @@
+"""Holding a program at its end, while the interpreter still allows everything.
+
+Threads, executors and servers that tasks start after the end of the main program must work
+as before (KE-27), but an interpreter that ends refuses more and more:
+
+- `concurrent.futures` refuses work from a hook that runs before non-daemon threads are
+  joined. Hooks run in reverse order, so theirs is registered first and ours waits before it.
+- Python 3.12.0 and 3.12.1 refuse new threads already before that hook. There the end of the
+  main module's own code is watched instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+_held = False  # whether hooks are registered in this process
+_at_end: Callable[[bool], object] | None = None
+
+
+def hold(at_end: Callable[[bool], object]) -> None:
+    """Call `at_end(interrupted)` in the main thread when the main program has ended, before all else.
+
+    interrupted  whether Ctrl-C ended it.
+    The function may be called more than once.
+    """
+    global _held, _at_end
+    _at_end = at_end
+    if _held:
+        return
+    _held = True
+    import concurrent.futures.thread
+
+    # Imported for the order of the hooks; it could not be imported any more while we wait.
+    try:
+        import concurrent.futures.process  # noqa: F401
+    except ImportError:
+        pass  # a platform without semaphores has no process pools
+    register = getattr(threading, "_register_atexit", None)
+    try:
+        if register is None:
+            raise RuntimeError
+        register(_end)
+    except RuntimeError:
+        # No such hook, or the program is ending just now: the next best moment.
+        atexit.register(_end)
+    if (3, 12, 0) <= sys.version_info < (3, 12, 2) and not hasattr(sys, "ps1") and not sys.flags.interactive:
+        _watch_main()
+
+
+def _end() -> None:
+    if _at_end is not None:
+        _at_end(_was_interrupted())
+
+
+def _was_interrupted() -> bool:
+    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return isinstance(last, KeyboardInterrupt)
+
+
+def _watch_main() -> None:
+    """Call `_end` when the outermost frame of the main thread ends."""
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined]  # Python 3.12 has it
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    tool = next((number for number in (4, 3, 5, 2) if monitoring.get_tool(number) is None), None)
+    if frame is None or tool is None:
+        return
+    while frame.f_back is not None:
+        frame = frame.f_back
+    main = frame.f_code
+    events = monitoring.events
+
+    def ended(code: CodeType, offset: int, outcome: object) -> None:
+        if code is main and threading.current_thread() is threading.main_thread():
+            monitoring.set_events(tool, events.NO_EVENTS)
+            monitoring.set_local_events(tool, main, events.NO_EVENTS)
+            monitoring.free_tool_id(tool)
+            if _at_end is not None:
+                _at_end(isinstance(outcome, KeyboardInterrupt))
+
+    monitoring.use_tool_id(tool, "dispycos")
+    monitoring.register_callback(tool, events.PY_RETURN, ended)
+    monitoring.register_callback(tool, events.PY_UNWIND, ended)
+    monitoring.set_local_events(tool, main, events.PY_RETURN)
+    monitoring.set_events(tool, events.PY_UNWIND)  # it can't be asked for one function only
+
+
+def flush() -> None:
+    """Write out what was printed and logged."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # no such stream, or it is closed
+
+
+def leave(status: int) -> None:
+    """End this process now, whatever its threads do."""
+    flush()
+    os._exit(status)
+
+
+def _after_fork() -> None:
+    global _at_end
+    _at_end = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

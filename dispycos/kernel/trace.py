@@ -1,0 +1,88 @@
+"""Where a task is, and where it failed: frames and tracebacks without the kernel's own lines.
+
+Reading frames is safe in any thread: nothing here runs the task's code (K8).
+
+Pure: no I/O, clock or randomness. Rules K5, K8.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
+
+_OURS = "dispycos.kernel."
+
+
+class Frame(NamedTuple):
+    """One line of a task's stack."""
+
+    filename: str
+    line: int  # from 1
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.line} in {self.function}"
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__")
+    return isinstance(name, str) and name.startswith(_OURS)
+
+
+def frames(runnables: Iterable[Any]) -> list[Frame]:
+    """Where generators and coroutines stand, with what each delegates to, in the given order."""
+    found = []
+    for runnable in runnables:
+        for frame in _delegates(runnable):
+            if not _is_ours(frame):
+                code = frame.f_code
+                line = frame.f_lineno or code.co_firstlineno
+                found.append(Frame(code.co_filename, line, code.co_qualname))
+    return found
+
+
+def _delegates(runnable: Any) -> Iterator[FrameType]:
+    while runnable is not None:
+        frame = getattr(runnable, "gi_frame", None) or getattr(runnable, "cr_frame", None)
+        if frame is None:
+            return
+        yield frame
+        inner = getattr(runnable, "gi_yieldfrom", None)
+        runnable = inner if inner is not None else getattr(runnable, "cr_await", None)
+
+
+def running_frames(innermost: FrameType | None) -> list[Frame]:
+    """The frames of a thread from its kernel's step inwards: what the running task does just now."""
+    found: list[Frame] = []
+    frame = innermost
+    while frame is not None and frame.f_globals.get("__name__") != _OURS + "core":
+        if not _is_ours(frame):
+            code = frame.f_code
+            found.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_qualname))
+        frame = frame.f_back
+    found.reverse()
+    return found
+
+
+def trim(error: BaseException) -> None:
+    """Take the kernel's frames out of the exception's traceback; one that has only those stays."""
+    kept = []
+    entry = error.__traceback__
+    while entry is not None:
+        if not _is_ours(entry.tb_frame):
+            kept.append(entry)
+        entry = entry.tb_next
+    if not kept:
+        return
+    following: TracebackType | None = None
+    for entry in reversed(kept):
+        entry.tb_next = following
+        following = entry
+    error.__traceback__ = following
+
+
+def text_of(error: BaseException) -> str:
+    """The traceback as text, as Python prints it."""
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -1,0 +1,243 @@
+"""What a task can wait for: the protocol between waits, tasks and the kernel.
+
+A task waits by yielding (or awaiting) a Waitable. The kernel calls its `_wait`, which either
+gives the task its value at once or notes the task and answers the object whose `_undo` takes
+that back. So time-outs, termination and exceptions thrown in need to know nothing about what
+is waited for, and each wait ends exactly once: woken, timed out, or thrown into (K4).
+
+A wake-up may leave the wait itself with the task instead of a value. Then the value is taken
+(`_collect`) when the task runs; if something is thrown into the task before that, the wait
+is told to pass on what it had granted (`_decline`), so nothing is lost between the two.
+
+Pure: no I/O, clock or randomness. Rules K3, K4, K6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+from dispycos.errors import Timeout
+from dispycos.kernel.timers import Timers
+
+
+class Host(Protocol):
+    """The kernel, as tasks and waits see it."""
+
+    ready: deque[Any]  # tasks that run in the next step, in order
+    timers: Timers
+    now: float  # seconds; the time that the present step was given
+    current: Any  # the Task that runs, or None
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs on the kernel's own thread."""
+        ...
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Call `function(*args)` on the kernel's thread, before its next step."""
+        ...
+
+
+class Waiter(Protocol):
+    """A Task, as waits see it."""
+
+    number: int
+    _kernel: Any  # a Host
+    _input: Any
+    _attention: Any
+
+    def _wake(self, value: Any) -> None:
+        """End the wait with a value."""
+        ...
+
+    def _wake_with(self, attention: Any) -> None:
+        """End the wait with an exception, or with a wait that is asked by `_collect`."""
+        ...
+
+    def _limit(self, timeout: float) -> None:
+        """Let the wait that begins end after `timeout` seconds."""
+        ...
+
+
+class Waitable:
+    """Something that `yield` and `await` wait for in a task."""
+
+    __slots__ = ()
+
+    hears = False  # whether the arrival of a message concerns this wait (mailbox.Hearing)
+
+    def __await__(self) -> Generator[Waitable, Any, Any]:
+        return (yield self)
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        """Begin to wait for `task`; kernel thread.
+
+        Answers None if the task need not wait: its `_input` (or `_attention`) is set. Else
+        the object that is asked to `_undo` or `_expire` the wait. Never raises.
+        """
+        raise NotImplementedError
+
+    def _undo(self, task: Waiter) -> None:
+        """Forget `task`, which waits here no longer."""
+        raise NotImplementedError
+
+    def _expire(self, task: Waiter) -> None:
+        """Say what the task gets after its time-out, in `_input` or `_attention`; `_undo` went before."""
+        task._input = None
+
+    def _collect(self, task: Waiter) -> Any:
+        """The value for a task that was woken with this wait, taken as the task runs."""
+        raise NotImplementedError
+
+    def _decline(self, task: Waiter) -> None:
+        """Pass on what was granted to `task`, which was thrown into before it ran."""
+
+
+class Given(Waitable):
+    """An answer that is known already."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def _wait(self, task: Waiter) -> None:
+        task._input = self.value
+
+
+class Known(int, Waitable):
+    """A number that is known already: use it as it is, or yield it, or await it."""
+
+    __slots__ = ()
+
+    def _wait(self, task: Waiter) -> None:
+        task._input = int(self)
+
+
+OK = Known(0)
+FAILED = Known(-1)
+
+
+class Sleep(Waitable):
+    """`task.sleep()`: until somebody resumes the task, or until the time-out."""
+
+    __slots__ = ("alarm_value", "timeout")
+
+    def __init__(self, timeout: float | None, alarm_value: Any) -> None:
+        self.timeout = seconds(timeout)
+        self.alarm_value = alarm_value
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        timeout = self.timeout
+        if timeout is not None:
+            if timeout <= 0:
+                task._input = self.alarm_value
+                return None
+            task._limit(timeout)
+        return self
+
+    def _undo(self, task: Waiter) -> None:
+        pass
+
+    def _expire(self, task: Waiter) -> None:
+        task._input = self.alarm_value
+
+
+class Finish(Waitable):
+    """The end of a task, as `task()` waits for it; for one task at a time."""
+
+    __slots__ = ("_task", "_waiter")
+
+    _timeout: float | None = None
+    _raises: bool = False  # whether the task's failure is raised or given as its status
+
+    _task: Any
+    _waiter: Waiter | None
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        target = self._task
+        if target._end is not None:
+            task._input, task._attention = target._outcome(self._raises)
+            return None
+        if target is task:
+            task._attention = RuntimeError(f"{task} waits for its own end")
+            return None
+        if self._waiter is not None:
+            # Another task waits with this object: this one gets its own.
+            return Join(target, self._timeout, self._raises)._wait(task)
+        timeout = self._timeout
+        if timeout is not None:
+            if timeout <= 0:
+                self._expire(task)
+                return None
+            task._limit(timeout)
+        self._waiter = task
+        if target._joiners is None:
+            target._joiners = self
+        else:
+            self._enlist(target)
+        return self
+
+    def _enlist(self, target: Any) -> None:
+        """Be told when `target` has ended, by `_ended`."""
+        joiners = target._joiners
+        if joiners is None:
+            target._joiners = self
+        elif isinstance(joiners, Finish):
+            target._joiners = {joiners: None, self: None}
+        else:
+            joiners[self] = None
+
+    def _delist(self, target: Any) -> None:
+        """Take `_enlist` back, if it has not ended."""
+        joiners = target._joiners
+        if joiners is self:
+            target._joiners = None
+        elif isinstance(joiners, dict):
+            joiners.pop(self, None)
+
+    def _undo(self, task: Waiter) -> None:
+        self._waiter = None
+        self._delist(self._task)
+
+    def _expire(self, task: Waiter) -> None:
+        if self._raises:
+            task._attention = Timeout(f"{self._task} did not end in {self._timeout} s")
+        else:
+            task._input = None
+
+    def _ended(self) -> None:
+        """The task has ended: tell who waits here how."""
+        value, error = self._task._outcome(self._raises)
+        task, self._waiter = self._waiter, None
+        assert task is not None
+        if error is None:
+            task._wake(value)
+        else:
+            task._wake_with(error)
+
+
+class Join(Finish):
+    """`task.finish(timeout)` and `task.result(timeout)`."""
+
+    __slots__ = ("_raises", "_timeout")
+
+    def __init__(self, task: Any, timeout: float | None, raises: bool) -> None:
+        self._task = task
+        self._waiter = None
+        self._timeout = seconds(timeout)
+        self._raises = raises
+
+
+def seconds(timeout: float | None) -> float | None:
+    """`timeout` as a float; None means for ever. TypeError or ValueError for what is no duration."""
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float)):
+        raise TypeError(f"a timeout is a number of seconds or None, not {timeout!r}")
+    if math.isnan(timeout):
+        raise ValueError("a timeout of nan seconds never ends")
+    return None if timeout == math.inf else float(timeout)

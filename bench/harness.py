@@ -14,6 +14,7 @@ import os
 import pkgutil
 import platform
 import selectors
+import signal
 import statistics
 import subprocess
 import sys
@@ -141,12 +142,13 @@ class Runner:
 
     def close(self) -> None:
         """Stop the peer; then end every process that it started."""
-        family = [psutil.Process(self._process.pid)]
-        with contextlib.suppress(psutil.NoSuchProcess):
-            family += family[0].children(recursive=True)
+        family = self._family()
         with contextlib.suppress(Failed, OSError):
             self.ask(STOP_LIMIT, do="stop")
-        for process in family:
+        # Stopped, it can't have children that we don't see.
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGSTOP)
+        for process in {*family, *self._family()}:
             # psutil refuses if the number was given out anew since.
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -154,6 +156,13 @@ class Runner:
         for stream in (self._process.stdin, self._process.stdout, self._log):
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            process = psutil.Process(self._process.pid)
+            return [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
 
 def adapters() -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""The bench harness measures, names what is missing, and judges nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import harness, plot
+from bench.harness import OURS, Plan, Report, Result
+from bench.workloads import START
+from tests.helpers import ROOT, run_program
+
+
+def result(peer: str, *figures: float, workload: str = "P1") -> Result:
+    return Result(workload, "a title", "tasks/s", peer, "", 10, list(figures))
+
+
+def test_a_ratio_is_the_median_over_the_rounds() -> None:
+    # The second round was disturbed for both: the ratio does not notice.
+    results = [result(OURS, 100, 10, 100), result("other", 50, 5, 40)]
+    harness._add_ratios(results)
+    assert results[1].ratio == 2
+
+
+def test_where_less_is_better_the_ratio_is_turned_round() -> None:
+    results = [result(OURS, 0.5), result("other", 2.0)]
+    harness._add_ratios(results, less_is_better=True)
+    assert results[1].ratio == 4
+
+
+def test_the_table_names_what_is_missing_and_what_failed() -> None:
+    report = Report([result(OURS, 1000), result("other", 10)], ["ray"], {"dask": "start took more than 90 s"})
+    harness._add_ratios(report.results)
+    text = harness.table(report)
+    assert text.index("dispycos  ") < text.index("other")
+    assert "100.00×" in text
+    assert "not installed: ray" in text
+    assert "failed: dask: start took more than 90 s" in text
+    assert plot.svg(report).count("<rect") == 3
+
+
+def test_a_run_measures_the_peers_that_are_there(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, "-m", "bench", "--only", f"P2,{START}", "--json", str(file)]
+    code, out, err = run_program(
+        [*command, "--peers", "concurrent_futures,blocking_socket"], cwd=ROOT, timeout=55
+    )
+    assert code == 0, err
+    found = json.loads(file.read_text())
+    assert not found["failed"]
+    assert {(entry["workload"], entry["peer"]) for entry in found["results"]} == {
+        *(("P2", "ProcessPoolExecutor"), ("P2", "limit: blocking socket")),
+        *((START, "ProcessPoolExecutor"), (START, "limit: blocking socket")),
+    }
+    assert all(len(entry["figures"]) == 5 and entry["median"] > 0 for entry in found["results"])
+    assert file.with_suffix(".svg").exists()
+    assert "P2  submit one, wait for its result" in out
+
+
+def test_a_peer_that_dies_or_hangs_is_named_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = harness.Runner("no_such_adapter")
+    with pytest.raises(harness.Failed, match="its process ended: ModuleNotFoundError"):
+        broken.ask(20, do="start")
+    broken.close()
+    slow = harness.Runner("concurrent_futures")
+    with pytest.raises(harness.Failed, match="start took more than 0 s"):
+        slow.ask(0.0001, do="start")
+    slow.close()
+    monkeypatch.setattr(harness, "START_LIMIT", 20.0)
+    report = harness.run(Plan(workloads=(), slow_start=math.inf), lambda text: None, ["concurrent_futures"])
+    assert report.failed == {}
+
+
+@pytest.mark.parametrize("arguments", [["--repeats", "3"], ["--only", "P99"], ["--peers", "nobody"]])
+def test_bad_options_are_refused(arguments: list[str]) -> None:
+    code, _, err = run_program([sys.executable, "-m", "bench", *arguments], cwd=ROOT)
+    assert code == 2
+    assert "error: " in err

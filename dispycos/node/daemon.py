@@ -1,0 +1,229 @@
+"""The node daemon: the process that a machine gives to the cluster.
+
+It owns ports, directories, pid files and figures; it starts, counts and ends the processes of
+the current client. What to do is decided by `node.machine`, what it takes is done by
+`node.processes`. No code of a client runs here and nothing of a client's is decoded (SE-24).
+
+I/O half, asyncio only. Layer 5. Rows DN-01, DN-19 to DN-27; GN-06, R-11, R-53.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.events import DialFailed, Heard, PeerEvent
+from dispycos.messages import (
+    CloseServer,
+    NodeFacts,
+    Prepare,
+    RegisterAgain,
+    Release,
+    Renew,
+    Reserve,
+    RestartNode,
+)
+from dispycos.model import Incarnation, Location, Role
+from dispycos.net.endpoint import Endpoint
+from dispycos.net.keys import Keyring
+from dispycos.net.reactor import Reactor
+from dispycos.net.runner import Runner
+from dispycos.node import console, figures, ties
+from dispycos.node.events import Exit, Order, Ordered
+from dispycos.node.machine import NodeMachine
+from dispycos.node.output import Printer
+from dispycos.node.processes import Processes
+from dispycos.node.settings import NodeSettings
+from dispycos.node.workspace import Workspace
+
+log = logging.getLogger("dispycos")
+
+END_WITHIN = 14.0  # seconds from SIGTERM until what has not ended is ended by force (R-53)
+FORCED = 1  # exit code after that, and after a second signal
+_STREAM = socket.SOCK_STREAM
+_SAY_GOODBYE = 0.5  # seconds for the last words to peers
+_RESOLVE_AGAIN = 10.0  # seconds between look-ups of a peer's name that can't be resolved
+
+# Who may say what to a node (N5).
+_TOLD_BY: dict[type[Any], Role] = {
+    Reserve: Role.SCHEDULER,
+    Renew: Role.SCHEDULER,
+    Release: Role.SCHEDULER | Role.CLIENT,
+    Prepare: Role.CLIENT,
+    CloseServer: Role.CLIENT,
+    RestartNode: Role.CLIENT,
+    RegisterAgain: Role.SCHEDULER | Role.CLIENT,
+}
+
+
+class Daemon:
+    """One node. `start`, then `ended` tells when and how it is over; then `close`."""
+
+    def __init__(self, settings: NodeSettings, keyring: Keyring, workspace: Workspace) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._workspace = workspace
+        self._reactor = Reactor.running()
+        self._loop = self._reactor.loop
+        self._printer = Printer(self._loop)
+        self._exit: asyncio.Future[int] = self._loop.create_future()
+        self._signals = 0
+        self.endpoint = Endpoint(
+            self._reactor, roles=Role.NODE, keyring=keyring, limits=settings.limits, name=settings.name
+        )
+        self._processes = Processes(self._reactor, settings, workspace, keyring, self._printer, self._feed)
+        self._runner: Runner | None = None
+        self._machine: NodeMachine | None = None
+
+    # Its life.
+
+    async def start(self) -> Location:
+        """Listen and serve. OSError names the address and port that can't be used."""
+        settings = self._settings
+        location = await self.endpoint.listen(
+            settings.hosts, settings.ports[0], announce=settings.announce or None
+        )
+        ties.adopt_orphans()
+        self._loop.add_signal_handler(signal.SIGCHLD, self._processes.reap)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._signalled, number)
+        facts = NodeFacts(
+            self.endpoint.incarnation,
+            location,
+            settings.name,
+            platform.platform(),
+            platform.python_version(),
+            settings.servers,
+            self._processes.measured().avail,
+        )
+        self._machine = NodeMachine(
+            facts,
+            settings.limits,
+            serve=settings.serve,
+            min_pulse=settings.min_pulse,
+            max_pulse=settings.max_pulse,
+            zombie_period=settings.zombie_period,
+        )
+        self._runner = Runner(self._machine, self._reactor, self.endpoint, self._perform)
+        for kind, who in _TOLD_BY.items():
+            self.endpoint.handle(kind, self._heard, who=who)
+        self.endpoint.watch(self._peer_event)
+        for host, port in settings.peers:
+            self._reactor.spawn(self._reach(host, port))
+        if not figures.available:
+            log.warning("psutil is not installed: this node can't say what it has to spare")
+        if settings.commands:
+            console.read_commands(self._loop, self._typed)
+        return location
+
+    def say(self, line: str) -> None:
+        """Print a line on the node's output."""
+        self._printer.put(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    async def ended(self) -> int:
+        """Wait until the node is to end; answers its exit code."""
+        return await self._exit
+
+    async def close(self) -> None:
+        """End every process, say goodbye, remove every file, close every port."""
+        if self._runner is not None:
+            self._runner.stop()
+        await self._processes.close()
+        try:
+            async with asyncio.timeout(_SAY_GOODBYE):
+                await self.endpoint.close()
+        except TimeoutError:
+            log.debug("a peer did not take our goodbye in time")
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+        self._workspace.close()
+        self._printer.close()
+
+    def end(self, code: int) -> None:
+        """Be over, with this exit code; the first one counts."""
+        if not self._exit.done():
+            self._exit.set_result(code)
+
+    # The machine's surroundings.
+
+    def _heard(self, peer: Incarnation, message: Any) -> None:
+        self._feed(Heard(peer, message))
+
+    def _peer_event(self, event: PeerEvent | DialFailed) -> None:
+        # A dial of ours that fails is tried again by itself: nothing for the machine to decide.
+        if not isinstance(event, DialFailed):
+            self._feed(event)
+
+    def _feed(self, event: Any) -> None:
+        if self._runner is not None:
+            self._runner.feed(event)
+
+    def _perform(self, action: Any) -> None:
+        if isinstance(action, Exit):
+            log.info("the node ends: %s", action.reason)
+            self.end(action.code)
+        else:
+            self._processes.perform(action)
+
+    async def _reach(self, host: str, port: int) -> None:
+        """Dial a peer for ever; a name that can't be resolved yet is looked up again (DN-27)."""
+        while True:
+            try:
+                found = await self._loop.getaddrinfo(host, port, type=_STREAM)
+            except OSError as exc:
+                log.warning(
+                    "--peer %s:%s can't be resolved: %s; trying again", host, port, exc.strerror or exc
+                )
+                await asyncio.sleep(_RESOLVE_AGAIN)
+                continue
+            address = found[0][4]
+            self.endpoint.dial(Location(str(address[0]).partition("%")[0], int(address[1])))
+            return
+
+    # The person who runs the node.
+
+    def _typed(self, line: str) -> None:
+        word = line.lower()
+        if word in ("", "status"):
+            self._feed(self._processes.measured())
+            assert self._machine is not None
+            self.say(console.show_status(self._machine.status()))
+        elif word in console.ORDERS:
+            self._feed(Ordered(console.ORDERS[word]))
+        else:
+            self.say(f"{line[:40]!r} is no command; {console.HELP}")
+
+    def _signalled(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self.end(FORCED)
+            return
+        log.info("%s: the node ends; a second signal ends it at once", signal.Signals(number).name)
+        self._loop.call_later(END_WITHIN, self.end, FORCED)
+        self._feed(Ordered(Order.TERMINATE))
+
+
+async def serve(
+    settings: NodeSettings,
+    keyring: Keyring,
+    workspace: Workspace,
+    ready: Callable[[Daemon, Location], None],
+) -> int:
+    """Run a node to its end; answers its exit code. OSError: it could not listen."""
+    daemon = Daemon(settings, keyring, workspace)
+    try:
+        location = await daemon.start()
+        ready(daemon, location)
+        return await daemon.ended()
+    finally:
+        await daemon.close()
+
+
+def ready_line(settings: NodeSettings, location: Location) -> str:
+    """The line that says that the node is usable (DN-01)."""
+    return f"dispycosnode {settings.name} ready at {location} with {settings.servers} servers"

@@ -1,0 +1,152 @@
+"""Nodes that a program starts for itself: what a LocalCluster is made of.
+
+The node is a process of its own, `python -m dispycos.node --inherit FD`. Over that descriptor,
+one end of a socket pair, it is told its key and its settings, and says where it listens; when
+the pair closes, by whatever end of the program, the node ends at once and removes its files.
+The key is in no argument, no environment and no file (SE-06).
+
+I/O half. Layer 5. Rows DC-59; rules SE-06, R-11.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from dispycos.config import Limits
+from dispycos.errors import DispycosError
+from dispycos.model import Incarnation, Location
+from dispycos.net.reactor import Reactor
+from dispycos.node import children, ties, workspace
+from dispycos.node.pipe import AsyncPipe, Said
+
+_START_WITHIN = 30.0  # seconds from the start of the process until it listens
+_END_WITHIN = 5.0  # seconds from the closing of the pair until the node is killed
+
+
+class NodeNotStarted(DispycosError, OSError):
+    """A node of this program could not be started; the text has its own words."""
+
+
+class LocalNode:
+    """One running node of this program."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: AsyncPipe, path: str) -> None:
+        self._process = process
+        self._pipe = pipe
+        self._path = path
+        self.location: Location
+        self.incarnation: Incarnation
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def stop(self) -> None:
+        """End the node with all its processes, wait until they are gone. May be repeated."""
+        self._pipe.close()
+        if self._process.returncode is None:
+            try:
+                await asyncio.to_thread(self._process.wait, _END_WITHIN)
+            except subprocess.TimeoutExpired:
+                # Its zygotes and servers die with it (R-11).
+                self._process.kill()
+                await asyncio.to_thread(self._process.wait)
+        await asyncio.to_thread(_remove, self._path)
+
+
+async def start_local_node(
+    reactor: Reactor,
+    key: bytes,
+    servers: int,
+    *,
+    name: str = "local",
+    limits: Limits | None = None,
+    hosts: Sequence[str] = ("127.0.0.1",),
+    min_pulse: float = 0.1,
+    max_pulse: float = 100.0,
+    debug: bool = False,
+) -> LocalNode:
+    """Start a node on loopback with `servers` servers; reactor thread.
+
+    key  32 bytes, of this program alone.
+    NodeNotStarted says what the node said. Whoever gets the LocalNode stops it.
+    """
+    path = await asyncio.to_thread(workspace.local_path)
+    ours, theirs = socket.socketpair()
+    started: asyncio.Future[Said] = reactor.loop.create_future()
+
+    def heard(said: Said) -> None:
+        if not started.done():
+            started.set_result(said)
+
+    def ended(reason: str) -> None:
+        heard(Said("failed", {"reason": f"the node's process ended before it listened ({reason})"}))
+
+    try:
+        process = _exec_node(theirs)
+    except OSError as exc:
+        ours.close()
+        _remove(path)
+        raise NodeNotStarted(f"a node can't be started: {exc.strerror or exc}") from None
+    finally:
+        theirs.close()
+    node = LocalNode(process, AsyncPipe(reactor.loop, ours, heard, ended), path)
+    values = {
+        "key": key.hex(),
+        "parent": os.getpid(),
+        "servers": servers,
+        "name": name,
+        "hosts": list(hosts),
+        "dest_path": path,
+        "limits": dataclasses.asdict(limits) if limits else None,
+        "min_pulse": min_pulse,
+        "max_pulse": max_pulse,
+        "debug": debug,
+    }
+    node._pipe.say(Said("start", values))
+    try:
+        async with asyncio.timeout(_START_WITHIN):
+            said = await started
+        if said.what != "ready":
+            raise NodeNotStarted(f"a node of this program did not start: {said.text('reason')}")
+        node.location = Location(said.text("addr"), said.number("port"))
+        node.incarnation = Incarnation(bytes.fromhex(said.text("incarnation")))
+    except TimeoutError:
+        await node.stop()
+        raise NodeNotStarted(f"a node of this program did not listen within {_START_WITHIN:g} s") from None
+    except BaseException:
+        await node.stop()
+        raise
+    return node
+
+
+def _exec_node(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    flags, folder = children.where_we_are()
+    return subprocess.Popen(
+        [sys.executable, *flags, "-m", "dispycos.node", "--inherit", str(theirs.fileno())],
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+        env=ties.clean_environment(os.environ),
+        pass_fds=[theirs.fileno()],
+        # A terminal's Ctrl-C is for the program to handle; the node is told by it (R-20).
+        start_new_session=True,
+    )
+
+
+def _remove(path: str) -> None:
+    """The node removes its directory itself, unless it was killed."""
+    with contextlib.suppress(OSError):
+        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            workspace.remove_tree(os.path.basename(path), parent)
+        finally:
+            os.close(parent)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(path))  # the last one

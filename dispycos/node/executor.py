@@ -1,0 +1,232 @@
+"""Carries out what `node.execution` decides: tasks begin, are interrupted, end; outcomes leave.
+
+The machine is driven from two threads under one lock: the reactor's, where the client is
+heard, and the kernel's, where tasks end. What follows from the end of a task, above all the
+next task, is done in the kernel's thread at once, without a detour.
+
+I/O half. Layer 5. Rules D1, N6; R-01 to R-05, DC-53 to DC-57.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.config import Limits
+from dispycos.events import Heard
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.task import Task
+from dispycos.messages import (
+    CancelTask,
+    Define,
+    Finish,
+    Hold,
+    OutcomesSeen,
+    Recall,
+    Submit,
+)
+from dispycos.model import End, Incarnation, Payload, Role, TaskSpec
+from dispycos.net import values
+from dispycos.net.endpoint import Endpoint
+from dispycos.net.runner import Runner
+from dispycos.node.attempts import (
+    Begin,
+    CloseAsked,
+    EndAll,
+    EndProcess,
+    ForceEnd,
+    Interrupt,
+    LeaseGiven,
+    Phase,
+)
+from dispycos.node.execution import Execution
+from dispycos.node.namespace import ClientNamespace
+from dispycos.node.page import Page
+
+log = logging.getLogger("dispycos")
+
+_FROM_CLIENT = (Submit, Recall, CancelTask, Hold, OutcomesSeen, Finish)
+
+
+class Executor:
+    """The tasks of this server.
+
+    end  called, on any thread, when this process is to end: everything is done, or a task
+         does not yield (then with the reason).
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        endpoint: Endpoint,
+        namespace: ClientNamespace,
+        page: Page,
+        limits: Limits,
+        end: Callable[[str], None],
+    ) -> None:
+        self._kernel = kernel
+        self._endpoint = endpoint
+        self._reactor = endpoint.reactor
+        self._namespace = namespace
+        self._page = page
+        self._limits = limits
+        self._end = end
+        self._lock = threading.Lock()
+        self._machine: Execution | None = None  # None until the client has said who it is
+        self._runner: Runner | None = None
+        self._lease: LeaseGiven | None = None  # given before that
+        self._lease_at = 0.0
+        self._begun: dict[int, tuple[int, float]] = {}  # task -> attempt, when it began; those that run
+        self._flushing = False
+        self._ending = False
+        for kind in _FROM_CLIENT:
+            endpoint.handle(kind, self._heard, who=Role.CLIENT)
+        endpoint.handle(Define, self._define, who=Role.CLIENT)
+        endpoint.watch(self._peer_event)
+
+    # From the reactor's thread.
+
+    def serve(self, client: Incarnation) -> bool:
+        """Work for this client from now on; False: this server has another one."""
+        if self._machine is not None:
+            return self._machine.client == client
+        self._machine = Execution(client, self._limits)
+        self._runner = Runner(self._machine, self._reactor, self._endpoint, self._perform, lock=self._lock)
+        if self._lease is not None:
+            passed = time.monotonic() - self._lease_at
+            self.feed(LeaseGiven(self._lease.number, max(0.0, self._lease.seconds - passed)))
+        return True
+
+    def lease(self, number: int, seconds: float) -> None:
+        """The node hands on the lease."""
+        if self._machine is None:
+            self._lease, self._lease_at = LeaseGiven(number, seconds), time.monotonic()
+        else:
+            self.feed(LeaseGiven(number, seconds))
+
+    def end_all(self, grace: float, reason: str) -> None:
+        """End everything within `grace` seconds, then `end`."""
+        self._ending = True
+        if self._machine is None:
+            self._end("")
+            return
+        self.feed(EndAll(grace, reason))
+        self._look_for_the_end()
+
+    def feed(self, event: Any) -> None:
+        """Let something happen; any thread."""
+        if self._runner is not None:
+            self._runner.feed(event)
+            self._look_for_the_end()
+
+    def ask_to_close(self, node: bool, terminate: bool, restart: bool) -> None:
+        """A task called dispycos_close_server or dispycos_close_node."""
+        self.feed(CloseAsked(node, terminate, restart))
+
+    def _heard(self, peer: Incarnation, message: Any) -> None:
+        self.feed(Heard(peer, message))
+
+    def _define(self, peer: Incarnation, message: Define) -> None:
+        # Before the Submit that follows it is looked at, in whatever thread that begins its tasks.
+        if self._machine is not None and peer == self._machine.client:
+            self._namespace.define(message.function, message.code)
+
+    def _peer_event(self, event: Any) -> None:
+        if self._machine is not None and getattr(event, "peer", None) == self._machine.client:
+            self.feed(event)
+
+    def _look_for_the_end(self) -> None:
+        machine = self._machine
+        if self._ending and machine is not None and machine.phase is Phase.FINISHED and not machine.unsent:
+            self._end("")
+
+    # Actions of the machine, in the thread that fed the event.
+
+    def _perform(self, action: Any) -> None:
+        kind = type(action)
+        if kind is Begin:
+            if self._kernel.here:
+                self._begin(action.spec)
+            else:
+                self._kernel.post(self._begin, action.spec)
+        elif kind is Interrupt:
+            self._kernel.post(self._interrupt, action)
+        elif kind is ForceEnd:
+            self._kernel.post(self._force, action)
+        elif kind is EndProcess:
+            self._end(action.reason)
+        else:
+            raise AssertionError(f"no hand for {action!r}")
+
+    def _interrupt(self, action: Interrupt) -> None:
+        task = self._kernel.tasks.get(action.id)
+        if task is not None:
+            task.interrupt(action.reason)
+
+    def _force(self, action: ForceEnd) -> None:
+        task = self._kernel.tasks.get(action.id)
+        if task is not None:
+            task.terminate(action.reason)
+
+    # On the kernel's thread.
+
+    def _begin(self, spec: TaskSpec) -> None:
+        """Enter a task. Whatever goes wrong here is the task's outcome."""
+        machine = self._machine
+        assert machine is not None
+        # Into the page first: a death from here on counts it as begun (R-05).
+        self._page.begin(machine.begun_io if spec.io else machine.begun, spec.io)
+        self._begun[spec.id] = (spec.attempt, time.monotonic())
+        self._page.set_running(len(self._begun))
+        try:
+            function = self._namespace.function(spec.function)
+            args, kwargs = self._namespace.load(spec.args)
+        except BaseException as exc:
+            self._over(spec.id, End.REJECTED, *values.dump_exception(exc))
+            return
+        try:
+            self._kernel.spawn(function, args, kwargs, number=spec.id, on_done=self._done)
+        except BaseException as exc:
+            self._over(spec.id, End.FAILED, *values.dump_exception(exc))
+
+    def _done(self, task: Task) -> None:
+        """A task of the client has ended."""
+        end, value, text = task._end, None, ""
+        if end is End.FINISHED:
+            try:
+                value = values.dump(task._value, what="result")
+            except BaseException as exc:
+                end = End.FAILED
+                value, text = values.dump_exception(exc)
+        else:
+            error = task._error
+            assert error is not None
+            if end is not End.FAILED or getattr(error, "by_request", False):
+                end = End.CANCELLED
+            value, text = values.dump_exception(error)
+        self._over(task.number, end, value, text)
+
+    def _over(self, id: int, end: End, value: Payload | None, text: str) -> None:
+        attempt, began = self._begun.pop(id)
+        self._page.set_running(len(self._begun))
+        runner = self._runner
+        machine = self._machine
+        assert runner is not None
+        assert machine is not None
+        ran = time.monotonic() - began
+        runner.act(lambda _, now: machine.ended(id, attempt, end, value, text, ran, now))
+        if machine.unsent and not self._flushing:
+            self._flushing = True
+            self._reactor.call(self._flush)
+        self._look_for_the_end()
+
+    def _flush(self) -> None:
+        self._flushing = False
+        runner, machine = self._runner, self._machine
+        assert runner is not None
+        assert machine is not None
+        runner.act(lambda _, now: machine.flush())
+        self._look_for_the_end()

@@ -1,0 +1,76 @@
+"""The node's end of `node.embedded`: settings and key come over an inherited descriptor.
+
+I/O half. Layer 5. Rules SE-06, R-11.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from typing import Any
+
+from dispycos.config import Limits
+from dispycos.errors import DispycosError
+from dispycos.model import Location
+from dispycos.net.keys import keyring_of
+from dispycos.node import ties
+from dispycos.node.daemon import Daemon, serve
+from dispycos.node.pipe import AsyncPipe, Pipe, Said
+from dispycos.node.settings import NodeSettings
+from dispycos.node.workspace import open_workspace
+
+
+def run(descriptor: int) -> int:
+    """Be the node of the program at the other end; answers the exit code."""
+    sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)
+    pipe = Pipe(sock, max_body=0)
+    said = pipe.hear()
+    if said is None or said.what != "start":
+        return 0  # the program is gone
+    values = said.values
+    # The closing of the pair ends us; this does too where a forked child of the program keeps
+    # its end open.
+    ties.die_with_parent(values["parent"], signal.SIGTERM)
+    ties.no_core_dumps()
+    keyring = keyring_of([bytes.fromhex(values.pop("key"))])
+    logging.basicConfig(level=logging.DEBUG if values["debug"] else logging.WARNING, format="%(message)s")
+    settings = _settings(values)
+    try:
+        workspace = open_workspace(settings.dest_path)
+        return asyncio.run(_serve(sock, settings, keyring, workspace))
+    except (DispycosError, OSError) as exc:
+        pipe.say(Said("failed", {"reason": str(exc)}))
+        return 1
+
+
+def _settings(values: dict[str, Any]) -> NodeSettings:
+    servers = values["servers"]
+    return NodeSettings(
+        name=values["name"],
+        hosts=tuple(values["hosts"]),
+        servers=servers,
+        ports=(0,) * (servers + 1),
+        dest_path=values["dest_path"],
+        min_pulse=values["min_pulse"],
+        max_pulse=values["max_pulse"],
+        commands=False,
+        limits=Limits(**values["limits"]) if values["limits"] else Limits(),
+    )
+
+
+async def _serve(sock: socket.socket, settings: NodeSettings, keyring: Any, workspace: Any) -> int:
+    def ready(daemon: Daemon, location: Location) -> None:
+        pipe = AsyncPipe(
+            asyncio.get_running_loop(),
+            sock,
+            lambda said: None,
+            # The program is gone or wants no more: nothing here is worth a grace.
+            lambda reason: daemon.end(0),
+        )
+        where = {"addr": location.addr, "port": location.port}
+        pipe.say(Said("ready", {**where, "incarnation": daemon.endpoint.incarnation.hex()}))
+
+    return await serve(settings, keyring, workspace, ready)

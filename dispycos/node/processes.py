@@ -1,0 +1,426 @@
+"""The daemon's hands: it starts the zygote, has servers forked, watches, kills, cleans up.
+
+It carries out what `node.machine` asks (see `node.events` for what is promised back) and
+feeds it the facts. What zygotes and servers say is checked like a stranger's words; that a
+process is gone is believed of the kernel only.
+
+I/O half, asyncio. Layer 5. Rules R-05, R-10, R-28, R-45, R-48, R-79, SE-24, SE-51.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.errors import RemoteProtocolError
+from dispycos.model import Incarnation, Location
+from dispycos.net.keys import ClusterKey, Keyring
+from dispycos.net.reactor import Reactor
+from dispycos.node import children, page, ties
+from dispycos.node.children import Server, Zygote
+from dispycos.node.events import (
+    AskServerToEnd,
+    AvailMeasured,
+    CleanedUp,
+    CleanWorkspace,
+    CloseReservationKey,
+    EndZygote,
+    ForkServer,
+    GiveLease,
+    KillServer,
+    Measure,
+    OpenReservationKey,
+    ServerExited,
+    ServerSample,
+    ServerStartFailed,
+    ServerUp,
+    StartZygote,
+    ZygoteExited,
+    ZygoteFailed,
+    ZygoteReady,
+)
+from dispycos.node.figures import Figures, MemoryWatch, resident_bytes
+from dispycos.node.output import Output, Printer
+from dispycos.node.pipe import AsyncPipe, Said
+from dispycos.node.settings import NodeSettings
+from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
+from dispycos.node.workspace import ClientFolder, Workspace, WorkspaceError
+
+_LOOK_AGAIN = 0.02  # seconds between looks at a process that nobody reports
+_ORPHANS_GRACE = 0.3  # seconds that orphans get: resource trackers of shared memory end by themselves
+_KILL_PATIENCE = 10.0  # seconds of killing what is below us, then the node says what is left
+
+
+class Processes:
+    """All processes of the current client. Everything happens on the reactor thread.
+
+    feed  takes the facts; never called from inside `perform`.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        settings: NodeSettings,
+        workspace: Workspace,
+        keyring: Keyring,
+        printer: Printer,
+        feed: Callable[[Any], None],
+    ) -> None:
+        self._loop = reactor.loop
+        self._reactor = reactor
+        self._settings = settings
+        self._workspace = workspace
+        self._keyring = keyring
+        self._printer = printer
+        self._feed = feed
+        self._figures = Figures(workspace.path)
+        self._memory = MemoryWatch()
+        self._folders: dict[int, ClientFolder] = {}  # reservation -> node directory; one at a time
+        self._clients: dict[int, Incarnation] = {}
+        self._zygotes: dict[int, Zygote] = {}  # by number; of one client at a time
+        self._servers: dict[int, Server] = {}  # by index; at most one a place
+        self._hands: dict[type[Any], Callable[[Any], None]] = {
+            StartZygote: self._start_zygote,
+            EndZygote: self._end_zygote,
+            ForkServer: self._fork_server,
+            AskServerToEnd: self._ask_to_end,
+            KillServer: lambda action: self._kill_server(action.index),
+            GiveLease: self._give_lease,
+            OpenReservationKey: lambda action: self._open_key(action.reservation),
+            CloseReservationKey: lambda action: self._keyring.close_reservation(action.reservation),
+            CleanWorkspace: lambda action: self._spawn(self._clean(action.reservation)),
+            Measure: lambda action: self._later(self.measured()),
+        }
+
+    def perform(self, action: Any) -> None:
+        """Carry out one action of the machine; its facts come later."""
+        self._hands[type(action)](action)
+
+    def _later(self, event: Any) -> None:
+        self._loop.call_soon(self._feed, event)
+
+    def _spawn(self, coroutine: Any) -> None:
+        self._reactor.spawn(coroutine)
+
+    def _open_key(self, reservation: int) -> None:
+        self._keyring.open_reservation(reservation)
+
+    # Figures.
+
+    def measured(self) -> AvailMeasured:
+        """The figures of the node and of every server that listens."""
+        now = time.monotonic()
+        samples = []
+        for server in self._servers.values():
+            if server.incarnation is None:
+                continue
+            counters = server.counters = page.read(server.page, server.counters)
+            unresponsive = server.steps.sample(counters.step, now)
+            server.resident = resident_bytes(server.pid) or server.resident
+            samples.append(
+                ServerSample(server.index, counters.begun, counters.begun_io, counters.running, unresponsive)
+            )
+        return AvailMeasured(self._figures.measure(), tuple(samples))
+
+    # Zygotes.
+
+    def folder(self, reservation: int) -> ClientFolder:
+        """The node directory of that reservation's client, made when it is first needed."""
+        if reservation not in self._folders:
+            self._folders[reservation] = self._workspace.new_client()
+        return self._folders[reservation]
+
+    def _start_zygote(self, action: StartZygote) -> None:
+        try:
+            zygote = self._exec_zygote(action)
+        except OSError as exc:
+            text = f"the node can't start a process for this client: {exc.strerror or exc}"
+            self._later(ZygoteFailed(action.zygote, text))
+            self._later(ZygoteExited(action.zygote, text, by_signal=False))
+            return
+        self._zygotes[action.zygote] = zygote
+        with contextlib.suppress(OSError):
+            self._workspace.claim(f"zygote-{action.zygote}", zygote.process.pid)
+        own = self._keyring.own
+        assert isinstance(own, ClusterKey)
+        start = ZygoteStart(
+            reservation=action.reservation,
+            key=own.derive_reservation(action.reservation).reveal().hex(),
+            path=self.folder(action.reservation).path,
+            limits=dataclasses.asdict(self._settings.limits),
+            hosts=self._settings.hosts,
+            announce=self._settings.announce,
+        )
+        sizes, body = pack(action.code, action.setup)
+        zygote.pipe.say(Said("prepare", {"start": to_values(start), "sizes": sizes}, body))
+
+    def _exec_zygote(self, action: StartZygote) -> Zygote:
+        self.folder(action.reservation)
+        process, ours, read = children.exec_zygote()
+        output = Output(self._loop, read, self._printer, self._settings.limits.max_output_lines)
+        number = action.zygote
+        # One that closes its pipe or breaks the rules is of no more use; its end is proved by waiting.
+        pipe = AsyncPipe(
+            self._loop,
+            ours,
+            lambda said: self._zygote_says(self._zygotes[number], said),
+            lambda reason: self._kill_zygote(self._zygotes[number]),
+        )
+        return Zygote(number, action.reservation, process, output, pipe)
+
+    def _end_zygote(self, action: EndZygote) -> None:
+        zygote = self._zygotes.get(action.zygote)
+        if zygote is None:
+            return
+        zygote.pipe.drain()
+        zygote.pipe.close()
+        if action.force:
+            self._kill_zygote(zygote)
+
+    def _kill_zygote(self, zygote: Zygote) -> None:
+        # Not Popen.kill, which might wait for it and keep what `reap` is to see. The pid is its
+        # own until `reap` has waited for it.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(zygote.process.pid, signal.SIGKILL)
+
+    def _zygote_says(self, zygote: Zygote, said: Said) -> None:
+        descriptors = list(said.descriptors)
+        try:
+            if said.what == "ready":
+                self._feed(ZygoteReady(zygote.number))
+            elif said.what == "failed":
+                self._feed(ZygoteFailed(zygote.number, said.text("reason")))
+            elif said.what == "forked":
+                server = self._place_of(zygote, said)
+                if server.pid:
+                    raise RemoteProtocolError(f"server {server.index} was forked twice")
+                server.pid = said.number("pid")
+                server.pidfd = descriptors.pop() if descriptors else -1
+                self._forked(server)
+            elif said.what == "not_forked":
+                server = self._place_of(zygote, said)
+                server.problem = said.text("reason")
+                self._server_gone(server, None)
+            elif said.what == "exited":
+                self._server_gone(self._place_of(zygote, said), said.number("status"))
+            else:
+                raise RemoteProtocolError(f"a zygote says {said.what!r}")
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _place_of(self, zygote: Zygote, said: Said) -> Server:
+        server = self._servers.get(said.number("index"))
+        if server is None or server.zygote is not zygote:
+            raise RemoteProtocolError(f"a zygote speaks of a server that is not its own: {said.values!r}")
+        return server
+
+    # The end of processes, as the kernel tells it.
+
+    def reap(self) -> None:
+        """Wait for every child that has ended: zygotes, adopted servers, orphans. Called on SIGCHLD."""
+        ended: dict[int, int] = {}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            ended[pid] = status
+        # A zygote's end comes first: that of its servers follows from it (R-10).
+        for zygote in list(self._zygotes.values()):
+            if zygote.process.pid in ended:
+                self._zygote_gone(zygote, ended.pop(zygote.process.pid))
+        for server in list(self._servers.values()):
+            if server.pid in ended:
+                self._server_gone(server, ended.pop(server.pid))
+
+    def _zygote_gone(self, zygote: Zygote, status: int) -> None:
+        zygote.process.returncode = os.waitstatus_to_exitcode(status)
+        zygote.pipe.drain()  # its last words
+        zygote.pipe.close()
+        zygote.output.close()
+        del self._zygotes[zygote.number]
+        self._workspace.disclaim(f"zygote-{zygote.number}")
+        text, by_signal = ties.describe_status(status)
+        if status == signal.SIGKILL:
+            text = self._memory.explain(text, 0)
+        self._feed(ZygoteExited(zygote.number, zygote.output.after(text), by_signal))
+        for server in list(self._servers.values()):
+            if server.zygote is zygote:
+                self._orphaned(server)
+
+    def _orphaned(self, server: Server) -> None:
+        """Its zygote is dead: it dies too, and we wait for it, or look until it is gone."""
+        if not server.pid:
+            server.problem = "can't start: its zygote ended"
+            self._server_gone(server, None)
+            return
+        self._kill_server(server.index)
+        self._look_after(server)
+
+    def _look_after(self, server: Server) -> None:
+        if self._servers.get(server.index) is not server:
+            return
+        if ties.start_time(server.pid) is None:
+            # A zombie of ours is waited for first: its status says more.
+            self.reap()
+            if self._servers.get(server.index) is server:
+                self._server_gone(server, signal.SIGKILL)
+            return
+        self._loop.call_later(_LOOK_AGAIN, self._look_after, server)
+
+    # Servers.
+
+    def _fork_server(self, action: ForkServer) -> None:
+        zygote = self._zygotes.get(action.zygote)
+        if zygote is None:
+            self._later(ServerStartFailed(action.index, "can't start: its zygote ended"))
+            return
+        try:
+            path = self.folder(zygote.reservation).server_path(action.index)
+            ours, theirs, output, write, shared = children.server_descriptors()
+        except OSError as exc:
+            text = exc.strerror or str(exc)
+            self._later(ServerStartFailed(action.index, f"can't start: {text}"))
+            return
+        lines = self._settings.limits.max_output_lines
+        server = Server(action.index, zygote, Output(self._loop, output, self._printer, lines), shared)
+        server.control = AsyncPipe(
+            self._loop,
+            ours,
+            lambda said: self._server_says(server, said),
+            lambda reason: None,  # its end is proved by its parent
+        )
+        self._servers[action.index] = server
+        start = ServerStart(
+            index=action.index,
+            name=f"{self._settings.name}_server-{action.index}",
+            path=path,
+            port=self._settings.ports[action.index],
+        )
+        zygote.pipe.say(
+            Said("fork", {"start": to_values(start)}, descriptors=(write, theirs.detach(), os.dup(shared)))
+        )
+
+    def _forked(self, server: Server) -> None:
+        with contextlib.suppress(OSError):
+            self._workspace.claim(f"server-{server.index}", server.pid)
+        if server.killed:
+            self._kill_server(server.index)
+
+    def _server_says(self, server: Server, said: Said) -> None:
+        if said.what == "up" and server.incarnation is None and server.pid:
+            incarnation = said.text("incarnation")
+            try:
+                location = Location(said.text("addr"), said.number("port"))
+                server.incarnation = Incarnation(bytes.fromhex(incarnation))
+            except ValueError:
+                raise RemoteProtocolError(f"server {server.index} listens at no location") from None
+            self._feed(ServerUp(server.index, server.pid, server.incarnation, location))
+        elif said.what == "problem":
+            server.problem = said.text("reason")
+        for descriptor in said.descriptors:
+            os.close(descriptor)
+
+    def _ask_to_end(self, action: AskServerToEnd) -> None:
+        self._tell(action.index, action.server, "end", grace=action.grace, reason=action.reason)
+
+    def _give_lease(self, action: GiveLease) -> None:
+        self._tell(action.index, action.server, "lease", number=action.number, seconds=action.seconds)
+
+    def _tell(self, index: int, incarnation: Incarnation, what: str, **values: Any) -> None:
+        server = self._servers.get(index)
+        if server is not None and server.control is not None and server.incarnation == incarnation:
+            server.control.say(Said(what, values))
+
+    def _kill_server(self, index: int) -> None:
+        server = self._servers.get(index)
+        if server is None:
+            return
+        server.killed = True  # if it is not forked yet, it is killed then
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if server.pidfd >= 0:
+                signal.pidfd_send_signal(server.pidfd, signal.SIGKILL)
+            elif server.pid and ties.start_time(server.pid) is not None:
+                os.kill(server.pid, signal.SIGKILL)
+
+    def _server_gone(self, server: Server, status: int | None) -> None:
+        """Its process is gone, or (None) never was."""
+        if server.control is not None:
+            server.control.drain()  # it may have died right after it said that it listens
+            server.control.close()
+        server.output.close()
+        counters = page.read(server.page, server.counters)
+        os.close(server.page)
+        if server.pidfd >= 0:
+            os.close(server.pidfd)
+        del self._servers[server.index]
+        self._workspace.disclaim(f"server-{server.index}")
+        if server.pid:
+            # What it started and did not move to a session of its own ends with it.
+            ties.kill_below(os.getpid(), group=server.pid)
+        text = self._how(server, status)
+        if server.incarnation is None:
+            self._feed(ServerStartFailed(server.index, text))
+        else:
+            self._feed(
+                ServerExited(server.index, server.incarnation, text, counters.begun, counters.begun_io)
+            )
+
+    def _how(self, server: Server, status: int | None) -> str:
+        if status is None:
+            return server.problem
+        text, _by_signal = ties.describe_status(status)
+        if server.incarnation is None:
+            text = f"can't start: {server.problem or text}"
+        elif status == signal.SIGKILL and not server.killed:
+            text = self._memory.explain(text, server.resident)
+        return server.output.after(text)
+
+    # The end of a client.
+
+    async def _clean(self, reservation: int) -> None:
+        """Nothing of this client stays: no process, not even one with a session of its own, no file."""
+        reason = await self._end_everything()
+        folder = self._folders.pop(reservation, None)
+        if folder is not None:
+            try:
+                # In a thread: there may be 100,000 files, and the pulses go on.
+                await asyncio.to_thread(folder.remove)
+            except (OSError, WorkspaceError) as exc:
+                reason = reason or f"files below {folder.path} could not be removed: {exc}"
+        self._feed(CleanedUp(reservation, reason))
+
+    async def _end_everything(self) -> str:
+        us = os.getpid()
+        begin = time.monotonic()
+        while below := ties.descendants(us):
+            waited = time.monotonic() - begin
+            if waited > _ORPHANS_GRACE:
+                below = ties.kill_below(us)
+            if waited > _KILL_PATIENCE:
+                return f"processes {', '.join(map(str, below))} could not be ended"
+            await asyncio.sleep(_LOOK_AGAIN)
+        return ""
+
+    async def close(self) -> None:
+        """End all that is left and remove its files: for the end of the node."""
+        for zygote in list(self._zygotes.values()):
+            self._kill_zygote(zygote)
+        for index in list(self._servers):
+            self._kill_server(index)
+        ties.kill_below(os.getpid())
+        await self._end_everything()
+        self.reap()
+        for folder in self._folders.values():
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(folder.remove)
+        self._folders.clear()

@@ -1,0 +1,78 @@
+"""How one node is to run: what its command line or its LocalCluster says, checked.
+
+I/O half. Layer 5.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dispycos import config
+from dispycos.config import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Everything that a node daemon needs to know but its key."""
+
+    name: str
+    hosts: tuple[str, ...]  # numeric addresses to listen at, the first is announced
+    servers: int
+    ports: tuple[int, ...]  # the node's, then one for each server; 0: any free one
+    dest_path: str | None = None  # None: the default one
+    clean: bool = False
+    announce: str = ""  # the address that peers dial instead (DN-04)
+    udp_port: int | None = None  # None: no UDP socket exists (SE-33)
+    multicast: bool = False
+    discover: bool = False  # announce itself at start to all (DN-28)
+    peers: tuple[tuple[str, int], ...] = ()  # dialled for ever
+    min_pulse: float = 10.0
+    max_pulse: float = 100.0
+    zombie_period: float = 0.0
+    serve: int = -1
+    commands: bool = True  # read stdin
+    limits: Limits = field(default_factory=config.limits)
+
+
+def processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def server_count(cpus: int) -> int:
+    """How many servers `--cpus N` means here (DN-02). ValueError: none would be left."""
+    here = processors()
+    if cpus > 0:
+        return cpus
+    if here + cpus < 1:
+        raise ValueError(f"--cpus {cpus} leaves no processor: this machine has {here}")
+    return here + cpus
+
+
+def port_list(ranges: Sequence[tuple[int, int]], servers: int, first: int) -> tuple[int, ...]:
+    """The ports of `--tcp_ports`, exactly servers + 1 of them (DN-16).
+
+    ranges  both ends included, in the order given; none: from `first` on. Ports beyond the
+            highest fill up. ValueError: they run past 65535.
+    """
+    ports: list[int] = []
+    for low, high in ranges or [(first, first)]:
+        ports += [port for port in range(low, high + 1) if port not in ports]
+    highest = max(ports)
+    while len(ports) < servers + 1:
+        highest += 1
+        ports.append(highest)
+    ports = ports[: servers + 1]
+    if max(ports) > 65535:
+        raise ValueError(f"{servers + 1} ports from {ports[0]} on run past 65535: give lower ones")
+    return tuple(ports)
+
+
+def host_name() -> str:
+    """The default name of a node."""
+    return socket.gethostname() or "node"

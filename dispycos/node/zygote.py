@@ -1,0 +1,233 @@
+"""The zygote: a fresh interpreter for one client, from which its servers are forked.
+
+It is exec'ed, so nothing of the daemon's memory is in it (SE-51). It loads the components
+into the client's namespace and runs node_setup, once; each server it forks then has all of
+that at once, in shared memory (DC-48). It has one thread, no event loop and no network,
+which is what makes the fork safe.
+
+The daemon speaks to it over one pipe; the end of that pipe, or of the daemon, is its end.
+
+    daemon says   prepare(start; code, setup)   fork(start; output, control, page)
+    zygote says   ready  failed(reason)  forked(index, pid; pidfd)  not_forked(index, reason)
+                  exited(index, status)
+
+I/O half. Layer 5. Rows DN-34, DN-35, DC-07, DC-48; rules R-10, R-11, SE-09, SE-51.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dispycos.kernel import loop
+from dispycos.kernel.task import Task
+from dispycos.node import server, ties
+from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
+from dispycos.node.pipe import Pipe, Said
+from dispycos.node.start import ServerStart, ZygoteStart, unpack
+
+_POLL_WITHOUT_PIDFD = 50  # milliseconds between looks at the children, where nothing wakes us
+
+
+@dataclass(slots=True)
+class _Child:
+    index: int
+    pid: int
+    pidfd: int  # -1 where the system has none
+
+
+class Zygote:
+    """Serves the daemon; `serve` returns in the parent at the end, and in each forked child."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._children: dict[int, _Child] = {}  # pid -> child not waited for yet; one a place
+        self._start: ZygoteStart | None = None
+        self._namespace: ClientNamespace | None = None
+
+    def serve(self) -> server.Birth | None:
+        """Do what the daemon says until it is gone: None. In a new child: how to be a server."""
+        while True:
+            self._reap()
+            if not self._pipe.waiting and not self._wait():
+                continue
+            said = self._pipe.hear()
+            if said is None:
+                return None
+            if said.what == "prepare":
+                self._prepare(said)
+            elif said.what == "fork":
+                birth = self._fork(said)
+                if birth is not None:
+                    return birth
+
+    def _wait(self) -> bool:
+        """Sleep until the daemon speaks (True) or a child ends (False)."""
+        poll = select.poll()
+        poll.register(self._pipe.socket, select.POLLIN)
+        watched = [child.pidfd for child in self._children.values() if child.pidfd >= 0]
+        for pidfd in watched:
+            poll.register(pidfd, select.POLLIN)
+        blind = len(watched) < len(self._children)
+        events = poll.poll(_POLL_WITHOUT_PIDFD if blind else None)
+        return any(descriptor == self._pipe.socket.fileno() for descriptor, _event in events)
+
+    # Preparing.
+
+    def _prepare(self, said: Said) -> None:
+        start = ZygoteStart.of(said.values["start"])
+        code, setup = unpack(said.values["sizes"], said.body)
+        assert code is not None
+        os.chdir(start.path)
+        sys.path.insert(0, start.path)
+        what = "a component"
+        try:
+            self._namespace = ClientNamespace()
+            self._namespace.load_components(code)
+            what, reason = "node_setup", ""
+            if setup is not None:
+                function, args, kwargs = self._namespace.load(setup)
+                reason = setup_problem(what, run_alone(function, args, kwargs))
+        except BaseException as exc:
+            # SystemExit and KeyboardInterrupt of client code too: it ends nothing but its turn.
+            reason = describe_failure(what, exc)
+        _flush()
+        if reason:
+            self._pipe.say(Said("failed", {"reason": reason[-start.record().max_reason_chars :]}))
+            return
+        self._start = start
+        # node_setup may have changed these; children of ours must be waited for by us.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.chdir(start.path)
+        # What is here now stays: the collector of a server must not touch, and so copy, it.
+        gc.collect()
+        gc.disable()
+        gc.freeze()
+        self._pipe.say(Said("ready"))
+
+    # Forking.
+
+    def _fork(self, said: Said) -> server.Birth | None:
+        start = ServerStart.of(said.values["start"])
+        output, control, page = said.descriptors
+        if self._start is None or self._namespace is None:
+            _close(said.descriptors)
+            self._not_forked(start.index, "the zygote is not ready")
+            return None
+        _flush()
+        parent = os.getpid()
+        try:
+            with warnings.catch_warnings():
+                # node_setup may have left threads; that is its risk, and it was told.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError as exc:
+            _close(said.descriptors)
+            name = errno.errorcode.get(exc.errno or 0, "?")
+            self._not_forked(start.index, f"can't start: {name} ({exc.strerror})")
+            return None
+        if pid == 0:
+            self._leave()
+            return server.Birth(self._start, start, self._namespace, parent, output, control, page)
+        _close(said.descriptors)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            pidfd = -1
+        self._children[pid] = _Child(start.index, pid, pidfd)
+        # The child can't be waited for before this, so the daemon's pidfd names the right process.
+        theirs = (os.dup(pidfd),) if pidfd >= 0 else ()
+        self._pipe.say(Said("forked", {"index": start.index, "pid": pid}, descriptors=theirs))
+        return None
+
+    def _not_forked(self, index: int, reason: str) -> None:
+        self._pipe.say(Said("not_forked", {"index": index, "reason": reason}))
+
+    def _leave(self) -> None:
+        """In the child: let go of what is the zygote's."""
+        self._pipe.close()
+        for child in self._children.values():
+            if child.pidfd >= 0:
+                os.close(child.pidfd)
+        self._children.clear()
+
+    def _reap(self) -> None:
+        for child in list(self._children.values()):
+            try:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:
+                # Somebody else waited for it; that it is gone is all that is known.
+                pid, status = child.pid, 0
+            if pid:
+                del self._children[child.pid]
+                if child.pidfd >= 0:
+                    os.close(child.pidfd)
+                self._pipe.say(Said("exited", {"index": child.index, "status": status}))
+
+
+def run_alone(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task:
+    """Run a task of client code to its end, in this thread and without a network (DC-07)."""
+    running = loop.Loop()
+    loop.own(running)
+    try:
+        task = running.kernel.spawn(function, args, kwargs, on_done=lambda _: running.stop())
+        running.run()
+        return task
+    finally:
+        running.terminate()
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _flush() -> None:
+    # What is buffered at the fork would be printed by both.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`python -m dispycos.node.zygote FD PARENT`; never returns."""
+    descriptor, parent = map(int, arguments)
+    ties.die_with_parent(parent)
+    # A terminal's Ctrl-C is the daemon's to handle: we are in a session of our own.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    faulthandler.enable(2, all_threads=False)
+    if sys.path and sys.path[0] == os.getcwd():
+        # `-m` put the working directory first; it is needed last, if at all, to find ourselves.
+        sys.path.append(sys.path.pop(0))
+    os.set_inheritable(descriptor, False)
+    pipe = Pipe(socket.socket(fileno=descriptor), max_body=1 << 62)
+    code = 70
+    try:
+        birth = Zygote(pipe).serve()
+        code = server.main(birth) if birth is not None else 0
+    except (BrokenPipeError, ConnectionError):
+        code = 0  # the daemon is gone: nothing is left to do
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        # Not sys.exit: what client code registered for the interpreter's end could wait for ever.
+        _flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    # Under its own name, not `__main__`: client code has a `__main__` of its own to refer to.
+    from dispycos.node import zygote
+
+    zygote.main(sys.argv[1:])

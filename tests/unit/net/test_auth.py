@@ -277,8 +277,8 @@ def test_the_listeners_own_proof_or_hello_cannot_be_reflected() -> None:
     # The dialer's words come back to it.
     one = dialer()
     failed(one.received(one.opening())[1], "self")
-    # A dialer's proof comes back as the listener's.
-    one, two = dialer(), listener()
+    # A dialer's proof comes back as the listener's, where both state one role.
+    one, two = dialer(roles=Role.PEER), listener(roles=Role.PEER)
     two.opening()
     proof, _ = one.received(two.received(one.opening())[0])
     failed(one.received(proof)[1], "authentication")

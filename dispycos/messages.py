@@ -127,8 +127,9 @@ class Answer:
     """The answer to the sender's `ticket`: a value, or an exception if `failed`."""
 
     ticket: int
-    value: Payload
+    value: Payload | None  # None: the exception can't travel
     failed: bool = False
+    text: str = ""  # the exception's traceback there
 
 
 @dataclass(frozen=True, slots=True)

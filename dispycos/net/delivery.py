@@ -127,10 +127,12 @@ class Delivery:
         payload = values.dump(value, what=f"the argument of {verb.name.lower()}")
         return self._post(handle, Ask(handle.address.number, verb, payload))
 
-    def ask(self, handle: Handle, verb: Verb, value: Any, timeout: float | None) -> Operation:
+    def ask(
+        self, handle: Handle, verb: Verb, value: Any, timeout: float | None, at_timeout: Any = None
+    ) -> Operation:
         payload = values.dump(value, what=f"the argument of {verb.name.lower()}")
         operation = Operation()
-        number = self._open(operation, handle, timeout, result=verb is Verb.RESULT)
+        number = self._open(operation, handle, timeout, at_timeout=at_timeout, result=verb is Verb.RESULT)
         if self._post(handle, Ask(handle.address.number, verb, payload, number)):
             self._tickets.lose(number, self._why_gone(handle.address.incarnation))
         return operation
@@ -292,11 +294,10 @@ class Delivery:
         if not question.ticket:
             return
         if failed:
-            payload, text = values.dump_exception(value)
-            answer = payload or values.dump(text, what="an answer")
+            answer = Answer(question.ticket, *_exception(value))
         else:
-            answer = values.dump(value, what="an answer")
-        self.endpoint.say(peer, Answer(question.ticket, answer, failed))
+            answer = Answer(question.ticket, values.dump(value, what="an answer"))
+        self.endpoint.say(peer, answer)
 
     def _hear_answer(self, peer: Incarnation, message: Answer) -> None:
         if self._tickets.get(message.ticket, peer) is not None:
@@ -305,8 +306,8 @@ class Delivery:
     def _take_answer(self, message: Answer) -> None:
         try:
             if message.failed:
-                self._tickets.fail(message.ticket, values.load_exception(message.value, ""))
-            else:
+                self._tickets.fail(message.ticket, values.load_exception(message.value, message.text))
+            elif message.value is not None:
                 self._tickets.resolve(message.ticket, self.load(message.value))
         except Exception as exc:
             self._tickets.fail(message.ticket, exc)
@@ -316,3 +317,8 @@ class Delivery:
             self._lose_watched((peer, message.to), message.reason)
         elif self._tickets.get(message.ticket, peer) is not None:
             self._tickets.lose(message.ticket, message.reason)
+
+
+def _exception(error: BaseException) -> tuple[Payload | None, bool, str]:
+    payload, text = values.dump_exception(error)
+    return payload, True, text

@@ -35,8 +35,10 @@ class Carrier(Protocol):
     def tell(self, handle: Handle, verb: Verb, value: Any) -> int:
         """Ask something whose answer nobody waits for: 0, or -1 as in `send`."""
 
-    def ask(self, handle: Handle, verb: Verb, value: Any, timeout: float | None) -> Operation:
-        """Ask something; None after `timeout`."""
+    def ask(
+        self, handle: Handle, verb: Verb, value: Any, timeout: float | None, at_timeout: Any = None
+    ) -> Operation:
+        """Ask something; `at_timeout` after `timeout` seconds."""
 
     def watch(self, handle: RemoteTask, watcher: Any) -> int:
         """Let `watcher` receive the status of the task when it ends or its process is lost."""

@@ -66,11 +66,11 @@ class RemoteChannel(Channel):
 
     def subscribe(self, subscriber: Any, timeout: float | None = None) -> Any:
         """Yield this: let a task or channel have each message from now on: 0, or -1 if it can't."""
-        return remote.here().ask(self, Verb.SUBSCRIBE, subscriber, seconds(timeout))
+        return remote.here().ask(self, Verb.SUBSCRIBE, subscriber, seconds(timeout), -1)
 
     def unsubscribe(self, subscriber: Any, timeout: float | None = None) -> Any:
         """Yield this: 0, or -1 if it had not subscribed."""
-        return remote.here().ask(self, Verb.UNSUBSCRIBE, subscriber, seconds(timeout))
+        return remote.here().ask(self, Verb.UNSUBSCRIBE, subscriber, seconds(timeout), -1)
 
     def _subscribers_here(self) -> list[Any]:
         return []
@@ -82,7 +82,7 @@ class RemoteChannel(Channel):
     def deliver(self, message: Any, timeout: float | None = None, n: int = 0) -> Any:
         """Yield this: how many tasks have the message; 0 after `timeout` seconds, -1 if it is closed."""
         limit = seconds(timeout)
-        return remote.here().ask(self, Verb.BROADCAST, (message, limit, n), limit)
+        return remote.here().ask(self, Verb.BROADCAST, (message, limit, n), limit, 0)
 
     def close(self) -> None:
         """Close it at its home."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from dispycos.errors import NotSerializable
 from dispycos.kernel.task import Task, locate
-from dispycos.kernel.wait import FAILED, OK, Waitable, Waiter, seconds
+from dispycos.kernel.wait import FAILED, OK, TURN, Waitable, Waiter, seconds
 from dispycos.model import Location
 
 log = logging.getLogger("dispycos")
@@ -195,6 +195,7 @@ class Channel:
         """
         limit = seconds(timeout)
         kernel = self._kernel
+        await TURN
         deadline = None if limit is None else kernel.now + limit
         if len(self._subscribers) < n and not self._closed:
             await _Subscribers(self, n, limit)

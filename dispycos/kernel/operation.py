@@ -148,6 +148,13 @@ class Operation(Waitable):
             if self._value is _PENDING:
                 raise Timeout(f"{self!r} was not done in {timeout} s")
 
+    def within(self, timeout: float | None) -> Waitable:
+        """Yield this in a task: as the operation, but TimeoutError after `timeout` seconds.
+
+        The operation itself goes on, and may be waited for again.
+        """
+        return _Within(self, timeout)
+
     def __repr__(self) -> str:
         if self._value is _PENDING:
             state = "pending"
@@ -224,6 +231,32 @@ class Operation(Waitable):
                 task._wake_with(self._error)
             else:
                 task._wake(self._value)
+
+
+class _Within(Waitable):
+    __slots__ = ("_operation", "_timeout")
+
+    def __init__(self, operation: Operation, timeout: float | None) -> None:
+        self._operation = operation
+        self._timeout = seconds(timeout)
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        if self._operation._wait(task) is None:
+            return None
+        timeout = self._timeout
+        if timeout is not None:
+            if timeout <= 0:
+                self._undo(task)
+                self._expire(task)
+                return None
+            task._limit(timeout)
+        return self
+
+    def _undo(self, task: Waiter) -> None:
+        self._operation._undo(task)
+
+    def _expire(self, task: Waiter) -> None:
+        task._attention = Timeout("timed out")
 
 
 def _after_fork() -> None:

@@ -108,6 +108,10 @@ class Given(Waitable):
         task._input = self.value
 
 
+# A scheduling point for `await`: other tasks get their turn.
+TURN = Given(None)
+
+
 class Known(int, Waitable):
     """A number that is known already: use it as it is, or yield it, or await it."""
 

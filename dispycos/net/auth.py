@@ -343,7 +343,9 @@ class Handshake:
             version=min(self._hello.version_max, peer.version_max),
             key_id=self._key.key_id,
             reservation=number,
-            credential=f"{'cluster' if number is None else number} {int(peer.roles)}".encode(),
+            # Who holds the cluster's key may take on more roles while a session lives; what a
+            # reservation's key proves is one role, and stays so.
+            credential=b"cluster" if number is None else f"{number} {int(peer.roles)}".encode(),
             max_message_bytes=min(self._hello.max_message_bytes, peer.max_message_bytes),
             left_over=left_over,
         )

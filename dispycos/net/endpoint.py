@@ -17,6 +17,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from dispycos.config import Limits
@@ -208,7 +209,8 @@ class Endpoint:
         their = proven.peer.incarnation
         peer = self._peers.get(their)
         if peer is None:
-            peer = Peer(self, their, proven.peer.roles)
+            limits = replace(self.limits, max_message_bytes=proven.max_message_bytes)
+            peer = Peer(self, their, proven.peer.roles, limits)
             self._peers[their] = peer
         if not peer.adopt(greeting, proven, dialled):
             greeting.connection.close()

@@ -61,7 +61,7 @@ class Greeting:
             port=port,
             max_message_bytes=limits.max_message_bytes,
         )
-        self.connection = Connection(reactor, sock, self)
+        self.connection = Connection(reactor, sock, self, unacknowledged=limits.suspect_after)
         self._timer: asyncio.TimerHandle = reactor.loop.call_later(
             limits.handshake_timeout, self._end, None, "timeout", "no proof came in time"
         )

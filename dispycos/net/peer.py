@@ -78,7 +78,8 @@ class Peer:
         "session",
     )
 
-    def __init__(self, host: Host, incarnation: Incarnation, roles: Role) -> None:
+    def __init__(self, host: Host, incarnation: Incarnation, roles: Role, limits: Limits) -> None:
+        """Know nothing of it but what its HELLO says; `limits` as both HELLOs agreed on them."""
         self._host = host
         self.incarnation = incarnation
         self.roles = roles
@@ -92,7 +93,7 @@ class Peer:
         self.lost = False
         # Guards `session`, which the reactor feeds and any thread sends by.
         self.lock = threading.Lock()
-        self.session = Session(host.incarnation, incarnation, host.limits)
+        self.session = Session(host.incarnation, incarnation, limits)
         self.liveness = Liveness(host.limits, time.monotonic(), dials=True)
         self.connection: Connection | None = None
         self._dialer = False  # we dialled the connection that is attached

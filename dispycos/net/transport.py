@@ -46,11 +46,21 @@ class Reader(Protocol):
 class Connection:
     """One connected stream socket."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, reader: Reader) -> None:
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket, reader: Reader, *, unacknowledged: float
+    ) -> None:
+        """Take over a connected socket.
+
+        unacknowledged  seconds that our bytes may go without TCP's acknowledgement before the
+                        connection breaks: so a cut of one direction shows at both ends (R-15).
+        """
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # A lone small message must leave at once; bursts are gathered by us (N7).
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                milliseconds = int(unacknowledged * 1000)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         self.lock = threading.Lock()
         self.reader = reader
         self._reactor = reactor

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from dispycos.config import Limits
 from dispycos.errors import Closed
-from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspect, PeerUp
+from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspect
 from dispycos.kernel.core import Kernel
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Location, Role
@@ -373,7 +373,7 @@ class Endpoint:
 
     def _introduced(self, peer: Peer, message: Introduction) -> None:
         peer.introduce(message)
-        self._tell(PeerUp(peer.incarnation, peer.roles, peer.location, peer.name))
+        self._tell(peer.event())
 
     # Coming and going.
 

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from dispycos.config import Limits
 from dispycos.errors import RemoteProtocolError
+from dispycos.events import PeerUp
 from dispycos.messages import Goodbye, Introduction
 from dispycos.model import Buffer, Incarnation, Location, Role
 from dispycos.net import session as sessions
@@ -201,6 +202,10 @@ class Peer:
         # It may have taken on a role since its HELLO; never one its key does not prove.
         if not self.reservation:
             self.roles |= message.roles
+
+    def event(self) -> PeerUp:
+        """What those who begin to listen now have missed: that it is up."""
+        return PeerUp(self.incarnation, self.roles, self.location, self.name)
 
     def heard(self, now: float) -> None:
         """Bytes came from it."""

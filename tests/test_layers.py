@@ -38,12 +38,12 @@ LINES = (
     Line(0, "errors config model messages events deadlines story", pure=True),
     Line(
         1,
-        "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel"
-        " kernel.wait kernel.network kernel.target kernel.trace",
+        "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel kernel.held"
+        " kernel.wait kernel.network kernel.receiver kernel.target kernel.trace",
         pure=True,
     ),
     Line(1, "net.keys net.frame net.packing", pure=True),
-    Line(1, "net.hello net.auth", pure=True),
+    Line(1, "net.hello net.auth net.doorkeeper", pure=True),
     Line(1, "net.outbox net.inbox", pure=True),
     Line(1, "net.session net.liveness net.datagram net.wire", pure=True),
     Line(1, "net.fields", pure=True),
@@ -77,7 +77,16 @@ LINES = (
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(3, "launch.*"),
-    Line(4, "net.endpoint net.delivery net.files net.runner"),
+    Line(
+        3,
+        "net.greeting net.peer net.dialling",
+        beside=frozenset({"kernel"}),
+    ),
+    Line(
+        4,
+        "net.endpoint net.tickets net.remote net.remote_channel net.receivers net.naming net.delivery"
+        " net.files net.runner",
+    ),
     Line(5, "runtime"),
     Line(5, "pycos"),
     Line(

@@ -18,6 +18,7 @@ from typing import Any
 
 from dispycos.events import DialFailed, PeerLost, PeerUp
 from dispycos.kernel.core import Kernel
+from dispycos.kernel.held import hold
 from dispycos.kernel.network import Kind as NameKind
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Answer, Ask, Deliver, Kind, Message, Undelivered, Verb
@@ -169,6 +170,8 @@ class Delivery:
         to = handle.address.incarnation
         if self.endpoint.queue(to, message):
             self.endpoint.flush()
+            if not self.endpoint.writable(to):
+                self._hold_back(to)
             return 0
         if to == self.incarnation:
             return 0
@@ -176,6 +179,14 @@ class Delivery:
             return -1
         self.endpoint.reactor.call(self._reach, handle, message)
         return 0
+
+    def _hold_back(self, to: Incarnation) -> None:
+        """Let who sent so much wait: a task at its next yield, a plain thread here (N4)."""
+        room = self.endpoint.when_writable(to)
+        if self.kernel.here:
+            hold(self.kernel, room)
+        elif not self.endpoint.reactor.here:
+            room.result()
 
     def _reach(self, handle: Handle, message: Message) -> None:
         to, location = handle.address.incarnation, handle.address.location

@@ -24,6 +24,7 @@ from dispycos.config import Limits
 from dispycos.errors import Closed
 from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspect
 from dispycos.kernel.core import Kernel
+from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net import session as sessions
@@ -255,6 +256,19 @@ class Endpoint:
         peer = self._peers.get(to)
         return peer is None or peer.session.writable
 
+    def when_writable(self, to: Incarnation) -> Operation:
+        """Done when there is room again in what is queued for this peer, or when it is lost."""
+        operation = Operation()
+        self.reactor.call(self._wait_writable, to, operation)
+        return operation
+
+    def _wait_writable(self, to: Incarnation, operation: Operation) -> None:
+        peer = self._peers.get(to)
+        if peer is None or peer.session.writable:
+            operation.complete()
+        else:
+            peer.waiting.append(operation)
+
     def bind_kernel(self, kernel: Kernel) -> None:
         """Let tasks of this kernel write from its thread: see `flush`."""
         self._kernel = kernel
@@ -310,7 +324,9 @@ class Endpoint:
         self.write_dirty()
 
     def _session_event(self, peer: Peer, event: sessions.Event, connection: Connection) -> None:
-        if isinstance(event, sessions.Violation):
+        if isinstance(event, sessions.Writable):
+            peer.let_go()
+        elif isinstance(event, sessions.Violation):
             self.violation(peer, event.reason)
         elif isinstance(event, sessions.Fresh):
             self.lose(peer, "it has no memory of this session")

@@ -22,6 +22,7 @@ from typing import Protocol
 from dispycos.config import Limits
 from dispycos.errors import RemoteProtocolError
 from dispycos.events import PeerUp
+from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction
 from dispycos.model import Buffer, Incarnation, Location, Role
 from dispycos.net import session as sessions
@@ -77,6 +78,7 @@ class Peer:
         "reservation",
         "roles",
         "session",
+        "waiting",
     )
 
     def __init__(self, host: Host, incarnation: Incarnation, roles: Role, limits: Limits) -> None:
@@ -97,6 +99,7 @@ class Peer:
         self.session = Session(host.incarnation, incarnation, limits)
         self.liveness = Liveness(host.limits, time.monotonic(), dials=True)
         self.connection: Connection | None = None
+        self.waiting: list[Operation] = []  # senders that wait until there is room (N4)
         self._dialer = False  # we dialled the connection that is attached
         self._adopted = 0.0  # when it was attached
         self._timer: asyncio.TimerHandle | None = None  # of the next dial
@@ -191,6 +194,12 @@ class Peer:
         if connection is not None:
             connection.flush()
 
+    def let_go(self) -> None:
+        """There is room, or no use in waiting for it."""
+        waiting, self.waiting = self.waiting, []
+        for operation in waiting:
+            operation.complete()
+
     # What is known of it.
 
     def introduce(self, message: Introduction) -> None:
@@ -262,6 +271,7 @@ class Peer:
             self.session.close(reason)
             parts += self.session.take()
         self.lost = True
+        self.let_go()
         self._rearm()
         self.connection = None
         if connection is not None:
@@ -272,6 +282,7 @@ class Peer:
         if self.lost:
             return False
         self.lost = True
+        self.let_go()
         self._rearm()
         self.liveness.gone(reason, time.monotonic())
         with self.lock:

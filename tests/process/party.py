@@ -70,7 +70,7 @@ def spawner(task=None):
     kinds = {function.__name__: function for function in (answer, failing, caught, echo)}
     while True:
         kind, reply_to = yield task.receive()
-        reply_to.send(Task(kinds[kind]))
+        reply_to.send(os.getpid() if kind == "pid" else Task(kinds[kind]))
 
 
 def crash(task=None):

@@ -215,5 +215,38 @@ assert len(back) == 20_000_000 and back[0] == 0
     )
 
 
+@pytest.mark.rule("N4")
+def test_a_sender_is_held_while_its_peer_takes_nothing_and_nothing_is_lost(home):
+    visit(
+        home,
+        """
+import os, signal
+echo = yield Task.locate("echo", timeout=5)
+home_pid = yield new("pid", task)
+sent = 0
+def flood(task=None):
+    nonlocal sent
+    while sent < 3000:
+        echo.send((b"x" * 30_000 + str(sent).encode(), task_of_main))
+        sent += 1
+        yield
+task_of_main = task
+os.kill(home_pid, signal.SIGSTOP)
+try:
+    Task(flood)
+    held = -1
+    while held != sent:            # 90 MB want to leave; about 64 may wait
+        held = sent
+        yield task.sleep(0.5)
+    assert 1500 < held < 2900, held
+finally:
+    os.kill(home_pid, signal.SIGCONT)
+for number in range(3000):
+    _, message = yield task.receive(timeout=10)
+    assert message[30_000:] == str(number).encode(), number
+""",
+    )
+
+
 def test_the_scripts_see_the_same_key_only_through_their_environment():
     assert "PARTY_KEY" not in os.environ

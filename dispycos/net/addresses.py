@@ -1,0 +1,123 @@
+"""Addresses: what names stand for, which addresses this machine has, where to listen.
+
+Importing this module lets `Location` take host names.
+
+I/O half. Layer 3. SE-12.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import psutil
+
+from dispycos.model import Location
+
+LOOPBACK = "127.0.0.1"
+
+# A datagram socket "connected" to these finds the source address of the default route; nothing
+# is sent. The addresses are of the documentation ranges: nobody's.
+_FAR_IPV4 = ("192.0.2.1", 9)
+_FAR_IPV6 = ("2001:db8::1", 9)
+
+
+class Interface(NamedTuple):
+    """One address of one network interface."""
+
+    name: str
+    address: str  # numeric; a link-local IPv6 address without its scope
+    broadcast: str  # of its subnet; "" where there is none
+    index: int  # as the system numbers it; 0: unknown
+
+
+def resolve(host: str) -> str:
+    """The numeric address of a host name, IPv4 if it has one. ValueError names what can't be resolved."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise ValueError(f"can't resolve {host!r}: {getattr(exc, 'strerror', None) or exc}") from None
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    return next((address for address in addresses if ":" not in address), addresses[0])
+
+
+def interfaces() -> list[Interface]:
+    """The addresses of this machine's interfaces that are up, loopback among them."""
+    stats = psutil.net_if_stats()
+    indexes = {name: index for index, name in socket.if_nameindex()}
+    found = []
+    for name, entries in psutil.net_if_addrs().items():
+        if name in stats and not stats[name].isup:
+            continue
+        for entry in entries:
+            if entry.family in (socket.AF_INET, socket.AF_INET6):
+                address = entry.address.partition("%")[0]
+                found.append(Interface(name, address, _broadcast(entry), indexes.get(name, 0)))
+    return found
+
+
+def _broadcast(entry: object) -> str:
+    address = str(getattr(entry, "address", ""))
+    netmask = getattr(entry, "netmask", None)
+    if ":" in address or not netmask:
+        return ""
+    given = getattr(entry, "broadcast", None)
+    if given:
+        return str(given)
+    network = ipaddress.IPv4Network(f"{address}/{netmask}", strict=False)
+    return str(network.broadcast_address) if network.prefixlen < 31 else ""
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a host name or address leads to this machine and nowhere else."""
+    return ipaddress.ip_address(Location(address, 0).addr).is_loopback
+
+
+def default_address() -> str:
+    """The address of the default route; without one, the first that is no loopback; else loopback."""
+    for family, far in ((socket.AF_INET, _FAR_IPV4), (socket.AF_INET6, _FAR_IPV6)):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(far)
+                return str(probe.getsockname()[0]).partition("%")[0]
+            except OSError:
+                continue  # no route of this kind
+    for interface in interfaces():
+        address = ipaddress.ip_address(interface.address)
+        if not address.is_loopback and not address.is_link_local:
+            return interface.address
+    return LOOPBACK
+
+
+def bind_addresses(requested: Sequence[str] = (), *, loopback_only: bool = False) -> list[str]:
+    """Where this process listens: the one place that decides it (SE-12).
+
+    requested      host names or addresses that the user gave; 0.0.0.0 and :: only if typed.
+    loopback_only  of a cluster that lives on this machine.
+    OSError if an address is not this machine's, ValueError if a name can't be resolved.
+    """
+    if loopback_only:
+        return [LOOPBACK]
+    if not requested:
+        return [default_address()]
+    return [_ours(host) for host in dict.fromkeys(requested)]
+
+
+def _ours(host: str) -> str:
+    address = Location(host, 0).addr
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as exc:
+            if exc.errno != errno.EADDRNOTAVAIL:
+                raise
+            named = address if address == host else f"{host} ({address})"
+            raise OSError(exc.errno, f"can't listen at {named}: the address is not this machine's") from None
+    return address
+
+
+Location.resolver = staticmethod(resolve)

@@ -92,7 +92,7 @@ LINES = (
     Line(
         5,
         "scheduler.service scheduler.scheduler scheduler.journal"
-        " node.daemon node.zygote node.server node.workspace node.namespace node.executor"
+        " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
         " node.processes node.console node.inherited node.embedded",
     ),

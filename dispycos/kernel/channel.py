@@ -12,19 +12,19 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
-from dispycos.errors import NotSerializable
-from dispycos.kernel.task import Task, locate
+from dispycos.kernel.network import Kind
+from dispycos.kernel.receiver import Receiver
+from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED, OK, TURN, Waitable, Waiter, seconds
-from dispycos.model import Location
 
 log = logging.getLogger("dispycos")
 
 MAX_SUBSCRIBERS = 100_000  # of one channel; beyond it `subscribe` answers -1
 
 
-class Channel:
+class Channel(Receiver):
     """Passes messages on to its subscribers.
 
     name       what it is known by when registered.
@@ -32,15 +32,17 @@ class Channel:
                an exception drops and logs it. TypeError at once if it does not take the two.
     """
 
+    _kind: ClassVar[Kind] = "channel"
+
     def __init__(self, name: str, transform: Callable[[str, Any], Any] | None = None) -> None:
-        kernel = Task._default()
+        kernel = self._default()
         self._begin(kernel, kernel.new_number(), name, transform)
 
     def _begin(
         self, kernel: Any, number: int, name: str, transform: Callable[[str, Any], Any] | None
     ) -> None:
         self._kernel = kernel
-        self.number = number  # its id: positive, shared with the tasks' ids, never used again
+        self.number = number
         self._name = name
         self._closed = False
         self._transform: Callable[[str, Any], Any] | None = None
@@ -66,54 +68,9 @@ class Channel:
 
     # Who it is.
 
-    @property
-    def name(self) -> str:
-        """The name it was given."""
-        return self._name
-
-    @property
-    def location(self) -> Location | None:
-        """Where its process is reached; None before this process has a network."""
-        network = self._kernel.network
-        return None if network is None else network.location
-
-    def __hash__(self) -> int:
-        return hash(self.number)
-
-    def __str__(self) -> str:
-        location = self.location
-        return f"{self.name}/{self.number}" + ("" if location is None else f"@{location}")
-
-    def __repr__(self) -> str:
-        return f"<Channel {self}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        network = self._kernel.network
-        if network is None:
-            raise NotSerializable(f"{self} can't be pickled: this process has no network to reach it by")
-        reduction: tuple[Any, ...] = network.reduce(self)
-        return reduction
-
-    def __copy__(self) -> Channel:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Channel:
-        return self
-
     def register(self, name: str | None = None) -> int:
-        """Make it known by `name` (its own) to `Channel.locate`: 0, or -1 if that is taken."""
-        if self._closed:
-            return -1
-        return int(self._kernel.register("channel", name or self._name, self))
-
-    def unregister(self, name: str | None = None) -> int:
-        """Take back `register`: 0, or -1 if it is not known by that name."""
-        return int(self._kernel.unregister("channel", name or self._name, self))
-
-    @classmethod
-    def locate(cls, name: str, location: Location | None = None, timeout: float | None = None) -> Any:
-        """Yield this: the channel registered as `name` here or elsewhere, or None. See `Task.locate`."""
-        return locate(Task._default(), "channel", name, location, timeout)
+        """Make it known by `name` (its own) to `Channel.locate`: 0; -1 if it is taken, or closed."""
+        return -1 if self._closed else super().register(name)
 
     # Subscribers.
 

@@ -341,7 +341,7 @@ class Kernel:
         if failure is not None:
             task._fail(failure)
         else:
-            task._finish(End.CANCELLED, None, TaskCancelled(f"{task} was {reason}"))
+            task._finish(End.CANCELLED, None, TaskCancelled(reason))
         return _ENDED
 
     def _swap(self) -> None:

@@ -22,6 +22,7 @@ from dispycos.errors import Timeout
 from dispycos.kernel import operation, program, trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.receiver import Receiver
 from dispycos.kernel.task import Task
 from dispycos.kernel.trace import Frame
 from dispycos.kernel.wait import Finish, seconds
@@ -225,7 +226,7 @@ class Loop:
     def _terminate_tasks(self, ended: Operation) -> None:
         tasks = list(self.kernel.tasks.values())
         for task in tasks:
-            task.terminate("ended by the end of the program")
+            task.terminate(f"{task} was ended by the end of the program")
         if tasks:
             self.kernel.post(self._terminate_tasks, ended)  # in the next step, for those made meanwhile
         else:
@@ -331,4 +332,4 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-Task._default = staticmethod(current_kernel)  # type: ignore[method-assign]  # the pure half has no threads
+Receiver._default = staticmethod(current_kernel)  # type: ignore[method-assign]  # the pure half has no threads

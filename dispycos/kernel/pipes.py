@@ -232,7 +232,7 @@ class AsyncPipe:
             return output, found
         finally:
             for task in others:
-                task.terminate("ended with the communicate() that it was part of")
+                task.terminate("the communicate() that this was part of has ended")
 
     async def _feed(self, stdin: AsyncFile, data: Any) -> None:
         try:

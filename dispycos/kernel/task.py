@@ -17,17 +17,18 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from types import FunctionType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
-from dispycos.errors import HotSwapException, NotSerializable
+from dispycos.errors import HotSwapException
 from dispycos.kernel import trace
 from dispycos.kernel.mailbox import DELIVERED, RECEIVE, ROOM, Deliver, Receive
-from dispycos.kernel.network import Located
+from dispycos.kernel.network import Kind
+from dispycos.kernel.receiver import Receiver
 from dispycos.kernel.target import RUNS, Runnable, begin, name_of
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
-from dispycos.kernel.wait import FAILED, OK, Finish, Given, Join, Sleep, Waitable, seconds
-from dispycos.model import End, Location, MonitorStatus, Status
+from dispycos.kernel.wait import FAILED, OK, Finish, Join, Sleep, Waitable, seconds
+from dispycos.model import End, MonitorStatus, Status
 
 log = logging.getLogger("dispycos")
 
@@ -41,7 +42,7 @@ class _Terminate:
         self.reason = reason
 
 
-class Task:
+class Task(Receiver):
     """Run `target(*args, **kwargs)` as a task of this process.
 
     target  a generator function or `async def`; its parameter `task`, if it has a default and
@@ -51,7 +52,6 @@ class Task:
     """
 
     __slots__ = (
-        "__weakref__",
         "_attention",  # what the next run begins with instead of `_input`: an exception, a wait, _Terminate
         "_blocked",  # deliveries that wait for room in the mailbox, by an id; None: none yet
         "_daemon",  # True: the end of the program does not wait for this task
@@ -61,10 +61,8 @@ class Task:
         "_held",  # locks it owns, by their id; None: none yet
         "_input",  # what the current yield gives at the next run
         "_joiners",  # waits for its end: None, one, or a dict of several
-        "_kernel",
         "_messages",  # the mailbox; None before the first message
         "_monitors",  # tasks that get its status when it ends; None: none yet
-        "_name",
         "_on_done",  # called with the Task when it has ended, on the kernel's thread
         "_stack",  # the callers of `_generator`, outermost first; None before the first call
         "_swap",  # the generator that a hot_swap wants in place; None: none
@@ -72,10 +70,10 @@ class Task:
         "_timer",  # of the present wait
         "_value",  # the result if FINISHED, the traceback if FAILED
         "_waiting",  # what it waits for: asked to `_undo` or `_expire` the wait
-        "number",  # its id: positive, never used again in this process
     )
 
-    number: int
+    _kind: ClassVar[Kind] = "task"
+
     _end: End | None
     _error: BaseException | None
     _stack: list[Runnable] | None
@@ -124,53 +122,11 @@ class Task:
         if kernel.asleep:
             kernel.rouse()
 
-    @staticmethod
-    def _default() -> Any:
-        """The kernel of the calling thread, or the process's own; kernel.loop puts the real one here."""
-        raise RuntimeError("no kernel runs in this process: import dispycos.kernel.loop")
-
     # Who it is.
-
-    @property
-    def name(self) -> str:
-        """The name of its function, or the one it was given."""
-        return self._name
-
-    @property
-    def location(self) -> Location | None:
-        """Where its process is reached; None before this process has a network."""
-        network = self._kernel.network
-        return None if network is None else network.location
 
     def is_alive(self) -> bool:
         """Whether it has not ended."""
         return self._end is None
-
-    # One local task is one object, so it equals itself only; references to tasks of other
-    # processes compare more.
-
-    def __hash__(self) -> int:
-        return hash(self.number)
-
-    def __str__(self) -> str:
-        location = self.location
-        return f"{self.name}/{self.number}" + ("" if location is None else f"@{location}")
-
-    def __repr__(self) -> str:
-        return f"<Task {self}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        network = self._kernel.network
-        if network is None:
-            raise NotSerializable(f"{self} can't be pickled: this process has no network to reach it by")
-        reduction: tuple[Any, ...] = network.reduce(self)
-        return reduction
-
-    def __copy__(self) -> Task:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Task:
-        return self
 
     def set_daemon(self, flag: bool = True) -> None:
         """With True, let the program end without waiting for this task."""
@@ -178,23 +134,8 @@ class Task:
         self._kernel.mark_daemon(self)
 
     def register(self, name: str | None = None) -> int:
-        """Make it known by `name` (its function's name) to `Task.locate`: 0, or -1 if that is taken."""
-        if self._end is not None:
-            return -1
-        return int(self._kernel.register("task", name or self._name, self))
-
-    def unregister(self, name: str | None = None) -> int:
-        """Take back `register`: 0, or -1 if it is not known by that name."""
-        return int(self._kernel.unregister("task", name or self._name, self))
-
-    @classmethod
-    def locate(cls, name: str, location: Location | None = None, timeout: float | None = None) -> Any:
-        """Yield this: the task registered as `name` here or in another process, or None.
-
-        location  the only process to ask; None: this one, those present, and those that
-                  appear within `timeout` seconds (None: for ever).
-        """
-        return locate(cls._default(), "task", name, location, timeout)
+        """Make it known by `name` (its function's) to `Task.locate`: 0; -1 if it is taken, or ended."""
+        return -1 if self._end is not None else super().register(name)
 
     # Waiting for it.
 
@@ -384,13 +325,13 @@ class Task:
     def terminate(self, reason: str = "") -> int:
         """Raise GeneratorExit at its current `yield` and drop it, whatever it does; any thread.
 
-        0, or -1 if it has ended. Its status is TaskTerminated, with `reason`.
+        0, or -1 if it has ended. Its status is TaskTerminated, with `reason` as its text.
         """
         if self._end is not None:
             return -1
         if not reason:
             by = self._kernel.current if self._kernel.here else None
-            reason = f"ended by terminate(), called by {'the program' if by is None else by}"
+            reason = f"{self} was ended by terminate(), called by {'the program' if by is None else by}"
         if not self._kernel.here:
             self._kernel.post(self.terminate, reason)
         elif not isinstance(self._attention, _Terminate):
@@ -555,15 +496,3 @@ def _exception(*args: Any) -> BaseException:
         if isinstance(error, BaseException):
             return error
     raise TypeError(f"throw takes an exception, or its class and value, not {args!r}")
-
-
-def locate(kernel: Any, kind: Any, name: str, location: Location | None, timeout: float | None) -> Any:
-    """See `Task.locate`."""
-    network = kernel.network
-    if location is None or (network is not None and location == network.location):
-        found = kernel.names.find(kind, name)
-        if found is not None:
-            return Given(found)
-    if network is not None:
-        return network.locate(kind, name, location, timeout)
-    return Given(None) if location is not None else Located(kernel.names, kind, name, timeout)

@@ -31,7 +31,7 @@ class Interface(NamedTuple):
     name: str
     address: str  # numeric; a link-local IPv6 address without its scope
     broadcast: str  # of its subnet; "" where there is none
-    index: int  # as the system numbers it; 0: unknown
+    number: int  # of the interface; 0: unknown
 
 
 def resolve(host: str) -> str:

@@ -149,8 +149,6 @@ class Process:
 
     def hear(self, event: Any) -> None:
         """Something happened to this process: its machines are told."""
-        if isinstance(event, PeerLost):
-            self.links.pop(event.peer, None)
         for machine in list(self.machines_for(event)):
             self.feed(machine, event)
 
@@ -333,6 +331,8 @@ class Link:
     def _hear(self, receiver: Process, event: Any) -> None:
         # A session that its owner has forgotten says nothing more.
         if receiver.links.get(event.peer) is self:
+            if isinstance(event, PeerLost):
+                del receiver.links[event.peer]
             receiver.hear(event)
 
     def suspect(self, side: int) -> None:

@@ -197,7 +197,8 @@ class Server:
         self.suspect = False
         self.refused = 0.0  # it refused tasks: nothing goes there before this time; 0: it didn't
         self.failures = 0  # refusals in a row
-        self.recalling = False  # a Recall is not answered: no CPU tasks go there, so that positions tell
+        # What a Recall that is not answered asked for: no CPU tasks go there, so that positions tell.
+        self.recalling: frozenset[int] = frozenset()
         self.sent: dict[int, Submission] = {}  # CPU tasks PLACED or SENT, in order; at most cpu_credits
         self.io: dict[int, Submission] = {}  # I/O tasks; at most max_io_credits
         self.outbox: list[Submission] = []  # what the next flush hands over

@@ -189,7 +189,9 @@ class Dispatch:
             elif type(message) in self._heard:
                 self._from_stranger(event.peer, message, actions)
         else:
-            self._handlers[type(event)](event, now, actions)
+            handler = self._handlers.get(type(event))
+            if handler is not None:
+                handler(event, now, actions)
         return actions
 
     def next_deadline(self) -> float | None:
@@ -362,8 +364,13 @@ class Dispatch:
         self._finish(task, Outcome(task.id, task.attempt, end, None, text), now, actions)
 
     def _reject(self, task: Submission, why: str, now: float, actions: list[Any]) -> None:
-        waited = f"it waited {now - task.since:.1f} s"
-        self._end(task, End.REJECTED, f"{task!r} never began ({waited}): {why}", now, actions)
+        if task.loss is not None:  # an earlier attempt had begun
+            end, loss = task.loss
+            text = f"{loss}; it can't be tried again: {why}"
+            self._finish(task, Outcome(task.id, task.attempt - 1, end, None, text), now, actions)
+        else:
+            waited = f"it waited {now - task.since:.1f} s"
+            self._end(task, End.REJECTED, f"{task!r} never began ({waited}): {why}", now, actions)
 
     def _settle(self, server: Server, now: float, actions: list[Any]) -> None:
         """After anything that changed what a server has or may take."""
@@ -385,7 +392,7 @@ class Dispatch:
 
     def _recalled(self, server: Server, message: Recalled, now: float, actions: list[Any]) -> None:
         if server.recalling:
-            server.recalling = False
+            server.recalling = frozenset()
         elif message.ids:
             # Unasked: it is about to end.
             self._hold_back(server, now)
@@ -449,6 +456,7 @@ class Dispatch:
             self._finish(task, failed, now, actions, poisoned=True)
         elif end in _RETRIED and task.attempt <= task.retries and task.where not in self.gone:
             task.move(Cause.PAUSE)
+            task.loss = (end, text)
             task.since = now
             wait = min(RETRY_FIRST * 2.0 ** (task.attempt - 1), RETRY_MAX) * (0.5 + _fraction(task))
             task.attempt += 1
@@ -678,6 +686,9 @@ class Dispatch:
                 why = f"its client knows of no task {key} on this server"
                 cancel = CancelTask(key, 0, End.CANCELLED, self._limits.grace, why)
                 actions.append(Say(server.incarnation, cancel))
+        # None of them waits there: the Recall was answered, or asks for nothing any more.
+        if server.recalling.isdisjoint(message.waiting):
+            server.recalling = frozenset()
         self._acknowledge([server], actions)
         self._accept_again(server, now, actions)
 
@@ -710,10 +721,14 @@ class Dispatch:
         self._move_phase("close now")
         self._why_closed = event.reason
         for task in sorted(self.tasks.values(), key=lambda t: t.stage):
-            end = End.CANCELLED if task.stage is _SENT else End.REJECTED
+            begun = task.stage is _SENT
             if task.server is not None:
                 self.placement.take(task)
-            self._end(task, end, f"{task!r} was ended with its client: {event.reason}", now, actions)
+            if begun:
+                text = f"{task!r} was ended with its client: {event.reason}"
+                self._end(task, End.CANCELLED, text, now, actions)
+            else:
+                self._reject(task, f"its client ended: {event.reason}", now, actions)
 
     # For people and tests.
 

@@ -329,7 +329,7 @@ class Placement:
             else:
                 ids.append(task.id)
         if ids:
-            victim.recalling = True
+            victim.recalling = frozenset(ids)
             actions.append(Say(victim.incarnation, Recall(ids)))
         for task in noted:
             self.take(task)
@@ -339,6 +339,8 @@ class Placement:
             line.put_back(task)
         if noted:
             self.place_waiting(victim.node, now, actions)
+            self.fill(victim, now, actions)
+            self.recount(victim)
         return bool(ids or noted)
 
 

@@ -73,6 +73,7 @@ class Submission:
         "id",
         "io",
         "line",
+        "loss",
         "max_worker_deaths",
         "name",
         "order",
@@ -126,6 +127,7 @@ class Submission:
         self.since = 0.0  # when it was submitted, placed last, or paused
         self.deaths: tuple[str, ...] = ()  # servers that died while an attempt had begun there
         self.cancel: tuple[End, str] | None = None  # somebody wants it ended, and why
+        self.loss: tuple[End, str] | None = None  # how its last attempt was lost, if one was
 
     def __repr__(self) -> str:
         return f"{self.name}#{self.id & 0xFFFFFFFF}"

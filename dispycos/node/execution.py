@@ -193,7 +193,8 @@ class Execution:
         actions += self.flush()
         actions.append(Say(self.client, Ending(task.spec.id, task.spec.attempt, end, reason)))
         actions.append(EndProcess(task.spec.id, reason))
-        self._move_phase("process ends")
+        if self.phase is not _FINISHED:
+            self._move_phase("process ends")
         self._expires = 0.0
         self._holding_at = None
 

@@ -73,7 +73,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.addresses net.reactor net.transport net.discovery",
+        "net.addresses net.reactor net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(3, "launch.*"),
@@ -85,7 +85,7 @@ LINES = (
     Line(
         4,
         "net.endpoint net.tickets net.remote net.remote_channel net.receivers net.naming net.delivery"
-        " net.files net.runner",
+        " net.files net.runner net.discovery",
     ),
     Line(5, "runtime"),
     Line(5, "pycos"),

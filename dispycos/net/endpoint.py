@@ -107,11 +107,20 @@ class Endpoint:
     def handle(self, kind: type[M], handler: Callable[[Incarnation, M], None], *, who: Role) -> None:
         """Bring messages of this kind to `handler`, if their sender has one of the roles `who`.
 
-        Anyone else who sends one has broken the rules: his session ends (SE-19).
+        Anyone else who sends one has broken the rules: his session ends (SE-19). A second
+        handler hears it after the first: a private scheduler and its client share an endpoint.
         """
-        if kind in self._handlers:
-            raise ValueError(f"{kind.__name__} has a handler already")
-        self._handlers[kind] = (handler, who)
+        known = self._handlers.get(kind)
+        if known is None:
+            self._handlers[kind] = (handler, who)
+            return
+        first, roles = known
+
+        def both(peer: Incarnation, message: Any) -> None:
+            first(peer, message)
+            handler(peer, message)
+
+        self._handlers[kind] = (both, roles | who)
 
     # Listening and dialling.
 
@@ -136,6 +145,11 @@ class Endpoint:
         else:
             self.location = first
         return self.location
+
+    @property
+    def listening(self) -> list[Location]:
+        """Where this process listens itself; `location` is what it announces."""
+        return [listener.location for listener in self._listeners]
 
     def dial(self, location: Location, *, reservation: int = 0) -> None:
         """Reach for whoever listens there, again and again until it is up or `stop_dialling`."""

@@ -49,9 +49,9 @@ LINES = (
     Line(1, "net.fields", pure=True),
     Line(1, "net.codec", pure=True),
     # User code and user values: they read files for their source, and ids of their own.
-    Line(1, "net.origins"),
-    Line(1, "net.rebuild"),
-    Line(1, "net.reductions"),
+    Line(1, "net.origins net.stubs"),
+    Line(1, "net.modules net.builder net.reductions"),
+    Line(1, "net.rebuild net.pickler"),
     Line(1, "net.code"),
     Line(1, "net.values"),
     Line(
@@ -94,7 +94,7 @@ LINES = (
         "scheduler.service scheduler.scheduler scheduler.journal"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
-        " node.processes node.console node.inherited node.embedded",
+        " node.processes node.console node.neighbours node.inherited node.embedded",
     ),
     Line(
         5,

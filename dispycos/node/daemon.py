@@ -13,7 +13,6 @@ import asyncio
 import logging
 import platform
 import signal
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +35,7 @@ from dispycos.net.runner import Runner
 from dispycos.node import console, figures, ties
 from dispycos.node.events import Exit, Order, Ordered
 from dispycos.node.machine import NodeMachine
+from dispycos.node.neighbours import Neighbours
 from dispycos.node.output import Printer
 from dispycos.node.processes import Processes
 from dispycos.node.settings import NodeSettings
@@ -45,9 +45,7 @@ log = logging.getLogger("dispycos")
 
 END_WITHIN = 14.0  # seconds from SIGTERM until what has not ended is ended by force (R-53)
 FORCED = 1  # exit code after that, and after a second signal
-_STREAM = socket.SOCK_STREAM
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
-_RESOLVE_AGAIN = 10.0  # seconds between look-ups of a peer's name that can't be resolved
 
 # Who may say what to a node (N5).
 _TOLD_BY: dict[type[Any], Role] = {
@@ -79,6 +77,7 @@ class Daemon:
         self._processes = Processes(self._reactor, settings, workspace, keyring, self._printer, self._feed)
         self._runner: Runner | None = None
         self._machine: NodeMachine | None = None
+        self._neighbours: Neighbours | None = None
 
     # Its life.
 
@@ -113,8 +112,7 @@ class Daemon:
         for kind, who in _TOLD_BY.items():
             self.endpoint.handle(kind, self._heard, who=who)
         self.endpoint.watch(self._peer_event)
-        for host, port in settings.peers:
-            self._reactor.spawn(self._reach(host, port))
+        self._neighbours = Neighbours(self.endpoint, settings)
         if not figures.available:
             log.warning("psutil is not installed: this node can't say what it has to spare")
         if settings.commands:
@@ -133,6 +131,8 @@ class Daemon:
         """End every process, say goodbye, remove every file, close every port."""
         if self._runner is not None:
             self._runner.stop()
+        if self._neighbours is not None:
+            self._neighbours.close()
         await self._processes.close()
         try:
             async with asyncio.timeout(_SAY_GOODBYE):
@@ -169,21 +169,6 @@ class Daemon:
             self.end(action.code)
         else:
             self._processes.perform(action)
-
-    async def _reach(self, host: str, port: int) -> None:
-        """Dial a peer for ever; a name that can't be resolved yet is looked up again (DN-27)."""
-        while True:
-            try:
-                found = await self._loop.getaddrinfo(host, port, type=_STREAM)
-            except OSError as exc:
-                log.warning(
-                    "--peer %s:%s can't be resolved: %s; trying again", host, port, exc.strerror or exc
-                )
-                await asyncio.sleep(_RESOLVE_AGAIN)
-                continue
-            address = found[0][4]
-            self.endpoint.dial(Location(str(address[0]).partition("%")[0], int(address[1])))
-            return
 
     # The person who runs the node.
 

@@ -30,7 +30,7 @@ from dispycos.messages import (
 )
 from dispycos.model import End, Incarnation, Payload, Role, TaskSpec
 from dispycos.net import values
-from dispycos.net.endpoint import Endpoint
+from dispycos.net.delivery import Delivery
 from dispycos.net.runner import Runner
 from dispycos.node.attempts import (
     Begin,
@@ -42,6 +42,7 @@ from dispycos.node.attempts import (
     LeaseGiven,
     Phase,
 )
+from dispycos.node.early import EarlyMessages
 from dispycos.node.execution import Execution
 from dispycos.node.namespace import ClientNamespace
 from dispycos.node.page import Page
@@ -61,15 +62,16 @@ class Executor:
     def __init__(
         self,
         kernel: Kernel,
-        endpoint: Endpoint,
+        delivery: Delivery,
         namespace: ClientNamespace,
         page: Page,
         limits: Limits,
         end: Callable[[str], None],
     ) -> None:
         self._kernel = kernel
-        self._endpoint = endpoint
+        self._endpoint = endpoint = delivery.endpoint
         self._reactor = endpoint.reactor
+        self._early = EarlyMessages(kernel, delivery, limits, self._waits)
         self._namespace = namespace
         self._page = page
         self._limits = limits
@@ -138,6 +140,10 @@ class Executor:
         if self._machine is not None and getattr(event, "peer", None) == self._machine.client:
             self.feed(event)
 
+    def _waits(self, id: int) -> bool:
+        machine = self._machine
+        return machine is not None and id in machine._tasks
+
     def _look_for_the_end(self) -> None:
         machine = self._machine
         if self._ending and machine is not None and machine.phase is Phase.FINISHED and not machine.unsent:
@@ -189,6 +195,7 @@ class Executor:
             return
         try:
             self._kernel.spawn(function, args, kwargs, number=spec.id, on_done=self._done)
+            self._early.begun(spec.id)
         except BaseException as exc:
             self._over(spec.id, End.FAILED, *values.dump_exception(exc))
 
@@ -211,6 +218,7 @@ class Executor:
 
     def _over(self, id: int, end: End, value: Payload | None, text: str) -> None:
         attempt, began = self._begun.pop(id)
+        self._early.ended(id)
         self._page.set_running(len(self._begun))
         runner = self._runner
         machine = self._machine

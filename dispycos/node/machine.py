@@ -243,7 +243,9 @@ class NodeMachine:
             if said is not None:
                 said(event.peer, event.message, now, out)
         else:
-            self._on[type(event)](event, now, out)
+            on = self._on.get(type(event))
+            if on is not None:
+                on(event, now, out)
         self._advance(now, out)
         return out
 
@@ -694,6 +696,10 @@ class NodeMachine:
 
     def _server_exited(self, event: ServerExited, now: float, out: list[Action]) -> None:
         work, place = self._work, self._place(event.index)
+        if place is not None and place.live and place.incarnation is None:
+            # It ended before anybody heard that it listens.
+            self._server_start_failed(ServerStartFailed(event.index, event.reason), now, out)
+            return
         if work is None or place is None or place.incarnation != event.incarnation:
             return
         releasing = self._state is NodeState.RELEASING

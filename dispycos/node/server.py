@@ -38,6 +38,7 @@ from dispycos.node.namespace import ClientNamespace, describe_failure, setup_pro
 from dispycos.node.page import Page
 from dispycos.node.pipe import AsyncPipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart
+from dispycos.runtime import Network, runtime
 
 log = logging.getLogger("dispycos")
 
@@ -137,10 +138,11 @@ class Server:
         delivery = Delivery(self._kernel, self._endpoint, reservation=zygote.reservation)
         delivery.load = self._birth.namespace.load
         self._executor = Executor(
-            self._kernel, self._endpoint, self._birth.namespace, self._page, self._limits, self._end
+            self._kernel, delivery, self._birth.namespace, self._page, self._limits, self._end
         )
         self._endpoint.handle(SetUpServer, self._set_up, who=Role.CLIENT)
         self._birth.namespace.add_server_names(self._executor.ask_to_close)
+        runtime.adopt(Network(self._kernel, self._reactor, self._endpoint, delivery))
         try:
             location = await self._endpoint.listen(zygote.hosts, start.port, announce=zygote.announce or None)
         except OSError as exc:

@@ -33,6 +33,7 @@ _CLIENT_PREFIX = "dispycos-client-"
 # What an earlier run left is told from a user's own folders by its whole name.
 _CLIENT_NAME = re.compile(_CLIENT_PREFIX + "[0-9a-f]{32}")
 _LOCAL_PREFIX = "local-"
+_TRIES = 20  # to make a directory that others remove meanwhile
 
 
 class WorkspaceError(DispycosError, OSError):
@@ -50,19 +51,21 @@ def local_path() -> str:
     Those that a killed cluster left behind, and whose node is dead, are removed on the way.
     """
     base = default_path()
-    folder = _open_private(base)
-    try:
-        for name in os.listdir(folder):
-            if name.startswith(_LOCAL_PREFIX) and not _in_use(folder, name):
-                with contextlib.suppress(OSError):
-                    remove_tree(name, folder)
-        while True:
+    # The last node to end removes the default directory, perhaps while we are in it.
+    for _ in range(_TRIES):
+        folder = _open_private(base)
+        try:
+            for name in os.listdir(folder):
+                if name.startswith(_LOCAL_PREFIX) and not _in_use(folder, name):
+                    with contextlib.suppress(OSError):
+                        remove_tree(name, folder)
             name = _LOCAL_PREFIX + secrets.token_hex(8)
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(FileNotFoundError):
                 os.mkdir(name, 0o700, dir_fd=folder)
                 return os.path.join(base, name)
-    finally:
-        os.close(folder)
+        finally:
+            os.close(folder)
+    raise WorkspaceError(f"{base} is removed by others as often as it is made")
 
 
 def _in_use(parent: int, name: str) -> bool:
@@ -138,9 +141,12 @@ class Workspace:
             self.disclaim(name)
         os.close(self._folder)
         self._folder = -1
-        if self._made:
+        if self._made or _is_local(self.path):
             with contextlib.suppress(OSError):
                 os.rmdir(self.path)
+        if _is_local(self.path):
+            with contextlib.suppress(OSError):
+                os.rmdir(default_path())  # the last one
 
     # Left-overs of an earlier run.
 
@@ -217,24 +223,33 @@ def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace
     """
     forbidden = 0o022 if path else 0o077
     path = os.path.realpath(path) if path else default_path()
-    made = not os.path.lexists(path)
-    folder = _open_private(path, forbidden)
-    try:
-        # Two nodes that start at once: the second waits for the first one's pid file.
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    for _ in range(_TRIES):
+        made = not os.path.lexists(path)
+        folder = _open_private(path, forbidden)
         workspace = Workspace(path, folder, made)
         try:
-            workspace.take(clean)
-            workspace.claim("dispycosnode", os.getpid())
-        finally:
-            fcntl.flock(folder, fcntl.LOCK_UN)
-    except WorkspaceError:
-        os.close(folder)
-        raise
-    except OSError as exc:
-        os.close(folder)
-        raise WorkspaceError(f"can't write in {path}: {exc.strerror or exc}") from None
-    return workspace
+            # Two nodes that start at once: the second waits for the first one's pid file.
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            try:
+                workspace.take(clean)
+                workspace.claim("dispycosnode", os.getpid())
+            finally:
+                fcntl.flock(folder, fcntl.LOCK_UN)
+            return workspace
+        except WorkspaceError:
+            os.close(folder)
+            raise
+        except OSError as exc:
+            # An earlier node that we ended removes its directory: then we make our own.
+            gone = os.fstat(folder).st_nlink == 0
+            os.close(folder)
+            if not gone:
+                raise WorkspaceError(f"can't write in {path}: {exc.strerror or exc}") from None
+    raise WorkspaceError(f"{path} is removed by others as often as it is made")
+
+
+def _is_local(path: str) -> bool:
+    return os.path.basename(path).startswith(_LOCAL_PREFIX) and os.path.dirname(path) == default_path()
 
 
 def _open_private(path: str, forbidden: int = 0o077) -> int:

@@ -62,7 +62,7 @@ T = TypeVar("T")
 class Master:
     """Reserves a node, prepares it, runs tasks on its servers; keeps all it hears."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, port: int = 0) -> None:
         self.heard: list[tuple[Incarnation, Any]] = []
         self.up: dict[Location | None, Incarnation] = {}
         self.lost: dict[Incarnation, str] = {}
@@ -70,9 +70,9 @@ class Master:
         self._changed = threading.Lock()
         self._ids = 0
         self.reactor = Reactor.in_thread()
-        self.endpoint: Endpoint = self.reactor.run(self._open(key)).result(10)
+        self.endpoint: Endpoint = self.reactor.run(self._open(key, port)).result(10)
 
-    async def _open(self, key: bytes) -> Endpoint:
+    async def _open(self, key: bytes, port: int) -> Endpoint:
         endpoint = Endpoint(
             self.reactor,
             roles=Role.CLIENT | Role.SCHEDULER,
@@ -83,7 +83,7 @@ class Master:
         for kind in _HEARD:
             endpoint.handle(kind, self._hear, who=_FROM)
         endpoint.watch(self._peer_event)
-        await endpoint.listen(["127.0.0.1"], 0)
+        await endpoint.listen(["127.0.0.1"], port)
         return endpoint
 
     def _hear(self, peer: Incarnation, message: Any) -> None:

@@ -1,0 +1,206 @@
+"""The command line of a node: `dispycosnode`, `dispycosnode.py`, `python -m dispycos.node`.
+
+Options are those of the founding document and newer ones; `_` and `-` are the same in them.
+Wrong usage ends with 2, anything that can't be done with 1 and one sentence.
+
+Layer 8. Rows DN-01 to DN-19, DN-25 to DN-28, DN-31.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+import re
+import sys
+from collections.abc import Sequence
+
+from dispycos import config, keyfile
+from dispycos.errors import DispycosError
+from dispycos.model import Location
+from dispycos.net import addresses
+from dispycos.net.keys import Keyring
+from dispycos.node import inherited, ties
+from dispycos.node.daemon import Daemon, ready_line, serve
+from dispycos.node.settings import NodeSettings, host_name, port_list, processors, server_count
+from dispycos.node.workspace import open_workspace
+
+SECRET_HELP = (
+    "talk only to programs with this secret; other users of this machine can see it in the list of "
+    "processes, so prefer --secret_file"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a node; answers its exit code."""
+    parser = _parser()
+    options = parser.parse_args(_normal(sys.argv[1:] if argv is None else argv))
+    if options.inherit is not None:
+        return inherited.run(options.inherit)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        settings = _settings(parser, options)
+        loopback = all(addresses.is_loopback(host) for host in settings.hosts)
+        keyring = keyfile.load(options.secret, options.secret_file, loopback_only=loopback)
+        return _run(settings, keyring)
+    except (DispycosError, OSError, ValueError) as exc:
+        print(f"dispycosnode: {_sentence(exc)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(settings: NodeSettings, keyring: Keyring) -> int:
+    ties.no_core_dumps()
+    workspace = open_workspace(settings.dest_path, clean=settings.clean)
+    for notice in workspace.notices:
+        print(f"dispycosnode: {notice}", file=sys.stderr)
+
+    def ready(daemon: Daemon, location: Location) -> None:
+        daemon.say(ready_line(settings, location))
+
+    return asyncio.run(serve(settings, keyring, workspace, ready))
+
+
+def _sentence(exc: BaseException) -> str:
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    if isinstance(exc, OSError) and exc.filename:
+        text = f"{exc.filename}: {text}"
+    return " ".join(text.split())
+
+
+def _normal(arguments: Sequence[str]) -> list[str]:
+    """Long options with `_` for `-`: both spellings are the same."""
+    found: list[str] = []
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            return [*found, *arguments[number:]]
+        if argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+            argument = "--" + name[2:].replace("-", "_") + equals + value
+        found.append(argument)
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dispycosnode",
+        description="Give this machine's processors to dispycos clients.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "-c",
+        "--cpus",
+        type=int,
+        default=0,
+        metavar="N",
+        help="servers to run; below 0: processors to leave out",
+    )
+    add("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
+        help="address or host name to use; may be repeated")  # fmt: skip
+    add("--ext_ip_addr", "--ext_host", dest="announce", default="", metavar="ADDR",
+        help="address that others reach this node by, where it differs (NAT)")  # fmt: skip
+    add("-u", "--udp_port", type=_udp_port, default=config.NetPort, metavar="N",
+        help="UDP port of discovery; 0: no UDP")  # fmt: skip
+    add("--ipv4_udp_multicast", action="store_true", help="multicast instead of broadcast on IPv4")
+    add("--discover_peers", action="store_true", help="announce this node to all when it starts")
+    add("-n", "--name", default="", help="name of the node (default: host name)")
+    add("--dest_path", metavar="DIR", help="directory for all files (default: $TMPDIR/dispycos-<uid>)")
+    add("-s", "--secret", default="", help=SECRET_HELP)
+    add("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
+    add("--min_pulse_interval", type=_seconds, metavar="SEC", help="shortest pulse interval of a client")
+    add("--max_pulse_interval", type=_seconds, metavar="SEC", help="longest pulse interval of a client")
+    add("--zombie_period", type=_seconds, default=0.0, metavar="SEC",
+        help="close a client that ran nothing here for so long; 0: never")  # fmt: skip
+    add("-d", "--debug", action="store_true", help="log debug messages")
+    add("--tcp_ports", "--node_ports", dest="ports", action="append", type=_ports, default=[], metavar="N-M",
+        help="ports: the first for the node, the next for its servers; may be repeated")  # fmt: skip
+    add("--serve", type=int, default=-1, metavar="N", help="exit after N clients; -1: never")
+    add("--daemon", action="store_true", help="don't read commands from standard input")
+    add("--clean", action="store_true", help="end processes that an earlier run left, and remove their files")
+    add("--peer", dest="peers", action="append", type=_peer, default=[], metavar="HOST:PORT",
+        help="contact this scheduler or client; may be repeated")  # fmt: skip
+    add("--msg_timeout", type=_seconds, metavar="SEC", help="time for a question to a peer")
+    add("--inherit", type=int, help=argparse.SUPPRESS)  # node.embedded
+    return parser
+
+
+def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> NodeSettings:
+    min_pulse = _given(options.min_pulse_interval, config.MinPulseInterval)
+    max_pulse = _given(options.max_pulse_interval, config.MaxPulseInterval)
+    if max_pulse < min_pulse:
+        parser.error(f"--max_pulse_interval {max_pulse:g} is below --min_pulse_interval {min_pulse:g}")
+    if options.serve < 1 and options.serve != -1:
+        parser.error(f"--serve {options.serve} is neither -1 nor at least 1")
+    try:
+        servers = server_count(options.cpus)
+        ports = port_list(options.ports, servers, config.DispycosNodePort)
+    except ValueError as exc:
+        parser.error(str(exc))
+    if options.cpus > processors():
+        print(f"dispycosnode: {servers} servers share {processors()} processors", file=sys.stderr)
+    limits = config.limits()
+    if options.msg_timeout is not None:
+        limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
+    return NodeSettings(
+        name=options.name or host_name(),
+        hosts=tuple(addresses.bind_addresses(options.hosts)),
+        announce=addresses.resolve(options.announce) if options.announce else "",
+        servers=servers,
+        ports=ports,
+        dest_path=options.dest_path,
+        clean=options.clean,
+        udp_port=options.udp_port or None,
+        multicast=options.ipv4_udp_multicast,
+        discover=options.discover_peers,
+        peers=tuple(options.peers),
+        min_pulse=min_pulse,
+        max_pulse=max_pulse,
+        zombie_period=options.zombie_period,
+        serve=options.serve,
+        commands=not options.daemon,
+        limits=limits,
+    )
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+# Values of options. ValueError becomes a usage error of argparse.
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _ports(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor a range N-M")
+    low, high = int(found[1]), int(found[2] or found[1])
+    if not 1 <= low <= high <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of ports between 1 and 65535")
+    return low, high
+
+
+def _udp_port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _peer(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+    return host, int(port)

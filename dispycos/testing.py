@@ -381,6 +381,7 @@ class Link:
             # The wire held; what was sent meanwhile is sent again.
             for side in (0, 1):
                 self._send_again(side)
+            self.thawed()
         else:
             self.world.plan(
                 self.world.random.uniform(0, self.world.limits.redial_max_suspect), self._reconnect
@@ -411,6 +412,7 @@ class Link:
             self.suspect(side)
 
     def thawed(self) -> None:
+        """Bytes come again."""
         if self.connected:
             for side in (0, 1):
                 self.world.plan(self.world.delay(), self._heard_again, side)

@@ -24,7 +24,7 @@ from dispycos.kernel.network import Kind, Names, Network
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
-from dispycos.kernel.wait import Waitable, seconds
+from dispycos.kernel.wait import Raise, Waitable, seconds
 from dispycos.model import End
 
 log = logging.getLogger("dispycos")
@@ -300,6 +300,8 @@ class Kernel:
         elif isinstance(attention, _Terminate):
             return self._drop(task, attention.reason)
         else:
+            if isinstance(attention, Raise):
+                attention = attention.error.with_traceback(attention.traceback)
             try:
                 return task._generator.throw(attention)
             except BaseException as error:

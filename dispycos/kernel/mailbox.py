@@ -56,17 +56,11 @@ class Receive(Hearing):
         self.alarm_value = alarm_value
 
     def _wait(self, task: Any) -> Waitable | None:
-        messages = task._messages
-        if messages:
-            task._input = messages.popleft()
-            if task._blocked:
-                task._admit()
-            return None
         timeout = self.timeout
+        if task._messages or (timeout is not None and timeout <= 0):
+            task._attention = self
+            return None
         if timeout is not None:
-            if timeout <= 0:
-                task._input = self.alarm_value
-                return None
             task._limit(timeout)
         return self
 
@@ -74,10 +68,13 @@ class Receive(Hearing):
         pass
 
     def _expire(self, task: Waiter) -> None:
-        task._input = self.alarm_value
+        task._attention = self
 
     def _collect(self, task: Any) -> Any:
-        message = task._messages.popleft()
+        messages = task._messages
+        if not messages:
+            return self.alarm_value
+        message = messages.popleft()
         if task._blocked:
             task._admit()
         return message
@@ -219,15 +216,13 @@ class _ReceiveCategory(Hearing):
         if task._blocked:
             task._admit()
             self._by._take_in()
-        if self._category in self._by._queues:
-            task._input = self._by._pop(self._category)
-        elif self.timeout is not None and self.timeout <= 0:
-            task._input = self.alarm_value
-        else:
-            if self.timeout is not None:
-                task._limit(self.timeout)
-            return self
-        return None
+        timeout = self.timeout
+        if self._category in self._by._queues or (timeout is not None and timeout <= 0):
+            task._attention = self
+            return None
+        if timeout is not None:
+            task._limit(timeout)
+        return self
 
     def _arrived(self, task: Any) -> None:
         self._by._take_in()
@@ -238,7 +233,10 @@ class _ReceiveCategory(Hearing):
         pass
 
     def _expire(self, task: Waiter) -> None:
-        task._input = self.alarm_value
+        task._attention = self
 
     def _collect(self, task: Waiter) -> Any:
+        self._by._take_in()
+        if self._category not in self._by._queues:
+            return self.alarm_value
         return self._by._pop(self._category)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from dispycos.errors import Timeout
-from dispycos.kernel.wait import Waitable, Waiter, seconds
+from dispycos.kernel.wait import Raise, Waitable, Waiter, seconds
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Operation(Waitable):
             if self._value is not _PENDING:
                 return False
             self._error = error
-            self._value = None
+            self._value = error.__traceback__  # each waiter's raise begins with this one
         self._tell()
         return True
 
@@ -102,7 +102,7 @@ class Operation(Waitable):
         """
         self._block(timeout)
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._value)
         return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -207,7 +207,7 @@ class Operation(Waitable):
                     self._tasks = [tasks, task]
                 return self
         if self._error is not None:
-            task._attention = self._error
+            task._attention = Raise(self._error, self._value)
         else:
             task._input = self._value
         return None
@@ -228,7 +228,7 @@ class Operation(Waitable):
         if task is tasks or (type(tasks) is list and task in tasks):
             self._undo(task)
             if self._error is not None:
-                task._wake_with(self._error)
+                task._wake_with(Raise(self._error, self._value))
             else:
                 task._wake(self._value)
 

@@ -49,7 +49,7 @@ class _Acquire(Waitable):
         lock = self._lock
         timeout = self._timeout
         if lock._take(task):
-            task._input = True
+            task._attention = self
         elif timeout is not None and timeout <= 0:
             task._input = False
         else:
@@ -293,6 +293,21 @@ class Event:
         return f"<Event {'set' if self._flag else 'not set'}, {len(self._queue)} waiting>"
 
 
+async def _regain(lock: Lock) -> None:
+    """Acquire `lock` whatever is thrown in meanwhile; raise that once it is acquired."""
+    thrown: BaseException | None = None
+    while True:
+        try:
+            await lock.acquire()
+            break
+        except GeneratorExit:
+            raise  # the task is being ended, and can't wait
+        except BaseException as error:
+            thrown = error
+    if thrown is not None:
+        raise thrown
+
+
 class Condition:
     """Tasks that wait, with a lock, until another says that something has changed.
 
@@ -325,7 +340,7 @@ class Condition:
         finally:
             # Without waiting, if it is free: a task that is being ended can't wait any more.
             if not lock._take(task):
-                await lock.acquire()
+                await _regain(lock)
             lock._restore(count)
 
     async def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:

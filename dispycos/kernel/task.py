@@ -27,7 +27,7 @@ from dispycos.kernel.receiver import Receiver
 from dispycos.kernel.target import RUNS, Runnable, begin, name_of
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
-from dispycos.kernel.wait import FAILED, OK, Finish, Join, Sleep, Waitable, seconds
+from dispycos.kernel.wait import FAILED, OK, Finish, Join, Raise, Sleep, Waitable, seconds
 from dispycos.model import End, MonitorStatus, Status
 
 log = logging.getLogger("dispycos")
@@ -168,15 +168,14 @@ class Task(Receiver):
         return self._outcome(False)[0]
 
     def _outcome(self, raises: bool) -> tuple[Any, BaseException | None]:
-        """What a joiner gets: a value, or an exception to raise."""
+        """What a joiner gets: a value, or an exception to raise, with the traceback of its end."""
         if self._end is End.FINISHED:
             return self._value, None
         if not raises:
             return self._status(), None
         error = self._error
         assert error is not None
-        # Each raise adds to the traceback; each joiner begins with the original one.
-        return None, error.with_traceback(self._value if self._end is End.FAILED else None)
+        return None, error.with_traceback(self._value)
 
     def _status(self) -> MonitorStatus:
         """How it ended, as monitors and waiters get it."""
@@ -315,7 +314,7 @@ class Task(Receiver):
     def _throw_in(self, error: BaseException) -> int:
         if self._end is not None:
             return -1
-        if not self._kernel.here or isinstance(self._attention, BaseException):
+        if not self._kernel.here or isinstance(self._attention, (BaseException, Raise)):
             # In another thread, or something thrown earlier is still to be raised: later.
             self._kernel.post(self._throw_in, error)
         elif not isinstance(self._attention, _Terminate):

@@ -5,9 +5,9 @@ gives the task its value at once or notes the task and answers the object whose 
 that back. So time-outs, termination and exceptions thrown in need to know nothing about what
 is waited for, and each wait ends exactly once: woken, timed out, or thrown into (K4).
 
-A wake-up may leave the wait itself with the task instead of a value. Then the value is taken
-(`_collect`) when the task runs; if something is thrown into the task before that, the wait
-is told to pass on what it had granted (`_decline`), so nothing is lost between the two.
+What must not get lost, a message or a lock, is not given as a value. The wait itself is left
+with the task, and the value is taken (`_collect`) when the task runs; if something is thrown
+into the task before that, the wait is told to pass on what it had granted (`_decline`).
 
 Pure: no I/O, clock or randomness. Rules K3, K4, K6.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator
+from types import TracebackType
 from typing import Any, Protocol
 
 from dispycos.errors import Timeout
@@ -54,7 +55,7 @@ class Waiter(Protocol):
         ...
 
     def _wake_with(self, attention: Any) -> None:
-        """End the wait with an exception, or with a wait that is asked by `_collect`."""
+        """End the wait with an exception, a Raise, or a wait that is asked by `_collect`."""
         ...
 
     def _limit(self, timeout: float) -> None:
@@ -75,8 +76,9 @@ class Waitable:
     def _wait(self, task: Waiter) -> Waitable | None:
         """Begin to wait for `task`; kernel thread.
 
-        Answers None if the task need not wait: its `_input` (or `_attention`) is set. Else
-        the object that is asked to `_undo` or `_expire` the wait. Never raises.
+        Answers None if the task need not wait: its `_input`, or its `_attention` (an exception,
+        a Raise, or a wait to `_collect` from), is set. Else the object that is asked to `_undo`
+        or `_expire` the wait. Never raises.
         """
         raise NotImplementedError
 
@@ -94,6 +96,16 @@ class Waitable:
 
     def _decline(self, task: Waiter) -> None:
         """Pass on what was granted to `task`, which was thrown into before it ran."""
+
+
+class Raise:
+    """An exception that a wait raises in a task, maybe in several: each begins with one traceback."""
+
+    __slots__ = ("error", "traceback")
+
+    def __init__(self, error: BaseException, traceback: TracebackType | None) -> None:
+        self.error = error
+        self.traceback = traceback
 
 
 class Given(Waitable):
@@ -164,7 +176,11 @@ class Finish(Waitable):
     def _wait(self, task: Waiter) -> Waitable | None:
         target = self._task
         if target._end is not None:
-            task._input, task._attention = target._outcome(self._raises)
+            value, error = target._outcome(self._raises)
+            if error is None:
+                task._input = value
+            else:
+                task._attention = Raise(error, error.__traceback__)
             return None
         if target is task:
             task._attention = RuntimeError(f"{task} waits for its own end")
@@ -221,7 +237,7 @@ class Finish(Waitable):
         if error is None:
             task._wake(value)
         else:
-            task._wake_with(error)
+            task._wake_with(Raise(error, error.__traceback__))
 
 
 class Join(Finish):

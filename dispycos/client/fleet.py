@@ -24,6 +24,7 @@ from dispycos import messages as m
 from dispycos.client import orders as o
 from dispycos.client.crew import Crew, CrewPlan
 from dispycos.client.members import Node, NodeState, Server, ServerState, avail_info
+from dispycos.client.submission import NodeGone
 from dispycos.client.turn import Turn, TurnState
 from dispycos.config import Limits
 from dispycos.deadlines import Deadlines
@@ -93,7 +94,7 @@ class Fleet:
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._returned: dict[Incarnation, tuple[int, bool]] = {}  # live nodes given back: lease, again
         self._to_release: dict[Incarnation, int] = {}  # nodes of the turn that ends: lease
-        self._dialled: dict[Location, Incarnation] = {}
+        self._at: dict[Location, Incarnation] = {}  # the nodes that are held, by where they are dialled
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()
         self._stories = Stories()
         self._gap_end = 0.0
@@ -119,6 +120,7 @@ class Fleet:
             o.Suspend: self._suspend,
             o.Resume: self._suspend,
             o.CloseOneServer: self._close_one_server,
+            o.ForceServer: self._force_server,
             o.CloseNode: self._close_nodes,
             o.RestartOneNode: self._restart_nodes,
             o.AbandonZombie: self._abandon_zombie,
@@ -412,7 +414,7 @@ class Fleet:
             self.crew.peer_lost(server, event.reason, now, out)
 
     def _dial_failed(self, event: DialFailed, now: float, out: list[Action]) -> None:
-        incarnation = self._dialled.get(event.location)
+        incarnation = self._at.get(event.location)
         node = self.nodes_held.get(incarnation) if incarnation is not None else None
         if node is not None and not node.up:
             node.why = event.reason
@@ -506,6 +508,12 @@ class Fleet:
             return
         if node is not None:
             self._node_gone(node, "it was granted anew", End.NODE_LOST, True, now, out)
+        former = self.nodes_held.get(self._at.get(facts.location, incarnation))
+        if former is not None:
+            # Two processes can't listen at one address: the former one is dead (rule 5, R-67).
+            self._give_back(former, True, out)
+            text = f"another process answers at {facts.location}"
+            self._node_gone(former, text, End.NODE_LOST, True, now, out)
         self._returned.pop(incarnation, None)
         self._add_node(message, now, out)
 
@@ -531,12 +539,12 @@ class Fleet:
             setup=self._node_setup,
         )
         self.nodes_held[incarnation] = node
+        self._at[node.location] = incarnation
         self._stories.add(incarnation, now, f"granted under lease {message.lease}")
         self._notify(node, Status.NodeDiscovered, out)
         if silence:
             self._deadlines.set(("node", incarnation), now + silence)
         if not node.up:
-            self._dialled[node.location] = incarnation
             out.append(Dial(node.location))
         self._prepare(node, out)
 
@@ -758,11 +766,12 @@ class Fleet:
         node.move("gone")
         del self.nodes_held[incarnation]
         self._deadlines.drop(("node", incarnation))
-        if self._dialled.get(node.location) == incarnation:
-            del self._dialled[node.location]
+        if self._at.get(node.location) == incarnation:
+            del self._at[node.location]
             if not node.up:
                 out.append(StopDialling(node.location))
         self._stories.add(incarnation, now, f"gone: {reason}")
+        out.append(NodeGone(incarnation, reason))
         if node.shown is not None:
             if lost:
                 self._notify(node, Status.NodeAbandoned, out, reason)
@@ -882,6 +891,12 @@ class Fleet:
             return
         restart = event.restart or self._plan.restart
         self.crew.close(server, event.terminate, restart, "the client closed it", now, out, event.ticket)
+
+    def _force_server(self, event: o.ForceServer, now: float, out: list[Action]) -> None:
+        server = self.crew.servers.get(event.server)
+        if server is not None and server.state is not ServerState.ENDING:
+            restart = server.restart if server.state is ServerState.CLOSING else True
+            self.crew.end(server, 0.0, restart, event.reason, now, out)
 
     def _close_nodes(self, event: o.CloseNode, now: float, out: list[Action]) -> None:
         nodes = self.find_nodes(event.where)

@@ -5,7 +5,9 @@ Each order that carries a ticket is answered once by `Answered` with that ticket
 the fleet never looks into them.
 
 The I/O half promises: PeerUp is fed for each session that exists when the Fleet is made;
-`Heard` is fed for the messages of scheduler, nodes and servers that FLEET_HEARS names.
+`Heard` is fed for the messages of scheduler, nodes and servers that FLEET_HEARS names; all
+actions of one event are carried out before the next event is fed, also where `dispatch`
+answers to one of them with something for the fleet.
 
 Pure. Level 2.
 """
@@ -114,6 +116,14 @@ class CloseOneServer:
     where: Where
     terminate: bool
     restart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForceServer:
+    """End its process now; another takes its place (`dispatch` asks by EndServer, DC-57)."""
+
+    server: Incarnation
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,9 @@ class Grants:
         client = self._active()
         if client is None or client.state is not ClientState.SCHEDULED or node.question:
             return
+        # A client that is not heard gets nothing new: another may need it sooner.
+        if client.unheard_since is not None:
+            return
         if node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
             self._judged(node, client, allocate.choose(client.rules, node.facts), now, out)
 

@@ -36,7 +36,7 @@ from dispycos.events import (
     Say,
     StopDialling,
 )
-from dispycos.model import Incarnation, Role
+from dispycos.model import Incarnation
 from dispycos.scheduler import allocate
 from dispycos.scheduler.events import DropClient, KeepClient, Restored, Stop, Stopped
 from dispycos.scheduler.grants import Grants
@@ -170,7 +170,8 @@ class SchedulerMachine:
                 assert not self.active.nodes, "a closing client holds nodes"
                 assert self.active.leaving, "a closed client is kept"
         else:
-            assert not self.queue or self._stopping or self._restored, "clients wait and nobody runs"
+            waiting = [client for client in self.queue.values() if client.unheard_since is None]
+            assert not waiting or self._stopping or self._restored, "clients wait and nobody runs"
         for clients in self._of_peer.values():
             for client in clients.values():
                 assert client is self.active or self.queue.get(client.reservation) is client
@@ -189,6 +190,8 @@ class SchedulerMachine:
                 self._take_up(entry, now)
             for place, client in enumerate(self.queue.values(), 1):
                 client.place = place
+            if self.active is not None:
+                self._unheard(self.active, now)
         # We came back late: silence of others counts anew from here (R-46).
         due = self._deadlines.next()
         if due is not None and now - due > self.limits.keepalive:
@@ -201,9 +204,10 @@ class SchedulerMachine:
 
     def _peer_up(self, event: PeerUp, now: float, out: list[Action]) -> None:
         self._peers[event.peer] = False
-        # Not heard from yet, whatever was before: it says itself what it is and holds.
-        if Role.CLIENT in event.roles:
-            self._client_heard(event.peer)
+        for client in self._of_peer.get(event.peer, {}).values():
+            if not client.claimed:
+                # It is alive, so it claims what it still wants soon (R-78).
+                self._deadlines.set(("silent", client.reservation), now + self.limits.request_timeout)
 
     def _peer_suspect(self, event: PeerSuspect, now: float, out: list[Action]) -> None:
         self._peers[event.peer] = True
@@ -218,7 +222,7 @@ class SchedulerMachine:
         node = self._grants.nodes.get(event.peer)
         if node is not None:
             self._grants.peer_back(node, now, out)
-        self._client_heard(event.peer)
+        self._client_heard(event.peer, now, out)
 
     def _peer_lost(self, event: PeerLost, now: float, out: list[Action]) -> None:
         self._peers.pop(event.peer, None)
@@ -230,10 +234,15 @@ class SchedulerMachine:
             out.append(Note("info", reason))
             self._leave(client, reason, now, out, lost=True)
 
-    def _client_heard(self, peer: Incarnation) -> None:
+    def _client_heard(self, peer: Incarnation, now: float, out: list[Action]) -> None:
         for client in self._of_peer.get(peer, {}).values():
-            client.unheard_since = None
-            self._deadlines.drop(("silent", client.reservation))
+            if client.claimed and client.unheard_since is not None:
+                client.unheard_since = None
+                self._deadlines.drop(("silent", client.reservation))
+                if client is self.active:
+                    # Nothing was granted to it meanwhile.
+                    self._grants.consider_all(now, out)
+        self._next(now, out)
 
     def _unheard(self, client: Client, now: float) -> None:
         if client.unheard_since is None:
@@ -250,7 +259,10 @@ class SchedulerMachine:
         client = self._client_of(reservation)
         if client is None or client.unheard_since is None:
             return
-        until = max(client.unheard_since, self._grants.gap_end) + self._patience(client)
+        patience = self._patience(client)
+        if not client.claimed and client.incarnation in self._peers:
+            patience = min(patience, self.limits.request_timeout)
+        until = max(client.unheard_since, self._grants.gap_end) + patience
         if now < until:
             self._deadlines.set(("silent", reservation), until)
             return
@@ -278,7 +290,8 @@ class SchedulerMachine:
             return
         known = self._of_peer.get(peer, {}).get(message.ticket)
         if known is not None:
-            self._client_heard(peer)
+            known.claimed = True
+            self._client_heard(peer, now, out)
             self._tell_again(known, out)
             return
         if self._stopping or len(self.queue) >= self.limits.max_queued_clients:
@@ -344,6 +357,7 @@ class SchedulerMachine:
             kept.silence,
             kept.abandon,
             now,
+            claimed=False,
         )
         self._order = max(self._order, kept.order)
         self._of_peer.setdefault(kept.incarnation, {})[kept.ticket] = client
@@ -367,7 +381,8 @@ class SchedulerMachine:
         if client is None or client.incarnation != peer or client.state is ClientState.QUEUED:
             out.append(Say(peer, m.ScheduleRefused(message.ticket, "that turn is over")))
             return
-        self._client_heard(peer)
+        client.claimed = True
+        self._client_heard(peer, now, out)
         client.rules = message.rules[: self.limits.max_client_rules]
         if client.state is ClientState.SCHEDULED:
             out.append(Say(peer, m.Scheduled(message.ticket, client.reservation)))
@@ -376,11 +391,12 @@ class SchedulerMachine:
             self._grants.consider_all(now, out)
 
     def _next(self, now: float, out: list[Action]) -> None:
-        """If nobody holds the cluster, it is the turn of the first who waits."""
+        """If nobody holds the cluster, it is the turn of the first who waits and is heard."""
         if self.active is None and not self._stopping:
             for client in self.queue.values():
-                self._begin(client, now, out)
-                break
+                if client.unheard_since is None:
+                    self._begin(client, now, out)
+                    break
         if self.active is None and self._stopping and not self._stopped:
             self._stopped = True
             out.append(Stopped(self._stopping))
@@ -549,7 +565,7 @@ class SchedulerMachine:
         """What this client waits for; "" if for nothing."""
         if client.state is ClientState.QUEUED:
             if self.active is None:
-                return "the scheduler is about to take it"
+                return f"client {client.name} is not heard"
             verb = "closes" if self.active.state is ClientState.CLOSING else "holds the cluster"
             return f"client {self.active.name} {verb}"
         if client.state is ClientState.CLOSING:

@@ -119,6 +119,7 @@ class Client:
     abandon: bool
     since: float  # when it came, and then when its turn began
     state: ClientState = ClientState.QUEUED
+    claimed: bool = True  # False: known from the journal only; its process has not said so yet
     unheard_since: float | None = None  # when it was last heard; None: it is heard
     nodes: dict[Incarnation, Node] = field(default_factory=dict)  # granted, or about to be
     leaving: dict[Incarnation, Node] = field(default_factory=dict)  # told to let go, waited for

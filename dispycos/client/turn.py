@@ -141,8 +141,11 @@ class Turn:
             out.append(Dial(self.location))
 
     def found(self, peer: Incarnation, location: Location | None, out: list[Action]) -> bool:
-        """A scheduler appeared. True: it is the successor of ours, and was told of us."""
-        if self.scheduler is not None or not self.waits or location is None or location != self.location:
+        """A scheduler appeared. True: it is the successor of ours, and was told of us.
+
+        Whoever answers at the address of ours is its successor, also before its loss is noticed.
+        """
+        if peer == self.scheduler or not self.waits or location is None or location != self.location:
             return False
         self.scheduler = peer
         self.unheard_since = None

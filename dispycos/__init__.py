@@ -1,1 +1,194 @@
-"""Distributed communicating tasks on every CPU of every machine you own."""
+"""Distributed communicating tasks on every CPU of every machine you own.
+
+The public names, nothing else. Each is imported when it is first used, so that a program
+pays for what it uses only: `import dispycos` alone takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import logging
+
+    from dispycos.client.allocation import DispycosNodeAllocate
+    from dispycos.client.client import Client
+    from dispycos.client.client import Client as Computation
+    from dispycos.client.local import LocalCluster
+    from dispycos.config import (
+        IPV4_MULTICAST_GROUP,
+        IPV6_MULTICAST_GROUP,
+        DispycosNodePort,
+        DispycosSchedulerPort,
+        MaxConnectionErrors,
+        MaxPulseInterval,
+        MinPulseInterval,
+        MsgTimeout,
+        NetPort,
+    )
+    from dispycos.errors import (
+        AuthenticationError,
+        Closed,
+        DispycosError,
+        HotSwapException,
+        MessageTooLarge,
+        NotSerializable,
+        PeerLost,
+        PoisonTask,
+        RemoteError,
+        TaskCancelled,
+        TaskLost,
+        TaskRejected,
+        Timeout,
+    )
+    from dispycos.kernel.channel import Channel
+    from dispycos.kernel.mailbox import CategorizeMessages
+    from dispycos.kernel.operation import Operation
+    from dispycos.kernel.pipes import AsyncFile, AsyncPipe
+    from dispycos.kernel.sockets import AsyncSocket
+    from dispycos.kernel.sync import Condition, Event, Lock, RLock, Semaphore
+    from dispycos.kernel.task import Task
+    from dispycos.kernel.threads import AsyncDBCursor, AsyncThreadPool
+    from dispycos.model import (
+        DispycosNodeAvailInfo,
+        DispycosStatus,
+        Location,
+        MonitorStatus,
+        TaskInfo,
+    )
+    from dispycos.model import TaskInfo as DispycosTaskInfo
+    from dispycos.scheduler.scheduler import Scheduler
+
+    logger: logging.Logger
+
+__all__ = [
+    "IPV4_MULTICAST_GROUP",
+    "IPV6_MULTICAST_GROUP",
+    "AsyncDBCursor",
+    "AsyncFile",
+    "AsyncPipe",
+    "AsyncSocket",
+    "AsyncThreadPool",
+    "AuthenticationError",
+    "CategorizeMessages",
+    "Channel",
+    "Client",
+    "Closed",
+    "Computation",
+    "Condition",
+    "DispycosError",
+    "DispycosNodeAllocate",
+    "DispycosNodeAvailInfo",
+    "DispycosNodePort",
+    "DispycosSchedulerPort",
+    "DispycosStatus",
+    "DispycosTaskInfo",
+    "Event",
+    "HotSwapException",
+    "LocalCluster",
+    "Location",
+    "Lock",
+    "MaxConnectionErrors",
+    "MaxPulseInterval",
+    "MessageTooLarge",
+    "MinPulseInterval",
+    "MonitorStatus",
+    "MsgTimeout",
+    "NetPort",
+    "NotSerializable",
+    "Operation",
+    "PeerLost",
+    "PoisonTask",
+    "RLock",
+    "RemoteError",
+    "Scheduler",
+    "Semaphore",
+    "Task",
+    "TaskCancelled",
+    "TaskInfo",
+    "TaskLost",
+    "TaskRejected",
+    "Timeout",
+    "logger",
+]
+
+# name -> module, and the name in it where that differs.
+_HOMES = {
+    "AsyncDBCursor": "kernel.threads",
+    "AsyncFile": "kernel.pipes",
+    "AsyncPipe": "kernel.pipes",
+    "AsyncSocket": "kernel.sockets",
+    "AsyncThreadPool": "kernel.threads",
+    "AuthenticationError": "errors",
+    "CategorizeMessages": "kernel.mailbox",
+    "Channel": "kernel.channel",
+    "Client": "client.client",
+    "Closed": "errors",
+    "Computation": "client.client:Client",
+    "Condition": "kernel.sync",
+    "DispycosError": "errors",
+    "DispycosNodeAllocate": "client.allocation",
+    "DispycosNodeAvailInfo": "model",
+    "DispycosStatus": "model",
+    "DispycosTaskInfo": "model:TaskInfo",
+    "Event": "kernel.sync",
+    "HotSwapException": "errors",
+    "LocalCluster": "client.local",
+    "Location": "model",
+    "Lock": "kernel.sync",
+    "MessageTooLarge": "errors",
+    "MonitorStatus": "model",
+    "NotSerializable": "errors",
+    "Operation": "kernel.operation",
+    "PeerLost": "errors",
+    "PoisonTask": "errors",
+    "RLock": "kernel.sync",
+    "RemoteError": "errors",
+    "Scheduler": "scheduler.scheduler",
+    "Semaphore": "kernel.sync",
+    "Task": "kernel.task",
+    "TaskCancelled": "errors",
+    "TaskInfo": "model",
+    "TaskLost": "errors",
+    "TaskRejected": "errors",
+    "Timeout": "errors",
+}
+
+# Read where they are kept, each time: a program may set others there (KE-33).
+_SETTINGS = {
+    "DispycosNodePort",
+    "DispycosSchedulerPort",
+    "IPV4_MULTICAST_GROUP",
+    "IPV6_MULTICAST_GROUP",
+    "MaxConnectionErrors",
+    "MaxPulseInterval",
+    "MinPulseInterval",
+    "MsgTimeout",
+    "NetPort",
+}
+
+# Names that need a module which puts something in place when it is imported.
+_WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "Task": "kernel.loop"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SETTINGS:
+        return getattr(importlib.import_module("dispycos.config"), name)
+    if name == "logger":
+        import logging
+
+        value: Any = logging.getLogger("dispycos")
+    elif name in _HOMES:
+        module, _, attribute = _HOMES[name].partition(":")
+        if name in _WITH:
+            importlib.import_module(f"dispycos.{_WITH[name]}")
+        value = getattr(importlib.import_module(f"dispycos.{module}"), attribute or name)
+    else:
+        raise AttributeError(f"module 'dispycos' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_SETTINGS, "logger"})

@@ -87,7 +87,7 @@ LINES = (
         "net.endpoint net.tickets net.remote net.remote_channel net.receivers net.naming net.delivery"
         " net.files net.runner net.discovery",
     ),
-    Line(5, "runtime"),
+    Line(5, "peers runtime"),
     Line(5, "pycos"),
     Line(
         5,
@@ -98,8 +98,9 @@ LINES = (
     ),
     Line(
         5,
-        "client.client client.turn client.shipping client.tasks client.settings client.components"
-        " client.allocation client.places client.local client.progress",
+        "client.client client.work client.driver client.switchboard client.finding client.shipping"
+        " client.files client.tasks client.settings client.components client.allocation"
+        " client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(6, "objects.*"),

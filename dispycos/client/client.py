@@ -1,0 +1,291 @@
+"""Client: what a program uses to run tasks on a cluster.
+
+The surface over one `Driver`; every promise to users is kept in the machines below it. Calls
+return Operations: yield them in a task, await them in asyncio, or ask `.result()` in a plain
+thread (DC-60). Requests before `schedule()` or after `close()` are refused, not raised.
+
+I/O half. Layer 5. Rows DC-01 to DC-40, DC-60.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from dispycos.client import orders
+from dispycos.client.allocation import DispycosNodeAllocate, checked
+from dispycos.client.settings import Settings, seconds_or_none, settings
+from dispycos.client.shipping import setup
+from dispycos.client.surroundings import Surroundings
+from dispycos.client.tasks import refusal
+from dispycos.client.work import Work
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.task import Task
+from dispycos.kernel.wait import Known
+from dispycos.model import Location
+
+log = logging.getLogger("dispycos")
+
+
+class Client:
+    """Run tasks on the nodes of a cluster.
+
+    components       functions, classes, instances (their class), modules and paths of files that
+                     the tasks use; sent once per node. What is not among them travels at its
+                     first use.
+    pulse_interval   seconds between signs of life; from MinPulseInterval (5 times that by
+                     default) to MaxPulseInterval. In a LocalCluster: the cluster's.
+    nodes            names, addresses, patterns or DispycosNodeAllocate; empty: any node found.
+    status_task      gets DispycosStatus, DispycosNodeAvailInfo and MonitorStatus messages.
+    node_setup       runs once per node before its servers exist; result 0: the node is used.
+    server_setup     runs in every server before its first task; result 0: the server is used.
+    disable_nodes    a node waits for `enable_node`; disable_servers likewise.
+    restart_servers  a server that closes comes back as a new process.
+    abandon_zombie_nodes  True: a silent node is given up with its tasks; False: it may come back.
+    ping_interval    seconds between searches for nodes; None: once.
+    zombie_period    seconds of silence until a node counts as silent; at least 5 pulses; 0: never.
+
+    TypeError and ValueError name the argument.
+    """
+
+    def __init__(
+        self,
+        components: Sequence[Any] = (),
+        pulse_interval: float | None = None,
+        nodes: Iterable[str | DispycosNodeAllocate] = (),
+        status_task: Task | None = None,
+        node_setup: Callable[..., Any] | None = None,
+        server_setup: Callable[..., Any] | None = None,
+        disable_nodes: bool = False,
+        disable_servers: bool = False,
+        restart_servers: bool = False,
+        abandon_zombie_nodes: bool = False,
+        *,
+        ping_interval: float | None = None,
+        zombie_period: float | None = None,
+    ) -> None:
+        self._surroundings = Surroundings.now()
+        self._settings: Settings = settings(
+            components=components,
+            pulse_interval=pulse_interval,
+            nodes=nodes,
+            node_setup=node_setup,
+            server_setup=server_setup,
+            disable_nodes=disable_nodes,
+            disable_servers=disable_servers,
+            restart_servers=restart_servers,
+            abandon_zombie_nodes=abandon_zombie_nodes,
+            ping_interval=ping_interval,
+            zombie_period=zombie_period,
+            shortest_pulse=self._surroundings.pulse_interval,
+        )
+        self._status_task: Task | None = None
+        self.status_task = status_task
+        self._work: Work | None = None
+
+    @property
+    def status_task(self) -> Task | None:
+        """Who gets the status messages. TypeError if it is set to what is no Task."""
+        return self._status_task
+
+    @status_task.setter
+    def status_task(self, task: Task | None) -> None:
+        if task is not None and not isinstance(task, Task):
+            raise TypeError(f"status_task must be a Task, not {task!r:.200}")
+        self._status_task = task
+
+    # Its turn.
+
+    def schedule(self, location: Location | str | None = None, timeout: float | None = None) -> Operation:
+        """Yield this: 0 when it is this client's turn, -1 if it is refused or `timeout` seconds passed.
+
+        location  of the scheduler: a Location, or a host. None: this process's, else a shared
+                  one on this host or network, else a private one is started.
+        """
+        limit = seconds_or_none("timeout", timeout)
+        config = self._settings
+        if (config.disable_nodes or config.disable_servers) and self._status_task is None:
+            flag = "disable_nodes" if config.disable_nodes else "disable_servers"
+            raise ValueError(f"{flag} needs a status_task, or nobody could enable them")
+        work = self._work
+        if work is not None and not work.refused:
+            return _said(-1, f"the client is {work.state} already")
+        self._work = work = Work(config, self._surroundings, self._status_task)
+        return work.schedule(location, limit)
+
+    def close(
+        self, await_io: bool = False, terminate: bool = False, timeout: float | None = None
+    ) -> Operation:
+        """Yield this: 0 when everything of this client on the cluster has ended.
+
+        Waits for the tasks that were asked for before; I/O tasks are terminated, or awaited
+        with `await_io`. `terminate`: all are ended at once; `timeout`: after so many seconds.
+        Other than 0 if the scheduler could not be told.
+        """
+        limit = seconds_or_none("timeout", timeout)
+        if self._work is None:
+            return _done(0)
+        return self._work.close(bool(await_io), bool(terminate), limit)
+
+    # Tasks.
+
+    def rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
+        """Yield this: a Task that runs `gen(*args, **kwargs)` on a server of the least loaded node.
+
+        A server runs one such task at a time; waits until one has room. A refusal (no Task: its
+        `type` is an exception class, its `value` the reason) if none can come. What can't be
+        pickled raises here.
+        """
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs)
+
+    def rtask_at(
+        self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Operation:
+        """As `rtask`, at a server (its Location) or at any server of a node (its address)."""
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, place=where)
+
+    def io_rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
+        """As `rtask`, for a task that mostly waits: it runs beside others, at once."""
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, io=True)
+
+    def io_rtask_at(
+        self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Operation:
+        """As `io_rtask`, at a server or node."""
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, place=where, io=True)
+
+    run = rtask
+    run_at = rtask_at
+    run_async = io_rtask
+    run_async_at = io_rtask_at
+
+    def tasks(self, where: Location | str | None = None) -> Operation:
+        """Yield this: the Tasks running at a node or server, or everywhere; [] if nothing is known of it."""
+        return _done([] if self._work is None else self._work.tasks(where))
+
+    # Servers and nodes.
+
+    def servers(self) -> Operation:
+        """Yield this: the Locations of the servers in use."""
+        return _done([] if self._work is None else self._work.driver.fleet.servers())
+
+    def nodes(self) -> Operation:
+        """Yield this: the addresses of the nodes in use; `addr:port` where several share one."""
+        return _done([] if self._work is None else self._work.driver.fleet.nodes())
+
+    def suspend_server(self, location: Location) -> Accepted:
+        """No new tasks there; 0, or -1 if it is unknown."""
+        return self._order(lambda ticket: orders.Suspend(ticket, location, False))
+
+    def resume_server(self, location: Location) -> Accepted:
+        """New tasks go there again; 0, or -1 if it is unknown."""
+        return self._order(lambda ticket: orders.Resume(ticket, location, False))
+
+    def close_server(self, location: Location, terminate: bool = False, restart: bool = False) -> Accepted:
+        """Close a server when its tasks are done, or with them if `terminate`; 0, or -1 if it is unknown.
+
+        restart  a new process takes its place. Yield the answer to wait until it is gone.
+        """
+        return self._order(
+            lambda ticket: orders.CloseOneServer(ticket, location, bool(terminate), bool(restart))
+        )
+
+    def restart_server(self, location: Location, terminate: bool = False) -> Accepted:
+        """`close_server(location, terminate, restart=True)`."""
+        return self.close_server(location, terminate, restart=True)
+
+    def suspend_node(self, node: Location | str) -> Accepted:
+        """No new tasks at its servers; 0, or -1 if it is unknown."""
+        return self._order(lambda ticket: orders.Suspend(ticket, node, True))
+
+    def resume_node(self, node: Location | str) -> Accepted:
+        """New tasks go to its servers again; 0, or -1 if it is unknown."""
+        return self._order(lambda ticket: orders.Resume(ticket, node, True))
+
+    def close_node(self, node: Location | str, terminate: bool = False) -> Accepted:
+        """Close all its servers, then give it back; 0, or -1 if it is unknown."""
+        return self._order(lambda ticket: orders.CloseNode(ticket, node, bool(terminate)))
+
+    def restart_node(self, location: Location | str, terminate: bool = False, *setup_args: Any) -> Accepted:
+        """Close its servers, run node_setup again (with `setup_args` if given), start new ones."""
+        new = setup(self._settings.node_setup, setup_args) if setup_args else None
+        return self._order(lambda ticket: orders.RestartOneNode(ticket, location, bool(terminate), new))
+
+    def enable_node(self, node: Location | str, *setup_args: Any) -> Accepted:
+        """With disable_nodes: run node_setup with these and use the node; 0, or -1 if it does not wait."""
+        new = setup(self._settings.node_setup, setup_args)
+        return self._order(lambda ticket: orders.EnableNode(ticket, node, new))
+
+    def enable_server(self, location: Location, *setup_args: Any) -> Accepted:
+        """With disable_servers: run server_setup with these and use the server."""
+        new = setup(self._settings.server_setup, setup_args)
+        return self._order(lambda ticket: orders.EnableServer(ticket, location, new))
+
+    def abandon_zombie(self, location: Location | str | None, flag: bool) -> Accepted:
+        """Whether this node, when silent, is given up with its tasks; None: all nodes."""
+        return self._order(lambda ticket: orders.AbandonZombie(ticket, location, bool(flag)))
+
+    def node_allocate(self, allocation: DispycosNodeAllocate | str) -> Accepted:
+        """One more rule for nodes, judged after the earlier ones. TypeError for anything else."""
+        rule = checked(allocation)
+        if self._work is None or not self._work.open:
+            return Accepted(-1)
+        self._work.add_rule(rule)
+        return Accepted(0)
+
+    def _order(self, make: Callable[[int], Any]) -> Accepted:
+        work = self._work
+        if work is None or not work.scheduled:
+            return Accepted(-1)
+        return Accepted.of(*work.driver.order(make))
+
+    def _refused(self) -> Operation:
+        state = "not scheduled yet: yield client.schedule() first" if self._work is None else self._work.state
+        return _done(refusal(f"the client is {state}"))
+
+
+class Accepted(Known):
+    """0 or -1, known at once; yield, await or ask `.result()` to wait until it is carried out."""
+
+    _operation: Operation | None = None
+
+    @classmethod
+    def of(cls, code: int | None, operation: Operation) -> Accepted:
+        """What an order came to; None: accepted, and not carried out yet."""
+        accepted = cls(code or 0)
+        accepted._operation = operation if code is None else None
+        return accepted
+
+    def result(self, timeout: float | None = None) -> int:
+        """Wait in a plain thread until it is carried out."""
+        return int(self) if self._operation is None else int(self._operation.result(timeout))
+
+    def _wait(self, task: Any) -> Any:
+        return super()._wait(task) if self._operation is None else self._operation._wait(task)
+
+    def __await__(self) -> Any:
+        return super().__await__() if self._operation is None else self._operation.__await__()
+
+
+def _done(value: Any) -> Operation:
+    operation = Operation()
+    operation.complete(value)
+    return operation
+
+
+def _said(code: int, reason: str) -> Operation:
+    log.warning("%s", reason)
+    return _done(code)

@@ -1,0 +1,486 @@
+"""The driver of one client: its two machines, their events and what they ask for.
+
+`fleet` and `dispatch` run under one lock, from whatever thread something happens in: tasks
+are submitted on the kernel's thread or a plain one, everything heard comes on the reactor's.
+What they answer for other processes is handed to the endpoint before the lock is released,
+so it leaves in the order in which it was answered. What they answer for the program is
+*news*: it crosses to the kernel's thread in one batch per wake-up and keeps its order too.
+
+I/O half. Layer 5. Rules D1, D3, N7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispycos.client import events
+from dispycos.client.dispatch import Dispatch
+from dispycos.client.fleet import Fleet
+from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
+from dispycos.client.submission import (
+    AllDone,
+    CloseNow,
+    Drained,
+    Ended,
+    EndServer,
+    NodeExpected,
+    NodeGone,
+    Placed,
+    Stage,
+    Submission,
+)
+from dispycos.config import MIB
+from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.operation import Operation
+from dispycos.messages import Recalled, Submit
+from dispycos.model import DispycosStatus, End, Incarnation, Status, TaskSpec
+from dispycos.net.endpoint import Endpoint
+
+log = logging.getLogger("dispycos")
+
+VALIDATE = os.environ.get("DISPYCOS_VALIDATE") == "1"
+
+# A check of every invariant looks at each living task: with many of them it is made now and then.
+CHECK_ALWAYS = 200  # tasks
+CHECK_EVERY = 100  # events, beyond that
+
+# Tasks whose arguments are large together go out in several messages.
+SUBMIT_BYTES = 16 * MIB
+
+_FOR_DISPATCH = frozenset(
+    {
+        events.ServerUsable,
+        events.ServerSuspended,
+        events.ServerResumed,
+        events.ServerSuspect,
+        events.ServerBack,
+        events.LeaseChanged,
+        events.ServerClosing,
+        events.ServerGone,
+        NodeGone,
+    }
+)
+
+_tickets = itertools.count(1)  # of orders; unique in this process, so that one scheduler may serve several
+
+
+class Listener(Protocol):
+    """The program's side of a driver. All is called on the kernel's thread, in order."""
+
+    def placed(self, action: Placed) -> None: ...
+    def ended(self, action: Ended) -> None: ...
+    def news(self, action: Any) -> None:
+        """Notify, PleaseClose or TurnEnded."""
+
+    def all_done(self) -> None: ...
+    def send_files(self, node: Incarnation) -> None:
+        """The exception: on the reactor's thread."""
+
+    def turn_begun(self, reservation: int) -> None:
+        """Ahead of the news; any thread, under the driver's lock."""
+
+    def server_usable(self, server: Incarnation, usable: bool) -> None:
+        """Whose words are this client's; any thread, under the driver's lock."""
+
+
+class Driver:
+    """Drives the machines of one client."""
+
+    def __init__(
+        self, kernel: Kernel, endpoint: Endpoint, fleet: Fleet, dispatch: Dispatch, listener: Listener
+    ) -> None:
+        self.kernel = kernel
+        self.endpoint = endpoint
+        self.fleet = fleet
+        self.dispatch = dispatch
+        self._listener = listener
+        self._reactor = endpoint.reactor
+        self._lock = threading.Lock()
+        self._said = False  # something waits in the endpoint; under the lock
+        self._dirty = False  # dispatch may have placed tasks that are not said yet
+        self._large = False  # some of them may be large
+        self._told = False  # the reactor has been told of that
+        # What the kernel's thread is to hear; it stands for tasks and statuses that exist, so
+        # the program's own pace bounds it.
+        self._news: deque[Any] = deque()
+        self._posted = False
+        self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
+        self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
+        # Messages for tasks that are on their way from one server to another: theirs in order.
+        self._parked: dict[Submission, list[Callable[[], object]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+        self._unchecked = 0
+        self._stopped = False
+        kernel.before_wait.append(self._before_wait)
+
+    # Events.
+
+    def feed(self, event: Any) -> None:
+        """Let something happen to the fleet; any thread."""
+        with self._lock:
+            now = time.monotonic()
+            self._of_fleet(self.fleet.handle(event, now), now)
+            self._settle(now)
+        self._after()
+
+    def hear_fleet(self, peer: Incarnation, message: Any) -> None:
+        """A message of scheduler, node or server that the fleet wants; reactor thread."""
+        self.feed(Heard(peer, message))
+
+    def hear_dispatch(self, peer: Incarnation, message: Any) -> None:
+        """A message of a server about its tasks; reactor thread."""
+        with self._lock:
+            now = time.monotonic()
+            self._of_dispatch(self.dispatch.handle(Heard(peer, message), now), now)
+            if type(message) is Recalled and self._parked:
+                self._unpark_all()
+            self._settle(now)
+        self._after()
+
+    def tell_dispatch(self, event: Any) -> None:
+        """Closing, CancelAll or CloseNow; any thread."""
+        with self._lock:
+            now = time.monotonic()
+            self._of_dispatch(self.dispatch.handle(event, now), now)
+            self._settle(now)
+        self._after()
+
+    def order(self, make: Callable[[int], Any]) -> tuple[int | None, Operation]:
+        """Give the fleet an order; any thread.
+
+        make  the order, from its ticket. Answers what is known at once (None: not yet), and the
+        Operation that gets the code in its order among the statuses; other than 0 is logged.
+        """
+        ticket = next(_tickets)
+        operation = self._orders[ticket] = Operation()
+        code = None
+        with self._lock:
+            now = time.monotonic()
+            actions = self.fleet.handle(make(ticket), now)
+            for action in actions:
+                if type(action) is Answered and action.ticket == ticket:
+                    code = action.code
+            self._of_fleet(actions, now)
+            self._settle(now)
+        self._after()
+        return code, operation
+
+    # Tasks.
+
+    def submit(self, task: Submission, large: bool = False) -> None:
+        """Take a task; any thread. Placed and Ended go to the listener."""
+        here = self.kernel.ident() == self.kernel.thread
+        placed = None
+        with self._lock:
+            actions = self.dispatch.submit(task, time.monotonic())
+            self._dirty = True
+            if large:
+                self._large = True
+            full = self.dispatch.placement.full
+            if actions:
+                if here and not self._news and len(actions) == 1 and type(actions[0]) is Placed:
+                    placed = actions[0]
+                else:
+                    self._of_dispatch(actions, 0.0)
+            if VALIDATE:
+                self._check()
+        # The usual case: there was a credit, and who waits for the answer is in this thread.
+        if placed is not None:
+            self._listener.placed(placed)
+        if full or self._news or not here or self._said:
+            self._after(full)
+        elif self.dispatch.next_deadline() is not None:
+            self._rearm()
+
+    def define(self, function: Any, code: Any) -> None:
+        """Make a definition known before a task names it; any thread."""
+        with self._lock:
+            self.dispatch.define(function, code)
+
+    def defined(self, function: Any) -> bool:
+        return self.dispatch.defined(function)
+
+    def expect(self, node: Incarnation) -> None:
+        """Tasks for a node of the fleet wait while it has no usable server; any thread."""
+        with self._lock:
+            if node in self.fleet.nodes_held:
+                self._of_dispatch(self.dispatch.handle(NodeExpected(node), 0.0), 0.0)
+
+    def cancel(self, id: int, reason: str, end: End) -> bool:
+        """End a task: False if it had ended; any thread."""
+        with self._lock:
+            now = time.monotonic()
+            will, actions = self.dispatch.cancel(id, reason, now, end)
+            self._of_dispatch(actions, now)
+            self._settle(now)
+        self._after()
+        return will
+
+    def hold(self, task: Submission, say: Callable[[], object]) -> bool:
+        """Somebody sends to, or passes on, a task: it stays where it is from now on.
+
+        True: `say` may be called now. False: the task has no place just now, or is being
+        recalled from it; `say` is called when that is settled.
+        """
+        with self._lock:
+            server = task.server
+            if task.stage is not Stage.ENDED and (
+                self._parked.get(task) or server is None or (server.recalling and not task.pinned)
+            ):
+                self._parked.setdefault(task, []).append(say)
+                return False
+            self.dispatch.pin(task.id)
+            if task.stage is Stage.PLACED:
+                # It goes there ahead of what is said to it.
+                self._flush_now(time.monotonic())
+        self._write()
+        return True
+
+    def _unpark_all(self) -> None:
+        for task in list(self._parked):
+            server = task.server
+            if task.stage is Stage.ENDED or (server is not None and not server.recalling):
+                calls = self._parked.pop(task)
+                self.dispatch.pin(task.id)
+                self._flush_now(time.monotonic())
+                for say in calls:
+                    self._reactor.call(say)
+
+    # What the machines answer; under the lock.
+
+    def _of_fleet(self, actions: list[Any], now: float) -> None:
+        for action in actions:
+            kind = type(action)
+            if kind is Say:
+                self._say(action)
+            elif kind in _FOR_DISPATCH:
+                if kind is events.ServerUsable:
+                    self._listener.server_usable(action.server, True)
+                self._of_dispatch(self.dispatch.handle(action, now), now)
+                if kind is events.ServerGone:
+                    self._listener.server_usable(action.server, False)
+            elif kind is Dial:
+                self._reactor.call(self._dial, action)
+            elif kind is StopDialling:
+                self._reactor.call(self.endpoint.stop_dialling, action.location)
+            elif kind is Forget:
+                self._reactor.call(self.endpoint.forget, action.peer, action.reason)
+            elif kind is Note:
+                log.log(getattr(logging, action.level.upper()), "%s", action.text)
+            elif kind is SendFiles:
+                self._reactor.call(self._listener.send_files, action.node)
+            else:
+                if kind is Notify and type(action.message) is DispycosStatus:
+                    self._of_turn(action.message, now)
+                self._news.append(action)
+
+    def _of_turn(self, message: DispycosStatus, now: float) -> None:
+        if message.status is Status.ClientScheduled:
+            self._listener.turn_begun(self.fleet.turn.reservation)
+        elif message.status is Status.ClientClosed:
+            # What lives ends now, so that this status is the last one (ST-01).
+            reason = message.reason or "the client's turn is over"
+            self._of_dispatch(self.dispatch.handle(CloseNow(reason), now), now)
+
+    def _dial(self, action: Dial) -> None:
+        self.endpoint.dial(action.location, reservation=action.reservation)
+
+    def _of_dispatch(self, actions: list[Any], now: float) -> None:
+        self._dirty = True
+        for action in actions:
+            kind = type(action)
+            if kind is Say:
+                self._say(action)
+            elif kind is Ended or kind is AllDone:
+                self._news.append(action)
+            elif kind is Placed:
+                self._news.append(action)
+                if self._parked and action.task in self._parked:
+                    self._reactor.call(self._unpark)
+            elif kind is Note:
+                log.log(getattr(logging, action.level.upper()), "%s", action.text)
+            elif kind is EndServer:
+                self._for_fleet.append(ForceServer(action.server, action.reason))
+            else:
+                assert kind is Drained, f"nobody carries out {action!r}"
+
+    def _unpark(self) -> None:
+        with self._lock:
+            self._unpark_all()
+        self._write()
+
+    def _settle(self, now: float) -> None:
+        """Bring an event to its end: all that the machines have for each other, and their checks."""
+        while self._for_fleet:
+            self._of_fleet(self.fleet.handle(self._for_fleet.pop(0), now), now)
+        self._check()
+
+    def _say(self, action: Say) -> None:
+        if self._large and type(action.message) is Submit:
+            for part in _portions(action.message):
+                self.endpoint.queue(action.peer, part)
+        else:
+            self.endpoint.queue(action.peer, action.message)
+        self._said = True
+
+    def _flush_now(self, now: float) -> None:
+        if self._dirty:
+            self._dirty = False
+            for action in self.dispatch.flush(now):
+                self._say(action)
+            self._large = False
+
+    # After the lock is released.
+
+    def _after(self, full: bool = False) -> None:
+        """Write, tell the kernel's thread, set the timer: what the events of this thread led to."""
+        if self._news and not self._posted:
+            self._posted = True
+            self.kernel.post(self._hear_news)
+        if self._dirty:
+            if full or self._reactor.here:
+                with self._lock:
+                    self._flush_now(time.monotonic())
+            elif not self.kernel.here and not self._told:
+                # From a plain thread: whatever comes until the reactor looks is one batch.
+                self._told = True
+                self._reactor.call(self._flush_told)
+            # On the kernel's own thread a burst lasts until it waits: see _before_wait.
+        self._write()
+        self._rearm()
+
+    def _write(self) -> None:
+        if self._said:
+            self._said = False
+            self.endpoint.flush()
+
+    def _flush_told(self) -> None:
+        self._told = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand over what was placed; any thread."""
+        with self._lock:
+            self._flush_now(time.monotonic())
+        self._write()
+        self._rearm()
+
+    def _before_wait(self) -> None:
+        if self._dirty:
+            with self._lock:
+                self._flush_now(time.monotonic())
+            if self._said:
+                self._said = False
+                # The kernel is about to wait: there is no better moment, and nobody else to do it.
+                self.endpoint.write_dirty()
+
+    def _hear_news(self) -> None:
+        self._posted = False
+        news = self._news
+        listener = self._listener
+        for _ in range(len(news)):
+            action = news.popleft()
+            kind = type(action)
+            if kind is Ended:
+                listener.ended(action)
+            elif kind is Placed:
+                listener.placed(action)
+            elif kind is Answered:
+                if action.code:
+                    log.warning("%s", action.reason)
+                operation = self._orders.pop(action.ticket, None)
+                if operation is not None:
+                    operation.complete(action.code)
+            elif kind is AllDone:
+                listener.all_done()
+            else:
+                listener.news(action)
+
+    # Time.
+
+    def _rearm(self) -> None:
+        """See to it that the machines are asked at their next deadline; any thread."""
+        first, second = self.fleet.next_deadline(), self.dispatch.next_deadline()
+        deadline = second if first is None else first if second is None else min(first, second)
+        # A timer that fires too early costs an empty tick; one too late would be a fault.
+        if deadline is not None and (self._due is None or deadline < self._due):
+            self._due = deadline
+            if self._reactor.here:
+                self._arm()
+            else:
+                self._reactor.call(self._arm)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due is not None and not self._stopped:
+            delay = max(0.0, self._due - time.monotonic())
+            self._timer = self._reactor.loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._due = None
+        with self._lock:
+            now = time.monotonic()
+            for machine, perform in ((self.fleet, self._of_fleet), (self.dispatch, self._of_dispatch)):
+                due = machine.next_deadline()
+                if due is not None and due <= now:
+                    perform(machine.tick(now), now)
+            self._settle(now)
+        self._after()
+
+    def stop(self) -> None:
+        """Drive no more; reactor thread."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._before_wait in self.kernel.before_wait:
+            self.kernel.before_wait.remove(self._before_wait)
+
+    # Invariants (R-62).
+
+    def _check(self) -> None:
+        if not VALIDATE:
+            return
+        self._unchecked += 1
+        if len(self.dispatch.tasks) > CHECK_ALWAYS and self._unchecked < CHECK_EVERY:
+            return
+        self._unchecked = 0
+        try:
+            self.fleet.check()
+            self.dispatch.check()
+        except AssertionError:
+            # An invariant of ours is broken: going on could only hide where.
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(70)
+
+
+def _portions(message: Submit) -> list[Submit]:
+    """The same tasks in messages of about SUBMIT_BYTES each."""
+    portions: list[Submit] = []
+    tasks: list[TaskSpec] = []
+    size = 0
+    for task in message.tasks:
+        more = task.args.size
+        if tasks and size + more > SUBMIT_BYTES:
+            portions.append(Submit(message.lease, tasks))
+            tasks, size = [], 0
+        tasks.append(task)
+        size += more
+    portions.append(Submit(message.lease, tasks))
+    return portions

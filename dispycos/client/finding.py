@@ -1,0 +1,84 @@
+"""Which scheduler a client asks: one that it names, this process's, a shared one, a private one.
+
+I/O half. Layer 5. Rows DC-16, DS-01.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from dispycos import config
+from dispycos.client.switchboard import Switchboard
+from dispycos.model import Incarnation, Location, Role
+from dispycos.net.peer import Peer
+from dispycos.runtime import Network
+from dispycos.scheduler import scheduler
+from dispycos.scheduler.service import SchedulerService
+
+log = logging.getLogger("dispycos")
+
+FOUND_WITHIN = 1.0  # seconds that a shared scheduler has to answer, before a private one is started
+
+
+async def find_scheduler(
+    network: Network, switchboard: Switchboard, where: Location | str | None, *, private: bool
+) -> tuple[Incarnation, Location | None]:
+    """Who is asked for a turn, and where it is dialled again when it is lost; reactor thread.
+
+    where    None: this process's own, else a shared one nearby, else a private one is started.
+    private  True: there is one in this process, and no other is looked for.
+    ValueError for a name that can't be resolved. Waits for ever for a scheduler that was named.
+    """
+    endpoint = network.endpoint
+    own = network.services.get(SchedulerService)
+    if where is None:
+        if own is not None or private:
+            return endpoint.incarnation, None
+        shared = await _shared(network, switchboard)
+        if shared is not None:
+            return shared.incarnation, shared.dialled or shared.location
+        scheduler.start(network)
+        return endpoint.incarnation, None
+    location = where if isinstance(where, Location) else Location(where, config.DispycosSchedulerPort)
+    if own is not None and location == endpoint.location:
+        return endpoint.incarnation, None
+    endpoint.dial(location)
+    reminder = asyncio.get_running_loop().call_later(
+        network.limits.visible_wait, log.warning, "no scheduler answers at %s yet; still trying", location
+    )
+    try:
+        peer = await switchboard.present(lambda peer: _is_scheduler(peer) and location in _places(peer))
+    except asyncio.CancelledError:
+        endpoint.stop_dialling(location)
+        raise
+    finally:
+        reminder.cancel()
+    return peer.incarnation, location
+
+
+async def _shared(network: Network, switchboard: Switchboard) -> Peer | None:
+    """A scheduler that serves many programs, on this host or network."""
+    here = Location("127.0.0.1", config.DispycosSchedulerPort)
+    network.endpoint.dial(here)
+    network.peers.want(Role.SCHEDULER)
+    network.peers.seek(Role.SCHEDULER)
+    try:
+        # A private scheduler's process is a client too, and serves nobody else.
+        return await asyncio.wait_for(
+            switchboard.present(lambda peer: _is_scheduler(peer) and Role.CLIENT not in peer.roles),
+            FOUND_WITHIN,
+        )
+    except TimeoutError:
+        return None
+    finally:
+        network.endpoint.stop_dialling(here)
+        network.peers.unwant(Role.SCHEDULER)
+
+
+def _is_scheduler(peer: Peer) -> bool:
+    return Role.SCHEDULER in peer.roles
+
+
+def _places(peer: Peer) -> tuple[Location | None, Location | None]:
+    return peer.location, peer.dialled

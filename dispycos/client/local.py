@@ -1,0 +1,103 @@
+"""A cluster on this machine, for a laptop, a notebook, a test.
+
+One node process of this program's own, on loopback, with a key that is in memory only, and a
+private scheduler in this process. When the cluster closes, or the program ends in whatever
+way, all of it is gone.
+
+I/O half. Layer 5. Rows DC-59; rules SE-06, R-64.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from dispycos import keyfile
+from dispycos.client import surroundings
+from dispycos.client.surroundings import Surroundings
+from dispycos.model import Location, Role
+from dispycos.node import embedded
+from dispycos.node.settings import server_count
+from dispycos.runtime import Network, Options, runtime
+from dispycos.scheduler import scheduler
+
+LOOPBACK = "127.0.0.1"
+
+
+class LocalCluster:
+    """A node with servers on this machine, and a scheduler in this process.
+
+        with LocalCluster(4) as cluster: ...
+
+    cpus            servers; 0: one for each CPU, less than 0: that many CPUs are left free.
+    pulse_interval  seconds; default and least for Clients that are made inside.
+
+    Clients made inside use it. It has a key of its own, unless this process is in a network
+    already: then its node joins that one.
+    """
+
+    def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0) -> None:
+        if isinstance(cpus, bool) or not isinstance(cpus, int):
+            raise TypeError(f"cpus must be a number of servers, not {cpus!r}")
+        if not 0.1 <= pulse_interval <= 100:
+            raise ValueError(f"pulse_interval must be from 0.1 to 100 seconds, not {pulse_interval!r}")
+        self.cpus = server_count(cpus)
+        self.pulse_interval = float(pulse_interval)
+        self._surroundings = Surroundings(self.pulse_interval, private=True)
+        self._network: Network | None = None
+        self._ours = False  # the network was started for this cluster
+        self._node: embedded.LocalNode | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Start node and scheduler. NodeNotStarted says what the node said."""
+        if self._network is not None:
+            return self
+        self._ours = runtime.present is None
+        options = Options(hosts=(LOOPBACK,), roles=Role.PEER | Role.CLIENT | Role.SCHEDULER)
+        network = runtime.network(options, keyfile.throwaway() if self._ours else None)
+        self._network = network
+        try:
+            self._node = network.wait(self._start_node(network))
+            service = scheduler.start(network)
+            network.reactor.call(service.add_node, self._node.location)
+        except BaseException:
+            self.close()
+            raise
+        network.on_close(self._stop_node)
+        surroundings.enter(self._surroundings)
+        return self
+
+    async def _start_node(self, network: Network) -> embedded.LocalNode:
+        key = network.endpoint.keyring.own.reveal()
+        return await embedded.start_local_node(
+            network.reactor, key, self.cpus, limits=network.limits, min_pulse=self.pulse_interval
+        )
+
+    @property
+    def location(self) -> Location | None:
+        """Where its node is."""
+        return None if self._node is None else self._node.location
+
+    def close(self) -> None:
+        """End everything of it, and wait until it is gone. May be repeated."""
+        surroundings.leave(self._surroundings)
+        network, self._network = self._network, None
+        if network is None:
+            return
+        if self._ours:
+            runtime.stop(network)
+        else:
+            network.wait(self._stop_node())
+
+    async def _stop_node(self) -> None:
+        node, self._node = self._node, None
+        if node is not None:
+            await node.stop()

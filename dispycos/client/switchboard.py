@@ -1,0 +1,131 @@
+"""Which client of this process a message is for.
+
+A process has one endpoint, and may have several Clients, one after the other or one waiting
+behind the other. What scheduler and nodes say names a ticket or a reservation, and each
+fleet takes what is its own; what servers say of tasks goes to the client they serve.
+
+I/O half. Layer 5. Rule N5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispycos import messages as m
+from dispycos.client.orders import FLEET_HEARS
+from dispycos.events import DialFailed, PeerEvent, PeerLost, PeerUp
+from dispycos.model import Incarnation, Role
+from dispycos.net.endpoint import Endpoint
+from dispycos.net.peer import Peer
+
+# Who may say what to a client (N5, SE-19).
+_OF_SCHEDULER = frozenset(
+    {
+        m.RegisterAgain,
+        m.Queued,
+        m.Scheduled,
+        m.ScheduleRefused,
+        m.NodeGranted,
+        m.NodeIgnored,
+        m.LeaseRenewed,
+        m.NodeWithdrawn,
+        m.ClientEnded,
+        m.CloseAsked,
+    }
+)
+_OF_SERVER = frozenset({m.ServerReady, m.SetUpFailed, m.CloseRequest, m.Finished})
+_OF_TASKS = (m.Outcomes, m.Recalled, m.SubmitRefused, m.Holding, m.Ending)
+
+
+class Subscriber(Protocol):
+    """A client's driver, as far as messages go; reactor thread."""
+
+    def feed(self, event: Any) -> None: ...
+    def hear_fleet(self, peer: Incarnation, message: Any) -> None: ...
+    def hear_dispatch(self, peer: Incarnation, message: Any) -> None: ...
+
+
+class Switchboard:
+    """The clients of this process, on one endpoint; reactor thread, but for `connect`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._drivers: list[Subscriber] = []  # those whose turn is asked for or under way
+        self._allocators: list[Callable[[Incarnation, m.AskAllocate], bool]] = []
+        self._of_server: dict[Incarnation, Subscriber] = {}  # a lost server goes with its session
+        # Each stands for a coroutine of this process that waits.
+        self._waiting: list[tuple[Callable[[Peer], bool], asyncio.Future[Peer]]] = []
+        for kind in FLEET_HEARS:
+            who = Role.NODE
+            if kind in _OF_SCHEDULER:
+                who = Role.SCHEDULER | (Role.NODE if kind is m.RegisterAgain else Role(0))
+            elif kind in _OF_SERVER:
+                who = Role.SERVER
+            endpoint.handle(kind, self._for_fleet, who=who)
+        for kind in _OF_TASKS:
+            endpoint.handle(kind, self._for_dispatch, who=Role.SERVER)
+        endpoint.handle(m.AskAllocate, self._ask_allocate, who=Role.SCHEDULER)
+        endpoint.watch(self._peer_event)
+
+    def add(self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool]) -> None:
+        self._drivers.append(driver)
+        self._allocators.append(allocate)
+
+    def remove(self, driver: Subscriber) -> None:
+        if driver in self._drivers:
+            number = self._drivers.index(driver)
+            del self._drivers[number], self._allocators[number]
+        for server in [server for server, other in self._of_server.items() if other is driver]:
+            del self._of_server[server]
+
+    def connect(self, server: Incarnation, driver: Subscriber) -> None:
+        """What this server says of tasks is for `driver`; any thread."""
+        self._of_server[server] = driver
+
+    def _for_fleet(self, peer: Incarnation, message: Any) -> None:
+        for driver in list(self._drivers):
+            driver.hear_fleet(peer, message)
+            if type(message) is m.NodeReport:
+                driver.hear_dispatch(peer, message)
+
+    def _for_dispatch(self, peer: Incarnation, message: Any) -> None:
+        driver = self._of_server.get(peer)
+        if driver is not None:
+            driver.hear_dispatch(peer, message)
+
+    def _ask_allocate(self, peer: Incarnation, message: m.AskAllocate) -> None:
+        for allocate in list(self._allocators):
+            if allocate(peer, message):
+                return
+        self._endpoint.say(peer, m.Allocated(message.question, None))
+
+    def _peer_event(self, event: PeerEvent | DialFailed) -> None:
+        if isinstance(event, PeerUp):
+            self._arrived(event.peer)
+        for driver in list(self._drivers):
+            driver.feed(event)
+        if isinstance(event, PeerLost):
+            # It says nothing any more; what it said last was heard before.
+            self._of_server.pop(event.peer, None)
+
+    # Waiting for peers.
+
+    async def present(self, wanted: Callable[[Peer], bool]) -> Peer:
+        """The first peer that is `wanted`, now or when it comes up."""
+        for peer in self._endpoint.peers():
+            if wanted(peer):
+                return peer
+        future: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((wanted, future))
+        try:
+            return await future
+        finally:
+            self._waiting.remove((wanted, future))
+
+    def _arrived(self, incarnation: Incarnation) -> None:
+        peer = self._endpoint.peer(incarnation)
+        for wanted, future in list(self._waiting):
+            if peer is not None and not future.done() and wanted(peer):
+                future.set_result(peer)

@@ -1,0 +1,251 @@
+"""Tasks that a client made: what `yield client.rtask(...)` gives.
+
+A ClientTask is a handle like any other for messages, and ends like a local task: its client
+learns how from `dispatch`, so its waiters and monitors need not ask the server. The result is
+unpickled when somebody looks at it, on that one's thread.
+
+I/O half. Layer 5. Rows DC-22, DC-23, DC-58, DC-62, ST-10; rules D3, R-31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dispycos.client.submission import Stage, Submission
+from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.task import Task
+from dispycos.kernel.wait import FAILED
+from dispycos.messages import Deliver
+from dispycos.model import Address, End, Location, MonitorStatus, Outcome, Status
+from dispycos.net import values
+from dispycos.net.remote import RemoteTask
+
+if TYPE_CHECKING:
+    from dispycos.client.driver import Driver
+
+_LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
+_ERRORS: dict[End, type[Exception]] = {
+    End.CANCELLED: TaskCancelled,
+    End.TIMED_OUT: Timeout,
+    End.REJECTED: TaskRejected,
+    End.SERVER_LOST: TaskLost,
+    End.NODE_LOST: TaskLost,
+    End.ABANDONED: TaskLost,
+}
+
+
+class ClientTask(RemoteTask):
+    """A task on a server, made by a Client of this process."""
+
+    __slots__ = ("_driver", "_info", "_outcome_raw", "_poisoned", "_request", "_submission", "_text")
+
+    @classmethod
+    def wanted(cls, driver: Driver, number: int, name: str, reservation: int) -> ClientTask:
+        """The handle of a task that is about to be submitted; it has no address yet."""
+        handle = cls.__new__(cls)
+        handle._kernel = driver.kernel
+        handle._driver = driver
+        handle.number = number
+        handle._name = name
+        handle.reservation = reservation
+        handle._end = handle._joiners = handle._monitors = None
+        handle._value = handle._error = handle._outcome_raw = handle._info = None
+        handle._text = ""
+        handle._daemon = handle._poisoned = False
+        return handle
+
+    _driver: Driver
+    _request: Operation | None  # who waits for it to be placed
+    _submission: Submission
+    _info: tuple[tuple[Any, ...], dict[str, Any]] | None  # its arguments, until TaskCreated tells of them
+    _outcome_raw: Outcome | None  # its outcome, until somebody looked at it
+
+    # Where it is: settled by the first one who refers to it.
+
+    @property
+    def location(self) -> Location | None:
+        """The server that runs it."""
+        if self._end is None:
+            self._hold(_nothing)
+        return self.address.location
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._end is None:
+            self._hold(_nothing)
+        return super().__reduce__()
+
+    def __str__(self) -> str:
+        return f"{self._name}/{self.number}@{self.address.location}"
+
+    def _hold(self, say: Callable[[], object]) -> bool:
+        task = self._submission
+        return (task.pinned and task.stage is Stage.SENT) or self._driver.hold(task, say)
+
+    # How it ended, as a local task.
+
+    __call__ = Task.__call__
+    finish = Task.finish
+    result = Task.result
+    value = Task.value
+    notify = Task.notify
+
+    def place(self, address: Address) -> None:
+        """It is on its way to that server; kernel thread."""
+        self.address = address
+        request = self._request
+        if request is not None:
+            self._request = None
+            request.complete(self)
+
+    def conclude(self, outcome: Outcome, poisoned: bool) -> None:
+        """It has its one outcome: tell everybody who waits for that; kernel thread."""
+        self._outcome_raw = outcome
+        self._poisoned = poisoned
+        self._end = outcome.end
+        request = self._request
+        if request is not None:
+            # It was never placed: what was asked for is refused.
+            self._request = None
+            request.complete(refusal(outcome.text))
+        joiners = self._joiners
+        if joiners is not None:
+            self._joiners = None
+            for join in joiners if isinstance(joiners, dict) else (joiners,):
+                join._ended()
+        if self._monitors is not None:
+            status = self._status()
+            for monitor in self._monitors:
+                monitor.send(status)
+            self._monitors = None
+
+    def _outcome(self, raises: bool) -> tuple[Any, BaseException | None]:
+        if self._outcome_raw is not None:
+            self._look()
+        if self._end is End.FINISHED:
+            return self._value, None
+        if not raises:
+            return self._status(), None
+        error = self._error
+        assert error is not None
+        return None, error.with_traceback(None)
+
+    def _status(self) -> MonitorStatus:
+        if self._outcome_raw is not None:
+            self._look()
+        end = self._end
+        if end is End.FINISHED:
+            return MonitorStatus(self, StopIteration, self._value)
+        if end in _LOST and not self._poisoned:
+            return MonitorStatus(self, Status.TaskAbandoned, self._text)
+        if end is End.CANCELLED or end is End.TIMED_OUT:
+            return MonitorStatus(self, Status.TaskTerminated, self._text)
+        return MonitorStatus(self, type(self._error), self._text)
+
+    def _look(self) -> None:
+        """Unpickle what came. Two threads may do it at once: each gets the same."""
+        outcome = self._outcome_raw
+        if outcome is None:
+            return
+        end, text = outcome.end, outcome.text
+        if end is End.FINISHED:
+            try:
+                assert outcome.value is not None
+                self._value = values.load(outcome.value)
+            except Exception as error:
+                text = f"the result of {self} can't be unpickled here: {type(error).__name__}: {error}"
+                self._error, self._text, self._end = error, text, End.FAILED
+        elif end is End.FAILED and not self._poisoned:
+            self._error = values.load_exception(outcome.value, text)
+            self._text = text
+        else:
+            kind = PoisonTask if self._poisoned else _ERRORS[end]
+            self._error, self._text = kind(text), text
+        self._outcome_raw = None
+
+    # Messages: it stays where it is once somebody talks to it.
+
+    def send(self, message: Any) -> int:
+        """Send it a message; any thread. 0, or -1 if it has ended.
+
+        What pickling raises is raised here; what is changed afterwards is not sent.
+        """
+        if self._end is not None:
+            return -1
+        payload = values.dump(message, what="a message")
+
+        def say() -> None:
+            self._driver.endpoint.say(self.address.incarnation, Deliver(self.number, payload))
+
+        if self._hold(say):
+            say()
+        return 0
+
+    def deliver(self, message: Any, timeout: float | None = None) -> Any:
+        """Yield this: 1 when the message is in its mailbox, 0 after `timeout` seconds, -1 if impossible."""
+        return FAILED if self._end is not None else self._when_held(super().deliver, message, timeout)
+
+    def resume(self, update: Any = None) -> int:
+        """Wake it from `sleep` with `update`."""
+        return self._tell(super().resume, update)
+
+    wakeup = resume
+
+    def hot_swap(self, target: Any, *args: Any, **kwargs: Any) -> int:
+        """See `Task.hot_swap`; the new function travels there by value."""
+        return self._tell(super().hot_swap, target, *args, **kwargs)
+
+    def _throw_in(self, error: BaseException) -> int:
+        return self._tell(super()._throw_in, error)
+
+    def register(self, name: str | None = None) -> int:
+        """Make it known by `name` in its own process. 0, or -1 if it has ended."""
+        return self._tell(super().register, name)
+
+    def unregister(self, name: str | None = None) -> int:
+        return self._tell(super().unregister, name)
+
+    def _tell(self, call: Callable[..., int], *args: Any, **kwargs: Any) -> int:
+        if self._end is not None:
+            return -1
+        if self._hold(lambda: call(*args, **kwargs)):
+            return call(*args, **kwargs)
+        return 0
+
+    def _when_held(self, call: Callable[..., Any], *args: Any) -> Any:
+        operation = Operation()
+
+        def later() -> None:
+            call(*args).add_done_callback(lambda done: operation.complete(done.result()))
+
+        return call(*args) if self._hold(later) else operation
+
+    # Ending it.
+
+    def terminate(self, reason: str = "") -> int:
+        """End it with a KeyboardInterrupt, and after the grace by force. 0, or -1 if it has ended."""
+        if self._end is not None:
+            return -1
+        why = reason or self._by("terminate()")
+        return 0 if self._driver.cancel(self.number, why, End.FAILED) else -1
+
+    def cancel(self, reason: str = "") -> bool:
+        """As `terminate`, or see to it that it never begins: False if it had ended."""
+        if self._end is not None:
+            return False
+        return self._driver.cancel(self.number, reason or self._by("cancel()"), End.CANCELLED)
+
+    def _by(self, call: str) -> str:
+        kernel = self._kernel
+        by = kernel.current if kernel.here else None
+        return f"cancelled by {'the program' if by is None else by}, which called {call}"
+
+
+def _nothing() -> None:
+    pass
+
+
+def refusal(reason: str, kind: type[Exception] = TaskRejected) -> MonitorStatus:
+    """What is given where a Task was asked for and none can come: its `type` is an exception class."""
+    return MonitorStatus(None, kind, reason)

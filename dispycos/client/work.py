@@ -1,0 +1,364 @@
+"""One client's time with a cluster: from `schedule()` to the end of its turn.
+
+Finds the scheduler, makes the machines, submits tasks and gives out their handles, passes
+statuses on, closes. A Client makes a new one only while no scheduler has taken it.
+
+I/O half. Layer 5. Rows DC-15 to DC-23, DC-33 to DC-40, ST-01, ST-05, ST-09.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.client import orders
+from dispycos.client.allocation import DispycosNodeAllocate, ask
+from dispycos.client.dispatch import Dispatch
+from dispycos.client.driver import Driver
+from dispycos.client.files import FileSender
+from dispycos.client.finding import find_scheduler
+from dispycos.client.fleet import Fleet
+from dispycos.client.settings import Settings
+from dispycos.client.shipping import Shipping, is_large, setup
+from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Stage, Submission
+from dispycos.client.surroundings import Surroundings
+from dispycos.client.switchboard import Switchboard
+from dispycos.client.tasks import ClientTask, refusal
+from dispycos.events import PeerSuspect, PeerUp
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.target import name_of
+from dispycos.kernel.task import Task
+from dispycos.messages import Allocated, AskAllocate
+from dispycos.model import (
+    CLIENT_MADE,
+    Address,
+    DispycosNodeAvailInfo,
+    DispycosStatus,
+    Incarnation,
+    Location,
+    Status,
+    TaskInfo,
+)
+from dispycos.runtime import Network, runtime
+
+log = logging.getLogger("dispycos")
+
+# Ids of tasks are used once, ever (rule 5): one count for all clients of this process.
+_numbers = itertools.count(CLIENT_MADE + 1)
+
+
+class Work:
+    """The turn of one Client, from its side."""
+
+    def __init__(self, settings: Settings, surroundings: Surroundings, status_task: Task | None) -> None:
+        self._settings = settings
+        self._surroundings = surroundings
+        self.state = "asking for its turn"  # for refusals: "the client is ..."
+        self.refused = False  # no scheduler took it: the Client may try again
+        self.scheduled = False
+        self.open = False  # takes tasks
+        self._reservation = 0
+        self._status_task = status_task
+        self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
+        self._closing: Operation | None = None
+        self._terminate = False
+        self._locations: dict[Incarnation, Location] = {}  # of servers that tasks were placed on
+        network = runtime.network()
+        self._network: Network = network
+        # What can't be pickled is said here, where the program asked for it.
+        self._shipping = Shipping(settings.components, network.limits)
+        node_setup = None if settings.disable_nodes else setup(settings.node_setup)
+        server_setup = None if settings.disable_servers else setup(settings.server_setup)
+        endpoint = network.endpoint
+        fleet = Fleet(
+            endpoint.incarnation,
+            network.limits,
+            name=endpoint.name,
+            location=endpoint.location,
+            code=self._shipping.components,
+            node_setup=node_setup,
+            server_setup=server_setup,
+            files=bool(settings.components.files),
+            rules=[allocation.rule() for allocation in self._allocations],
+            pulse_interval=settings.pulse_interval,
+            silence=settings.zombie_period,
+            disable_nodes=settings.disable_nodes,
+            disable_servers=settings.disable_servers,
+            restart_servers=settings.restart_servers,
+            abandon_zombies=settings.abandon_zombies,
+        )
+        dispatch = Dispatch(network.limits, self._describe)
+        self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
+        self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
+        self._files = FileSender(network, settings.components.files)
+
+    def _describe(self, server: Incarnation) -> str:
+        location = self._locations.get(server)
+        return f"server {location}" if location is not None else f"server {server[:4].hex()}"
+
+    # The turn.
+
+    def schedule(self, where: Location | str | None, timeout: float | None) -> Operation:
+        """See `Client.schedule`."""
+        answer = Operation()
+        asked = self._network.reactor.run(self._ask_for_turn(where, timeout))
+
+        def answered(done: Operation) -> None:
+            error = done.exception()
+            if error is not None:
+                log.error("schedule() failed: %s", error)
+                self._stop("not scheduled")
+                self.refused = True
+                answer.fail(error)
+                return
+            code = done.result()
+            if code:
+                self.state, self.refused = "not scheduled: its request was refused", True
+            answer.complete(code)
+
+        asked.add_done_callback(answered)
+        return answer
+
+    async def _ask_for_turn(self, where: Location | str | None, timeout: float | None) -> int:
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                scheduler, location = await find_scheduler(
+                    self._network, self._switchboard, where, private=self._surroundings.private
+                )
+        except TimeoutError:
+            log.warning("no scheduler was reached at %s in %g s", where, timeout)
+            self._stop("not scheduled")
+            return -1
+        self._switchboard.add(self.driver, self._allocate)
+        for peer in self._network.endpoint.peers():
+            self.driver.feed(PeerUp(peer.incarnation, peer.roles, peer.location, peer.name))
+            if peer.state != "responsive":
+                self.driver.feed(PeerSuspect(peer.incarnation))
+        ticket = 0
+
+        def begin(number: int) -> orders.BeginSchedule:
+            nonlocal ticket
+            ticket = number
+            return orders.BeginSchedule(number, scheduler, location)
+
+        _, asked = self.driver.order(begin)
+        if deadline is not None:
+            timer = loop.call_at(deadline, lambda: self.driver.feed(orders.GiveUpSchedule(ticket)))
+            asked.add_done_callback(lambda _: loop.call_soon_threadsafe(timer.cancel))
+        code = int(await asked)
+        if code:
+            self._stop("not scheduled")
+        return code
+
+    def turn_begun(self, reservation: int) -> None:
+        """It is our turn: from now on its servers are reached with the reservation's key."""
+        self._reservation = reservation
+        self._network.endpoint.keyring.open_reservation(reservation)
+        self.scheduled = self.open = True
+        self.state = "scheduled"
+
+    def _stop(self, state: str) -> None:
+        self.state = state
+        self.open = self.scheduled = False
+        self._network.reactor.call(self._disconnect)
+
+    def _disconnect(self) -> None:
+        self._switchboard.remove(self.driver)
+        self.driver.stop()
+        if self._reservation:
+            self._network.endpoint.keyring.close_reservation(self._reservation)
+
+    # Tasks.
+
+    def submit(
+        self,
+        gen: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        place: Location | str | None = None,
+        io: bool = False,
+    ) -> Operation:
+        """See `Client.rtask`; any thread."""
+        driver = self.driver
+        function = self._shipping.function(gen, self._define)
+        payload = self._shipping.arguments(gen, args, kwargs)
+        request = Operation()
+        where = None
+        if place is not None:
+            where = self._place(place)
+            if where is None:
+                request.complete(refusal(f"no server or node at {place} is in use"))
+                return request
+        name = name_of(gen)
+        handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
+        handle._request = request
+        if self._status_task is not None:
+            handle._info = (args, kwargs)
+        task = handle._submission = Submission(
+            handle.number, function, payload, io, where, 0, 0, 0.0, 3, False, True, name, handle
+        )
+        driver.submit(task, is_large(payload))
+        return request
+
+    def _define(self, function: Any, code: Any) -> None:
+        if not self.driver.defined(function):
+            self.driver.define(function, code)
+
+    def _place(self, where: Location | str) -> Incarnation | None:
+        """The server or node that a program means; None if it is unknown."""
+        fleet = self.driver.fleet
+        if isinstance(where, Location):
+            server = fleet.find_server(where)
+            if server is not None:
+                return server.incarnation
+        nodes = fleet.find_nodes(where)
+        if not nodes and isinstance(where, str):
+            try:
+                nodes = fleet.find_nodes(Location(where, 0).addr)
+            except ValueError:
+                return None
+        if not nodes:
+            return None
+        # Several nodes may share an address: the one with the fewest tasks of ours takes it.
+        load = self.driver.dispatch.placement.nodes
+        best = min(nodes, key=lambda node: load[node.incarnation].load if node.incarnation in load else 0)
+        self.driver.expect(best.incarnation)
+        return best.incarnation
+
+    def tasks(self, where: Location | str | None) -> list[ClientTask]:
+        """Those that are on a server, at one place or everywhere; any thread."""
+        fleet = self.driver.fleet
+        found = None
+        if where is not None:
+            server = fleet.find_server(where) if isinstance(where, Location) else None
+            if server is not None:
+                found = {server.incarnation}
+            else:
+                found = {key for node in fleet.find_nodes(where) for key in node.servers}
+        return [
+            task.owner
+            for task in list(self.driver.dispatch.tasks.values())
+            if task.stage is Stage.SENT
+            and task.server is not None
+            and (found is None or task.server.incarnation in found)
+        ]
+
+    # As the driver's listener, on the kernel's thread.
+
+    def placed(self, action: Placed) -> None:
+        handle: ClientTask = action.task.owner
+        address = Address(action.server, self._locations.get(action.server), handle.number)
+        info = handle._info
+        if info is not None:
+            handle._info = None
+            handle.address = address
+            now = time.time()
+            self._tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
+        handle.place(address)
+
+    def ended(self, action: Ended) -> None:
+        handle: ClientTask = action.task.owner
+        was_task = handle._request is None
+        handle.conclude(action.outcome, action.poisoned)
+        if was_task and self._status_task is not None:
+            self._tell(handle._status())
+
+    def news(self, action: Any) -> None:
+        kind = type(action)
+        if kind is orders.Notify:
+            self._tell(action.message)
+        elif kind is orders.PleaseClose:
+            log.warning("this client is asked to close: %s", action.reason)
+            self.close(False, action.terminate, None)
+        else:
+            assert kind is orders.TurnEnded, f"nobody carries out {action!r}"
+            self._turn_ended(action.reason)
+
+    def _tell(self, message: DispycosStatus | DispycosNodeAvailInfo | Any) -> None:
+        task = self._status_task
+        if task is not None and task.send(message) != 0:
+            log.info("status_task %s has ended: it gets no more messages", task)
+            self._status_task = None
+
+    def all_done(self) -> None:
+        self._end_turn()
+
+    def send_files(self, node: Incarnation) -> None:
+        self._files.send(node, self.driver.feed)
+
+    def server_usable(self, server: Incarnation, usable: bool) -> None:
+        if usable:
+            record = self.driver.fleet.crew.servers.get(server)
+            if record is not None:
+                self._locations[server] = record.location
+            self._switchboard.connect(server, self.driver)
+
+    # Rules.
+
+    def add_rule(self, allocation: DispycosNodeAllocate) -> None:
+        """See `Client.node_allocate`."""
+        self._allocations.append(allocation)
+        self.driver.feed(orders.AddOneRule(allocation.rule()))
+
+    def _allocate(self, peer: Incarnation, message: AskAllocate) -> bool:
+        if peer != self.driver.fleet.turn.scheduler or not 0 <= message.rule < len(self._allocations):
+            return False
+        self._network.kernel.post(self._answer_allocate, peer, message)
+        return True
+
+    def _answer_allocate(self, peer: Incarnation, message: AskAllocate) -> None:
+        servers = ask(self._allocations[message.rule], message.facts)
+        self._network.endpoint.say(peer, Allocated(message.question, servers))
+
+    # The end.
+
+    def close(self, await_io: bool, terminate: bool, timeout: float | None) -> Operation:
+        """See `Client.close`; any thread."""
+        if self._closing is not None:
+            if terminate and not self._terminate:
+                self._end_all("the client closes with terminate=True")
+            return self._closing
+        self._closing = Operation()
+        if self.state == "closed" or self.refused:
+            self._closing.complete(0)
+            return self._closing
+        was_scheduled, self.open, self.state = self.scheduled, False, "closing"
+        if not was_scheduled:
+            self._end_turn()
+            return self._closing
+        self.driver.tell_dispatch(Closing("its program closed it", await_io))
+        if terminate:
+            self._end_all("the client closes with terminate=True")
+        elif timeout is not None:
+            self._network.reactor.call(self._end_all_later, timeout)
+        return self._closing
+
+    def _end_all_later(self, timeout: float) -> None:
+        text = f"the client closes, and its tasks did not end within timeout={timeout:g} s"
+        self._network.reactor.loop.call_later(timeout, self._end_all, text)
+
+    def _end_all(self, reason: str) -> None:
+        self._terminate = True
+        if self.state == "closing":
+            self.driver.tell_dispatch(CancelAll(reason, self._network.limits.grace))
+
+    def _end_turn(self) -> None:
+        _, ended = self.driver.order(lambda ticket: orders.CloseAll(ticket, self._terminate))
+        ended.add_done_callback(lambda done: self._ended(done.result()))
+
+    def _ended(self, code: int) -> None:
+        self._code = code
+
+    _code = 0
+
+    def _turn_ended(self, reason: str) -> None:
+        self._stop("closed")
+        if self._closing is None:
+            self._closing = Operation()
+        self._closing.complete(self._code)

@@ -1,0 +1,84 @@
+"""How a program and the others find each other: discovery, and what it does with hints.
+
+A hint leads to one dial, and only to processes that this program has a use for: nodes, if it
+is a scheduler; schedulers, while it looks for one; other programs, if it is to meet them.
+
+I/O half, reactor thread. Layer 5. Rows DS-22, KE-28; SE-29, SE-33, R-82.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dispycos.events import DialFailed, PeerEvent, PeerUp
+from dispycos.model import Location, Role
+from dispycos.net.discovery import Discovery
+from dispycos.net.endpoint import Endpoint
+
+log = logging.getLogger("dispycos")
+
+_ASK_AT = (0.0, 1.0, 4.0)  # seconds after the wish to find somebody: a datagram may be lost
+
+
+class Peers:
+    """Made on the reactor once the endpoint listens. `where` is "" if there is no UDP."""
+
+    def __init__(self, endpoint: Endpoint, udp_port: int | None, multicast: bool) -> None:
+        self._endpoint = endpoint
+        self._wanted = Role(0)  # whom a hint leads to
+        self._hinted: set[Location] = set()  # being dialled for a hint; discovery limits them
+        self._discovery: Discovery | None = None
+        endpoint.watch(self._peer_event)
+        if udp_port is None:
+            return
+        try:
+            self._discovery = Discovery(endpoint, udp_port=udp_port, multicast=multicast, on_hint=self._hint)
+        except OSError as exc:
+            # Another account's programs may hold the port; named peers work all the same.
+            log.warning("nobody is found by UDP: %s", exc.strerror or exc)
+
+    @property
+    def where(self) -> str:
+        """Where datagrams go, for reasons that people read (R-52)."""
+        return "" if self._discovery is None else self._discovery.where
+
+    def want(self, roles: Role) -> None:
+        """From now on, reach for those who have one of these roles and say that they are here."""
+        self._wanted |= roles
+
+    def unwant(self, roles: Role) -> None:
+        self._wanted &= ~roles
+
+    def seek(self, roles: Role) -> None:
+        """Ask who has one of these roles, some times in case a datagram is lost."""
+        if self._discovery is None:
+            return
+        for delay in _ASK_AT:
+            self._endpoint.reactor.loop.call_later(delay, self._ask, roles)
+
+    def _ask(self, roles: Role) -> None:
+        if self._discovery is not None and roles & self._wanted:
+            self._discovery.seek(roles & self._wanted)
+
+    def announce(self) -> None:
+        """Say to all that this program is here."""
+        if self._discovery is not None:
+            self._discovery.announce()
+
+    def _hint(self, location: Location, roles: Role) -> None:
+        if roles & self._wanted and location not in self._hinted:
+            self._hinted.add(location)
+            self._endpoint.dial(location)
+
+    def _peer_event(self, event: PeerEvent | DialFailed) -> None:
+        if isinstance(event, DialFailed) and event.location in self._hinted:
+            self._hinted.discard(event.location)
+            self._endpoint.stop_dialling(event.location)
+        elif isinstance(event, PeerUp) and event.location is not None:
+            self._hinted.discard(event.location)
+
+    def close(self) -> None:
+        """Close the UDP sockets; may be repeated."""
+        if self._discovery is not None:
+            self._discovery.close()
+            self._discovery = None

@@ -1,0 +1,132 @@
+"""Scheduler: the private scheduler of a program, and the names of statuses.
+
+`Scheduler()` starts one in this process, at once; no reference to it is needed. A Client that
+finds none starts one by itself.
+
+I/O half. Layer 5. Rows DS-01, DS-19.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from dispycos import config
+from dispycos.kernel.operation import Operation
+from dispycos.model import Location, Status
+from dispycos.net.reactor import Reactor
+from dispycos.runtime import Network, Options, runtime
+from dispycos.scheduler.service import SchedulerService, ServiceOptions, node_locations
+
+
+class Scheduler:
+    """The scheduler of this process; a second call gives the same one.
+
+    ping_interval  seconds between searches for nodes; 0: once.
+    zombie_period  seconds after which a client that ran nothing on a node is closed there; 0: never.
+    nodes          hosts, `host:port` or Locations that are reached without discovery.
+    Other arguments are those of Pycos, which start the network of this process if it has none.
+    """
+
+    NodeIgnore = Status.NodeIgnore
+    NodeDiscovered = Status.NodeDiscovered
+    NodeInitialized = Status.NodeInitialized
+    NodeSuspended = Status.NodeSuspended
+    NodeResumed = Status.NodeResumed
+    NodeClosed = Status.NodeClosed
+    NodeDisconnected = Status.NodeDisconnected
+    NodeAbandoned = Status.NodeAbandoned
+    ServerDiscovered = Status.ServerDiscovered
+    ServerInitialized = Status.ServerInitialized
+    ServerSuspended = Status.ServerSuspended
+    ServerResumed = Status.ServerResumed
+    ServerClosed = Status.ServerClosed
+    ServerDisconnected = Status.ServerDisconnected
+    ServerAbandoned = Status.ServerAbandoned
+    TaskCreated = Status.TaskCreated
+    TaskStarted = Status.TaskCreated
+    TaskFinished = Status.TaskFinished
+    TaskAbandoned = Status.TaskAbandoned
+    TaskTerminated = Status.TaskTerminated
+    ClientScheduled = Status.ClientScheduled
+    ClientClosed = Status.ClientClosed
+
+    def __init__(
+        self,
+        *,
+        ping_interval: float = 0.0,
+        zombie_period: float = 0.0,
+        nodes: Iterable[str | Location] = (),
+        **network: Any,
+    ) -> None:
+        options = ServiceOptions(
+            nodes=tuple(node_locations(nodes, int(config.DispycosNodePort))),
+            ping_interval=_seconds("ping_interval", ping_interval),
+            idle_limit=_seconds("zombie_period", zombie_period),
+        )
+        self._network = runtime.network(Options.of(**network) if network else None)
+        self._service = start(self._network, options)
+
+    @property
+    def location(self) -> Location | None:
+        """Where clients of other processes find it."""
+        return self._network.endpoint.location
+
+    def status(self) -> dict[str, Any]:
+        """Clients that run and wait, nodes and their servers."""
+        return self._network.wait(self._status())
+
+    async def _status(self) -> dict[str, Any]:
+        return self._service.machine.status(time.monotonic())
+
+    def print_status(self) -> None:
+        """Print `status()`, a line for each client and node."""
+        for name, value in self.status().items():
+            lines = value if isinstance(value, list) else [value]
+            for line in lines:
+                print(f"{name}: {line}")
+
+    def close(self, terminate: bool = False, timeout: float | None = None) -> Operation:
+        """Yield this: end the scheduler, when the running client has closed, or with it if `terminate`."""
+        within = float(timeout) if timeout is not None else _FOREVER
+        stop = self._service.stop(terminate=terminate, reason="the scheduler was closed", within=within)
+        return self._network.reactor.run(stop)
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ValueError(f"{name} must be a number of seconds, not {value!r}")
+    return float(value)
+
+
+_FOREVER = 10.0**8  # seconds
+
+
+def start(network: Network, options: ServiceOptions | None = None) -> SchedulerService:
+    """The scheduler of this process on `network`, started if there is none; any thread."""
+
+    def make() -> SchedulerService:
+        service = SchedulerService(
+            network.endpoint,
+            options or ServiceOptions(),
+            peers=network.peers,
+            searching=network.searching,
+        )
+        _here(network.reactor, service)
+        network.on_close(lambda: _stop(service))
+        return service
+
+    return network.service(SchedulerService, make)
+
+
+def _here(reactor: Reactor, service: SchedulerService) -> None:
+    # Whoever asks next, in whatever thread, is behind this in the reactor's queue.
+    if reactor.here:
+        service.start()
+    else:
+        reactor.call(service.start)
+
+
+async def _stop(service: SchedulerService) -> None:
+    await service.stop(terminate=True, reason="its program ends", within=2.0)

@@ -29,7 +29,7 @@ from dispycos.kernel.wait import Finish, seconds
 
 log = logging.getLogger("dispycos")
 
-FLUSH_INTERVAL = 0.001  # seconds between calls of `before_wait` while the kernel never waits
+FLUSH_INTERVAL = 0.003  # seconds between calls of `before_wait` while the kernel never waits
 END_TIMEOUT = 1.0  # seconds that the end of the program waits for daemon tasks to be ended
 BUG_STATUS = 70  # exit status after a bug in the kernel: EX_SOFTWARE of sysexits.h
 

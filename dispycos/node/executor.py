@@ -49,6 +49,8 @@ from dispycos.node.page import Page
 
 log = logging.getLogger("dispycos")
 
+REPORT_EVERY = 0.002  # seconds between messages about ended tasks, while others go on
+
 _FROM_CLIENT = (Submit, Recall, CancelTask, Hold, OutcomesSeen, Finish)
 
 
@@ -82,8 +84,10 @@ class Executor:
         self._lease: LeaseGiven | None = None  # given before that
         self._lease_at = 0.0
         self._begun: dict[int, tuple[int, float]] = {}  # task -> attempt, when it began; those that run
-        self._flushing = False
+        self._flushed = 0.0  # when outcomes were last handed over
+        self._armed = False  # the reactor will look whether some wait
         self._ending = False
+        kernel.before_wait.append(self._before_wait)
         for kind in _FROM_CLIENT:
             endpoint.handle(kind, self._heard, who=Role.CLIENT)
         endpoint.handle(Define, self._define, who=Role.CLIENT)
@@ -226,15 +230,36 @@ class Executor:
         assert machine is not None
         ran = time.monotonic() - began
         runner.act(lambda _, now: machine.ended(id, attempt, end, value, text, ran, now))
-        if machine.unsent and not self._flushing:
-            self._flushing = True
-            self._reactor.call(self._flush)
+        if machine.unsent:
+            self._report()
         self._look_for_the_end()
 
+    # Outcomes of a burst of short tasks leave together; none waits behind a long task.
+
+    def _report(self) -> None:
+        if time.monotonic() - self._flushed >= REPORT_EVERY:
+            self._flush()
+        elif not self._armed:
+            # The task that begins next may not yield for an hour.
+            self._armed = True
+            self._reactor.later(REPORT_EVERY, self._flush_armed)
+
+    def _before_wait(self) -> None:
+        machine = self._machine
+        if machine is not None and machine.unsent:
+            self._flush()
+
+    def _flush_armed(self) -> None:
+        self._armed = False
+        machine = self._machine
+        if machine is not None and machine.unsent:
+            self._flush()
+
     def _flush(self) -> None:
-        self._flushing = False
+        self._flushed = time.monotonic()
         runner, machine = self._runner, self._machine
         assert runner is not None
         assert machine is not None
         runner.act(lambda _, now: machine.flush())
+        self._endpoint.write_dirty()
         self._look_for_the_end()

@@ -10,10 +10,10 @@ I/O half. Layer 5. Rows DC-07 to DC-09, DC-47, DC-48, DC-53 to DC-55.
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import dispycos
 from dispycos.errors import Closed
 from dispycos.kernel import trace
 from dispycos.kernel.task import Task
@@ -30,7 +30,7 @@ class ClientNamespace:
 
     def __init__(self) -> None:
         self._names = Namespace()
-        builtins.dispycos = dispycos  # type: ignore[attr-defined]  # ready in every task (DC-53)
+        builtins.dispycos = sys.modules["dispycos"]  # type: ignore[attr-defined]  # ready in every task (DC-53)
 
     def load_components(self, code: Payload) -> None:
         """Bring the client's components to life; their own text is the error's."""

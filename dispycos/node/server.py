@@ -14,7 +14,6 @@ I/O half. Layer 5. Rows DN-34, DN-38, DC-53 to DC-57; rules R-05, R-08, R-11, SE
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -46,6 +45,7 @@ log = logging.getLogger("dispycos")
 # would be the time that a busy task delays each message.
 _SWITCH_INTERVAL = 0.0005
 _LAST_WORDS = 0.5  # seconds for outcomes to leave before this process ends
+_LOOKS = 50  # at whether they did
 _CANT_LISTEN = 3  # exit codes
 _BUG = 70
 
@@ -186,16 +186,25 @@ class Server:
             self._leaving = True
             if reason:
                 print(f"{self._birth.start.name}: {reason}", file=sys.stderr)
-            self._reactor.spawn(self._last_words())
+            self._reactor.spawn(self._last_words(in_order=not reason))
 
-    async def _last_words(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS):
-                await self._endpoint.close()
+    async def _last_words(self, in_order: bool) -> None:
+        if not in_order:
+            await self._wait_until_heard()
+        await self._endpoint.close()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         # Not by the kernel's thread: the task that must end may never give it back.
         os._exit(0)
+
+    async def _wait_until_heard(self) -> None:
+        """Let our peers have what was said: closing drops what a socket did not take."""
+        peers = self._endpoint.peers()
+        self._endpoint.write_dirty()
+        for _ in range(_LOOKS):
+            if all(peer.session.idle for peer in peers):
+                return
+            await asyncio.sleep(_LAST_WORDS / _LOOKS)
 
     # On the kernel's thread.
 

@@ -41,6 +41,7 @@ from dispycos.messages import (
     SetUpServer,
     Submit,
     SubmitRefused,
+    Undelivered,
 )
 from dispycos.model import CLIENT_MADE, End, Incarnation, Location, Outcome, Role, TaskSpec
 from dispycos.net import code, values
@@ -52,7 +53,7 @@ from tests.helpers import wait_until
 _HEARD = (
     NodeHere, Reserved, ReserveRefused, Pulse, Released, Prepared, PrepareFailed, ServerStarted,
     ServerEnded, ServerDelayed, NodeReport, NodeOpen, ServerReady, SetUpFailed, Outcomes, Recalled,
-    SubmitRefused, Holding, CloseRequest, Began, Finished, Ending,
+    SubmitRefused, Holding, CloseRequest, Began, Finished, Ending, Undelivered,
 )  # fmt: skip
 _FROM = Role.NODE | Role.SERVER
 
@@ -90,7 +91,7 @@ class Master:
         if isinstance(message, Outcomes):
             for outcome in message.outcomes:
                 self._outcomes[outcome.id] = outcome
-            self.endpoint.say(peer, OutcomesSeen(message.number + len(message.outcomes) - 1))
+            self.endpoint.say(peer, OutcomesSeen(message.number + len(message.outcomes) - 1, 0, 0))
         if isinstance(message, Pulse):
             self.endpoint.say(peer, Renew(message.reservation, 1, 60.0))
         self.heard.append((peer, message))
@@ -211,13 +212,19 @@ class Master:
         return [self.take(one, reservation=more.get("reservation", 1)) for one in facts]
 
     def submit(
-        self, server: Incarnation, function: Any, *args: Any, io: bool = False, timeout: float = 0
+        self,
+        server: Incarnation,
+        function: Any,
+        *args: Any,
+        io: bool = False,
+        timeout: float = 0,
+        number: int = 0,
     ) -> int:
         """Have a server run a task; answers its id."""
         name, payload = code.dump_definition(function)
         with self._changed:
             self._ids += 1
-            spec = TaskSpec(CLIENT_MADE | self._ids, 1, name, values.dump((args, {})), io, timeout)
+            spec = TaskSpec(number or CLIENT_MADE | self._ids, 1, name, values.dump((args, {})), io, timeout)
         self.say(server, Define(name, payload))
         self.say(server, Submit(1, [spec]))
         return spec.id

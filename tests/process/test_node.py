@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 import os
 import re
@@ -17,9 +19,12 @@ from typing import Any
 import psutil
 import pytest
 
+from dispycos import config
 from dispycos.messages import (
     CloseRequest,
     CloseServer,
+    Deliver,
+    Ending,
     NodeHere,
     NodeReport,
     Prepare,
@@ -33,12 +38,13 @@ from dispycos.messages import (
     ServerEnded,
     ServerStarted,
     SetUpFailed,
+    Undelivered,
 )
-from dispycos.model import End, Location
-from dispycos.net import code
+from dispycos.model import CLIENT_MADE, End, Location
+from dispycos.net import code, values
 from dispycos.node import ties
 from dispycos.node.embedded import LocalNode, NodeNotStarted, start_local_node
-from tests.helpers import Program, alive, background, run_program, wait_until
+from tests.helpers import Program, alive, background, run_program, unavailable, wait_until
 from tests.process.nodes import Master
 
 KEY = bytes(range(32))
@@ -779,3 +785,109 @@ def test_the_environment_of_this_test_is_complete() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         assert process.pid in below(os.getpid())
         process.kill()
+
+
+def spin(task=None):  # type: ignore[no-untyped-def]
+    yield
+    while True:
+        pass
+
+
+@pytest.mark.row("DC-57", "R-08", "R-43")
+def test_a_task_over_its_time_that_does_not_yield_costs_its_process(master: Master) -> None:
+    limits = dataclasses.replace(config.limits(), grace=0.3)
+    starting = start_local_node(master.reactor, KEY, 1, limits=limits)
+    node = master.reactor.run(starting).result(20)
+    try:
+        (server,) = master.use(node.location, 1)
+        task = master.submit(server, spin, timeout=0.2)
+        ending = master.next(Ending)
+        assert (ending.id, ending.end) == (task, End.TIMED_OUT)
+        ended = master.next(ServerEnded)
+        assert (ended.server, ended.asked, ended.begun) == (server, False, 1)
+        assert "did not yield" in ended.reason
+    finally:
+        master.reactor.run(node.stop()).result(20)
+
+
+@pytest.mark.row("DC-56")
+def test_a_task_may_use_its_grace(master: Master, local: LocalNode) -> None:
+    def graceful(task=None):  # type: ignore[no-untyped-def]
+        try:
+            yield task.sleep(1000)
+        except KeyboardInterrupt:
+            yield task.sleep(0.1)
+            return "in order"
+
+    server = master.use(local.location, 2)[0]
+    task = master.submit(server, graceful)
+    wait_until(lambda: any(s.begun for r in master.all(NodeReport) for s in r.servers))
+    master.say(local.incarnation, CloseServer(1, server, False, 5.0, "the test wants it"))
+    assert master.value(task) == "in order"
+    assert master.next(ServerEnded).asked
+
+
+@pytest.mark.row("R-91")
+def test_a_message_that_overtakes_its_task_is_kept_for_it(master: Master, local: LocalNode) -> None:
+    def hear(task=None):  # type: ignore[no-untyped-def]
+        first = yield task.receive()
+        second = yield task.receive()
+        return [first, second]
+
+    server = master.use(local.location, 2)[0]
+    number = CLIENT_MADE | 77
+    master.say(server, Deliver(number, values.dump("early")))
+    assert master.run(server, compute, 2) == 4
+    master.submit(server, hear, number=number)
+    master.say(server, Deliver(number, values.dump("late")))
+    assert master.value(number) == ["early", "late"]
+    master.say(server, Deliver(number, values.dump("too late")))
+    assert master.next(Undelivered).to == number
+
+
+@pytest.mark.row("R-06")
+def test_a_server_out_of_memory_says_so(tmp_path: Path, master: Master) -> None:
+    def eat(task=None):  # type: ignore[no-untyped-def]
+        yield
+        held = []
+        while True:
+            held.append(bytearray(b"x" * (1 << 20)))
+
+    with memory_group(160 << 20) as join:
+        program = (
+            f"import os, sys\nopen({str(join)!r}, 'w').write(str(os.getpid()))\n"
+            "from dispycos.node.cli import main\nsys.exit(main(sys.argv[1:]))"
+        )
+        key_file = tmp_path / "key"
+        key_file.write_text(KEY.hex())
+        key_file.chmod(0o600)
+        line = command(tmp_path, key_file, servers=1)
+        with background([sys.executable, "-c", program, *line[3:]]) as running:
+            node = Node(running)
+            (server,) = master.use(node.location, 1)
+            master.submit(server, eat)
+            reason = master.next(ServerEnded, timeout=20).reason
+            running.signal(signal.SIGTERM)
+            running.wait(15)
+    assert "killed by signal 9 (SIGKILL), out of memory: limit 0.2 GB" in reason
+
+
+@contextlib.contextmanager
+def memory_group(limit: int) -> Iterator[Path]:
+    """A cgroup with a memory limit; the file that takes the pids of its processes (R-61)."""
+    name = f"dispycos-test-{os.getpid()}"
+    one, two = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    root, file = (one, "memory.limit_in_bytes") if one.exists() else (two, "memory.max")
+    group = root / name
+    try:
+        group.mkdir()
+        (group / file).write_text(str(limit))
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        unavailable("cgroup", str(exc))
+    try:
+        yield group / "cgroup.procs"
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), 5)
+        group.rmdir()

@@ -172,7 +172,7 @@ class AsyncFile:
         try:
             await operation.within(left)
         finally:
-            if not operation.done() and self._fd == fd:
+            if not operation.done():
                 readiness.shared().forget(fd, operation)
 
 

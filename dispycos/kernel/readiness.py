@@ -49,31 +49,25 @@ class Readiness:
         Ready may turn out to be not so: try, and wait again.
         """
         operation = Operation()
-        stale: list[Operation] = []
+        waits: dict[int, list[Operation]] = {}
         try:
             with self._lock:
-                waits = self._waits(fd)
-                if waits is None:
-                    if len(self._selector.get_map()) > MAX_DESCRIPTORS:
-                        raise OSError(errno.EMFILE, "too many descriptors are waited for")
-                    self._selector.register(fd, event, {event: [operation]})
-                else:
-                    waits.setdefault(event, []).append(operation)
-                    try:
-                        self._selector.modify(fd, _mask(waits), waits)
-                    except FileNotFoundError:
-                        # The descriptor that we knew was closed without a word, and its number
-                        # has been given to this one.
-                        waits[event].remove(operation)
-                        gone = self._selector.unregister(fd).data
-                        self._selector.register(fd, event, {event: [operation]})
-                        stale = [other for others in gone.values() for other in others]
+                known = self._waits(fd)
+                if known is not None:
+                    # Entered anew, because the number may belong to another descriptor by now.
+                    # Who waits for the old one is woken, and finds it closed.
+                    waits = known
+                    self._selector.unregister(fd)
+                elif len(self._selector.get_map()) > MAX_DESCRIPTORS:
+                    raise OSError(errno.EMFILE, "too many descriptors are waited for")
+                waits.setdefault(event, []).append(operation)
+                self._selector.register(fd, _mask(waits), waits)
         except (OSError, ValueError) as error:
-            operation.fail(error)
+            for operations in waits.values() or ([operation],):
+                for each in operations:
+                    each.fail(error)
         else:
             self._wake_if_needed()
-        for other in stale:
-            other.fail(OSError(errno.EBADF, "the descriptor was closed by this program"))
         return operation
 
     def forget(self, fd: int, operation: Operation) -> None:

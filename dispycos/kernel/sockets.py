@@ -255,7 +255,7 @@ class AsyncSocket:
         try:
             await operation.within(left)
         finally:
-            if not operation.done() and self._sock.fileno() == fd:
+            if not operation.done():
                 readiness.shared().forget(fd, operation)
 
     async def _send_all(self, data: Any, deadline: float | None) -> None:

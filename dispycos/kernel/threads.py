@@ -62,6 +62,8 @@ class AsyncThreadPool:
         Functions that run go on to their end. What was dropped raises RuntimeError in its task.
         """
         with self._changed:
+            if self._ended:
+                return
             self._ended = True
             threads, self._threads = self._threads, []
             dropped = []

@@ -1,0 +1,398 @@
+"""What happens when the main program ends (KE-27), on each Python that is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import Finished, background, run_program
+
+VERSIONS = ("3.11", "3.12", "3.13")
+
+
+def interpreter(version: str) -> str:
+    """A Python of that version; the test is skipped where there is none."""
+    if sys.version.startswith(version + "."):
+        return sys.executable
+    candidates = [*Path("/root/.pyenv/versions").glob(f"{version}.*/bin/python")] if os.name != "nt" else []
+    for candidate in (*map(str, candidates), shutil.which(f"python{version}")):
+        if candidate and _works(candidate, version):
+            return candidate
+    pytest.skip(f"python{version}: not installed")
+
+
+def _works(command: str, version: str) -> bool:
+    try:
+        answer = subprocess.run([command, "-V"], capture_output=True, text=True, timeout=20)
+    except OSError:
+        return False
+    return answer.stdout.startswith(f"Python {version}.")
+
+
+@pytest.fixture(params=VERSIONS)
+def python(request: pytest.FixtureRequest) -> str:
+    return interpreter(request.param)
+
+
+HEAD = """
+import sys, threading, time
+import dispycos.kernel.loop as loop, dispycos.log
+from dispycos.kernel.task import Task
+"""
+
+
+def run(python: str, tmp_path: Path, body: str) -> Finished:
+    program = tmp_path / "program.py"
+    program.write_text(HEAD + body)
+    return run_program([python, program])
+
+
+@pytest.mark.row("KE-27")
+@pytest.mark.row("R-85")
+def test_a_script_whose_main_ends_goes_on_until_its_tasks_finish(python: str, tmp_path: Path) -> None:
+    code, out, err = run(
+        python,
+        tmp_path,
+        """
+def work(task=None):
+    for number in range(3):
+        yield task.sleep(0.05)
+        print("task", number)
+
+def forever(task=None):
+    task.set_daemon()
+    try:
+        yield task.receive()
+    finally:
+        print("daemon ended")
+
+Task(work)
+Task(forever)
+loop.default().at_exit(0, print, "network closed")
+print("end of main")
+""",
+    )
+    assert out.splitlines() == [
+        "end of main", "task 0", "task 1", "task 2", "daemon ended", "network closed",
+    ]  # fmt: skip
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.row("KE-27")
+@pytest.mark.row("KE-21")
+@pytest.mark.row("R-85")
+def test_tasks_start_threads_pools_and_servers_after_the_end_of_main(python: str, tmp_path: Path) -> None:
+    code, out, err = run(
+        python,
+        tmp_path,
+        """
+from dispycos.kernel.threads import AsyncThreadPool
+from dispycos.kernel.sockets import AsyncSocket
+
+def work(task=None):
+    yield task.sleep(0.2)
+    assert not main_is_running(), "the main program has not ended yet"
+    thread = threading.Thread(target=print, args=("thread",))
+    thread.start()
+    thread.join()
+
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(2) as pool:
+        print("executor", pool.submit(lambda: 5).result())
+
+    pool = AsyncThreadPool(2)
+    print("pool", (yield pool.async_task(lambda: 6)))
+    pool.terminate()
+
+    import http.server, socket, socketserver
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    with AsyncSocket(socket.socket()) as sock:
+        yield sock.connect(server.server_address)
+        yield sock.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        answer = b""
+        while part := (yield sock.recv(1000)):
+            answer += part
+    print("http", answer.split()[-1].decode())
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+    import asyncio
+    def in_thread():
+        return asyncio.run(asyncio.sleep(0.01, "asyncio"))
+    pool = AsyncThreadPool(1)
+    print((yield pool.async_task(in_thread)))
+    pool.terminate()
+
+def main_is_running():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None:
+        if frame.f_code.co_name == "in_main":
+            return True
+        frame = frame.f_back
+    return False
+
+def in_main():
+    Task(work)
+
+in_main()
+""",
+    )
+    assert out.splitlines() == ["thread", "executor 5", "pool 6", "http hello", "asyncio"]
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.row("KE-27")
+@pytest.mark.parametrize("how", ["sys.exit(3)", "raise ValueError('main')", "raise SystemExit"])
+def test_the_exit_status_is_that_of_the_main_program(python: str, tmp_path: Path, how: str) -> None:
+    code, out, err = run(
+        python,
+        tmp_path,
+        f"""
+def work(task=None):
+    yield task.sleep(0.2)
+    thread = threading.Thread(target=print, args=("thread",))
+    thread.start()
+    thread.join()
+    print("done")
+
+Task(work)
+{how}
+""",
+    )
+    assert out.split() == ["thread", "done"], err
+    assert code == {"sys.exit(3)": 3, "raise ValueError('main')": 1, "raise SystemExit": 0}[how]
+    assert ("ValueError: main" in err) == ("ValueError" in how)
+
+
+@pytest.mark.row("KE-27")
+def test_a_program_run_as_a_module_goes_on_too(python: str, tmp_path: Path) -> None:
+    (tmp_path / "program_module.py").write_text(
+        HEAD
+        + """
+def work(task=None):
+    yield task.sleep(0.1)
+    threading.Thread(target=print, args=("thread",)).start()
+
+if __name__ == "__main__":
+    Task(work)
+"""
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    code, out, err = run_program([python, "-m", "program_module"], env={"PYTHONPATH": paths})
+    assert (code, out, err) == (0, "thread\n", "")
+
+
+@pytest.mark.row("KE-27")
+def test_a_program_without_tasks_ends_at_once(python: str, tmp_path: Path) -> None:
+    assert run(python, tmp_path, "print('end')\n") == (0, "end\n", "")
+
+
+@pytest.mark.row("KE-27")
+def test_a_daemon_task_that_blocks_does_not_hold_the_program(python: str, tmp_path: Path) -> None:
+    code, out, _ = run(
+        python,
+        tmp_path,
+        """
+def block(task=None):
+    task.set_daemon()
+    print("blocks", flush=True)
+    yield
+    time.sleep(1000)
+
+Task(block)
+time.sleep(0.1)
+""",
+    )
+    assert (code, out) == (0, "blocks\n")
+
+
+@pytest.mark.row("KE-27")
+def test_a_forked_child_does_not_wait_for_its_parents_tasks(python: str, tmp_path: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("fork: this system has none")
+    code, out, err = run(
+        python,
+        tmp_path,
+        """
+import multiprocessing, os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads: that is the test
+
+def wait(task=None):
+    yield task.receive()
+
+def child_task(task=None):
+    yield task.sleep(0.01)
+    print("child task", flush=True)
+
+def child():
+    print("child value", Task(child_task).value(5), flush=True)
+    Task(child_task)
+
+if __name__ == "__main__":
+    task = Task(wait)
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(20)
+    print("exit", process.exitcode)
+    task.send("go on")
+""",
+    )
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["child task", "child value None", "child task", "exit 0"]
+
+
+INTERRUPTED = """
+def work(task=None):
+    try:
+        print("ready", flush=True)
+        yield task.receive()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        if sys.argv[1:] != ["stubborn"]:
+            yield task.sleep(0.05)
+            print("saved", flush=True)
+            return
+    while True:
+        try:
+            yield task.receive()
+        except KeyboardInterrupt:
+            print("again", flush=True)
+
+Task(work)
+"""
+
+
+@pytest.mark.row("KE-27")
+@pytest.mark.row("GN-06")
+@pytest.mark.parametrize("main", ["", "time.sleep(100)\n"], ids=["main ended", "main runs"])
+def test_ctrl_c_interrupts_the_tasks(python: str, tmp_path: Path, main: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(HEAD + INTERRUPTED + main)
+    with background([python, program]) as running:
+        running.wait_line("ready")
+        running.signal(signal.SIGINT)
+        running.wait_line("saved")
+        code = running.wait()
+        assert code in ((0,) if not main else (-signal.SIGINT, 130))
+
+
+@pytest.mark.row("KE-27")
+@pytest.mark.row("GN-06")
+def test_a_second_ctrl_c_leaves_at_once(python: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(HEAD + INTERRUPTED)
+    with background([python, program, "stubborn"]) as running:
+        running.wait_line("ready")
+        running.signal(signal.SIGINT)
+        running.wait_line("interrupted")
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+
+
+@pytest.mark.rule("K5")
+def test_a_bug_in_the_kernel_stops_the_process_loudly(python: str, tmp_path: Path) -> None:
+    code, out, err = run(
+        python,
+        tmp_path,
+        """
+def innocent(task=None):
+    try:
+        yield task.receive()
+    except BaseException:
+        print("the bug was given to a task")
+
+def bug():
+    raise ZeroDivisionError("our bug")
+
+task = Task(innocent)
+loop.default().kernel.post(bug)
+task.value()
+""",
+    )
+    assert code == 70
+    assert out == ""
+    assert "a bug in the kernel" in err
+    assert "ZeroDivisionError: our bug" in err
+
+
+@pytest.mark.row("KE-24")
+def test_the_level_alone_makes_debug_lines_visible(python: str, tmp_path: Path) -> None:
+    code, out, err = run(
+        python,
+        tmp_path,
+        """
+import logging
+from dispycos.log import logger
+
+def work():
+    yield
+    logger.debug("hidden")
+    logger.setLevel(logging.DEBUG)
+    logger.debug("number %d", 5)
+    logger.debug("bad %d %s", "x")
+    logger.warning("bad %q")
+    logger.getChild("part").info("of a part")
+    logging.getLogger("other").warning("elsewhere")
+    return "alive"
+
+print(Task(work).value())
+""",
+    )
+    assert (code, out) == (0, "alive\n")
+    lines = err.splitlines()
+    assert len(lines) == 5, err
+    for line, text in zip(
+        lines,
+        [
+            "dispycos - number 5",
+            "dispycos - 'bad %d %s' can't be formatted with ('x',)",
+            "dispycos - bad %q",
+            "dispycos.part - of a part",
+            "elsewhere",
+        ],
+        strict=True,
+    ):
+        assert line.endswith(text)
+        if text != "elsewhere":
+            stamp = line.removesuffix(text).strip()
+            assert len(stamp) == len("2026-01-02 03:04:05")
+            assert stamp[4] == stamp[7] == "-"
+
+
+@pytest.mark.row("KE-24")
+def test_a_program_with_its_own_logging_sees_each_line_once(python: str, tmp_path: Path) -> None:
+    code, _, err = run(
+        python,
+        tmp_path,
+        """
+import logging
+logging.basicConfig(format="mine: %(message)s")
+dispycos.log.logger.warning("once")
+""",
+    )
+    assert (code, err) == (0, "mine: once\n")
+
+
+def test_the_kernel_needs_nothing_but_the_standard_library(python: str, tmp_path: Path) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
+        "import dispycos.kernel.sockets, dispycos.kernel.pipes, dispycos.kernel.channel, dispycos.log\n"
+    )
+    code, _, err = run_program([python, "-I", "-S", "-c", program])
+    assert (code, err) == (0, "")

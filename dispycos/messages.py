@@ -180,6 +180,11 @@ class FileOffer:
 
 @dataclass(frozen=True, slots=True)
 class FileSlice:
+    """The next part of a file; an empty one gives the transfer up.
+
+    The first SEND allows `2 * Limits.file_window` slices, each later one `file_window` more.
+    """
+
     ticket: int
     offset: int
     data: Payload
@@ -611,9 +616,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class OutcomesSeen:
-    """Outcomes up to this number need not be kept any longer."""
+    """Outcomes up to this number need not be kept any longer.
+
+    The positions say how many tasks I had handed over before I said this: where they are more
+    than the server received, some never arrived, and the server says Holding at once (R-68).
+    """
 
     number: int
+    position: int = -1  # of the last CPU task handed over; -1: not said
+    position_io: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,7 @@ class Server:
     """One server, and what it was handed."""
 
     __slots__ = (
+        "begun",
         "cpu_credits",
         "failures",
         "forced",
@@ -207,6 +208,7 @@ class Server:
         self.known: set[CodeHash] = set()  # definitions it has; bounded with the dispatch's table
         self.position = 0  # of the last CPU task handed over
         self.position_io = 0
+        self.begun = 0  # position up to which CPU tasks are known to have begun
         self.timed = 0  # positions up to which we count time-outs ourselves
         self.timed_io = 0
         self.number = 0  # of its newest outcome

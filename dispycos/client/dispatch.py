@@ -332,9 +332,13 @@ class Dispatch:
             self._acks.pop(server, None)
             if server.unseen:
                 server.unseen = 0
-                actions.append(Say(server.incarnation, OutcomesSeen(server.number)))
+                self._say_seen(server, actions)
         if not self._acks:
             self._ack_at = None
+
+    def _say_seen(self, server: Server, actions: list[Any]) -> None:
+        seen = OutcomesSeen(server.number, server.position, server.position_io)
+        actions.append(Say(server.incarnation, seen))
 
     def _finish(
         self, task: Submission, outcome: Outcome, now: float, actions: list[Any], poisoned: bool = False
@@ -392,6 +396,11 @@ class Dispatch:
 
     def _recalled(self, server: Server, message: Recalled, now: float, actions: list[Any]) -> None:
         if server.recalling:
+            # What it did not give back has begun: it is not asked for again.
+            for key in server.recalling.difference(message.ids):
+                task = server.sent.get(key)
+                if task is not None:
+                    server.begun = max(server.begun, task.position)
             server.recalling = frozenset()
         elif message.ids:
             # Unasked: it is about to end.
@@ -523,6 +532,7 @@ class Dispatch:
             if server is not None:
                 self._time(server, server.sent, server.timed, facts.begun, now)
                 self._time(server, server.io, server.timed_io, facts.begun_io, now)
+                server.begun = max(server.begun, facts.begun)
                 server.timed = max(server.timed, facts.begun)
                 server.timed_io = max(server.timed_io, facts.begun_io)
 
@@ -689,6 +699,9 @@ class Dispatch:
         # None of them waits there: the Recall was answered, or asks for nothing any more.
         if server.recalling.isdisjoint(message.waiting):
             server.recalling = frozenset()
+        if message.received < server.position or message.received_io < server.position_io:
+            # Either it is under way still, or it never arrived: our count will tell the server.
+            server.unseen = 1
         self._acknowledge([server], actions)
         self._accept_again(server, now, actions)
 

@@ -326,7 +326,7 @@ class Placement:
                 continue
             if task.stage is _PLACED:
                 noted.append(task)
-            else:
+            elif task.position > victim.begun:
                 ids.append(task.id)
         if ids:
             victim.recalling = frozenset(ids)

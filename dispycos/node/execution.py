@@ -321,6 +321,11 @@ class Execution:
             self._seen += 1
             unseen.popleft()
         actions: list[Any] = []
+        if message.position > self.received or message.position_io > self.received_io:
+            # No session may lose a Submit; should it happen all the same, both sides count on alike.
+            self.received = max(self.received, message.position)
+            self.received_io = max(self.received_io, message.position_io)
+            actions.append(self._holding(now))
         if self.phase is _DRAINING:
             self._wind_up(now, actions)
         return actions

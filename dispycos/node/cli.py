@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--discover_peers", action="store_true", help="announce this node to all when it starts")
     add("-n", "--name", default="", help="name of the node (default: host name)")
     add("--dest_path", metavar="DIR", help="directory for all files (default: $TMPDIR/dispycos-<uid>)")
+    add("--max_file_size", type=_size, default=0, metavar="N[kKmMgGtT]", help="refuse larger files")
     add("-s", "--secret", default="", help=SECRET_HELP)
     add("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
     add("--min_pulse_interval", type=_seconds, metavar="SEC", help="shortest pulse interval of a client")
@@ -143,7 +144,7 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         parser.error(str(exc))
     if options.cpus > processors():
         print(f"dispycosnode: {servers} servers share {processors()} processors", file=sys.stderr)
-    limits = config.limits()
+    limits = dataclasses.replace(config.limits(), max_file_bytes=options.max_file_size)
     if options.msg_timeout is not None:
         limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
     return NodeSettings(
@@ -189,6 +190,13 @@ def _ports(text: str) -> tuple[int, int]:
     if not 1 <= low <= high <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no range of ports between 1 and 65535")
     return low, high
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([kKmMgGtT]?)", text)
+    if not found or int(found[1]) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 100, 10k, 5M or 2G")
+    return int(found[1]) << (10 * " kmgt".index(found[2].lower() or " "))
 
 
 def _udp_port(text: str) -> int:

@@ -29,12 +29,14 @@ from dispycos.messages import (
 )
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.files import FileReceiver
+from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.runner import Runner
 from dispycos.node import console, figures, ties
-from dispycos.node.events import Exit, Order, Ordered
-from dispycos.node.machine import NodeMachine
+from dispycos.node.events import CleanWorkspace, Exit, Order, Ordered
+from dispycos.node.machine import NodeMachine, NodeState
 from dispycos.node.neighbours import Neighbours
 from dispycos.node.output import Printer
 from dispycos.node.processes import Processes
@@ -78,6 +80,8 @@ class Daemon:
         self._runner: Runner | None = None
         self._machine: NodeMachine | None = None
         self._neighbours: Neighbours | None = None
+        self._files = FileReceiver(self.endpoint, self._store_of)
+        self._stores: dict[int, tuple[Incarnation, FileStore]] = {}  # by reservation: its client's
 
     # Its life.
 
@@ -133,6 +137,9 @@ class Daemon:
             self._runner.stop()
         if self._neighbours is not None:
             self._neighbours.close()
+        await self._files.close()
+        for _client, store in self._stores.values():
+            store.close()
         await self._processes.close()
         try:
             async with asyncio.timeout(_SAY_GOODBYE):
@@ -167,8 +174,36 @@ class Daemon:
         if isinstance(action, Exit):
             log.info("the node ends: %s", action.reason)
             self.end(action.code)
+        elif isinstance(action, CleanWorkspace):
+            self._reactor.spawn(self._clean(action))
         else:
             self._processes.perform(action)
+
+    # Files of the client (DC-03, GN-04).
+
+    def _store_of(self, peer: Incarnation) -> FileStore | None:
+        """The node directory, for the client of the present reservation and its servers."""
+        assert self._machine is not None
+        status = self._machine.status()
+        reservation, client = status["reservation"], status["client"]
+        there = self.endpoint.peer(peer)
+        ours = peer == client or (there is not None and there.reservation == reservation)
+        if not reservation or not ours or self._machine.state is NodeState.RELEASING:
+            return None
+        if reservation not in self._stores:
+            limits = self._settings.limits
+            path = self._processes.folder(reservation).path
+            store = FileStore(path, limits, max_file_bytes=limits.max_file_bytes)
+            self._stores[reservation] = (client, store)
+        return self._stores[reservation][1]
+
+    async def _clean(self, action: CleanWorkspace) -> None:
+        client, store = self._stores.pop(action.reservation, (None, None))
+        if client is not None and store is not None:
+            # A file under way must not be written into what is being removed.
+            await self._files.drop(client)
+            store.close()
+        self._processes.perform(action)
 
     # The person who runs the node.
 

@@ -29,6 +29,8 @@ from dispycos.messages import ServerReady, SetUpFailed, SetUpServer
 from dispycos.model import Incarnation, Role
 from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.files import FileReceiver
+from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring, ReservationKey
 from dispycos.net.reactor import Reactor
 from dispycos.node import ties
@@ -142,7 +144,11 @@ class Server:
         )
         self._endpoint.handle(SetUpServer, self._set_up, who=Role.CLIENT)
         self._birth.namespace.add_server_names(self._executor.ask_to_close)
-        runtime.adopt(Network(self._kernel, self._reactor, self._endpoint, delivery))
+        network = Network(self._kernel, self._reactor, self._endpoint, delivery)
+        runtime.adopt(network)
+        # Whoever proved this reservation's key is its client or another server of it.
+        store = FileStore(start.path, self._limits, max_file_bytes=self._limits.max_file_bytes)
+        network.service(FileReceiver, lambda: FileReceiver(self._endpoint, lambda peer: store))
         try:
             location = await self._endpoint.listen(zygote.hosts, start.port, announce=zygote.announce or None)
         except OSError as exc:

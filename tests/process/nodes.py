@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -46,6 +47,7 @@ from dispycos.messages import (
 from dispycos.model import CLIENT_MADE, End, Incarnation, Location, Outcome, Role, TaskSpec
 from dispycos.net import code, values
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.files import FileSender
 from dispycos.net.keys import keyring_of
 from dispycos.net.reactor import Reactor
 from tests.helpers import wait_until
@@ -84,6 +86,7 @@ class Master:
         for kind in _HEARD:
             endpoint.handle(kind, self._hear, who=_FROM)
         endpoint.watch(self._peer_event)
+        self.files = FileSender(endpoint)
         await endpoint.listen(["127.0.0.1"], port)
         return endpoint
 
@@ -146,6 +149,10 @@ class Master:
             names = [type(message).__name__ for _, message in self.heard]
             raise AssertionError(f"no {kind.__name__} number {number}; heard {names}") from None
         return self.all(kind)[number - 1]
+
+    def send_file(self, to: Incarnation, path: Path, name: str, **more: Any) -> None:
+        """Store a file there, or raise what FileSender raises."""
+        self.reactor.run(self.files.send_file(to, path, name, **more)).result(15)
 
     # A turn with a node.
 

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from dispycos import config
+from dispycos.errors import FileRefused
 from dispycos.messages import (
     CloseRequest,
     CloseServer,
@@ -273,7 +274,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, key_file: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-@pytest.mark.row("DN-02", "DN-13", "DN-18", "DN-27", "DN-16")
+@pytest.mark.row("DN-02", "DN-08", "DN-13", "DN-18", "DN-27", "DN-16")
 @pytest.mark.parametrize(
     "more",
     [
@@ -284,6 +285,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, key_file: Path) -> None:
         ["--peer", "host:99999"],
         ["--tcp_ports", "9-5"],
         ["--tcp_ports", "65535"],
+        ["--max_file_size", "5X"],
         ["--unknown"],
         ["--name"],
     ],
@@ -586,6 +588,52 @@ def test_nothing_of_a_client_is_left(master: Master, local: LocalNode) -> None:
     for location in ports:
         with socket.socket() as sock:
             assert sock.connect_ex((location.addr, location.port)) != 0
+
+
+@pytest.mark.row("DC-03", "GN-04", "DN-33")
+def test_files_of_the_client_lie_in_the_node_directory(
+    tmp_path: Path, master: Master, local: LocalNode
+) -> None:
+    def read(name, task=None):  # type: ignore[no-untyped-def]
+        yield
+        return open(name).read()
+
+    file = tmp_path / "data.txt"
+    file.write_text("some data")
+    node = master.dial(local.location)
+    with pytest.raises(FileRefused):
+        master.send_file(node, file, "data.txt")  # not reserved yet
+    master.reserve(node, 1)
+    master.next(Reserved)
+    master.send_file(node, file, "deep/data.txt")
+    with pytest.raises(FileRefused):
+        master.send_file(node, file, "../data.txt")
+    master.say(node, Prepare(1, code.dump_components([]), None, 1, False))
+    server = master.take(master.next(ServerStarted).server)
+    master.send_file(server, file, "mine.txt")
+    assert master.run(server, read, "../deep/data.txt") == "some data"
+    assert master.run(server, read, "mine.txt") == "some data"
+    folder = os.path.dirname(master.run(server, where)[0])
+    master.release(node)
+    assert not os.path.exists(folder)
+    with pytest.raises(FileRefused):
+        master.send_file(node, file, "data.txt")
+
+
+@pytest.mark.row("DN-08")
+def test_larger_files_than_allowed_are_refused(tmp_path: Path, key_file: Path, master: Master) -> None:
+    file = tmp_path / "data"
+    with background(command(tmp_path, key_file, "--max_file_size", "1k")) as program:
+        node = master.dial(Node(program).location)
+        master.reserve(node, 1)
+        master.next(Reserved)
+        file.write_bytes(bytes(1024))
+        master.send_file(node, file, "fits")
+        file.write_bytes(bytes(1025))
+        with pytest.raises(FileRefused, match="1024"):
+            master.send_file(node, file, "too-large")
+        (folder,) = (tmp_path / "work").glob("dispycos-client-*")
+        assert [found.name for found in folder.iterdir()] == ["fits"]
 
 
 @pytest.mark.row("R-48")

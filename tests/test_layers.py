@@ -46,6 +46,7 @@ LINES = (
     Line(1, "net.hello net.auth net.doorkeeper", pure=True),
     Line(1, "net.outbox net.inbox", pure=True),
     Line(1, "net.session net.liveness net.datagram net.wire", pure=True),
+    Line(1, "net.scalars", pure=True),
     Line(1, "net.fields", pure=True),
     Line(1, "net.codec", pure=True),
     # User code and user values: they read files for their source, and ids of their own.
@@ -79,7 +80,7 @@ LINES = (
     Line(3, "launch.*"),
     Line(
         3,
-        "net.greeting net.peer net.dialling",
+        "net.greeting net.peer net.dialling net.filestore",
         beside=frozenset({"kernel"}),
     ),
     Line(

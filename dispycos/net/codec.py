@@ -20,7 +20,8 @@ import msgpack
 from dispycos.errors import MessageTooLarge, RemoteProtocolError
 from dispycos.messages import NUMBERS, Message
 from dispycos.model import Buffer
-from dispycos.net.fields import LIMITS, In, Out, record, refuse, size_of
+from dispycos.net.fields import record
+from dispycos.net.scalars import LIMITS, In, Out, refuse, size_of
 
 
 def encode(message: Message) -> tuple[bytes, list[Buffer]]:

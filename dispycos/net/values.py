@@ -20,8 +20,8 @@ from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
 from dispycos.net.code import HERE, Namespace, dumps
-from dispycos.net.fields import clip
 from dispycos.net.pickler import CodePickler, blame
+from dispycos.net.scalars import clip
 
 LIMITS = Limits()
 MAX_BUFFERS = LIMITS.max_buffers // 2 - 1  # of one value: two payloads fit into one message

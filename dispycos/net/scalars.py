@@ -1,0 +1,252 @@
+"""Single values in control messages: numbers, texts, ids, enums, locations; exact types only (SE-23).
+
+What a Kind is, and what stands in a message beside its head. `RemoteProtocolError` names the
+field and never shows a value. Pure: no I/O, clock or randomness. Rule N6.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, NoReturn
+
+from dispycos.config import Limits
+from dispycos.errors import MessageTooLarge, RemoteProtocolError
+from dispycos.model import Buffer, Location
+
+LIMITS = Limits()
+INT_MAX = (1 << 63) - 1
+
+
+# Texts of these names are names (SE-27); reasons are clipped by the sender, names are not.
+_NAMES = frozenset({"Introduction.name", "Introduction.python", "Introduction.release", "NodeFacts.name"})
+_NAMES |= {"NodeFacts.platform", "NodeFacts.python", "Schedule.name", "ServerReady.name", "Rule.node"}
+_NAMES |= {"Locate.name", "Located.name", "Rule.platform"}
+_CLIPPED = frozenset({"reason", "text"})
+
+
+class Out:
+    """What one message has to attach."""
+
+    __slots__ = ("attachments", "inline")
+
+    def __init__(self, inline: int) -> None:
+        self.attachments: list[Buffer] = []
+        self.inline = inline  # payloads below this many bytes stay in the head
+
+
+class In:
+    """The attachments of a received message, taken in order."""
+
+    __slots__ = ("at", "count", "tail")
+
+    def __init__(self, tail: memoryview) -> None:
+        self.tail = tail
+        self.at = 0
+        self.count = 0
+
+    def take(self, length: Any) -> memoryview:
+        if type(length) is not int or length < 0:
+            refuse("attachment", "length expected")
+        start, self.at = self.at, self.at + length
+        self.count += 1
+        if self.at > len(self.tail) or self.count > LIMITS.max_buffers:
+            refuse("attachments", "more than the message has, or than max_buffers")
+        return self.tail[start : self.at]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How values of one type travel. Columns are all values of one field in a list of records."""
+
+    take: Callable[[Any, In], Any]
+    takes: Callable[[Sequence[Any], In], Sequence[Any]]
+    put: Callable[[Any, Out], Any] | None = None  # None: travels as it is
+    puts: Callable[[Sequence[Any], Out], Sequence[Any]] | None = None
+    attaches: int = 0  # fields with attachments inside
+
+
+def refuse(where: str, why: str) -> NoReturn:
+    raise RemoteProtocolError(f"{where}: {why}")
+
+
+def size_of(part: Buffer) -> int:
+    return len(part) if type(part) is bytes else memoryview(part).nbytes
+
+
+def each(one: Callable[[Any, Any], Any]) -> Callable[[Sequence[Any], Any], Sequence[Any]]:
+    def many(values: Sequence[Any], state: Any) -> Sequence[Any]:
+        return [one(value, state) for value in values]
+
+    return many
+
+
+# Simple types.
+
+
+def exactly(kind: type[Any], where: str) -> Kind:
+    expected = f"{kind.__name__} expected"
+
+    def take(value: Any, came: In) -> Any:
+        if type(value) is not kind:
+            refuse(where, expected)
+        return value
+
+    def takes(values: Sequence[Any], came: In) -> Sequence[Any]:
+        if set(map(type, values)) - {kind}:
+            refuse(where, expected)
+        return values
+
+    return Kind(take, takes)
+
+
+def int_(where: str, least: int = 0) -> Kind:
+    expected = f"int from {least} to {INT_MAX} expected"
+
+    def take(value: Any, came: In) -> int:
+        if type(value) is not int or not least <= value <= INT_MAX:
+            refuse(where, expected)
+        return value
+
+    def takes(values: Sequence[Any], came: In) -> Sequence[int]:
+        if values and (set(map(type, values)) != {int} or min(values) < least or max(values) > INT_MAX):
+            refuse(where, expected)
+        return values
+
+    return Kind(take, takes)
+
+
+def float_(where: str) -> Kind:
+    def take(value: Any, came: In) -> float:
+        if type(value) is not float or not math.isfinite(value):
+            refuse(where, "finite float expected")
+        return value
+
+    def takes(values: Sequence[Any], came: In) -> Sequence[float]:
+        if values and (set(map(type, values)) != {float} or not all(map(math.isfinite, values))):
+            refuse(where, "finite float expected")
+        return values
+
+    def put(value: float, out: Out) -> float:
+        if not math.isfinite(value):
+            raise ValueError(f"{where}: a finite number is needed, not {value!r}")
+        return float(value)
+
+    def puts(values: Sequence[float], out: Out) -> Sequence[float]:
+        if all(map(math.isfinite, values)):
+            return list(map(float, values))
+        return [put(value, out) for value in values]
+
+    return Kind(take, takes, put, puts)
+
+
+def text_(where: str) -> Kind:
+    name = where.rpartition(".")[2]
+    chars = LIMITS.max_text_bytes
+    if name == "reason":
+        chars = LIMITS.max_reason_chars
+    elif where in _NAMES:
+        chars = LIMITS.max_name_chars
+    # msgpack itself holds texts to max_text_bytes; no character takes more than 4 bytes.
+    safe = min(chars, LIMITS.max_text_bytes // 4)
+
+    def take(value: Any, came: In) -> str:
+        if type(value) is not str or len(value) > chars:
+            refuse(where, f"text of at most {chars} expected")
+        return value
+
+    def put(value: str, out: Out) -> str:
+        if len(value) <= safe:
+            return value
+        if name in _CLIPPED:
+            value = clip(value, chars, LIMITS.max_text_bytes)
+        size = len(value.encode(errors="backslashreplace"))
+        if len(value) > chars or size > LIMITS.max_text_bytes:
+            raise MessageTooLarge(f"{where}: text of {len(value)} characters exceeds {chars}")
+        return value
+
+    def puts(values: Sequence[str], out: Out) -> Sequence[str]:
+        if not values or max(map(len, values)) <= safe:
+            return values
+        return [put(value, out) for value in values]
+
+    return Kind(take, each(take), put, puts)
+
+
+def clip(text: str, chars: int, size: int = LIMITS.max_text_bytes) -> str:
+    """The text, or its beginning and end if it is longer than `chars` or `size` bytes."""
+    if len(text) <= chars and len(text.encode(errors="backslashreplace")) <= size:
+        return text
+    gap = "\n...\n"
+    # Ten bytes is what a character takes at most, as an escape.
+    keep = max(min(chars, size // 10) - len(gap), 0) if not text.isascii() else min(chars, size) - len(gap)
+    return text[: keep // 2] + gap + text[len(text) - (keep - keep // 2) :]
+
+
+def bytes_(where: str, length: int | None) -> Kind:
+    top = LIMITS.max_text_bytes if length is None else length
+
+    def take(value: Any, came: In) -> bytes:
+        if type(value) is not bytes or len(value) > top or len(value) < (length or 0):
+            refuse(where, f"{'at most ' if length is None else ''}{top} bytes expected")
+        return value
+
+    def takes(values: Sequence[Any], came: In) -> Sequence[bytes]:
+        if length is None:
+            return [take(value, came) for value in values]
+        if values and (set(map(type, values)) != {bytes} or set(map(len, values)) != {length}):
+            refuse(where, f"{length} bytes expected")
+        return values
+
+    return Kind(take, takes)
+
+
+def enum_(where: str, kind: type[enum.Enum]) -> Kind:
+    top = sum(member.value for member in kind) if issubclass(kind, enum.Flag) else -1
+    members = {member.value: member for member in kind}
+
+    def take(value: Any, came: In) -> enum.Enum:
+        if type(value) is int:
+            if value in members:
+                return members[value]
+            if 0 <= value <= top:
+                return kind(value)
+        refuse(where, f"no {kind.__name__} has this number")
+
+    return Kind(take, each(take))
+
+
+# An IPv6 address may carry a zone; Location must not ask a name server for what a peer says.
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(%[0-9A-Za-z_.-]{1,32})?")
+
+
+@functools.lru_cache(maxsize=4096)
+def _location(addr: str, port: int) -> Location | None:
+    try:
+        if _ADDRESS.fullmatch(addr) and str(ipaddress.ip_address(addr)) == addr:
+            return Location(addr, port)
+    except ValueError:
+        pass
+    return None
+
+
+def locations(where: str) -> Kind:
+    pair = attrgetter("addr", "port")
+
+    def take(value: Any, came: In) -> Location:
+        if type(value) is tuple and len(value) == 2 and type(value[0]) is str and type(value[1]) is int:
+            location = _location(*value)
+            if location is not None:
+                return location
+        refuse(where, "[address, port] expected")
+
+    def put(value: Location, out: Out) -> tuple[str, int]:
+        return pair(value)
+
+    return Kind(take, each(take), put, each(put))

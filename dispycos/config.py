@@ -98,6 +98,9 @@ class Limits:
     max_client_bytes: int = 10 * GIB
     max_path_parts: int = 8
     max_path_part_bytes: int = 255
+    max_file_transfers: int = 64  # of one peer at a time
+    file_window: int = 4  # slices that the receiver lets the sender send on, at a time
+    file_idle: float = 60.0  # between slices; then the transfer is given up
 
 
 # Names of the founding document (KE-33).

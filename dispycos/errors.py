@@ -55,6 +55,10 @@ class PeerLost(PeerError, ConnectionError):
     """The peer is gone: its process ended, or another incarnation answers at its address."""
 
 
+class FileRefused(PeerError):
+    """A peer did not store or delete a file, and nothing of it was kept; the text is its reason."""
+
+
 class Timeout(DispycosError, TimeoutError):
     """A deadline passed; the text says what was waited for and how far it got."""
 

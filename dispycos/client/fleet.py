@@ -93,7 +93,7 @@ class Fleet:
         self._ignored = ""  # why the last node that no rule took was ignored
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._returned: dict[Incarnation, tuple[int, bool]] = {}  # live nodes given back: lease, again
-        self._to_release: dict[Incarnation, int] = {}  # nodes of the turn that ends: lease
+        self._to_release: dict[Incarnation, int] = {}  # nodes that may not know that they are free: lease
         self._at: dict[Location, Incarnation] = {}  # the nodes that are held, by where they are dialled
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()
         self._stories = Stories()
@@ -346,6 +346,8 @@ class Fleet:
             if of_server is not None:
                 of_server(server, event.message, now, out)
             return
+        if kind is m.Released and self._to_release.get(event.peer) == event.message.lease:
+            del self._to_release[event.peer]
         of_scheduler = self._of_scheduler.get(kind)
         if of_scheduler is not None and event.peer == self.turn.scheduler:
             of_scheduler(event.message, now, out)
@@ -500,8 +502,8 @@ class Fleet:
         if node is not None and node.lease == message.lease:
             node.facts = facts
             return
-        lease, again = self._returned.get(incarnation, (0, False))
-        if message.lease <= lease:
+        lease, again = self._returned.get(incarnation, (0, True))
+        if message.lease <= lease or not again:
             # A scheduler that did not hear that we gave it back (R-36).
             said = m.ReturnNode(self.turn.reservation, incarnation, again, message.lease)
             out.append(Say(self._scheduler(), said))
@@ -515,6 +517,7 @@ class Fleet:
             text = f"another process answers at {facts.location}"
             self._node_gone(former, text, End.NODE_LOST, True, now, out)
         self._returned.pop(incarnation, None)
+        self._to_release.pop(incarnation, None)
         self._add_node(message, now, out)
 
     def _scheduler(self) -> Incarnation:
@@ -743,11 +746,16 @@ class Fleet:
     # The end of a node.
 
     def _give_back(self, node: Node, again: bool, out: list[Action]) -> None:
+        reservation = self.turn.reservation
         if node.up:
             self._returned[node.incarnation] = (node.lease, again)
         if self.turn.scheduler is not None:
-            message = m.ReturnNode(self.turn.reservation, node.incarnation, again, node.lease)
+            message = m.ReturnNode(reservation, node.incarnation, again, node.lease)
             out.append(Say(self.turn.scheduler, message))
+        if node.up and not self.turn.reachable:
+            # Nobody else can tell the node now.
+            release = m.Release(reservation, True, "its client gave it back", node.lease)
+            out.append(Say(node.incarnation, release))
 
     def _node_gone(
         self, node: Node, reason: str, end: End, lost: bool, now: float, out: list[Action]
@@ -777,9 +785,9 @@ class Fleet:
                 self._notify(node, Status.NodeAbandoned, out, reason)
             self._notify(node, Status.NodeClosed, out, reason)
         self._answer(node, 0, "", out)
-        if self._closing:
+        if node.up:
             self._to_release[incarnation] = node.lease
-            self._closed_if_empty(now, out)
+        self._closed_if_empty(now, out)
 
     def _node_empty(self, node: Node, now: float, out: list[Action]) -> None:
         """It has lost its last server."""
@@ -962,7 +970,7 @@ class Fleet:
     def _closed_if_empty(self, now: float, out: list[Action]) -> None:
         if self._closing and not self.nodes_held and self.turn.state is TurnState.SCHEDULED:
             self.turn.close(out)
-            known = self.turn.scheduler is not None and self.turn.unheard_since is None
+            known = self.turn.reachable
             # The scheduler itself waits for the nodes: their grace, and its own request_timeout.
             wait = self.limits.request_timeout * (2 if known else 0.5) + self.limits.grace * known
             self._deadlines.set(_CLOSE, now + wait)

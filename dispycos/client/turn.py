@@ -77,6 +77,11 @@ class Turn:
         """A scheduler is asked, or was asked, and has not let go."""
         return self.state in (_T.QUEUED, _T.SCHEDULED, _T.CLOSING)
 
+    @property
+    def reachable(self) -> bool:
+        """The scheduler hears us now, as far as anybody knows."""
+        return self.scheduler is not None and self.unheard_since is None
+
     def ask(self, out: list[Action]) -> None:
         """Tell the scheduler who we are and what we want or hold."""
         if self.scheduler is None:

@@ -1,0 +1,197 @@
+"""The simulator is tested too: planted faults in whole clusters are exposed (R-56).
+
+Each fault is a machine that forgets one rule. If 200 seeds run well in spite of it, then
+either the rule is not needed or the simulator does not see enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dispycos import messages as m
+from dispycos.client.crew import Crew
+from dispycos.client.fleet import Fleet
+from dispycos.client.members import Node, Server
+from dispycos.events import Action, Heard, PeerLost
+from dispycos.messages import ServerEnded
+from dispycos.model import End, Incarnation, Status
+from dispycos.node.machine import NodeMachine
+from dispycos.scheduler.events import Restored
+from dispycos.scheduler.machine import SchedulerMachine
+from tests.sim.whole import run
+
+SEEDS = 200
+
+
+class LeaseTwice(SchedulerMachine):
+    """Grants the same lease number again (S2)."""
+
+    def handle(self, event: Any, now: float) -> list[Action]:
+        if isinstance(event, Heard) and isinstance(event.message, m.ReturnNode):
+            self._grants.last_lease = max(0, self._grants.last_lease - 1)
+        return super().handle(event, now)
+
+
+class LeasesForgotten(SchedulerMachine):
+    """Does not take the lease numbers out of the journal (R-35)."""
+
+    def __init__(
+        self, our: Incarnation, limits: Any, *, restored: Restored | None = None, **options: Any
+    ) -> None:
+        assert restored is not None
+        restored = Restored(restored.clients, 0, restored.former)
+        super().__init__(our, limits, restored=restored, **options)
+
+
+class KeepsTheDead(SchedulerMachine):
+    """Takes no notice of the death of clients (R-78)."""
+
+    def handle(self, event: Any, now: float) -> list[Action]:
+        if isinstance(event, PeerLost) and event.peer in self._of_peer:
+            return []
+        return super().handle(event, now)
+
+
+class DeafNode(NodeMachine):
+    """Takes no notice of its client's death (R-19)."""
+
+    def handle(self, event: Any, now: float) -> list[Action]:
+        if isinstance(event, PeerLost) and self._work is not None and event.peer == self._work.client:
+            return []
+        return super().handle(event, now)
+
+
+class HastyNode(NodeMachine):
+    """Removes files while processes of the client live (R-48)."""
+
+    def _advance(self, now: float, out: list[Action]) -> None:
+        if self._work is not None and self._state.value == "releasing":
+            for place in self._work.places.values():
+                place.restart = False
+                if place.incarnation is None and place.live:
+                    place.move("failed" if place.state.value == "starting" else "closed")
+                    place.clear()
+        super()._advance(now, out)
+
+
+class ForgetfulNode(NodeMachine):
+    """Does not start a server in the place of one that closed (R-05)."""
+
+    def _server_exited(self, event: Any, now: float, out: list[Action]) -> None:
+        super()._server_exited(event, now, out)
+        place = self._place(event.index)
+        if place is not None and place.state.value == "empty":
+            place.move("closed")
+
+
+class SaysNeverBegun(Fleet):
+    """Loses the count of what had begun on a dead server (R-05)."""
+
+    def _server_ended(self, node: Node, message: ServerEnded, now: float, out: list[Action]) -> None:
+        assert isinstance(message, ServerEnded)
+        lie = ServerEnded(
+            message.reservation,
+            message.server,
+            message.location,
+            message.asked,
+            message.restarts,
+            message.reason,
+            0,
+            0,
+        )
+        super()._server_ended(node, lie, now, out)
+
+
+class TalkativeCrew(Crew):
+    """Repeats statuses (R-92)."""
+
+    def refresh(self, server: Server, out: list[Action]) -> None:
+        super().refresh(server, out)
+        if server.told and server.shown is not None:
+            self._notify(server, server.wanted_status(), out)
+
+
+class Talkative(Fleet):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.crew.__class__ = TalkativeCrew
+
+
+class SilentFleet(Fleet):
+    """Does not say that lost nodes were closed (R-92)."""
+
+    def _notify(self, node: Node, status: Status, out: list[Action], reason: str = "") -> None:
+        if status is Status.NodeClosed and "is gone" in reason:
+            node.shown = None
+        else:
+            super()._notify(node, status, out, reason)
+
+
+class KeepsLostServers(Crew):
+    """Does not tell dispatch of servers that went with their node (R-31)."""
+
+    def gone(self, server: Server, reason: str, begun: int, begun_io: int, end: End, *rest: Any) -> None:
+        if end is End.NODE_LOST:
+            server.told = False
+        super().gone(server, reason, begun, begun_io, end, *rest)
+
+
+class Keeping(Fleet):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.crew.__class__ = KeepsLostServers
+
+
+class NeverClaims(Fleet):
+    """Does not tell a restarted scheduler which turn it holds (R-17, R-36)."""
+
+    def _peer_up(self, event: Any, now: float, out: list[Action]) -> None:
+        lost = self.turn.scheduler
+        location = self.turn.location
+        if self.turn.reservation:
+            self.turn.location = None
+        super()._peer_up(event, now, out)
+        self.turn.location = location
+        assert self.turn.scheduler == lost or not self.turn.reservation
+
+
+SHARED: dict[str, dict[str, Any]] = {
+    "a lease number is granted twice": {"scheduler_machine": LeaseTwice},
+    "the journal's lease numbers are forgotten": {"scheduler_machine": LeasesForgotten},
+    "a dead client keeps its turn": {"scheduler_machine": KeepsTheDead},
+    "files go before processes": {"node_machine": HastyNode},
+    "a closed server's place stays empty": {"node_machine": ForgetfulNode},
+    "the count of begun tasks is lost": {"fleet": SaysNeverBegun},
+    "statuses are repeated": {"fleet": Talkative},
+    "a lost node's stream is never closed": {"fleet": SilentFleet},
+    "servers of a lost node are kept by dispatch": {"fleet": Keeping},
+    "a restarted scheduler is not told of the turn": {"fleet": NeverClaims},
+}
+PRIVATE: dict[str, dict[str, Any]] = {
+    "a node takes no notice of its client's death": {"node_machine": DeafNode},
+}
+
+
+@pytest.mark.row("R-56")
+@pytest.mark.parametrize("fault", SHARED)
+def test_a_planted_fault_is_exposed(fault: str) -> None:
+    assert exposed(SHARED[fault]) is not None, f"{SEEDS} seeds ran well although {fault}"
+
+
+@pytest.mark.row("R-56")
+@pytest.mark.parametrize("fault", PRIVATE)
+def test_a_planted_fault_is_exposed_where_the_scheduler_is_private(fault: str) -> None:
+    options = {**PRIVATE[fault], "shared": False, "clients": 1}
+    assert exposed(options) is not None, f"{SEEDS} seeds ran well although {fault}"
+
+
+def exposed(options: dict[str, Any]) -> int | None:
+    """The first seed that fails."""
+    for seed in range(SEEDS):
+        try:
+            run(seed, **options)
+        except Exception:
+            return seed
+    return None

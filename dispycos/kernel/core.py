@@ -1,8 +1,9 @@
 """The kernel: which task runs next, and what becomes of what it yields.
 
-A step runs each task that was ready when it began once, up to its next `yield`, in order
-(K2). What a task yields is a wait (it sleeps until that ends it), a generator or coroutine (it
-is run as a subroutine), or anything else (a scheduling point that gives the value back).
+A step runs each task that was ready when it began once, in order (K2), up to its next `yield`
+that is not answered at once. What a task yields is a wait (it sleeps until that ends it), a
+generator or coroutine (it is run as a subroutine), or anything else (a scheduling point that
+gives the value back).
 
 Not here: the thread it runs on, the clock, and how it sleeps. `kernel.loop` has those.
 
@@ -24,13 +25,16 @@ from dispycos.kernel.network import Kind, Names, Network
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
-from dispycos.kernel.wait import Raise, Waitable, seconds
+from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, seconds
 from dispycos.model import End
 
 log = logging.getLogger("dispycos")
 
 # Subroutines in subroutines. A runaway recursion gets RecursionError before it takes the memory.
 MAX_DEPTH = 100_000
+
+# Waits in a row that were answered at once, after which others get their turn all the same (KE-04).
+MAX_AT_ONCE = 16
 
 _CLOSES = 3  # times that a generator may swallow GeneratorExit before it is left to the collector
 
@@ -210,32 +214,42 @@ class Kernel:
             if timers.fresh or timers.heap:
                 timers.advance(now)
             # The hot path, written for speed: no call but those that each task needs.
-            for _ in repeat(None, len(ready)):
+            for _ in repeat(None, len(ready)) if ready else ():
                 self.current = task = ready.popleft()
                 if task._attention is not None:
                     self._take(task, self._attend(task))
                     continue
-                try:
-                    value = task._generator.send(task._input)
-                except BaseException as error:
-                    raised = error
-                else:
-                    if value is None:
-                        task._input = None
-                        ready.append(task)
-                    elif isinstance(value, Waitable) and task._attention is None:
-                        task._waiting = value._wait(task)
-                        if task._waiting is None:
-                            ready.append(task)
+                more = MAX_AT_ONCE
+                while True:
+                    try:
+                        value = task._generator.send(task._input)
+                    except BaseException as error:
+                        raised = error
                     else:
-                        self._take(task, value)
-                    continue
-                # Outside the handler: what runs now must not find an exception being handled.
-                if type(raised) is StopIteration and not task._stack:
-                    task._finish(End.FINISHED, raised.value, None)
-                else:
-                    self._take(task, self._unwind(task, raised))
-                del raised
+                        if value is None:
+                            task._input = None
+                            ready.append(task)
+                        elif isinstance(value, Waitable) and task._attention is None:
+                            waiting = value._wait(task)
+                            if waiting is AT_ONCE:
+                                if more and self._may_go_on(task):
+                                    more -= 1
+                                    continue
+                                ready.append(task)
+                            elif waiting is None:
+                                ready.append(task)
+                            else:
+                                task._waiting = waiting
+                        else:
+                            self._take(task, value)
+                        break
+                    # Outside the handler: what runs now must not find an exception being handled.
+                    if type(raised) is StopIteration and not task._stack:
+                        task._finish(End.FINISHED, raised.value, None)
+                    else:
+                        self._take(task, self._unwind(task, raised))
+                    del raised
+                    break
             if self.swaps:
                 self._swap()
         except Exception as error:
@@ -252,6 +266,17 @@ class Kernel:
             function, args = posted.popleft()
             function(*args)
 
+    def _may_go_on(self, task: Task) -> bool:
+        """Take the value of a wait that was answered at once; False if an exception was the answer."""
+        attention = task._attention
+        if attention is None:
+            return True
+        if isinstance(attention, Waitable):
+            task._attention = None
+            task._input = attention._collect(task)
+            return True
+        return False
+
     def _take(self, task: Task, value: Any) -> None:
         """Do what a task asks for by yielding `value`."""
         if value is _ENDED:
@@ -262,8 +287,9 @@ class Kernel:
             if kind is GeneratorType or kind is CoroutineType:
                 _close(value)
         elif isinstance(value, Waitable):
-            task._waiting = value._wait(task)
-            if task._waiting is not None:
+            waiting = value._wait(task)
+            if waiting is not None and waiting is not AT_ONCE:
+                task._waiting = waiting
                 return
         elif kind is GeneratorType or kind is CoroutineType:
             self._call(task, value)

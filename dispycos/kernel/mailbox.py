@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from dispycos.kernel.wait import Known, Waitable, Waiter, seconds
+from dispycos.kernel.wait import AT_ONCE, Known, Waitable, Waiter, seconds
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,10 @@ class Receive(Hearing):
 
     def _wait(self, task: Any) -> Waitable | None:
         timeout = self.timeout
-        if task._messages or (timeout is not None and timeout <= 0):
+        if task._messages:
+            task._attention = self
+            return AT_ONCE
+        if timeout is not None and timeout <= 0:
             task._attention = self
             return None
         if timeout is not None:
@@ -217,7 +220,10 @@ class _ReceiveCategory(Hearing):
             task._admit()
             self._by._take_in()
         timeout = self.timeout
-        if self._category in self._by._queues or (timeout is not None and timeout <= 0):
+        if self._category in self._by._queues:
+            task._attention = self
+            return AT_ONCE
+        if timeout is not None and timeout <= 0:
             task._attention = self
             return None
         if timeout is not None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from dispycos.errors import Timeout
-from dispycos.kernel.wait import Raise, Waitable, Waiter, seconds
+from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, seconds
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ class Operation(Waitable):
             task._attention = Raise(self._error, self._value)
         else:
             task._input = self._value
-        return None
+        return AT_ONCE
 
     def _undo(self, task: Waiter) -> None:
         with _lock:
@@ -241,8 +241,8 @@ class _Within(Waitable):
         self._timeout = seconds(timeout)
 
     def _wait(self, task: Waiter) -> Waitable | None:
-        if self._operation._wait(task) is None:
-            return None
+        if self._operation._wait(task) is AT_ONCE:
+            return AT_ONCE
         timeout = self._timeout
         if timeout is not None:
             if timeout <= 0:

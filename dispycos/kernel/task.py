@@ -86,12 +86,11 @@ class Task(Receiver):
     _timer: Timer | None
     _waiting: Waitable | None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, target: Any = None, /, *args: Any, **kwargs: Any) -> None:
         kernel = self._default()
-        if args:
-            self._begin(kernel, next(kernel.numbers), args[0], args[1:], kwargs)
-        else:
-            self._begin(kernel, next(kernel.numbers), *_by_keyword(**kwargs))
+        if target is None and kwargs:
+            target, args, kwargs = _by_keyword(**kwargs)
+        self._begin(kernel, next(kernel.numbers), target, args, kwargs)
 
     def _begin(
         self, kernel: Any, number: int, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -77,8 +77,9 @@ class Waitable:
         """Begin to wait for `task`; kernel thread.
 
         Answers None if the task need not wait: its `_input`, or its `_attention` (an exception,
-        a Raise, or a wait to `_collect` from), is set. Else the object that is asked to `_undo`
-        or `_expire` the wait. Never raises.
+        a Raise, or a wait to `_collect` from), is set. Or AT_ONCE: the same, and there is no
+        reason to let others run first. Else the object that is asked to `_undo` or `_expire`
+        the wait. Never raises.
         """
         raise NotImplementedError
 
@@ -96,6 +97,13 @@ class Waitable:
 
     def _decline(self, task: Waiter) -> None:
         """Pass on what was granted to `task`, which was thrown into before it ran."""
+
+
+class _AtOnce(Waitable):
+    __slots__ = ()
+
+
+AT_ONCE = _AtOnce()
 
 
 class Raise:
@@ -181,7 +189,7 @@ class Finish(Waitable):
                 task._input = value
             else:
                 task._attention = Raise(error, error.__traceback__)
-            return None
+            return AT_ONCE
         if target is task:
             task._attention = RuntimeError(f"{task} waits for its own end")
             return None

@@ -64,7 +64,7 @@ def test_what_wakes_up_in_a_step_runs_in_the_next(world: World) -> None:
 
 
 @pytest.mark.row("KE-04")
-@pytest.mark.parametrize("kind", ["yield", "subroutine", "receive", "own message", "async"])
+@pytest.mark.parametrize("kind", ["yield", "subroutine", "receive", "own message", "joined", "async"])
 def test_a_tight_loop_starves_no_other_task(world: World, kind: str) -> None:
     def empty() -> Gen:
         return
@@ -78,6 +78,8 @@ def test_a_tight_loop_starves_no_other_task(world: World, kind: str) -> None:
                 yield empty()
             elif kind == "receive":
                 yield task.receive(0)
+            elif kind == "joined":
+                yield ended()
             else:
                 task.send(1)
                 yield task.receive()
@@ -91,6 +93,8 @@ def test_a_tight_loop_starves_no_other_task(world: World, kind: str) -> None:
             yield
         return "done"
 
+    ended = world.spawn(empty)
+    world.step()
     world.spawn(tight_async if kind == "async" else tight)
     task = world.spawn(other)
     for _ in range(11):

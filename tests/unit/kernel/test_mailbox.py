@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dispycos.kernel.core import MAX_AT_ONCE
 from dispycos.kernel.mailbox import ROOM, CategorizeMessages
 from dispycos.kernel.task import Task
 from tests.unit.kernel.world import World
@@ -151,24 +152,33 @@ def test_timed_out_receives_leave_no_residue(world: World) -> None:
 
 
 @pytest.mark.rule("K4")
-def test_a_message_survives_an_exception_that_is_thrown_before_it_is_read(world: World) -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_a_message_survives_an_exception_that_is_thrown_before_it_is_read(world: World, there: bool) -> None:
     def target(task: Any = None) -> Gen:
-        try:
-            yield task.receive()
-        except ValueError:
-            pass
-        return (yield task.receive(0))
+        got = []
+        while len(got) < 2 * MAX_AT_ONCE:
+            try:
+                got.append((yield task.receive()))
+            except ValueError:
+                got.append("thrown")
+        return got
 
-    for there in (True, False):
-        task = world.spawn(target)
-        if there:
-            task.send("kept")
-        world.step()
-        if not there:
-            task.send("kept")
-        task.throw(ValueError)
-        world.run()
-        assert task._value == "kept"
+    task = world.spawn(target)
+    numbers = list(range(2 * MAX_AT_ONCE - 1))
+    if there:
+        # More than are answered in a row, so the task is queued with a message granted.
+        for number in numbers:
+            task.send(number)
+    world.step()
+    if not there:
+        for number in numbers:
+            task.send(number)
+    assert task.state == "ready"
+    task.throw(ValueError)
+    world.run()
+    got = task._value
+    got.remove("thrown")
+    assert got == numbers
 
 
 @pytest.mark.row("KE-11")

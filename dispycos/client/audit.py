@@ -5,32 +5,28 @@ Reads only. Pure. Level 2.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from dispycos.client.credits import Mode, Node, Server
+from dispycos.client.gate import Gate
 from dispycos.client.lines import Line
 from dispycos.client.placement import Placement, why_not
 from dispycos.client.submission import Stage, Submission
 from dispycos.config import Limits
-from dispycos.model import End, Incarnation
+from dispycos.model import Incarnation
 
 
 class Dispatch(Protocol):
-    """What is read of a `dispatch.Dispatch`, which stands above this file."""
+    """What is read of a `Dispatch`, which stands above this file."""
 
-    tasks: dict[int, Submission]
-    ended: deque[tuple[int, int, str, End, str]]
+    gate: Gate
     placement: Placement
     describe: Callable[[Incarnation], str]
-    submitted: int
-    done: int
-    cpu_live: int
 
 
 def why_waiting(dispatch: Dispatch, id: int, now: float) -> str:
-    task = dispatch.tasks.get(id)
+    task = dispatch.gate.tasks.get(id)
     if task is None:
         return story(dispatch, id)
     seconds = f"{now - task.since:.1f} s"
@@ -61,19 +57,19 @@ def why_waiting(dispatch: Dispatch, id: int, now: float) -> str:
 def why_idle(dispatch: Dispatch, now: float) -> str:
     if any(server.sent or server.io for server in dispatch.placement.servers.values()):
         return ""
-    if not dispatch.tasks:
+    if not dispatch.gate.tasks:
         return "no task is waiting"
-    first = next(iter(dispatch.tasks))
-    return f"{len(dispatch.tasks)} tasks wait; the first: {why_waiting(dispatch, first, now)}"
+    first = next(iter(dispatch.gate.tasks))
+    return f"{len(dispatch.gate.tasks)} tasks wait; the first: {why_waiting(dispatch, first, now)}"
 
 
 def story(dispatch: Dispatch, id: int) -> str:
-    task = dispatch.tasks.get(id)
+    task = dispatch.gate.tasks.get(id)
     if task is not None:
         where = f" at {dispatch.describe(task.server.incarnation)}" if task.server is not None else ""
         deaths = "".join(f"; {text}" for text in task.deaths)
         return f"{task!r}: {task.stage.name.lower()}{where}, attempt {task.attempt}{deaths}"
-    for key, attempt, name, end, text in reversed(dispatch.ended):
+    for key, attempt, name, end, text in reversed(dispatch.gate.ended):
         if key == id:
             return f"{name}#{id & 0xFFFFFFFF} ended at attempt {attempt} as {end.name}: {text}"
     return f"task {id} is not known here, or ended long ago"
@@ -90,15 +86,15 @@ def check(dispatch: Dispatch, limits: Limits) -> None:
     for node in placement.nodes.values():
         assert node.load == sum(len(server.sent) for server in node.servers), "load miscounted"
     waiting = _waiting(placement)
-    for key, task in dispatch.tasks.items():
+    for key, task in dispatch.gate.tasks.items():
         assert key == task.id
         assert (task.stage in (Stage.PLACED, Stage.SENT)) == (key in placed), f"lost sight of {task!r}"
         assert (task.stage is Stage.QUEUED) == (key in waiting), f"lost sight of {task!r}"
         assert task.stage not in (Stage.READY, Stage.ENDED), f"{task!r} was left {task.stage.name}"
         assert 1 <= task.attempt <= 1 + task.retries
-    assert placed.keys() | waiting.keys() <= dispatch.tasks.keys(), "an ended task was kept"
-    assert dispatch.cpu_live == sum(not task.io for task in dispatch.tasks.values())
-    assert dispatch.submitted - dispatch.done == len(dispatch.tasks)
+    assert placed.keys() | waiting.keys() <= dispatch.gate.tasks.keys(), "an ended task was kept"
+    assert dispatch.gate.cpu_live == sum(not task.io for task in dispatch.gate.tasks.values())
+    assert dispatch.gate.submitted - dispatch.gate.done == len(dispatch.gate.tasks)
     # R-69: a task that could run and a credit for it never coexist.
     for task in waiting.values():
         free = _first_free(placement, task, limits)

@@ -1,9 +1,9 @@
 """Which server gets which task, and the one gate through which each task ends.
 
 `submit` places a task at once where a server has a credit, or lets it wait (`placement`). Each
-task gets exactly one outcome (D3, R-31): `_finish` is the only place that gives it. What had not
-begun when its server died is placed again; what had begun is lost, and tried again only if the
-caller allowed it (R-05, R-41).
+task gets exactly one outcome (D3, R-31): `gate` alone gives it. What had not begun when its
+server died is placed again; what had begun is lost, and tried again only if the caller allowed
+it (R-05, R-41). Tasks that somebody wants ended stand in `cancels`.
 
 Rules of use for the I/O half, which calls this from several threads under one lock:
   - Say actions are put on their way in the order in which they were answered, also across
@@ -17,13 +17,11 @@ Pure: no I/O, clock or randomness. Rules D1 to D5, S6; R-05, R-07, R-31, R-32, R
 
 from __future__ import annotations
 
-import enum
-import heapq
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from dispycos.client import audit, reasons
+from dispycos.client.cancels import Agenda, Cancels, Due
 from dispycos.client.credits import Node, Server
 from dispycos.client.events import (
     LeaseChanged,
@@ -35,16 +33,13 @@ from dispycos.client.events import (
     ServerSuspended,
     ServerUsable,
 )
+from dispycos.client.gate import Gate, Phase
 from dispycos.client.placement import Placement
 from dispycos.client.submission import (
-    AllDone,
     CancelAll,
     Cause,
     CloseNow,
     Closing,
-    Drained,
-    Ended,
-    EndServer,
     NodeExpected,
     NodeGone,
     Stage,
@@ -67,38 +62,15 @@ from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
 
 SEEN_AFTER = 64  # outcomes, before the server is told that they were seen ...
 SEEN_WITHIN = 1.0  # ... or seconds after the first: it keeps them, and their values, until then
-FORCE_ALLOWANCE = 2.0  # seconds beyond a task's grace, before its server is ended for it (R-08)
 REFUSED_FIRST = 0.1  # seconds until a server that refused tasks is tried again; doubles ...
 REFUSED_MAX = 5.0  # ... up to this; news of its lease end the wait at once
 RETRY_FIRST = 0.1  # seconds before a lost task's next attempt; doubles (R-41) ...
 RETRY_MAX = 10.0  # ... up to this, +- half of it
 MAX_GONE = 1024  # servers remembered after their end, to tell late words from strange ones
 
-_SENT, _ENDED = Stage.SENT, Stage.ENDED
+_OPEN = Phase.OPEN
+_SENT = Stage.SENT
 _RETRIED = frozenset((End.SERVER_LOST, End.NODE_LOST, End.ABANDONED))
-
-# What the timers call: (subject, now, actions).
-Due = Callable[[Any, float, list[Any]], None]
-
-
-class Phase(enum.Enum):
-    OPEN = "open"
-    CLOSING = "closing"  # no new tasks
-    DONE = "done"  # none of those that closing waits for is left
-    CLOSED = "closed"  # none is left at all
-
-
-PHASES: dict[tuple[Phase, str], Phase] = {
-    (Phase.OPEN, "close"): Phase.CLOSING,
-    (Phase.CLOSING, "close"): Phase.CLOSING,
-    (Phase.DONE, "close"): Phase.CLOSING,
-    (Phase.CLOSED, "close"): Phase.CLOSED,
-    (Phase.CLOSING, "none left"): Phase.DONE,
-    (Phase.OPEN, "close now"): Phase.CLOSED,
-    (Phase.CLOSING, "close now"): Phase.CLOSED,
-    (Phase.DONE, "close now"): Phase.CLOSED,
-    (Phase.CLOSED, "close now"): Phase.CLOSED,
-}
 
 
 class Dispatch:
@@ -110,45 +82,31 @@ class Dispatch:
     __slots__ = (
         "_ack_at",
         "_acks",
-        "_await_io",
+        "_agenda",
+        "_cancels",
         "_handlers",
         "_heard",
         "_limits",
         "_order",
-        "_timers",
-        "_why_closed",
-        "cpu_live",
         "describe",
-        "done",
-        "ended",
+        "gate",
         "gone",
-        "late",
-        "phase",
         "placement",
         "stale",
-        "submitted",
-        "tasks",
     )
 
     def __init__(self, limits: Limits, describe: Callable[[Incarnation], str] | None = None) -> None:
         self._limits = limits
         self.describe = describe or (lambda server: f"server {server[:4].hex()}")
         self.placement = Placement(limits)
-        self.phase = Phase.OPEN
-        self.submitted = 0
-        self.done = 0
-        self.late = 0  # outcomes that came after the task's or attempt's end: dropped (R-31)
+        self.gate = Gate(limits)
         self.stale = 0  # messages of servers that are not ours (R-34)
-        self.tasks: dict[int, Submission] = {}  # those that live; waiting work is never dropped (R-39)
-        self.cpu_live = 0
-        self.ended: deque[tuple[int, int, str, End, str]] = deque(maxlen=limits.max_ended_records)
         self.gone: dict[Incarnation, str] = {}  # at most MAX_GONE; the oldest is forgotten
         self._order = 0
         self._acks: dict[Server, None] = {}  # servers with outcomes that we did not acknowledge
         self._ack_at: float | None = None
-        self._timers: list[tuple[float, int, Due, Any]] = []
-        self._why_closed = ""
-        self._await_io = False
+        self._agenda = Agenda()
+        self._cancels = Cancels(limits, self.gate, self.placement, self._agenda)
         self._heard: dict[type, Callable[[Server, Any, float, list[Any]], None]] = {
             Outcomes: self._outcomes,
             Recalled: self._recalled,
@@ -185,7 +143,7 @@ class Dispatch:
                 if heard is not None:
                     heard(server, message, now, actions)
             elif type(message) is NodeReport:
-                self._progress(message, now)
+                self._cancels.progress(message, now)
             elif type(message) in self._heard:
                 self._from_stranger(event.peer, message, actions)
         else:
@@ -195,16 +153,12 @@ class Dispatch:
         return actions
 
     def next_deadline(self) -> float | None:
-        known = [when for when in (self.placement.look_at, self._ack_at) if when is not None]
-        if self._timers:
-            known.append(self._timers[0][0])
-        return min(known, default=None)
+        known = (self.placement.look_at, self._ack_at, self._agenda.first)
+        return min((when for when in known if when is not None), default=None)
 
     def tick(self, now: float) -> list[Any]:
         actions: list[Any] = []
-        while self._timers and self._timers[0][0] <= now:
-            _, _, function, subject = heapq.heappop(self._timers)
-            function(subject, now, actions)
+        self._agenda.run(now, actions)
         if self._ack_at is not None and self._ack_at <= now:
             self._acknowledge(list(self._acks), actions)
         placement = self.placement
@@ -213,15 +167,11 @@ class Dispatch:
             placement.balance(now, actions)
         return actions
 
-    def _later(self, when: float, function: Due, subject: Any) -> None:
-        self._order += 1
-        heapq.heappush(self._timers, (when, self._order, function, subject))
-
     # Submitting.
 
     def define(self, function: CodeHash, code: Payload) -> None:
         """The definition that tasks name by this hash; it goes to each server before its first use (D5)."""
-        self.placement.define(function, code, self.tasks.values())
+        self.placement.define(function, code, self.gate.tasks.values())
 
     def defined(self, function: CodeHash) -> bool:
         """False: `define` it before a task names it."""
@@ -239,15 +189,13 @@ class Dispatch:
     def submit(self, task: Submission, now: float) -> list[Any]:
         """Take a task: it is placed at once, or waits, or is refused (Ended with REJECTED)."""
         actions: list[Any] = []
-        self.tasks[task.id] = task
-        self.submitted += 1
+        self.gate.enter(task)
         order = self._order = self._order + 1
         task.order = order
         task.since = now
-        if not task.io:
-            self.cpu_live += 1
-        if self.phase is not Phase.OPEN:
-            self._reject(task, f"it was submitted after the client closed ({self._why_closed})", now, actions)
+        if self.gate.phase is not _OPEN:
+            why = f"it was submitted after the client closed ({self.gate.why_closed})"
+            self.gate.reject(task, why, now, actions)
         elif task.where is None and not task.io:
             placement = self.placement
             # While some wait there is no credit anywhere (R-69): this one waits behind them.
@@ -264,7 +212,7 @@ class Dispatch:
         """Place a READY task, or have it wait: at the front if it waited before."""
         line = self.placement.line_of(task)
         if line is None:
-            self._reject(task, self._why_nowhere(task), now, actions)
+            self.gate.reject(task, self._why_nowhere(task), now, actions)
             return
         server = None if line.count else self.placement.candidate(task)
         if server is not None:
@@ -288,7 +236,7 @@ class Dispatch:
         outcomes = message.outcomes
         if message.number <= server.number:  # said again on a new session
             fresh = outcomes[server.number - message.number + 1 :]
-            self.late += len(outcomes) - len(fresh)
+            self.gate.late += len(outcomes) - len(fresh)
         else:
             fresh = outcomes
         if not fresh:
@@ -302,7 +250,7 @@ class Dispatch:
             if task is None:
                 task = server.io.get(outcome.id)
             if task is None or task.attempt != outcome.attempt or task.stage is not _SENT:
-                self.late += 1
+                self.gate.late += 1
                 continue
             if task.io:
                 del server.io[outcome.id]
@@ -313,13 +261,13 @@ class Dispatch:
                 # A server does not say so of itself; whoever does, the rules of loss hold.
                 self._lost(task, server, outcome.end, outcome.text, True, now, actions)
             else:
-                self._finish(task, outcome, now, actions)
+                self.gate.finish(task, outcome, actions)
         if done:
             server.node.load -= done
             server.heard_at = now
             server.failures = 0
             server.learn(message.spent, done, self._limits)
-        self._settle(server, now, actions)
+        self.placement.settle(server, now, actions)
         if server.unseen >= SEEN_AFTER or server.closing:
             self._acknowledge([server], actions)
         elif server not in self._acks:
@@ -339,58 +287,6 @@ class Dispatch:
     def _say_seen(self, server: Server, actions: list[Any]) -> None:
         seen = OutcomesSeen(server.number, server.position, server.position_io)
         actions.append(Say(server.incarnation, seen))
-
-    def _finish(
-        self, task: Submission, outcome: Outcome, now: float, actions: list[Any], poisoned: bool = False
-    ) -> None:
-        """The one gate: a task has its final outcome (R-31)."""
-        if task.stage is _ENDED:
-            self.late += 1
-            return
-        if task.line is not None:
-            task.line.left()
-            task.line = None
-        task.move(Cause.END)
-        del self.tasks[task.id]
-        self.done += 1
-        if outcome.end is not End.FINISHED and outcome.end is not End.FAILED:
-            outcome.text = reasons.fitting(outcome.text, self._limits.max_reason_chars)
-        self.ended.append((task.id, task.attempt, task.name, outcome.end, outcome.text[:200]))
-        task.args = None
-        task.server = None
-        actions.append(Ended(task, outcome, poisoned))
-        if not task.io:
-            self.cpu_live -= 1
-        if self.phase is Phase.CLOSING:
-            self._see_whether_done(actions)
-
-    def _end(self, task: Submission, end: End, text: str, now: float, actions: list[Any]) -> None:
-        self._finish(task, Outcome(task.id, task.attempt, end, None, text), now, actions)
-
-    def _reject(self, task: Submission, why: str, now: float, actions: list[Any]) -> None:
-        if task.loss is not None:  # an earlier attempt had begun
-            end, loss = task.loss
-            text = f"{loss}; it can't be tried again: {why}"
-            self._finish(task, Outcome(task.id, task.attempt - 1, end, None, text), now, actions)
-        else:
-            waited = f"it waited {now - task.since:.1f} s"
-            self._end(task, End.REJECTED, f"{task!r} never began ({waited}): {why}", now, actions)
-
-    def _settle(self, server: Server, now: float, actions: list[Any]) -> None:
-        """After anything that changed what a server has or may take."""
-        placement = self.placement
-        placement.fill(server, now, actions)
-        placement.recount(server)
-        if not server.sent:
-            if server.usable:
-                placement.balance(now, actions)
-            elif server.closing:
-                self._see_whether_drained(server, actions)
-
-    def _see_whether_drained(self, server: Server, actions: list[Any]) -> None:
-        if not server.sent and server.mode.value == "closing":
-            server.move("drained")
-            actions.append(Drained(server.incarnation))
 
     # Given back: recalled, refused, or never begun when the server died.
 
@@ -422,7 +318,7 @@ class Dispatch:
         self._again(tasks, now, actions)
         # Whoever idles comes first; only then may the server that gave them back take some again.
         self.placement.place_waiting(server.node, now, actions)
-        self._settle(server, now, actions)
+        self.placement.settle(server, now, actions)
         self.placement.balance(now, actions)
 
     def _again(self, tasks: Iterable[Submission], now: float, actions: list[Any]) -> None:
@@ -431,9 +327,9 @@ class Dispatch:
             task.move(Cause.GIVE_BACK)
             if task.cancel is not None:
                 end, reason = task.cancel
-                self._end(task, end, f"{reason}; {task!r} never began", now, actions)
+                self.gate.end(task, end, f"{reason}; {task!r} never began", actions)
             elif (line := self.placement.line_of(task)) is None:
-                self._reject(task, self._why_nowhere(task), now, actions)
+                self.gate.reject(task, self._why_nowhere(task), now, actions)
             else:
                 line.put_back(task)
 
@@ -458,21 +354,21 @@ class Dispatch:
         task.position = 0
         if task.cancel is not None:
             end, reason = task.cancel
-            self._end(task, end, f"{reason}; {text}", now, actions)
+            self.gate.end(task, end, f"{reason}; {text}", actions)
         elif 0 < task.max_worker_deaths <= len(task.deaths):
             poison = reasons.fitting(reasons.poison(task), self._limits.max_reason_chars)
             failed = Outcome(task.id, task.attempt, End.FAILED, None, poison)
-            self._finish(task, failed, now, actions, poisoned=True)
+            self.gate.finish(task, failed, actions, poisoned=True)
         elif end in _RETRIED and task.attempt <= task.retries and task.where not in self.gone:
             task.move(Cause.PAUSE)
             task.loss = (end, text)
             task.since = now
             wait = min(RETRY_FIRST * 2.0 ** (task.attempt - 1), RETRY_MAX) * (0.5 + _fraction(task))
             task.attempt += 1
-            self._later(now + wait, self._due, task)
+            self._agenda.add(now + wait, self._due, task)
         else:
             only_there = task.where is not None and task.attempt <= task.retries
-            self._end(task, end, text + reasons.not_again(task, end, only_there), now, actions)
+            self.gate.end(task, end, text + reasons.not_again(task, end, only_there), actions)
 
     def _place_name(self, server: Server) -> str:
         name = self.describe(server.incarnation)
@@ -495,67 +391,21 @@ class Dispatch:
         end  CANCELLED; FAILED: a KeyboardInterrupt that it does not handle is its status (DC-56).
         """
         actions: list[Any] = []
-        task = self.tasks.get(id)
+        task = self.gate.tasks.get(id)
         if task is None:
             return False, actions
-        if task.stage is not _SENT:
-            server = self.placement.take(task) if task.server is not None else None
-            self._end(task, End.CANCELLED, f"{reason}; {task!r} had not begun", now, actions)
-            if server is not None:
-                self._settle(server, now, actions)
-        elif task.cancel is None:
-            server = task.server
-            assert server is not None
-            wait = self._limits.grace if grace is None else grace
-            task.cancel = (End.CANCELLED, reason)
-            actions.append(Say(server.incarnation, CancelTask(id, task.attempt, end, wait, reason)))
-            self._later(now + wait + FORCE_ALLOWANCE, self._overdue, (task, task.attempt, server))
+        self._cancels.cancel(task, reason, end, grace, now, actions)
         return True, actions
 
-    def _overdue(self, subject: tuple[Submission, int, Server], now: float, actions: list[Any]) -> None:
-        """Neither the task nor its server did what they had to: the node must end the process."""
-        task, attempt, server = subject
-        if task.server is not server or task.attempt != attempt or task.stage is not _SENT:
-            return
-        if server.suspect:  # kept means kept: the answer may only be under way
-            self._later(now + FORCE_ALLOWANCE, self._overdue, subject)
-        elif not server.forced:
-            if task.cancel is None:
-                task.cancel = (End.TIMED_OUT, f"it ran longer than its timeout of {task.timeout:g} s")
-            server.forced = f"{task!r} did not end when it had to ({task.cancel[1]})"
-            actions.append(EndServer(server.incarnation, server.forced))
-
-    def _progress(self, report: NodeReport, now: float) -> None:
-        """What a node saw begin on its servers: from here on we count time-outs too (R-08)."""
-        for facts in report.servers:
-            server = self.placement.servers.get(facts.incarnation)
-            if server is not None:
-                self._time(server, server.sent, server.timed, facts.begun, now)
-                self._time(server, server.io, server.timed_io, facts.begun_io, now)
-                server.begun = max(server.begun, facts.begun)
-                server.timed = max(server.timed, facts.begun)
-                server.timed_io = max(server.timed_io, facts.begun_io)
-
-    def _time(self, server: Server, tasks: dict[int, Submission], timed: int, begun: int, now: float) -> None:
-        if begun <= timed:
-            return
-        for task in tasks.values():
-            if task.timeout and timed < task.position <= begun:
-                wait = task.timeout + self._limits.grace + FORCE_ALLOWANCE
-                self._later(now + wait, self._overdue, (task, task.attempt, server))
-
     def _cancel_all(self, event: CancelAll, now: float, actions: list[Any]) -> None:
-        # Those that wait come first, or each server that falls free would be given the next of them.
-        for task in sorted(self.tasks.values(), key=lambda t: t.stage):
-            if task.io or not event.io_only:
-                actions += self.cancel(task.id, event.reason, now, End.FAILED, event.grace)[1]
+        self._cancels.all(event.reason, event.grace, event.io_only, now, actions)
 
     # Servers.
 
     def _server_usable(self, event: ServerUsable, now: float, actions: list[Any]) -> None:
         if event.server not in self.placement.servers:
             node = self.placement.node(event.node)
-            self._settle(self.placement.add(event.server, node, event.lease, now), now, actions)
+            self.placement.settle(self.placement.add(event.server, node, event.lease, now), now, actions)
 
     def _server_suspended(self, event: ServerSuspended, now: float, actions: list[Any]) -> None:
         if server := self.placement.servers.get(event.server):
@@ -565,7 +415,7 @@ class Dispatch:
     def _server_resumed(self, event: ServerResumed, now: float, actions: list[Any]) -> None:
         if server := self.placement.servers.get(event.server):
             server.move("resume")
-            self._settle(server, now, actions)
+            self.placement.settle(server, now, actions)
 
     def _server_suspect(self, event: ServerSuspect, now: float, actions: list[Any]) -> None:
         if server := self.placement.servers.get(event.server):
@@ -575,12 +425,12 @@ class Dispatch:
     def _server_back(self, event: ServerBack, now: float, actions: list[Any]) -> None:
         if server := self.placement.servers.get(event.server):
             server.suspect = False
-            self._settle(server, now, actions)
+            self.placement.settle(server, now, actions)
             self.placement.balance(now, actions)
 
     def _unusable(self, server: Server, now: float, actions: list[Any]) -> None:
         self._unplace(server, now, actions)
-        self._settle(server, now, actions)
+        self.placement.settle(server, now, actions)
         self.placement.place_waiting(server.node, now, actions)
 
     def _lease_changed(self, event: LeaseChanged, now: float, actions: list[Any]) -> None:
@@ -594,7 +444,7 @@ class Dispatch:
         server.failures += 1
         server.refused = now + wait
         self.placement.recount(server)
-        self._later(now + wait, self._try_again, server)
+        self._agenda.add(now + wait, self._try_again, server)
 
     def _try_again(self, server: Server, now: float, actions: list[Any]) -> None:
         if 0 < server.refused <= now:
@@ -603,15 +453,12 @@ class Dispatch:
     def _accept_again(self, server: Server, now: float, actions: list[Any]) -> None:
         if server.incarnation in self.placement.servers:
             server.refused = 0.0
-            self._settle(server, now, actions)
+            self.placement.settle(server, now, actions)
 
     def _server_ending(self, server: Server, message: Ending, now: float, actions: list[Any]) -> None:
         self._hold_back(server, now)
         self._unusable(server, now, actions)
-        task = server.sent.get(message.id) or server.io.get(message.id)
-        if task is not None and task.attempt == message.attempt:
-            task.cancel = (message.end, message.reason)
-            server.forced = f"{task!r} did not yield ({message.reason})"
+        self._cancels.ending(server, message)
 
     def _server_closing(self, event: ServerClosing, now: float, actions: list[Any]) -> None:
         server = self.placement.servers.get(event.server)
@@ -627,7 +474,7 @@ class Dispatch:
         if event.terminate:
             reason = f"{self._place_name(server)} was closed with terminate=True"
             for task in [*server.sent.values(), *server.io.values()]:
-                actions += self.cancel(task.id, reason, now, End.FAILED)[1]
+                self._cancels.cancel(task, reason, End.FAILED, None, now, actions)
         if first:
             # In order: what it recalled it need not finish.
             actions.append(Say(server.incarnation, Finish(await_io=False)))
@@ -636,7 +483,7 @@ class Dispatch:
 
     def _refuse_lines(self, place: Server | Node, why: str, now: float, actions: list[Any]) -> None:
         for task in [*place.line.waiting(), *place.io_line.waiting()]:
-            self._reject(task, why, now, actions)
+            self.gate.reject(task, why, now, actions)
 
     def _server_gone(self, event: ServerGone, now: float, actions: list[Any]) -> None:
         server = self.placement.servers.get(event.server)
@@ -708,7 +555,7 @@ class Dispatch:
     def _from_stranger(self, peer: Incarnation, message: Any, actions: list[Any]) -> None:
         self.stale += 1
         if type(message) is Outcomes:
-            self.late += len(message.outcomes)
+            self.gate.late += len(message.outcomes)
             if peer in self.gone:
                 text = f"{len(message.outcomes)} late outcomes of {self.describe(peer)} were dropped"
                 actions.append(Note("info", f"{text}: {self.gone[peer]}"))
@@ -716,48 +563,53 @@ class Dispatch:
     # The end of the client.
 
     def _close(self, event: Closing, now: float, actions: list[Any]) -> None:
-        self._move_phase("close")
-        self._why_closed = event.reason
-        self._await_io = event.await_io
-        if self.phase is Phase.CLOSING:
-            self._see_whether_done(actions)
-
-    def _move_phase(self, cause: str) -> None:
-        self.phase = PHASES[self.phase, cause]
-
-    def _see_whether_done(self, actions: list[Any]) -> None:
-        if not (len(self.tasks) if self._await_io else self.cpu_live):
-            self._move_phase("none left")
-            actions.append(AllDone())
+        self.gate.close(event.reason, event.await_io, actions)
 
     def _close_now(self, event: CloseNow, now: float, actions: list[Any]) -> None:
-        self._move_phase("close now")
-        self._why_closed = event.reason
-        for task in sorted(self.tasks.values(), key=lambda t: t.stage):
+        self.gate.close_now(event.reason)
+        for task in sorted(self.gate.tasks.values(), key=lambda t: t.stage):
             begun = task.stage is _SENT
             if task.server is not None:
                 self.placement.take(task)
             if begun:
                 text = f"{task!r} was ended with its client: {event.reason}"
-                self._end(task, End.CANCELLED, text, now, actions)
+                self.gate.end(task, End.CANCELLED, text, actions)
             else:
-                self._reject(task, f"its client ended: {event.reason}", now, actions)
+                self.gate.reject(task, f"its client ended: {event.reason}", now, actions)
 
     # For people and tests.
 
+    @property
+    def tasks(self) -> dict[int, Submission]:
+        """Those that live, by id."""
+        return self.gate.tasks
+
+    @property
+    def submitted(self) -> int:
+        return self.gate.submitted
+
+    @property
+    def done(self) -> int:
+        return self.gate.done
+
+    @property
+    def late(self) -> int:
+        """Outcomes that came after the end of their task or attempt: dropped and counted (R-31)."""
+        return self.gate.late
+
     def lives(self, id: int) -> bool:
         """Whether the task has no outcome yet."""
-        return id in self.tasks
+        return id in self.gate.tasks
 
     def server_of(self, id: int) -> Incarnation | None:
         """Where the task is, if it has a server."""
-        task = self.tasks.get(id)
+        task = self.gate.tasks.get(id)
         server: Server | None = task.server if task is not None else None
         return server.incarnation if server is not None else None
 
     def pin(self, id: int) -> Incarnation | None:
         """From now on it stays where it is; answers where, None if it waits or has ended."""
-        task = self.tasks.get(id)
+        task = self.gate.tasks.get(id)
         if task is not None and task.server is not None:
             task.pinned = True
         return self.server_of(id)

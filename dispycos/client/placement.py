@@ -15,7 +15,7 @@ from typing import Any
 
 from dispycos.client.credits import LeastFirst, Mode, Node, Server
 from dispycos.client.lines import Line, ahead
-from dispycos.client.submission import Cause, Placed, Stage, Submission
+from dispycos.client.submission import Cause, Drained, Placed, Stage, Submission
 from dispycos.config import Limits
 from dispycos.events import Say
 from dispycos.messages import Define, Recall, Submit
@@ -101,6 +101,17 @@ class Placement:
         if server.free > 0:
             server.node.servers.fell(server)
             self._open.fell(server.node)
+
+    def settle(self, server: Server, now: float, actions: list[Any]) -> None:
+        """After anything that changed what a server has or may take."""
+        self.fill(server, now, actions)
+        self.recount(server)
+        if not server.sent:
+            if server.mode is Mode.CLOSING:
+                server.move("drained")
+                actions.append(Drained(server.incarnation))
+            elif server.usable:
+                self.balance(now, actions)
 
     # Who takes a task.
 

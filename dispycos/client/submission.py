@@ -33,20 +33,14 @@ class Cause(enum.IntEnum):
     END = 7
 
 
-STAGES: dict[tuple[Stage, Cause], Stage] = {
-    (Stage.READY, Cause.QUEUE): Stage.QUEUED,
-    (Stage.READY, Cause.PLACE): Stage.PLACED,
-    (Stage.READY, Cause.END): Stage.ENDED,
-    (Stage.QUEUED, Cause.PLACE): Stage.PLACED,
-    (Stage.QUEUED, Cause.END): Stage.ENDED,
-    (Stage.PLACED, Cause.SEND): Stage.SENT,
-    (Stage.PLACED, Cause.GIVE_BACK): Stage.READY,
-    (Stage.PLACED, Cause.END): Stage.ENDED,
-    (Stage.SENT, Cause.GIVE_BACK): Stage.READY,
-    (Stage.SENT, Cause.PAUSE): Stage.PAUSED,
-    (Stage.SENT, Cause.END): Stage.ENDED,
-    (Stage.PAUSED, Cause.DUE): Stage.READY,
-    (Stage.PAUSED, Cause.END): Stage.ENDED,
+# One dict in another: a tuple for each of a task's moves would cost as much as the lookup.
+STAGES: dict[Stage, dict[Cause, Stage]] = {
+    Stage.READY: {Cause.QUEUE: Stage.QUEUED, Cause.PLACE: Stage.PLACED, Cause.END: Stage.ENDED},
+    Stage.QUEUED: {Cause.PLACE: Stage.PLACED, Cause.END: Stage.ENDED},
+    Stage.PLACED: {Cause.SEND: Stage.SENT, Cause.GIVE_BACK: Stage.READY, Cause.END: Stage.ENDED},
+    Stage.SENT: {Cause.GIVE_BACK: Stage.READY, Cause.PAUSE: Stage.PAUSED, Cause.END: Stage.ENDED},
+    Stage.PAUSED: {Cause.DUE: Stage.READY, Cause.END: Stage.ENDED},
+    Stage.ENDED: {},
 }
 
 
@@ -134,7 +128,7 @@ class Submission:
 
     def move(self, cause: Cause) -> None:
         """The only line that assigns a stage after the first."""
-        self.stage = STAGES[self.stage, cause]
+        self.stage = STAGES[self.stage][cause]
 
 
 # Events, beside those of `client.events` and Heard of servers.

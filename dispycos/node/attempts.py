@@ -118,14 +118,13 @@ class Cause(enum.IntEnum):
     DROP = 5  # recalled, or cancelled before it began
 
 
-STAGES: dict[tuple[Stage, Cause], Stage] = {
-    (Stage.WAITING, Cause.BEGIN): Stage.BEGUN,
-    (Stage.WAITING, Cause.DROP): Stage.ENDED,
-    (Stage.BEGUN, Cause.END): Stage.ENDED,
-    (Stage.BEGUN, Cause.INTERRUPT): Stage.INTERRUPTED,
-    (Stage.INTERRUPTED, Cause.END): Stage.ENDED,
-    (Stage.INTERRUPTED, Cause.FORCE): Stage.FORCED,
-    (Stage.FORCED, Cause.END): Stage.ENDED,
+# One dict in another: a tuple for each of a task's moves would cost as much as the lookup.
+STAGES: dict[Stage, dict[Cause, Stage]] = {
+    Stage.WAITING: {Cause.BEGIN: Stage.BEGUN, Cause.DROP: Stage.ENDED},
+    Stage.BEGUN: {Cause.END: Stage.ENDED, Cause.INTERRUPT: Stage.INTERRUPTED},
+    Stage.INTERRUPTED: {Cause.END: Stage.ENDED, Cause.FORCE: Stage.FORCED},
+    Stage.FORCED: {Cause.END: Stage.ENDED},
+    Stage.ENDED: {},
 }
 
 

@@ -201,7 +201,7 @@ class Execution:
     # The hot path: Submit, begin, ended, Outcomes.
 
     def _move(self, task: Attempt, cause: Cause) -> None:
-        task.stage = STAGES[task.stage, cause]
+        task.stage = STAGES[task.stage][cause]
 
     def _submit(self, message: Submit, now: float) -> list[Any]:
         refusal = ""

@@ -8,7 +8,7 @@ import pytest
 
 from dispycos.client.credits import Server
 from dispycos.client.dispatch import Dispatch
-from dispycos.client.submission import Submission
+from dispycos.client.submission import Ended, Submission
 from dispycos.messages import Outcomes, Recall, Recalled, Submit
 from dispycos.model import End, Outcome
 from dispycos.node.attempts import Attempt
@@ -29,7 +29,7 @@ class OldAttemptsCount(Dispatch):
             if task is not None:
                 if task.server is not None:
                     self.placement.take(task)
-                self._finish(task, outcome, 0.0, actions)
+                self.gate.finish(task, outcome, actions)
 
 
 class NoReconciling(Dispatch):
@@ -82,25 +82,20 @@ class CancelledAtOnce(Dispatch):
         task = self.tasks.get(id)
         if task is not None:
             self.placement.take(task)
-            self._end(task, End.CANCELLED, f"{reason}, and that is that", now, actions)
+            self.gate.end(task, End.CANCELLED, f"{reason}, and that is that", actions)
         return will, actions
 
 
 class EndsTwice(Dispatch):
-    """Has a second gate."""
+    """Tells of a loss, and then tries again."""
 
     __slots__ = ()
 
     def _lost(self, task: Submission, server: Server, end: End, why: str, *rest: Any) -> None:
-        now, actions = rest[1:]
-        self._finish(task, Outcome(task.id, task.attempt, end, None, why), now, actions)
         super()._lost(task, server, end, why, *rest)
-
-    def _finish(self, task: Submission, outcome: Outcome, *rest: Any, **more: Any) -> None:
-        if task.id not in self.tasks:
-            self.tasks[task.id] = task
-            task.stage = type(task.stage).READY
-        super()._finish(task, outcome, *rest, **more)
+        if self.lives(task.id):
+            text = "the program is told of it too early"
+            rest[-1].append(Ended(task, Outcome(task.id, task.attempt, end, None, text)))
 
 
 class ForgetsToPlace(Dispatch):

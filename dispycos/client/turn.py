@@ -60,6 +60,7 @@ class Turn:
     reservation: int = 0
     scheduler: Incarnation | None = None  # None: lost
     location: Location | None = None  # where it is dialled again
+    ending: bool = False  # the nodes are being closed; CloseClient follows
     place: int = 0  # in the queue
     reason: str = ""  # what the scheduler says is waited for
     unheard_since: float | None = None  # when the scheduler was last heard; None: it is heard

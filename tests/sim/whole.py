@@ -913,9 +913,10 @@ class Cluster:
             )
 
     def watch_turn(self, alive_at: float) -> None:
-        """No dead client holds the cluster for more than 15 seconds (R-19, R-78)."""
-        active = self.scheduler.machine.active if self.scheduler.alive else None
-        if active is None or self.client_of(active.incarnation) is not None:
+        """No dead client holds the cluster for more than 15 seconds while others wait (R-19, R-78)."""
+        machine = self.scheduler.machine
+        active = machine.active if self.scheduler.alive else None
+        if active is None or not machine.queue or self.client_of(active.incarnation) is not None:
             alive_at = self.world.now
         assert self.world.now - alive_at < 15.0, "a dead client keeps its turn (R-78)"
         self.world.plan(1.0, self.watch_turn, alive_at)

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from dispycos.errors import HotSwapException, InternalError, TaskCancelled
 from dispycos.kernel.network import Kind, Names, Network
 from dispycos.kernel.target import Runnable
-from dispycos.kernel.task import Task, _Terminate
+from dispycos.kernel.task import FINISHED, Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, seconds
 from dispycos.model import End
@@ -232,7 +232,8 @@ class Kernel:
                         elif isinstance(value, Waitable) and task._attention is None:
                             waiting = value._wait(task)
                             if waiting is AT_ONCE:
-                                if more and self._may_go_on(task):
+                                granted: Any = task._attention
+                                if more and (granted is None or self._may_go_on(task)):
                                     more -= 1
                                     continue
                                 ready.append(task)
@@ -245,7 +246,7 @@ class Kernel:
                         break
                     # Outside the handler: what runs now must not find an exception being handled.
                     if type(raised) is StopIteration and not task._stack:
-                        task._finish(End.FINISHED, raised.value, None)
+                        task._finish(FINISHED, raised.value, None)
                     else:
                         self._take(task, self._unwind(task, raised))
                     del raised
@@ -267,10 +268,8 @@ class Kernel:
             function(*args)
 
     def _may_go_on(self, task: Task) -> bool:
-        """Take the value of a wait that was answered at once; False if an exception was the answer."""
+        """Take what a wait that was answered at once has granted; False if an exception is the answer."""
         attention = task._attention
-        if attention is None:
-            return True
         if isinstance(attention, Waitable):
             task._attention = None
             task._input = attention._collect(task)
@@ -344,7 +343,7 @@ class Kernel:
             if stack:
                 task._generator = generator = stack.pop()
             elif returned:
-                task._finish(End.FINISHED, error.value, None)  # type: ignore[attr-defined]  # StopIteration
+                task._finish(FINISHED, error.value, None)  # type: ignore[attr-defined]  # StopIteration
                 return _ENDED
             elif isinstance(error, HotSwapException) and _is_runnable(error):
                 task._generator = generator = error.args[0]

@@ -22,7 +22,7 @@ from dispycos.errors import Timeout
 from dispycos.kernel import operation, program, trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
-from dispycos.kernel.receiver import Receiver
+from dispycos.kernel.receiver import Receiver, current
 from dispycos.kernel.task import Task
 from dispycos.kernel.trace import Frame
 from dispycos.kernel.wait import Finish, seconds
@@ -78,11 +78,13 @@ class Loop:
         me = threading.get_ident()
         kernel.thread = me
         operation.kernel_threads[me] = kernel
+        token = current.set(kernel)
         try:
             self._run(kernel)
         except Exception:
             self._give_up()
         finally:
+            current.reset(token)
             operation.kernel_threads.pop(me, None)
             kernel.thread = -1
 

@@ -5,6 +5,7 @@ Pure: no I/O, clock or randomness.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any, ClassVar, TypeVar
 
 from dispycos.errors import NotSerializable
@@ -13,6 +14,10 @@ from dispycos.kernel.wait import Given
 from dispycos.model import Location
 
 R = TypeVar("R", bound="Receiver")
+
+# The kernel that this thread runs: what `_default` answers, without a call. A copy of the
+# context in another thread may have it too, which is as good.
+current: ContextVar[Any] = ContextVar("dispycos kernel", default=None)
 
 
 class Receiver:

@@ -23,7 +23,7 @@ from dispycos.errors import HotSwapException
 from dispycos.kernel import trace
 from dispycos.kernel.mailbox import DELIVERED, RECEIVE, ROOM, Deliver, Receive
 from dispycos.kernel.network import Kind
-from dispycos.kernel.receiver import Receiver
+from dispycos.kernel.receiver import Receiver, current
 from dispycos.kernel.target import RUNS, Runnable, begin, name_of
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
@@ -31,6 +31,8 @@ from dispycos.kernel.wait import FAILED, OK, Finish, Join, Raise, Sleep, Waitabl
 from dispycos.model import End, MonitorStatus, Status
 
 log = logging.getLogger("dispycos")
+
+FINISHED = End.FINISHED  # looked up for each task that ends, and slow in the enum
 
 
 class _Terminate:
@@ -87,7 +89,7 @@ class Task(Receiver):
     _waiting: Waitable | None
 
     def __init__(self, target: Any = None, /, *args: Any, **kwargs: Any) -> None:
-        kernel = self._default()
+        kernel = current.get() or self._default()
         if target is None and kwargs:
             target, args, kwargs = _by_keyword(**kwargs)
         self._begin(kernel, next(kernel.numbers), target, args, kwargs)
@@ -102,7 +104,7 @@ class Task(Receiver):
             type(target) is FunctionType
             and not kwargs
             and (code := target.__code__).co_flags & RUNS
-            and "task" not in code.co_varnames
+            and (not (code.co_argcount or code.co_kwonlyargcount) or "task" not in code.co_varnames)
         ):
             self._generator = target(*args)  # what `begin` would do, for most targets
             self._name = target.__name__
@@ -168,7 +170,7 @@ class Task(Receiver):
 
     def _outcome(self, raises: bool) -> tuple[Any, BaseException | None]:
         """What a joiner gets: a value, or an exception to raise, with the traceback of its end."""
-        if self._end is End.FINISHED:
+        if self._end is FINISHED:
             return self._value, None
         if not raises:
             return self._status(), None
@@ -178,7 +180,7 @@ class Task(Receiver):
 
     def _status(self) -> MonitorStatus:
         """How it ended, as monitors and waiters get it."""
-        if self._end is End.FINISHED:
+        if self._end is FINISHED:
             return MonitorStatus(self, StopIteration, self._value)
         error = self._error
         assert error is not None
@@ -393,7 +395,7 @@ class Task(Receiver):
         joiners = self._joiners
         if joiners is not None:
             self._joiners = None
-            if type(joiners) is Finish and end is End.FINISHED:
+            if type(joiners) is Finish and end is FINISHED:
                 # The usual case, made short: one joiner and a result.
                 waiter, joiners._waiter = joiners._waiter, None
                 waiter._wake(value)  # type: ignore[union-attr]  # it waits, so it has a waiter

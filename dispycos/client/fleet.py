@@ -23,6 +23,7 @@ from dispycos import messages as m
 from dispycos.client import orders as o
 from dispycos.client import survey
 from dispycos.client.crew import CrewPlan
+from dispycos.client.desk import Desk
 from dispycos.client.holdings import Holdings
 from dispycos.client.members import Node, NodeState, Server, ServerState, avail_info
 from dispycos.client.turn import Turn, TurnState
@@ -42,7 +43,6 @@ from dispycos.events import (
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Payload, Role, Status
 from dispycos.story import Stories
 
-_NORMAL = (Status.NodeInitialized, Status.NodeResumed)
 _WHY = ("why", Incarnation(b""))
 _CLOSE = ("close", Incarnation(b""))
 
@@ -103,6 +103,7 @@ class Fleet:
             on_gone=self._closed_if_empty,
         )
         self.crew = self.holdings.crew
+        self._desk = Desk(self.holdings, self.turn, self._plan)
         self._on: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
             Heard: self._heard,
             PeerUp: self._peer_up,
@@ -112,18 +113,9 @@ class Fleet:
             DialFailed: self._dial_failed,
             o.BeginSchedule: self._begin_schedule,
             o.GiveUpSchedule: self._give_up_schedule,
-            o.EnableNode: self._enable_node,
-            o.EnableServer: self._enable_server,
-            o.Suspend: self._suspend,
-            o.Resume: self._suspend,
-            o.CloseOneServer: self._close_one_server,
-            o.ForceServer: self._force_server,
-            o.CloseNode: self._close_nodes,
-            o.RestartOneNode: self._restart_nodes,
-            o.AbandonZombie: self._abandon_zombie,
             o.AddOneRule: self._add_one_rule,
             o.CloseAll: self._close_all,
-            o.FilesSent: self.holdings.files_sent,
+            **self._desk.orders,
         }
         self._of_scheduler: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
             m.Queued: self._queued,
@@ -222,24 +214,11 @@ class Fleet:
 
     def find_nodes(self, where: o.Where) -> list[Node]:
         """The nodes that `where` means; [] if it is unknown."""
-        if where is None:
-            return list(self.nodes_held.values())
-        if isinstance(where, bytes):
-            node = self.nodes_held.get(Incarnation(where))
-            return [node] if node else []
-        if isinstance(where, Location):
-            return [node for node in self.nodes_held.values() if node.location == where]
-        return [
-            node
-            for node in self.nodes_held.values()
-            if where == node.location.addr or where == str(node.location)
-        ]
+        return self._desk.find_nodes(where)
 
     def find_server(self, where: o.Where) -> Server | None:
         """The server that `where` means: a Location or an incarnation."""
-        if isinstance(where, Location):
-            return self.crew.at.get(where)
-        return self.crew.servers.get(Incarnation(where)) if isinstance(where, bytes) else None
+        return self._desk.find_server(where)
 
     def why(self, now: float) -> str:
         """What keeps tasks from being placed, or the close from ending; "" if nothing does (S6)."""
@@ -445,7 +424,7 @@ class Fleet:
         info = avail_info(message.facts, 0, message.reason)
         out.append(o.Notify(DispycosStatus(Status.NodeIgnore, info, message.reason)))
 
-    # A node speaks.
+    # A server or the program speaks.
 
     def _close_request(self, server: Server, message: m.CloseRequest, now: float, out: list[Action]) -> None:
         if message.node:
@@ -453,118 +432,6 @@ class Fleet:
         else:
             restart = message.restart or self._plan.restart
             self.crew.close(server, message.terminate, restart, "a task closed its server", now, out)
-
-    # Silence.
-
-    def _abandon_zombie(self, event: o.AbandonZombie, now: float, out: list[Action]) -> None:
-        nodes = self.find_nodes(event.where)
-        if event.where is None:
-            self.turn.abandon = event.flag
-        elif not nodes:
-            out.append(o.Answered(event.ticket, -1, f"no node at {event.where!r}"))
-            return
-        for node in nodes:
-            node.abandon = event.flag
-            if event.flag and node.silent:
-                self.holdings.abandon(node, now, out)
-        out.append(o.Answered(event.ticket, 0))
-
-    # The end of a node.
-
-    # The program's orders.
-
-    def _unknown(self, event: Any, out: list[Action]) -> None:
-        out.append(o.Answered(event.ticket, -1, f"nothing is known of {event.where!r}"))
-
-    def _enable_node(self, event: o.EnableNode, now: float, out: list[Action]) -> None:
-        waiting = [node for node in self.find_nodes(event.where) if self._waits_for_enable(node)]
-        for node in waiting:
-            self.holdings.enable(node, event.setup, out)
-        if waiting:
-            out.append(o.Answered(event.ticket, 0))
-        else:
-            text = f"no node at {event.where!r} waits to be enabled"
-            out.append(o.Answered(event.ticket, -1, text))
-
-    def _waits_for_enable(self, node: Node) -> bool:
-        if node.state is NodeState.FAILED:
-            return True
-        return node.state is NodeState.DISCOVERED and not node.enabled
-
-    def _enable_server(self, event: o.EnableServer, now: float, out: list[Action]) -> None:
-        server = self.find_server(event.where)
-        if server is None:
-            self._unknown(event, out)
-        elif self.crew.enable(server, event.setup, out):
-            out.append(o.Answered(event.ticket, 0))
-        else:
-            out.append(o.Answered(event.ticket, -1, f"server {server.location} does not wait to be enabled"))
-
-    def _suspend(self, event: o.Suspend | o.Resume, now: float, out: list[Action]) -> None:
-        suspended = isinstance(event, o.Suspend)
-        if event.node:
-            nodes = self.find_nodes(event.where)
-            for node in nodes:
-                node.suspended = suspended
-                if not suspended:
-                    for server in node.servers.values():
-                        server.suspended = False
-                self.holdings.refresh(node, out)
-            known = bool(nodes)
-        else:
-            found = self.find_server(event.where)
-            if found is not None:
-                found.suspended = suspended
-                self.crew.refresh(found, out)
-            known = found is not None
-        if known:
-            out.append(o.Answered(event.ticket, 0))
-        else:
-            self._unknown(event, out)
-
-    def _close_one_server(self, event: o.CloseOneServer, now: float, out: list[Action]) -> None:
-        server = self.find_server(event.where)
-        if server is None:
-            self._unknown(event, out)
-            return
-        restart = event.restart or self._plan.restart
-        self.crew.close(server, event.terminate, restart, "the client closed it", now, out, event.ticket)
-
-    def _force_server(self, event: o.ForceServer, now: float, out: list[Action]) -> None:
-        server = self.crew.servers.get(event.server)
-        if server is not None and server.state is not ServerState.ENDING:
-            restart = server.restart if server.state is ServerState.CLOSING else True
-            self.crew.end(server, 0.0, restart, event.reason, now, out)
-
-    def _close_nodes(self, event: o.CloseNode, now: float, out: list[Action]) -> None:
-        nodes = self.find_nodes(event.where)
-        if not nodes:
-            self._unknown(event, out)
-            return
-        # One answer for all of them: it hangs on the last.
-        for node in nodes[:-1]:
-            self.holdings.close(node, event.terminate, "the client closed it", now, out)
-        self.holdings.close(nodes[-1], event.terminate, "the client closed it", now, out, event.ticket)
-
-    def _restart_nodes(self, event: o.RestartOneNode, now: float, out: list[Action]) -> None:
-        ready = (NodeState.INITIALIZED, NodeState.FAILED)
-        nodes = [node for node in self.find_nodes(event.where) if node.state in ready]
-        if not nodes:
-            self._unknown(event, out)
-            return
-        nodes[-1].tickets.append(event.ticket)
-        for node in nodes:
-            if event.setup is not None:
-                node.setup = event.setup
-                node.renew_setup = True
-            if node.state is NodeState.FAILED:
-                self.holdings.enable(node, node.setup, out)
-                continue
-            node.move("restart")
-            for server in list(node.servers.values()):
-                self.crew.close(server, event.terminate, False, "its node is restarted", now, out)
-            if not node.servers:
-                self.holdings.restart_if_empty(node, out)
 
     def _add_one_rule(self, event: o.AddOneRule, now: float, out: list[Action]) -> None:
         self.turn.add_rule(event.rule, out)

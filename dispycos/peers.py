@@ -8,14 +8,21 @@ I/O half, reactor thread. Layer 5. Rows DS-22, KE-28; SE-29, SE-33, R-82.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
+from typing import TypeAlias
 
 from dispycos.events import DialFailed, PeerEvent, PeerUp
 from dispycos.model import Location, Role
 from dispycos.net.discovery import Discovery
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.peer import Peer
 
 log = logging.getLogger("dispycos")
+
+# A peer that is waited for: who answers at a location, or of whom something is true.
+Wanted: TypeAlias = Location | Callable[[Peer], bool]
 
 _ASK_AT = (0.0, 1.0, 4.0)  # seconds after the wish to find somebody: a datagram may be lost
 
@@ -28,6 +35,8 @@ class Peers:
         self._wanted = Role(0)  # whom a hint leads to
         self._hinted: set[Location] = set()  # being dialled for a hint; discovery limits them
         self._discovery: Discovery | None = None
+        # Each stands for a coroutine of this program that waits.
+        self._waiting: list[tuple[Wanted, asyncio.Future[Peer | None]]] = []
         endpoint.watch(self._peer_event)
         if udp_port is None:
             return
@@ -71,14 +80,65 @@ class Peers:
             self._endpoint.dial(location)
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
-        if isinstance(event, DialFailed) and event.location in self._hinted:
-            self._hinted.discard(event.location)
-            self._endpoint.stop_dialling(event.location)
-        elif isinstance(event, PeerUp) and event.location is not None:
-            self._hinted.discard(event.location)
+        if isinstance(event, DialFailed):
+            if event.location in self._hinted:
+                self._hinted.discard(event.location)
+                self._endpoint.stop_dialling(event.location)
+            self._settle(lambda wanted: wanted == event.location, None)
+        elif isinstance(event, PeerUp):
+            if event.location is not None:
+                self._hinted.discard(event.location)
+            peer = self._endpoint.peer(event.peer)
+            if peer is not None:
+                self._settle(lambda wanted: _is(peer, wanted), peer)
+
+    # Waiting for somebody.
+
+    async def present(self, wanted: Callable[[Peer], bool]) -> Peer:
+        """The first peer that is `wanted`, now or when it comes up."""
+        for peer in self._endpoint.peers():
+            if wanted(peer):
+                return peer
+        found = await self._wait(wanted)
+        assert found is not None, "who waits for no location is told of no failed dial"
+        return found
+
+    async def reach(self, location: Location) -> Peer | None:
+        """Who answers there; None if the dial fails."""
+        peer = self._endpoint.peer_at(location)
+        if peer is not None:
+            return peer
+        self._endpoint.dial(location)
+        peer = None
+        try:
+            peer = await self._wait(location)
+        finally:
+            if peer is None:
+                self._endpoint.stop_dialling(location)
+        return peer
+
+    async def _wait(self, wanted: Wanted) -> Peer | None:
+        future: asyncio.Future[Peer | None] = self._endpoint.reactor.loop.create_future()
+        entry = (wanted, future)
+        self._waiting.append(entry)
+        try:
+            return await future
+        finally:
+            self._waiting.remove(entry)
+
+    def _settle(self, concerned: Callable[[Wanted], bool], peer: Peer | None) -> None:
+        for wanted, future in list(self._waiting):
+            if not future.done() and concerned(wanted):
+                future.set_result(peer)
 
     def close(self) -> None:
         """Close the UDP sockets; may be repeated."""
         if self._discovery is not None:
             self._discovery.close()
             self._discovery = None
+
+
+def _is(peer: Peer, wanted: Wanted) -> bool:
+    if isinstance(wanted, Location):
+        return wanted in (peer.location, peer.dialled)
+    return wanted(peer)

@@ -168,6 +168,8 @@ class Driver:
         code = None
         with self._lock:
             now = time.monotonic()
+            # What the program asked for before goes before: a task that it has got is on its way.
+            self._flush_now(now)
             actions = self.fleet.handle(make(ticket), now)
             for action in actions:
                 if type(action) is Answered and action.ticket == ticket:

@@ -1,4 +1,4 @@
-"""Components that are files, on their way to a node (DC-03).
+"""Components that are files, on their way to a node's directory (DC-03).
 
 I/O half. Layer 5.
 """
@@ -11,11 +11,12 @@ from typing import Any
 from dispycos.client.components import FileComponent
 from dispycos.client.orders import FilesSent
 from dispycos.model import Incarnation
+from dispycos.net.files import FileSender
 from dispycos.runtime import Network
 
 
-class FileSender:
-    """Sends one client's files."""
+class NodeFiles:
+    """The files of one client."""
 
     def __init__(self, network: Network, files: Sequence[FileComponent]) -> None:
         self._network = network
@@ -26,4 +27,14 @@ class FileSender:
         self._network.reactor.spawn(self._send(node, answer))
 
     async def _send(self, node: Incarnation, answer: Callable[[Any], object]) -> None:
-        answer(FilesSent(node, "not yet"))
+        network = self._network
+        sender = network.service(FileSender, lambda: FileSender(network.endpoint))
+        for file in self._files:
+            try:
+                await sender.send_file(
+                    node, file.path, file.name, overwrite=True, timeout=network.limits.request_timeout
+                )
+            except Exception as error:
+                answer(FilesSent(node, f"component {file.path} could not be stored there: {error}"))
+                return
+        answer(FilesSent(node))

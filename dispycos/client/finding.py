@@ -9,7 +9,6 @@ import asyncio
 import logging
 
 from dispycos import config
-from dispycos.client.switchboard import Switchboard
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.peer import Peer
 from dispycos.runtime import Network
@@ -22,7 +21,7 @@ FOUND_WITHIN = 1.0  # seconds that a shared scheduler has to answer, before a pr
 
 
 async def find_scheduler(
-    network: Network, switchboard: Switchboard, where: Location | str | None, *, private: bool
+    network: Network, where: Location | str | None, *, private: bool
 ) -> tuple[Incarnation, Location | None]:
     """Who is asked for a turn, and where it is dialled again when it is lost; reactor thread.
 
@@ -35,7 +34,7 @@ async def find_scheduler(
     if where is None:
         if own is not None or private:
             return endpoint.incarnation, None
-        shared = await _shared(network, switchboard)
+        shared = await _shared(network)
         if shared is not None:
             return shared.incarnation, shared.dialled or shared.location
         scheduler.start(network)
@@ -48,7 +47,7 @@ async def find_scheduler(
         network.limits.visible_wait, log.warning, "no scheduler answers at %s yet; still trying", location
     )
     try:
-        peer = await switchboard.present(lambda peer: _is_scheduler(peer) and location in _places(peer))
+        peer = await network.peers.present(lambda peer: _is_scheduler(peer) and location in _places(peer))
     except asyncio.CancelledError:
         endpoint.stop_dialling(location)
         raise
@@ -57,7 +56,7 @@ async def find_scheduler(
     return peer.incarnation, location
 
 
-async def _shared(network: Network, switchboard: Switchboard) -> Peer | None:
+async def _shared(network: Network) -> Peer | None:
     """A scheduler that serves many programs, on this host or network."""
     here = Location("127.0.0.1", config.DispycosSchedulerPort)
     network.endpoint.dial(here)
@@ -66,7 +65,7 @@ async def _shared(network: Network, switchboard: Switchboard) -> Peer | None:
     try:
         # A private scheduler's process is a client too, and serves nobody else.
         return await asyncio.wait_for(
-            switchboard.present(lambda peer: _is_scheduler(peer) and Role.CLIENT not in peer.roles),
+            network.peers.present(lambda peer: _is_scheduler(peer) and Role.CLIENT not in peer.roles),
             FOUND_WITHIN,
         )
     except TimeoutError:

@@ -33,9 +33,9 @@ class Shipping:
         self._known: set[CodeHash] = set(code.hashes(components.definitions))
         self._checked: dict[int, Callable[..., Any]] = {}  # targets by id(), kept alive; at most _MAX_CHECKED
 
-    def function(self, target: Callable[..., Any], define: Callable[[CodeHash, Payload], object]) -> CodeHash:
+    def function(self, target: Any, define: Callable[[CodeHash, Payload], object]) -> CodeHash:
         """The hash of what a task is to run; TypeError or NotSerializable for what can't be run there."""
-        if self._checked.get(id(target)) is not target:
+        if target is None or self._checked.get(id(target)) is not target:
             check_target(target)
             if len(self._checked) >= _MAX_CHECKED:
                 self._checked.clear()

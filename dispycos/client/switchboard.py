@@ -9,16 +9,14 @@ I/O half. Layer 5. Rule N5.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from dispycos import messages as m
 from dispycos.client.orders import FLEET_HEARS
-from dispycos.events import DialFailed, PeerEvent, PeerLost, PeerUp
+from dispycos.events import DialFailed, PeerEvent, PeerLost
 from dispycos.model import Incarnation, Role
 from dispycos.net.endpoint import Endpoint
-from dispycos.net.peer import Peer
 
 # Who may say what to a client (N5, SE-19).
 _OF_SCHEDULER = frozenset(
@@ -55,8 +53,6 @@ class Switchboard:
         self._drivers: list[Subscriber] = []  # those whose turn is asked for or under way
         self._allocators: list[Callable[[Incarnation, m.AskAllocate], bool]] = []
         self._of_server: dict[Incarnation, Subscriber] = {}  # a lost server goes with its session
-        # Each stands for a coroutine of this process that waits.
-        self._waiting: list[tuple[Callable[[Peer], bool], asyncio.Future[Peer]]] = []
         for kind in FLEET_HEARS:
             who = Role.NODE
             if kind in _OF_SCHEDULER:
@@ -102,30 +98,8 @@ class Switchboard:
         self._endpoint.say(peer, m.Allocated(message.question, None))
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
-        if isinstance(event, PeerUp):
-            self._arrived(event.peer)
         for driver in list(self._drivers):
             driver.feed(event)
         if isinstance(event, PeerLost):
             # It says nothing any more; what it said last was heard before.
             self._of_server.pop(event.peer, None)
-
-    # Waiting for peers.
-
-    async def present(self, wanted: Callable[[Peer], bool]) -> Peer:
-        """The first peer that is `wanted`, now or when it comes up."""
-        for peer in self._endpoint.peers():
-            if wanted(peer):
-                return peer
-        future: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((wanted, future))
-        try:
-            return await future
-        finally:
-            self._waiting.remove((wanted, future))
-
-    def _arrived(self, incarnation: Incarnation) -> None:
-        peer = self._endpoint.peer(incarnation)
-        for wanted, future in list(self._waiting):
-            if peer is not None and not future.done() and wanted(peer):
-                future.set_result(peer)

@@ -19,12 +19,12 @@ from dispycos.client import orders
 from dispycos.client.allocation import DispycosNodeAllocate, ask
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.driver import Driver
-from dispycos.client.files import FileSender
+from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, is_large, setup
-from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Stage, Submission
+from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.tasks import ClientTask, refusal
@@ -94,7 +94,7 @@ class Work:
         dispatch = Dispatch(network.limits, self._describe)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
-        self._files = FileSender(network, settings.components.files)
+        self._files = NodeFiles(network, settings.components.files)
 
     def _describe(self, server: Incarnation) -> str:
         location = self._locations.get(server)
@@ -129,7 +129,7 @@ class Work:
         try:
             async with asyncio.timeout_at(deadline):
                 scheduler, location = await find_scheduler(
-                    self._network, self._switchboard, where, private=self._surroundings.private
+                    self._network, where, private=self._surroundings.private
                 )
         except TimeoutError:
             log.warning("no scheduler was reached at %s in %g s", where, timeout)
@@ -244,9 +244,7 @@ class Work:
         return [
             task.owner
             for task in list(self.driver.dispatch.tasks.values())
-            if task.stage is Stage.SENT
-            and task.server is not None
-            and (found is None or task.server.incarnation in found)
+            if task.server is not None and (found is None or task.server.incarnation in found)
         ]
 
     # As the driver's listener, on the kernel's thread.

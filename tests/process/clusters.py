@@ -1,0 +1,73 @@
+"""What tests of clients share: running a generator function as a task here, and collecting statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dispycos import DispycosNodeAvailInfo, DispycosStatus, LocalCluster, MonitorStatus, Task
+from dispycos.kernel import loop
+from tests.helpers import wait_until
+
+LIMIT = 30.0  # seconds for what should take one
+
+
+def run(target: Callable[..., Any], *args: Any, timeout: float = LIMIT) -> Any:
+    """The result of `target(*args)` run as a task of this process; AssertionError if it failed."""
+    task = Task(target, *args)
+    value = task.value(timeout)
+    assert not task.is_alive(), f"{task} did not end in {timeout} s: {task.where()}"
+    if isinstance(value, MonitorStatus) and value.info is task:
+        raise AssertionError(f"{value.type}: {value.value}")
+    return value
+
+
+class Watcher:
+    """A status_task that keeps every message."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.task = Task(self._watch)
+
+    def _watch(self, task: Any = None) -> Iterator[Any]:
+        task.set_daemon()
+        while True:
+            self.messages.append((yield task.receive()))
+
+    def statuses(self, *wanted: Any) -> list[DispycosStatus]:
+        """The status changes so far, or those of some kinds."""
+        found = [message for message in list(self.messages) if isinstance(message, DispycosStatus)]
+        return [message for message in found if not wanted or message.status in wanted]
+
+    def names(self) -> list[str]:
+        return [message.status.name for message in self.statuses()]
+
+    def ends(self) -> list[MonitorStatus]:
+        return [message for message in list(self.messages) if isinstance(message, MonitorStatus)]
+
+    def pulses(self) -> list[DispycosNodeAvailInfo]:
+        return [message for message in list(self.messages) if isinstance(message, DispycosNodeAvailInfo)]
+
+    def wait(self, *wanted: Any, count: int = 1, timeout: float = LIMIT) -> list[DispycosStatus]:
+        """The statuses of these kinds, once there are `count`."""
+        names = [status.name for status in wanted]
+        wait_until(
+            lambda: len(self.statuses(*wanted)) >= count, timeout, f"{count} of {names}: {self.names()}"
+        )
+        return self.statuses(*wanted)
+
+
+@pytest.fixture
+def program() -> Iterator[None]:
+    """This process as a program: at the end its tasks, threads and network are gone."""
+    yield
+    loop.default().terminate()
+
+
+@pytest.fixture
+def cluster(program: None) -> Iterator[LocalCluster]:
+    """Two servers on this machine."""
+    with LocalCluster(2) as cluster:
+        yield cluster

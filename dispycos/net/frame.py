@@ -45,8 +45,8 @@ ATTACH_BYTES: Final = 32
 # costs less than a BEGIN, and its head's length fits in the header's u16.
 SINGLE_BYTES: Final = 64 * KIB - 1
 
-# What the receive buffer holds. Large enough for a burst of small frames in one read; its
-# pages are touched only as far as reads go.
+# What the receive buffer holds. Large enough for a burst of small frames in one read; there
+# is one for each connection that is read from, none for a session without a connection.
 RECEIVE_BYTES: Final = 256 * KIB
 
 # While a long message is under way, reads into the receive buffer are kept this short:
@@ -109,7 +109,7 @@ class FrameReader:
         self._key = key  # None: no tags on this connection
         self._limits = limits
         self._place = place
-        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._buffer = memoryview(b"")  # made when it is first asked for
         self._start = 0  # of what is not yet consumed, in _buffer
         self._end = 0
         self._count = 0  # frames so far: part of each tag
@@ -124,6 +124,8 @@ class FrameReader:
             return self._large[self._filled :]
         if self._start == self._end:
             self._start = self._end = 0
+            if not self._buffer:
+                self._buffer = memoryview(bytearray(RECEIVE_BYTES))
             return self._buffer[:BULK_WINDOW_BYTES] if self.bulk else self._buffer
         if RECEIVE_BYTES - self._start < _HOLD_BYTES:
             rest = self._end - self._start

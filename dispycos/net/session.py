@@ -250,6 +250,8 @@ class Session:
         """The connection broke; what is not acknowledged is kept. May be repeated."""
         self._move(Cause.DETACH, f"at {now:.3f}")
         self._outbox.rewind()
+        # What it read of a frame is void; who waits for a connection needs no buffer.
+        self._reader = FrameReader(None, self._body_limits, self._place)
         self._may_send = self._attach_due = self._keepalive_due = False
         self._expected = 0
 

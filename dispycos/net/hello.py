@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from dispycos.config import GIB, WIRE_VERSION, WIRE_VERSION_MIN
+from dispycos.config import GIB, MIB, WIRE_VERSION, WIRE_VERSION_MIN
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.keys import KEY_ID_BYTES
 from dispycos.net.packing import KNOWN_ROLES, pack_location, unpack_location
@@ -20,6 +20,11 @@ from dispycos.net.packing import KNOWN_ROLES, pack_location, unpack_location
 # The first byte is no text, no TLS record and no ssh banner.
 MAGIC: Final = b"\xd5ispycos"
 NONCE_BYTES: Final = 32
+
+# Any control message must fit: who took less would make each of our answers to it, and to
+# others about it, a fault of ours.
+MIN_MESSAGE_BYTES: Final = MIB
+
 INCARNATION_BYTES: Final = 16
 
 # magic, record, facts, lowest and highest version, role, listening port, key id, incarnation,
@@ -96,6 +101,8 @@ class Hello:
             raise ValueError(f"wire versions {version_min} to {version_max}")
         if not any(incarnation) or not any(nonce):
             raise ValueError("an incarnation or random bytes of zeros only")
+        if max_message_bytes < MIN_MESSAGE_BYTES:
+            raise ValueError(f"a longest message of {max_message_bytes} bytes")
         return cls(
             incarnation=Incarnation(incarnation),
             roles=Role(roles & KNOWN_ROLES) if not roles & ~KNOWN_ROLES else Role(0),

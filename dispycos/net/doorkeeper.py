@@ -14,6 +14,32 @@ from collections import Counter, OrderedDict, deque
 from dispycos.config import Limits
 
 
+class Repeats:
+    """When a log line about a source is due: one in `failure_window`, with a count (SE-55)."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # source -> when its last line was due, and how many were left out since; the source
+        # whose line is the oldest is dropped beyond max_failure_sources.
+        self._lines: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def due(self, source: str, now: float) -> int | None:
+        """None: no line this time. Else how many were left out before it."""
+        last, left_out = self._lines.get(source, (float("-inf"), 0))
+        if now - last < self._limits.failure_window:
+            self._lines[source] = (last, left_out + 1)
+            return None
+        self._lines[source] = (now, 0)
+        self._lines.move_to_end(source)
+        if len(self._lines) > self._limits.max_failure_sources:
+            self._lines.popitem(last=False)
+        return left_out
+
+    def check(self) -> None:
+        """Assert the bound."""
+        assert len(self._lines) <= self._limits.max_failure_sources
+
+
 class Doorkeeper:
     """Admits or refuses connections; `now` is seconds on a monotonic clock."""
 

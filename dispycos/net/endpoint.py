@@ -32,7 +32,7 @@ from dispycos.net import transport
 from dispycos.net.auth import Proven
 from dispycos.net.codec import decode, encode
 from dispycos.net.dialling import Dialler
-from dispycos.net.doorkeeper import Doorkeeper
+from dispycos.net.doorkeeper import Doorkeeper, Repeats
 from dispycos.net.greeting import Ended, Greeting
 from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer
@@ -79,7 +79,8 @@ class Endpoint:
         self._kernel: Kernel | None = None
         self._last_idle = -1  # kernel.idles when it last wrote from its own thread
         self._hearing = False  # the reactor hands out what was read, and will write afterwards
-        self._refusal_lines: dict[str, float] = {}  # source -> when it was last named in the log
+        self._lines = Repeats(limits)  # about refused connections
+        self._audit = Repeats(limits)  # about sessions that ended by a violation
         self._closed = False
         self._ticker = reactor.loop.call_later(self._beat, self._tick)
 
@@ -182,13 +183,13 @@ class Endpoint:
         now = time.monotonic()
         if self._door.fail(source, code, now):
             log.warning("%s failed to prove the key too often; it is shut out for a while", source)
-        line = self._refusal_lines.get(source)
-        if line is None or now - line > self.limits.failure_window:
-            # One line per source per minute, however often it knocks (SE-55).
-            if len(self._refusal_lines) >= self.limits.max_failure_sources:
-                self._refusal_lines.clear()
-            self._refusal_lines[source] = now
-            log.warning("refused a connection from %s: %s", source, text)
+        left_out = self._lines.due(source, now)
+        if left_out is not None:
+            log.warning("refused a connection from %s: %s%s", source, text, _others(left_out))
+
+    def refused(self, greeting: Greeting, reason: str) -> None:
+        """A proven connection is not what it says it is."""
+        self._refused(greeting.theirs.addr if greeting.theirs else "127.0.0.1", "credential", reason)
 
     def greet(self, sock: socket.socket, *, dialer: bool, reservation: int, ended: Ended) -> Greeting:
         """Begin the handshake on a connected socket; LocalProtocolError if we lack the key for it."""
@@ -417,7 +418,10 @@ class Endpoint:
 
     def violation(self, peer: Peer, reason: str) -> None:
         """The peer broke the wire's rules: its session ends for good (SE-16)."""
-        log.warning("session with %s ended: %s", peer, reason)
+        source = peer.source
+        left_out = self._audit.due(source, time.monotonic())
+        if left_out is not None:
+            log.warning("session with %s from %s ended: %s%s", peer, source, reason, _others(left_out))
         self.lose(peer, f"it broke the rules of the wire: {reason}")
 
     def lose(self, peer: Peer, reason: str) -> None:
@@ -466,3 +470,7 @@ class Endpoint:
         for greeting in list(self._greetings):
             greeting.close()
         await self._dialler.close()
+
+
+def _others(count: int) -> str:
+    return f" (and {count} others like it meanwhile)" if count else ""

@@ -114,9 +114,18 @@ class Peer:
         """Where to dial it: where that worked before, else where it says."""
         return self.dialled or self.location
 
+    @property
+    def source(self) -> str:
+        """The address it speaks from, for counting."""
+        theirs = self.connection.ends()[1] if self.connection is not None else None
+        return theirs.addr if theirs is not None else "this host"
+
     def __str__(self) -> str:
+        # The name is the peer's own words: it must not forge a line of our log (SE-55).
+        name = self.name if self.name.isprintable() else ascii(self.name)[1:-1]
         where = self.reachable
-        return f"{self.name or self.roles.name} at {where}" if where else f"{self.name or self.roles.name}"
+        who = f"{name or self.roles.name} ({self.incarnation.hex()[:8]})"
+        return f"{who} at {where}" if where else who
 
     # Connections.
 

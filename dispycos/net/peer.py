@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dispycos.config import Limits
-from dispycos.errors import RemoteProtocolError
 from dispycos.events import PeerUp
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction
@@ -52,7 +51,7 @@ class Host(Protocol):
     def redial(self, peer: Peer) -> None: ...
     def suspect(self, peer: Peer) -> None: ...
     def back(self, peer: Peer) -> None: ...
-    def violation(self, peer: Peer, reason: str) -> None: ...
+    def refused(self, greeting: Greeting, reason: str) -> None: ...
     def lose(self, peer: Peer, reason: str) -> None: ...
 
 
@@ -132,6 +131,11 @@ class Peer:
     def adopt(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> bool:
         """Let a proven connection carry the session; False if another one shall."""
         now = time.monotonic()
+        if not self.session.admits(proven.credential):
+            # Somebody who holds another key takes this peer's name: nothing of the peer's is
+            # touched on his account (SE-20).
+            self._host.refused(greeting, f"it can't be {self}: it proved another key or role")
+            return False
         if self.connection is not None:
             if now - self._adopted < _SIMULTANEOUS and self._dialer != greeting.dialer:
                 # Both ends dialled at once. Both must keep the same one: that of the greater.
@@ -140,22 +144,18 @@ class Peer:
                     return False
             self._drop_connection()
         first = self.session.state is SessionState.NEW
-        try:
-            with self.lock:
-                self.session.attach(
-                    proven.send_key,
-                    proven.receive_key,
-                    proven.tags,
-                    dialer=greeting.dialer,
-                    session_id=os.urandom(sessions.HALF_BYTES),
-                    now=now,
-                    credential=proven.credential,
-                )
-                if first:
-                    self.session.send(*encode(self._host.introduction()))
-        except RemoteProtocolError as exc:
-            self._host.violation(self, str(exc))
-            return False
+        with self.lock:
+            self.session.attach(
+                proven.send_key,
+                proven.receive_key,
+                proven.tags,
+                dialer=greeting.dialer,
+                session_id=os.urandom(sessions.HALF_BYTES),
+                now=now,
+                credential=proven.credential,
+            )
+            if first:
+                self.session.send(*encode(self._host.introduction()))
         if dialled is not None:
             self.dialled = dialled
         self.reservation = proven.reservation or 0

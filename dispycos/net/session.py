@@ -227,7 +227,7 @@ class Session:
             raise LocalProtocolError(f"a session id has {HALF_BYTES} random bytes, not {len(session_id)}")
         if tags and (send_key is None or receive_key is None):
             raise LocalProtocolError("a connection with tags needs both keys")
-        if self._credential is not None and self._credential != credential:
+        if not self.admits(credential):
             raise RemoteProtocolError(
                 f"peer {self.their.hex()[:8]} can't resume: it proved another key or role than before"
             )
@@ -245,6 +245,10 @@ class Session:
         self._may_send = first
         self._expected = 0
         self._attach_due = True
+
+    def admits(self, credential: bytes) -> bool:
+        """Whether who proved this may carry the session on (SE-20)."""
+        return self._credential in (None, credential)
 
     def detach(self, now: float) -> None:
         """The connection broke; what is not acknowledged is kept. May be repeated."""

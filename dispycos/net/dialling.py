@@ -71,10 +71,15 @@ class Dialler:
         delays = Redial(self._host.limits, self._host.limits.redial_max)
         try:
             while True:
-                peer, reason, _ = await self._try(location, reservation)
+                peer, code, reason = await self._try(location, reservation)
                 if peer is not None:
-                    return
+                    # It is up when it has said who it is; who breaks off before was not reached.
+                    reason = await peer.settled()
+                    if not reason:
+                        return
                 self._host.dial_failed(DialFailed(location, reason))
+                if code == "self":
+                    return  # and always will (SE-67)
                 await asyncio.sleep(delays.delay(random.random()))
         finally:
             if self._wanted.get((location, reservation)) is asyncio.current_task():
@@ -94,45 +99,49 @@ class Dialler:
         if location is None:
             peer.dial_failed(False)  # only it can dial us
             return
-        found, reason, refused = await self._try(location, peer.reservation)
+        found, code, reason = await self._try(location, peer.reservation)
         if found is None:
             log.debug("can't get back to %s: %s", peer, reason)
-            peer.dial_failed(refused)
+            peer.dial_failed(code == "refused")
         elif found is not peer:
             self._host.lose(peer, f"another process answers at {location}")
 
     # One dial.
 
-    async def _try(self, location: Location, reservation: int) -> tuple[Peer | None, str, bool]:
-        """Dial once: the peer reached, or None with the reason and whether it was refused."""
+    async def _try(self, location: Location, reservation: int) -> tuple[Peer | None, str, str]:
+        """Dial once: the peer reached, or None with a code and the reason.
+
+        The code is "refused" if nobody listens there, "unreached", "busy" if this side took
+        another connection, or one of `auth.Failed`.
+        """
         host = self._host
         try:
             sock = await transport.connect(host.reactor.loop, location, host.limits.handshake_timeout)
         except TimeoutError:
-            return (None, f"no answer from {location} in {host.limits.handshake_timeout:g} s", False)
+            return (None, "unreached", f"no answer from {location} in {host.limits.handshake_timeout:g} s")
         except OSError as exc:
-            refused = exc.errno == errno.ECONNREFUSED
-            return (None, f"can't reach {location}: {exc.strerror or exc}", refused)
-        result: asyncio.Future[tuple[Proven | None, str]] = host.reactor.loop.create_future()
+            code = "refused" if exc.errno == errno.ECONNREFUSED else "unreached"
+            return (None, code, f"can't reach {location}: {exc.strerror or exc}")
+        result: asyncio.Future[tuple[Proven | None, str, str]] = host.reactor.loop.create_future()
 
         def ended(proven: Proven | None, code: str, text: str) -> None:
             if not result.done():
-                result.set_result((proven, text))
+                result.set_result((proven, code, text))
 
         try:
             greeting = host.greet(sock, dialer=True, reservation=reservation, ended=ended)
         except LocalProtocolError as exc:
             transport.unfinished(sock)
-            return (None, str(exc), False)
+            return (None, "unreached", str(exc))
         try:
-            proven, text = await result
+            proven, code, text = await result
         except asyncio.CancelledError:
             greeting.close()
             raise
         if proven is None:
-            return (None, f"{location}: {text}", False)
+            return (None, code, f"{location}: {text}")
         peer = host.attach(greeting, proven, location)
-        return (peer, f"{location} was refused by this side", False)
+        return (peer, "busy", f"{location} was refused by this side")
 
     async def close(self) -> None:
         """Give all dials up."""

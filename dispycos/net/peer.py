@@ -60,8 +60,10 @@ class Peer:
 
     __slots__ = (
         "_adopted",
+        "_broke",
         "_dialer",
         "_host",
+        "_settled",
         "_timer",
         "connection",
         "dialled",
@@ -101,6 +103,9 @@ class Peer:
         self.waiting: list[Operation] = []  # senders that wait until there is room (N4)
         self._dialer = False  # we dialled the connection that is attached
         self._adopted = 0.0  # when it was attached
+        self._broke = 0.0  # when the last one broke
+        # "" when it has introduced itself, or why it is gone before.
+        self._settled: asyncio.Future[str] = host.reactor.loop.create_future()
         self._timer: asyncio.TimerHandle | None = None  # of the next dial
 
     @property
@@ -185,7 +190,7 @@ class Peer:
         if self.connection is not connection:
             return  # superseded long ago
         self.connection = None
-        now = time.monotonic()
+        now = self._broke = time.monotonic()
         with self.lock:
             self.session.detach(now)
         if not self.lost:
@@ -211,8 +216,17 @@ class Peer:
 
     # What is known of it.
 
+    async def settled(self) -> str:
+        """Wait until it has introduced itself; or why it was lost before."""
+        return await asyncio.shield(self._settled)
+
+    def _settle(self, reason: str) -> None:
+        if not self._settled.done():
+            self._settled.set_result(reason)
+
     def introduce(self, message: Introduction) -> None:
         self.introduced = True
+        self._settle("")
         self.name = message.name
         self.python = message.python
         self.release = message.release
@@ -233,7 +247,13 @@ class Peer:
 
     def tick(self) -> None:
         """Look at the clock: speak if we were silent, worry if it was, dial if it is time."""
-        self._act(self.liveness.tick(time.monotonic()))
+        now = time.monotonic()
+        stranger = not self.introduced and self.connection is None
+        if stranger and now - self._broke > self._host.limits.handshake_timeout:
+            # Nobody has heard of it, so nobody but we will ever give it up.
+            self._host.lose(self, "its connection broke before it introduced itself")
+            return
+        self._act(self.liveness.tick(now))
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -280,6 +300,7 @@ class Peer:
             self.session.close(reason)
             parts += self.session.take()
         self.lost = True
+        self._settle(reason or "its session was given up")
         self.let_go()
         self._rearm()
         self.connection = None
@@ -291,6 +312,7 @@ class Peer:
         if self.lost:
             return False
         self.lost = True
+        self._settle(reason or "its session was given up")
         self.let_go()
         self._rearm()
         self.liveness.gone(reason, time.monotonic())

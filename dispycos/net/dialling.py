@@ -39,7 +39,7 @@ class Host(Protocol):
 
     def greet(self, sock: socket.socket, *, dialer: bool, reservation: int, ended: Ended) -> Greeting: ...
     def attach(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> Peer | None: ...
-    def peer_at(self, location: Location) -> Peer | None: ...
+    def peer_at(self, location: Location, reservation: int | None = None) -> Peer | None: ...
     def dial_failed(self, event: DialFailed) -> None: ...
     def lose(self, peer: Peer, reason: str) -> None: ...
 
@@ -57,7 +57,10 @@ class Dialler:
 
     def dial(self, location: Location, reservation: int) -> None:
         """Reach for that location until it is reached or `stop`ped."""
-        if self._closed or (location, reservation) in self._wanted or self._host.peer_at(location):
+        if self._closed or (location, reservation) in self._wanted:
+            return
+        # Whoever holds a lesser key can say of any location that it is his.
+        if self._host.peer_at(location, reservation):
             return
         task = self._host.reactor.spawn(self._reach(location, reservation))
         self._wanted[location, reservation] = task

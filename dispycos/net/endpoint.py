@@ -90,12 +90,22 @@ class Endpoint:
         """The peer of that incarnation, if there is a session with it."""
         return self._peers.get(incarnation)
 
-    def peer_at(self, location: Location) -> Peer | None:
-        """The peer that was reached at, or announced, that location."""
+    def peer_at(self, location: Location, reservation: int | None = None) -> Peer | None:
+        """The peer that was reached at that location, or else one that says that it is there.
+
+        reservation  only one with that reservation's key, 0: with this process's own.
+        """
+        found = None
+        key = reservation or self.keyring.own.reservation or 0
         for peer in self._peers.values():
-            if location in (peer.location, peer.dialled):
+            if reservation is not None and peer.reservation != key:
+                continue
+            if peer.dialled == location:
                 return peer
-        return None
+            # What the holder of the cluster's key says weighs more than what a server says.
+            if peer.location == location and (found is None or found.reservation > peer.reservation):
+                found = peer
+        return found
 
     def peers(self) -> list[Peer]:
         """Everyone who has introduced himself and is not lost."""

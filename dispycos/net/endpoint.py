@@ -272,6 +272,11 @@ class Endpoint:
         with peer.lock:
             if peer.lost:
                 return False
+            if self.reactor.here and not peer.session.has_room:
+                # Nobody here could wait, and whoever caused this message may be another one
+                # than he who does not read: it is he who goes.
+                self.reactor.call(self.lose, peer, "it does not take what is said to it")
+                return False
             peer.session.send(head, attachments)
         self._dirty[to] = peer
         return True

@@ -113,6 +113,11 @@ class Outbox:
         """Nothing waits, nothing is unacknowledged."""
         return not (self.queued or self._unacked or self._replay)
 
+    @property
+    def has_room(self) -> bool:
+        """False: the next ordinary `append` is refused."""
+        return self.queued <= self._refuse_above[False]
+
     def append(self, head: Buffer, attachments: Sequence[Buffer], urgent: bool) -> None:
         """Queue one message. Raises MessageTooLarge, or LocalProtocolError if far too much waits."""
         limits = self._limits

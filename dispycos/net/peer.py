@@ -293,7 +293,7 @@ class Peer:
         """End the session by our choice, and tell the peer."""
         connection = self.connection
         with self.lock:
-            if self.session.state is SessionState.ATTACHED:
+            if self.session.state is SessionState.ATTACHED and self.session.has_room:
                 self.session.send(*encode(Goodbye(reason)))
             # What is queued goes out in order before the session's own last frame.
             parts = self.session.take()

@@ -292,6 +292,11 @@ class Session:
         return not self._outbox.stopped
 
     @property
+    def has_room(self) -> bool:
+        """False: so much waits beyond `writable` that the next ordinary `send` is refused."""
+        return self._outbox.has_room
+
+    @property
     def idle(self) -> bool:
         """True: everything that was sent has been received by the peer."""
         return self._outbox.empty

@@ -36,11 +36,12 @@ from dispycos.net.reactor import Reactor
 from dispycos.net.runner import Runner
 from dispycos.node import console, figures, ties
 from dispycos.node.events import CleanWorkspace, Exit, Order, Ordered
-from dispycos.node.machine import NodeMachine, NodeState
+from dispycos.node.machine import NodeMachine
 from dispycos.node.neighbours import Neighbours
 from dispycos.node.output import Printer
 from dispycos.node.processes import Processes
 from dispycos.node.settings import NodeSettings
+from dispycos.node.work import NodeState
 from dispycos.node.workspace import Workspace
 
 log = logging.getLogger("dispycos")

@@ -20,8 +20,9 @@ from dispycos.errors import InternalError
 from dispycos.events import Action, Heard, PeerLost, PeerSuspect
 from dispycos.messages import ServerEnded
 from dispycos.model import End, Incarnation, Status
-from dispycos.node.events import CleanWorkspace
+from dispycos.node.events import CleanWorkspace, ServerExited
 from dispycos.node.machine import NodeMachine
+from dispycos.node.places import PlaceState
 from dispycos.scheduler.events import Restored
 from dispycos.scheduler.machine import SchedulerMachine
 from tests.sim.whole import run
@@ -88,11 +89,15 @@ class HastyNode(NodeMachine):
 class ForgetfulNode(NodeMachine):
     """Does not start a server in the place of one that closed (R-05)."""
 
-    def _server_exited(self, event: Any, now: float, out: list[Action]) -> None:
-        super()._server_exited(event, now, out)
-        place = self._place(event.index)
-        if place is not None and place.state.value == "empty":
-            place.move("closed")
+    def handle(self, event: Any, now: float) -> list[Action]:
+        if isinstance(event, ServerExited) and self._work is not None and event.index in self._work.places:
+            out: list[Action] = []
+            self._work.server_exited(event, now, out)
+            place = self._work.places[event.index]
+            if place.state is PlaceState.EMPTY:
+                place.move("closed")
+            return [*out, *self.tick(now)]
+        return super().handle(event, now)
 
 
 class CountlessCrew(Crew):

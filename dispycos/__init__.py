@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         TaskInfo,
     )
     from dispycos.model import TaskInfo as DispycosTaskInfo
+    from dispycos.pycos import PeerStatus, Pycos
     from dispycos.scheduler.scheduler import Scheduler
 
     logger: logging.Logger
@@ -99,7 +100,9 @@ __all__ = [
     "NotSerializable",
     "Operation",
     "PeerLost",
+    "PeerStatus",
     "PoisonTask",
+    "Pycos",
     "RLock",
     "RemoteError",
     "Scheduler",
@@ -142,7 +145,9 @@ _HOMES = {
     "NotSerializable": "errors",
     "Operation": "kernel.operation",
     "PeerLost": "errors",
+    "PeerStatus": "pycos",
     "PoisonTask": "errors",
+    "Pycos": "pycos",
     "RLock": "kernel.sync",
     "RemoteError": "errors",
     "Scheduler": "scheduler.scheduler",

@@ -32,6 +32,7 @@ class Peers:
 
     def __init__(self, endpoint: Endpoint, udp_port: int | None, multicast: bool) -> None:
         self._endpoint = endpoint
+        self.reservation = 0  # whose servers this process belongs to, if it is a server
         self._wanted = Role(0)  # whom a hint leads to
         self._hinted: set[Location] = set()  # being dialled for a hint; discovery limits them
         self._discovery: Discovery | None = None
@@ -108,7 +109,7 @@ class Peers:
         peer = self._endpoint.peer_at(location)
         if peer is not None:
             return peer
-        self._endpoint.dial(location)
+        self._endpoint.dial(location, reservation=self.reservation)
         peer = None
         try:
             peer = await self._wait(location)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
-from dispycos import config, keyfile
+from dispycos import keyfile
 from dispycos.config import Limits
 from dispycos.errors import Closed
 from dispycos.kernel import loop as kernel_loop
@@ -31,7 +31,9 @@ from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
+from dispycos.options import Options, default_options
 from dispycos.peers import Peers
+from dispycos.received import Received
 
 log = logging.getLogger("dispycos")
 
@@ -39,75 +41,6 @@ T = TypeVar("T")
 
 AFTER_TASKS = 50.0  # where the network closes among the functions at exit
 CLOSE_WITHIN = 5.0  # seconds for goodbyes and for what was said last
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How this process takes part in a network."""
-
-    hosts: tuple[str, ...] = ()  # names or addresses to listen at; none: that of the default route
-    announce: str = ""  # the address that others dial instead
-    tcp_port: int = 0  # 0: a free one
-    name: str = ""  # for `locate`; none: the host's
-    secret: str = ""
-    udp_port: int | None = None  # None: no UDP socket exists (SE-33, R-82)
-    multicast: bool = False  # instead of broadcast, on IPv4
-    roles: Role = Role.PEER | Role.CLIENT
-    limits: Limits = field(default_factory=config.limits)
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        node: str | Sequence[str] | None = None,
-        host: str | Sequence[str] | None = None,
-        ext_ip_addr: str | None = None,
-        ext_host: str | None = None,
-        tcp_port: int | None = None,
-        udp_port: int | None = None,
-        name: str | None = None,
-        discover_peers: bool = True,
-        secret: str = "",
-        ipv4_udp_multicast: bool = False,
-    ) -> Options:
-        """What the arguments of Pycos mean; TypeError and ValueError name the argument.
-
-        node, host             where to listen: a name or address, or several.
-        ext_ip_addr, ext_host  what others are told to dial instead.
-        tcp_port               None: a free one.
-        udp_port               of discovery; None: `config.NetPort`.
-        discover_peers         False: no datagram is sent, and only named peers are met.
-        """
-        if node is not None and host is not None:
-            raise ValueError("node and host are two names of one argument: give one")
-        if ext_ip_addr is not None and ext_host is not None:
-            raise ValueError("ext_ip_addr and ext_host are two names of one argument: give one")
-        hosts = node if node is not None else host
-        return cls(
-            hosts=(hosts,) if isinstance(hosts, str) else tuple(hosts or ()),
-            announce=_text("ext_ip_addr", ext_ip_addr or ext_host or ""),
-            tcp_port=_port("tcp_port", tcp_port or 0),
-            name=_text("name", name or ""),
-            secret=_text("secret", secret),
-            udp_port=_port("udp_port", config.NetPort if udp_port is None else udp_port)
-            if discover_peers
-            else None,
-            multicast=bool(ipv4_udp_multicast),
-        )
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {value!r}")
-    return value
-
-
-def _port(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a port number, not {value!r}")
-    if not 0 <= value < 65536:
-        raise ValueError(f"{name} {value} is not between 0 and 65535")
-    return value
 
 
 class Network:
@@ -126,6 +59,7 @@ class Network:
         self.endpoint = endpoint
         self.delivery = delivery
         self.peers = peers or Peers(endpoint, None, False)
+        self.peers.reservation = delivery.reservation
         self.services: dict[type[Any], Any] = {}  # one of each kind: see `service`
         self.closed = False
         self._closers: list[Callable[[], Coroutine[Any, Any, object]]] = []
@@ -143,6 +77,18 @@ class Network:
             if found is None:
                 found = self.services[kind] = make()
             return cast(T, found)
+
+    @property
+    def dest_path(self) -> str:
+        """Where files that others send are stored."""
+        received: Received | None = self.services.get(Received)
+        return os.getcwd() if received is None else received.path
+
+    def meet_peers(self) -> None:
+        """Reach for other programs of the same key, and say that this one is here; reactor thread."""
+        self.peers.want(Role.PEER)
+        self.peers.seek(Role.PEER)
+        self.peers.announce()
 
     def searching(self) -> str:
         """Where others are looked for, for reasons that people read (R-52)."""
@@ -251,7 +197,13 @@ class Runtime:
                 await endpoint.close()
                 raise
             peers = Peers(endpoint, options.udp_port, options.multicast)
-            return Network(loop.kernel, reactor, endpoint, Delivery(loop.kernel, endpoint), peers)
+            network = Network(loop.kernel, reactor, endpoint, Delivery(loop.kernel, endpoint), peers)
+            received = Received(endpoint, options.dest_path, options.max_file_size, options.limits)
+            network.service(Received, lambda: received)
+            network.on_close(received.close)
+            if options.meets_peers:
+                network.meet_peers()
+            return network
 
         try:
             network = _run_and_wait(reactor, listen())
@@ -268,11 +220,6 @@ def _run_and_wait(reactor: Reactor, coroutine: Coroutine[Any, Any, T]) -> T:
     operation.add_done_callback(lambda _: done.set())
     done.wait()
     return cast(T, operation.result())
-
-
-def default_options() -> Options:
-    """Those of a program that named none: listen, and find others by broadcast."""
-    return Options(udp_port=int(config.NetPort))
 
 
 # One for each process; a forked child begins anew.

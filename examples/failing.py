@@ -2,7 +2,7 @@
 
     python examples/failing.py
 
-prints
+prints, beside the server's log of what failed,
 
     divide(1, 2) returned 0.5
     divide(1, 0) failed: ZeroDivisionError

@@ -88,14 +88,14 @@ LINES = (
         "net.endpoint net.tickets net.remote net.remote_channel net.receivers net.naming net.delivery"
         " net.files net.runner net.discovery",
     ),
-    Line(5, "peers runtime"),
+    Line(5, "options peers received runtime"),
     Line(5, "pycos"),
     Line(
         5,
         "scheduler.service scheduler.scheduler scheduler.journal"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
-        " node.processes node.console node.neighbours node.inherited node.embedded",
+        " node.processes node.console node.hours node.neighbours node.inherited node.embedded",
     ),
     Line(
         5,

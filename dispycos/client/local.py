@@ -18,7 +18,8 @@ from dispycos.client.surroundings import Surroundings
 from dispycos.model import Location, Role
 from dispycos.node import embedded
 from dispycos.node.settings import server_count
-from dispycos.runtime import Network, Options, runtime
+from dispycos.options import Options
+from dispycos.runtime import Network, runtime
 from dispycos.scheduler import scheduler
 
 LOOPBACK = "127.0.0.1"

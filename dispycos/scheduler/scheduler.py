@@ -16,7 +16,8 @@ from dispycos import config
 from dispycos.kernel.operation import Operation
 from dispycos.model import Location, Status
 from dispycos.net.reactor import Reactor
-from dispycos.runtime import Network, Options, runtime
+from dispycos.options import Options
+from dispycos.runtime import Network, runtime
 from dispycos.scheduler.service import SchedulerService, ServiceOptions, node_locations
 
 

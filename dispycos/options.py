@@ -1,0 +1,105 @@
+"""How this process takes part in a network, as the arguments of Pycos and Scheduler say it.
+
+I/O half. Layer 5. Rows KE-25, DS-01.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dispycos import config
+from dispycos.config import Limits
+from dispycos.model import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this process takes part in a network."""
+
+    hosts: tuple[str, ...] = ()  # names or addresses to listen at; none: that of the default route
+    announce: str = ""  # the address that others dial instead
+    tcp_port: int = 0  # 0: a free one
+    name: str = ""  # for `locate`; none: the host's
+    secret: str = ""
+    udp_port: int | None = None  # None: no UDP socket exists (SE-33, R-82)
+    multicast: bool = False  # instead of broadcast, on IPv4
+    dest_path: str = ""  # where files of others go; none: a folder of this account's own
+    max_file_size: int = 0  # bytes; 0: only the limits of all files of one sender
+    meets_peers: bool = False  # reach for other programs of the same key
+    roles: Role = Role.PEER | Role.CLIENT
+    limits: Limits = field(default_factory=config.limits)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        node: str | Sequence[str] | None = None,
+        host: str | Sequence[str] | None = None,
+        ext_ip_addr: str | None = None,
+        ext_host: str | None = None,
+        tcp_port: int | None = None,
+        udp_port: int | None = None,
+        name: str | None = None,
+        discover_peers: bool = True,
+        secret: str = "",
+        ipv4_udp_multicast: bool = False,
+        dest_path: str | os.PathLike[str] = "",
+        max_file_size: int | None = None,
+    ) -> Options:
+        """What the arguments of Pycos mean; TypeError and ValueError name the argument.
+
+        node, host             where to listen: a name or address, or several.
+        ext_ip_addr, ext_host  what others are told to dial instead.
+        tcp_port               None: a free one.
+        udp_port               of discovery; None: `config.NetPort`.
+        discover_peers         False: no datagram is sent, and only named peers are met.
+        dest_path              where files of others are stored; max_file_size: bytes of one file.
+        """
+        if node is not None and host is not None:
+            raise ValueError("node and host are two names of one argument: give one")
+        if ext_ip_addr is not None and ext_host is not None:
+            raise ValueError("ext_ip_addr and ext_host are two names of one argument: give one")
+        hosts = node if node is not None else host
+        return cls(
+            hosts=(hosts,) if isinstance(hosts, str) else tuple(hosts or ()),
+            announce=_text("ext_ip_addr", ext_ip_addr or ext_host or ""),
+            tcp_port=_port("tcp_port", tcp_port or 0),
+            name=_text("name", name or ""),
+            secret=_text("secret", secret),
+            udp_port=_port("udp_port", config.NetPort if udp_port is None else udp_port)
+            if discover_peers
+            else None,
+            multicast=bool(ipv4_udp_multicast),
+            dest_path=os.path.abspath(dest_path) if dest_path else "",
+            max_file_size=_size(max_file_size or 0),
+        )
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r}")
+    return value
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"max_file_size must be a number of bytes, not {value!r}")
+    if value < 0:
+        raise ValueError(f"max_file_size must not be negative: {value}")
+    return value
+
+
+def _port(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a port number, not {value!r}")
+    if not 0 <= value < 65536:
+        raise ValueError(f"{name} {value} is not between 0 and 65535")
+    return value
+
+
+def default_options() -> Options:
+    """Those of a program that named none: listen, and find others by broadcast."""
+    return Options(udp_port=int(config.NetPort))

@@ -1,0 +1,70 @@
+"""Each example runs as it stands and prints what its docstring says."""
+
+from __future__ import annotations
+
+import ast
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, background, run_python
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+ALONE = [path for path in EXAMPLES if path.name != "by_hand.py"]
+
+
+def expected(path: Path) -> str:
+    """What stands after "prints" in the docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    _, _, output = text.partition("\nprints")
+    output = output.partition("\n")[2]
+    assert output.strip(), f"{path.name} does not say what it prints"
+    return "".join(line.removeprefix("    ") + "\n" for line in output.strip("\n").splitlines())
+
+
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+def test_an_example_prints_what_it_says(path):
+    code, out, err = run_python(path, timeout=40)
+    lines = expected(path).splitlines()
+    if "beside" in path.read_text():
+        # Servers print what they log among what their tasks print.
+        out = "".join(f"{line}\n" for line in out.splitlines() if line in lines)
+    assert (code, out.splitlines()) == (0, lines), err
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_shows_its_command(path):
+    text = path.read_text()
+    assert 15 <= len(text.splitlines()) <= 60
+    assert f"python examples/{path.name}" in text
+
+
+@pytest.mark.row("DS-22", "DN-01", "DC-05")
+def test_a_program_uses_a_node_that_was_started_by_hand(tmp_path):
+    key = tmp_path / "key"
+    key.write_text(secrets.token_hex(32) + "\n")
+    key.chmod(0o600)
+    env = {"DISPYCOS_SECRET_FILE": str(key), "TMPDIR": str(tmp_path)}
+    node = [
+        sys.executable,
+        "-m",
+        "dispycos.node",
+        "-c",
+        "2",
+        "-i",
+        "127.0.0.1",
+        "--tcp_ports",
+        "0-0",
+        "-u",
+        "0",
+    ]
+    node += ["--dest_path", str(tmp_path / "node"), "--daemon"]
+    with background(node, env=env) as program:
+        where = program.wait_line("ready at").split("ready at ")[1].split()[0]
+        path = ROOT / "examples" / "by_hand.py"
+        code, out, err = run_python(path, where, env=env, timeout=40)
+        assert (code, out) == (0, expected(path)), err + program.output
+    assert os.listdir(tmp_path)

@@ -23,6 +23,7 @@ from dispycos.net import addresses
 from dispycos.net.keys import Keyring
 from dispycos.node import inherited, ties
 from dispycos.node.daemon import Daemon, ready_line, serve
+from dispycos.node.hours import minute_now, service_times
 from dispycos.node.settings import NodeSettings, host_name, port_list, processors, server_count
 from dispycos.node.workspace import open_workspace
 
@@ -121,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--tcp_ports", "--node_ports", dest="ports", action="append", type=_ports, default=[], metavar="N-M",
         help="ports: the first for the node, the next for its servers; may be repeated")  # fmt: skip
     add("--serve", type=int, default=-1, metavar="N", help="exit after N clients; -1: never")
+    add("--service_start", metavar="HH:MM", help="time of day from which clients are served; default: now")
+    add("--service_stop", metavar="HH:MM", help="time of day from which no new tasks are taken")
+    add("--service_end", metavar="HH:MM", help="time of day when running tasks are ended")
     add("--daemon", action="store_true", help="don't read commands from standard input")
     add("--clean", action="store_true", help="end processes that an earlier run left, and remove their files")
     add("--peer", dest="peers", action="append", type=_peer, default=[], metavar="HOST:PORT",
@@ -140,6 +144,7 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
     try:
         servers = server_count(options.cpus)
         ports = port_list(options.ports, servers, config.DispycosNodePort)
+        times = service_times(options.service_start, options.service_stop, options.service_end, minute_now())
     except ValueError as exc:
         parser.error(str(exc))
     if options.cpus > processors():
@@ -163,6 +168,7 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         max_pulse=max_pulse,
         zombie_period=options.zombie_period,
         serve=options.serve,
+        hours=times,
         commands=not options.daemon,
         limits=limits,
     )

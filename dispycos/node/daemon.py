@@ -35,7 +35,8 @@ from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.runner import Runner
 from dispycos.node import console, figures, ties
-from dispycos.node.events import CleanWorkspace, Exit, Order, Ordered
+from dispycos.node.events import CleanWorkspace, Exit, Hours, Order, Ordered, ServiceHours
+from dispycos.node.hours import LOOK_EVERY, ServiceTimes
 from dispycos.node.machine import NodeMachine
 from dispycos.node.neighbours import Neighbours
 from dispycos.node.output import Printer
@@ -112,6 +113,7 @@ class Daemon:
             min_pulse=settings.min_pulse,
             max_pulse=settings.max_pulse,
             zombie_period=settings.zombie_period,
+            hours=settings.hours.now() if settings.hours else Hours.OPEN,
         )
         self._runner = Runner(self._machine, self._reactor, self.endpoint, self._perform)
         for kind, who in _TOLD_BY.items():
@@ -120,6 +122,8 @@ class Daemon:
         self._neighbours = Neighbours(self.endpoint, settings)
         if not figures.available:
             log.warning("psutil is not installed: this node can't say what it has to spare")
+        if settings.hours is not None:
+            self._look_at_the_clock(settings.hours)
         if settings.commands:
             console.read_commands(self._loop, self._typed)
         return location
@@ -179,6 +183,10 @@ class Daemon:
             self._reactor.spawn(self._clean(action))
         else:
             self._processes.perform(action)
+
+    def _look_at_the_clock(self, times: ServiceTimes) -> None:
+        self._feed(ServiceHours(times.now()))
+        self._loop.call_later(LOOK_EVERY, self._look_at_the_clock, times)
 
     # Files of the client (DC-03, GN-04).
 

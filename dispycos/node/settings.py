@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dispycos import config
 from dispycos.config import Limits
+from dispycos.node.hours import ServiceTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class NodeSettings:
     max_pulse: float = 100.0
     zombie_period: float = 0.0
     serve: int = -1
+    hours: ServiceTimes | None = None  # None: always
     commands: bool = True  # read stdin
     limits: Limits = field(default_factory=config.limits)
 

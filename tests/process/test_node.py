@@ -274,7 +274,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, key_file: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-@pytest.mark.row("DN-02", "DN-08", "DN-13", "DN-18", "DN-27", "DN-16")
+@pytest.mark.row("DN-02", "DN-08", "DN-13", "DN-24", "DN-18", "DN-27", "DN-16")
 @pytest.mark.parametrize(
     "more",
     [
@@ -286,6 +286,8 @@ def test_a_port_in_use_is_named(tmp_path: Path, key_file: Path) -> None:
         ["--tcp_ports", "9-5"],
         ["--tcp_ports", "65535"],
         ["--max_file_size", "5X"],
+        ["--service_start", "10:00"],
+        ["--service_stop", "25:00"],
         ["--unknown"],
         ["--name"],
     ],
@@ -399,6 +401,16 @@ def test_a_second_signal_ends_a_node_at_once(tmp_path: Path, key_file: Path, mas
         program.wait(2)
         wait_until(lambda: not any(map(alive, pids)), 2)
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.row("DN-24")
+def test_outside_its_hours_a_node_refuses_clients(tmp_path: Path, key_file: Path, master: Master) -> None:
+    # As far from now as a day allows, so that midnight and a slow test change nothing.
+    begin, end = (time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in (11, 12))
+    with background(command(tmp_path, key_file, "--service_start", begin, "--service_stop", end)) as program:
+        node = Node(program)
+        master.reserve(master.dial(node.location), 1)
+        assert "service" in master.next(ReserveRefused).reason
 
 
 @pytest.mark.row("SE-51", "DN-09")

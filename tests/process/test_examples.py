@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT, background, run_python
+from tests.process.test_node import free_ports
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ALONE = [path for path in EXAMPLES if path.name != "by_hand.py"]
@@ -49,22 +49,11 @@ def test_a_program_uses_a_node_that_was_started_by_hand(tmp_path):
     key.chmod(0o600)
     env = {"DISPYCOS_SECRET_FILE": str(key), "TMPDIR": str(tmp_path)}
     node = [
-        sys.executable,
-        "-m",
-        "dispycos.node",
-        "-c",
-        "2",
-        "-i",
-        "127.0.0.1",
-        "--tcp_ports",
-        "0-0",
-        "-u",
-        "0",
-    ]
-    node += ["--dest_path", str(tmp_path / "node"), "--daemon"]
+        sys.executable, "-m", "dispycos.node", "--cpus", "2", "--host", "127.0.0.1", "--udp_port", "0",
+        "--tcp_ports", str(free_ports(3)), "--dest_path", str(tmp_path / "node"), "--daemon",
+    ]  # fmt: skip
     with background(node, env=env) as program:
         where = program.wait_line("ready at").split("ready at ")[1].split()[0]
         path = ROOT / "examples" / "by_hand.py"
         code, out, err = run_python(path, where, env=env, timeout=40)
         assert (code, out) == (0, expected(path)), err + program.output
-    assert os.listdir(tmp_path)

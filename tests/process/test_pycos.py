@@ -28,7 +28,8 @@ def answers(task=None):
         asker.send(message.upper())
 
 Task(answers)
-pycos = Pycos(host="127.0.0.1", discover_peers=False, name="other", secret="a test's own secret", dest_path=sys.argv[1])
+options = {"name": "other", "secret": "a test's own secret", "dest_path": sys.argv[1]}
+pycos = Pycos(host="127.0.0.1", discover_peers=False, **options)
 print("at", pycos.location.port, flush=True)
 pycos.join()
 """

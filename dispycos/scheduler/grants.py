@@ -67,12 +67,16 @@ class Grants:
 
     def here(self, peer: Incarnation, message: m.NodeHere, now: float, out: list[Action]) -> None:
         """It registers: at each session, on RegisterAgain, when something changed."""
-        facts = replace(message.facts, incarnation=peer)
+        facts = message.facts
+        if facts.incarnation != peer:
+            # Who speaks is known from its proof, whatever it says.
+            facts = replace(facts, incarnation=peer)
         node = self.nodes.get(peer)
         if node is None:
             node = self.nodes[peer] = Node(facts)
             self._stories.add(peer, now, f"here at {facts.location}")
         node.facts = facts
+        node.avail = facts.avail
         node.living = message.servers
         node.last_heard = now
         node.open = message.open
@@ -154,11 +158,9 @@ class Grants:
             out.append(
                 Say(peer, m.RegisterAgain(f"reservation {message.reservation} is not the one you hold"))
             )
-        avail = message.avail
-        if avail != node.facts.avail:
-            node.facts = replace(node.facts, avail=avail)
-            if message.reservation == 0 and node.state is NodeState.DISCOVERED:
-                self.consider(node, now, out)
+        node.avail = message.avail
+        if message.reservation == 0 and node.state is NodeState.DISCOVERED:
+            self.consider(node, now, out)
 
     def reserved(self, peer: Incarnation, message: m.Reserved, now: float, out: list[Action]) -> None:
         """It serves the client from now on."""
@@ -177,7 +179,7 @@ class Grants:
         client.granted += 1
         node.last_heard = now
         self._arm_silence(node, client, now)
-        facts, pulse = node.facts, node.pulse
+        facts, pulse = node.described(), node.pulse
         granted = m.NodeGranted(client.reservation, node.lease, facts, node.servers, pulse)
         out.append(Say(client.incarnation, granted))
 
@@ -185,7 +187,7 @@ class Grants:
         """The client is back: it hears again what is its own (S3)."""
         for node in client.nodes.values():
             if node.state in (NodeState.INITIALIZED, NodeState.ZOMBIE):
-                facts, pulse = node.facts, node.pulse
+                facts, pulse = node.described(), node.pulse
                 granted = m.NodeGranted(client.reservation, node.lease, facts, node.servers, pulse)
                 out.append(Say(client.incarnation, granted))
 
@@ -311,7 +313,7 @@ class Grants:
         if client.unheard_since is not None:
             return
         if node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
-            self._judged(node, client, allocate.choose(client.rules, node.facts), now, out)
+            self._judged(node, client, allocate.choose(client.rules, node.described()), now, out)
 
     def _judged(
         self, node: Node, client: Client, verdict: allocate.Verdict, now: float, out: list[Action]
@@ -321,7 +323,7 @@ class Grants:
             node.question = self._question
             self._questions[self._question] = (node, client, verdict.ask)
             self._deadlines.set(("question", self._question), now + self.limits.request_timeout)
-            question = m.AskAllocate(self._question, verdict.ask, node.facts)
+            question = m.AskAllocate(self._question, verdict.ask, node.described())
             out.append(Say(client.incarnation, question))
         elif verdict.servers > 0:
             self._reserve(node, client, verdict.servers, now, out)
@@ -331,7 +333,7 @@ class Grants:
     def _ignore(self, node: Node, client: Client, reason: str, out: list[Action]) -> None:
         # Judged again and again as its figures change: told once.
         if node.incarnation not in client.ignored:
-            ignored = m.NodeIgnored(client.reservation, node.facts, reason)
+            ignored = m.NodeIgnored(client.reservation, node.described(), reason)
             out.append(Say(client.incarnation, ignored))
         client.ignored[node.incarnation] = reason
 
@@ -346,7 +348,7 @@ class Grants:
         self._forget_question(node)
         running = client is self._active() and client.state is ClientState.SCHEDULED
         if running and node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
-            verdict = allocate.answered(client.rules, node.facts, index, servers)
+            verdict = allocate.answered(client.rules, node.described(), index, servers)
             self._judged(node, client, verdict, now, out)
 
     def _forget_question(self, node: Node) -> None:
@@ -385,8 +387,13 @@ class Grants:
         )
 
     def _renew(self, node: Node, client: Client, out: list[Action]) -> None:
-        seconds = self.limits.zombie_pulses * (node.pulse or client.pulse)
-        out.append(Say(node.incarnation, m.Renew(client.reservation, node.lease, seconds)))
+        # The same words at each pulse: made once a grant (P10).
+        renewal = node.renewal
+        if renewal is None or renewal.message.lease != node.lease:
+            seconds = self.limits.zombie_pulses * (node.pulse or client.pulse)
+            message = m.Renew(client.reservation, node.lease, seconds)
+            renewal = node.renewal = Say(node.incarnation, message)
+        out.append(renewal)
 
     # Letting go.
 

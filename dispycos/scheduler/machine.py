@@ -622,7 +622,7 @@ class SchedulerMachine:
                     "location": node.facts.location,
                     "platform": node.facts.platform,
                     "cpus": node.facts.cpus,
-                    "avail": node.facts.avail,
+                    "avail": node.avail,
                     "state": node.state.value,
                     "why": node.why_not_free() if node.state is NodeState.SUSPENDED else node.why,
                     "reservation": node.client.reservation if node.client else 0,

@@ -8,10 +8,11 @@ Pure. Rule S1.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dispycos.errors import InternalError
-from dispycos.messages import Counts, NodeFacts, Rule, ServerFacts
+from dispycos.events import Say
+from dispycos.messages import Avail, Counts, NodeFacts, Rule, ServerFacts
 from dispycos.model import Incarnation, Location
 
 
@@ -73,6 +74,8 @@ class Node:
     servers: int = 0  # granted
     pulse: float = 0.0  # seconds between its pulses
     last_heard: float = 0.0
+    avail: Avail = field(default_factory=Avail)  # newest figures; `described` puts them into the facts
+    renewal: Say | None = None  # what it is told at each pulse
     living: list[ServerFacts] = field(default_factory=list)  # as it last said
     question: int = 0  # AskAllocate that is pending about it
     why: str = ""  # why it is in this state
@@ -93,6 +96,12 @@ class Node:
             name = f"node {self.facts.name} at {self.facts.location}"
             raise InternalError(f"{name} is {self.state.value}: it can't take {cause!r}")
         self.state = following
+
+    def described(self) -> NodeFacts:
+        """Its facts with the newest figures."""
+        if self.avail != self.facts.avail:
+            self.facts = replace(self.facts, avail=self.avail)
+        return self.facts
 
     def why_not_free(self) -> str:
         """Why it can't be granted."""

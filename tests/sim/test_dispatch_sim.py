@@ -7,8 +7,13 @@ from collections import Counter
 import pytest
 
 from dispycos.model import End
-from dispycos.testing import World, each_seed
+from dispycos.testing import World, each_seed, seeds
 from tests.sim.model import Behaviour, Cluster, run
+
+
+def replaying() -> bool:
+    """One seed only, so nothing can be said of many."""
+    return len(seeds(2)) < 2
 
 
 @pytest.mark.row("R-31", "R-32", "R-36", "R-39", "R-41", "R-43", "R-44", "R-55", "R-69")
@@ -22,7 +27,7 @@ def test_every_task_ends_once_whatever_happens() -> None:
 
     each_seed(scenario, 300)
     # A run that never sees an end proves nothing of it.
-    assert len(seen) == 1 or set(seen) == set(End)
+    assert set(seen) == set(End) or replaying()
 
 
 @pytest.mark.row("R-55")
@@ -66,7 +71,7 @@ def test_a_recalled_task_never_runs_at_both_servers() -> None:
         recalls += sum(verb == "says" and what == "Recall" for _, _, verb, what in cluster.world.trace)
 
     each_seed(scenario, 60)
-    assert recalls > 60
+    assert recalls > 60 or replaying()
 
 
 @pytest.mark.row("R-05", "R-31")
@@ -100,7 +105,7 @@ def test_tasks_of_which_the_server_knows_nothing_end_at_the_next_comparison() ->
         lost += sum("no record" in outcome.text for outcome in cluster.outcomes.values())
 
     each_seed(scenario, 40)
-    assert lost > 40
+    assert lost > 40 or replaying()
 
 
 @pytest.mark.row("R-88")

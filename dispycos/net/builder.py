@@ -77,6 +77,8 @@ class Builder:
         else:
             found = types.ModuleType(name)
             vars(found)["__builtins__"] = builtins
+            # For `from . import x` inside functions.
+            found.__package__ = name.rpartition(".")[0]
             origins.keep_scope(scope, vars(found))
         self._scopes[scope] = found
         return found
@@ -161,8 +163,7 @@ class Builder:
         if theirs is not None:
             return theirs
         name = names.pop("__name__")
-        made = types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(names))
-        return self._made(id, made)
+        return self._made(id, _class(name, bases, meta, names))
 
     def new_enum(
         self,
@@ -201,6 +202,15 @@ class Builder:
             origins.adopt(made, id)
         return made
 
+    def dispatched(self, id: bytes, function: Any, others: list[tuple[type[Any], Any]]) -> Any:
+        made = functools.singledispatch(function)
+        for kind, other in others:
+            made.register(kind, other)
+        if id:
+            self.objects[id] = made
+            origins.adopt(made, id)
+        return made
+
     def cell(self) -> types.CellType:
         return types.CellType()
 
@@ -220,6 +230,44 @@ class Builder:
 
 
 # Helpers.
+
+
+class _Quiet:
+    """A first base that keeps `__init_subclass__` of the others from being called."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        pass
+
+
+class _QuietWithDict:
+    """The same, for bases whose instances have a dict: the layout must be that of the real base."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        pass
+
+
+def _class(name: str, bases: tuple[Any, ...], meta: Any, names: dict[str, Any]) -> Any:
+    def make(bases: tuple[Any, ...]) -> Any:
+        return types.new_class(name, bases, {"metaclass": meta}, lambda ns: ns.update(names))
+
+    real = types.resolve_bases(bases)
+    # The hook ran at the client, with keywords that are gone; what it did comes with the state.
+    hooked = any(
+        "__init_subclass__" in vars(above) and above.__module__ != "typing"
+        for base in real
+        for above in base.__mro__[:-1]
+    )
+    for quiet in (_QuietWithDict, _Quiet) if hooked else ():
+        try:
+            made = make((quiet, *bases))
+            made.__bases__ = real
+            return made
+        except TypeError:
+            continue
+    # The hook is called once more, and fails if it wants keywords.
+    return make(bases)
 
 
 def imported(data: tuple[str, Sequence[str]], builder: Builder) -> types.ModuleType:

@@ -48,6 +48,7 @@ class _Transfer:
 
     peer: Incarnation
     offer: FileOffer
+    store: FileStore
     waiting: deque[FileSlice] = field(default_factory=deque)  # at most as many as were allowed
     allowed: int = 0  # slices that may still come
     written: int = 0  # slices since the sender was last allowed more
@@ -84,11 +85,11 @@ class FileReceiver:
             self._end(transfer, "the receiver closes")
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def drop(self, peer: Incarnation) -> None:
-        """Give up what this peer is sending: its folder is about to go."""
+    async def drop(self, of: Incarnation | FileStore) -> None:
+        """Give up what this peer is sending, or what is on its way to this folder, which is about to go."""
         tasks = []
         for transfer in list(self._transfers.values()):
-            if transfer.peer == peer:
+            if of in (transfer.peer, transfer.store):
                 self._end(transfer, "its folder is closed")
                 tasks += [transfer.task] if transfer.task else []
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,8 +118,8 @@ class FileReceiver:
         if reason or store is None:
             self._refuse(peer, offer.ticket, offer.name, reason)
             return
-        transfer = self._transfers[key] = _Transfer(peer, offer)
-        transfer.task = self._endpoint.reactor.spawn(self._take(transfer, store))
+        transfer = self._transfers[key] = _Transfer(peer, offer, store)
+        transfer.task = self._endpoint.reactor.spawn(self._take(transfer))
 
     def _came(self, peer: Incarnation, message: FileSlice) -> None:
         transfer = self._transfers.get((peer, message.ticket))
@@ -133,12 +134,12 @@ class FileReceiver:
             transfer.waiting.append(message)
             transfer.more.set()
 
-    async def _take(self, transfer: _Transfer, store: FileStore) -> None:
+    async def _take(self, transfer: _Transfer) -> None:
         offer, peer = transfer.offer, transfer.peer
         incoming: Incoming | None = None
         try:
             incoming = await self._on_disk(
-                store.begin,
+                transfer.store.begin,
                 offer.name,
                 offer.size,
                 offer.mode,

@@ -44,11 +44,16 @@ _NOT_TAKEN |= {"__static_attributes__"}
 def function(function: types.FunctionType, id: bytes) -> tuple[Any, ...]:
     """Reduce a function; what its globals are to be stands in `names_of`."""
     code = function.__code__
+    if code is _DISPATCHER:
+        return _dispatched(function, id)
     cells = function.__closure__ or ()
     recipe = (marshal.dumps(code, _MARSHAL), code.co_filename, code.co_qualname, code.co_firstlineno)
     attributes: dict[str, Any] = {"__module__": function.__module__, "__qualname__": function.__qualname__}
     for name in ("__defaults__", "__kwdefaults__", "__doc__", "__annotations__", "__type_params__"):
-        value = getattr(function, name, None)
+        try:
+            value = getattr(function, name, None)
+        except NameError:  # annotations that are evaluated late, and fail
+            continue
         if value is not None and value != {} and value != ():
             attributes[name] = value
     # Cells are made empty and filled last: what they hold may refer to the function.
@@ -61,6 +66,15 @@ def function(function: types.FunctionType, id: bytes) -> tuple[Any, ...]:
     scope = origins.scope_of(function.__globals__)
     args = (id, (*recipe, code.co_freevars), scope, function.__name__, cells)
     return (stubs.new_function, args, state, None, None, stubs.set_function)
+
+
+# What functools.singledispatch makes is a closure full of weak references.
+_DISPATCHER = functools.singledispatch(len).__code__  # type: ignore[attr-defined]  # it is a function
+
+
+def _dispatched(function: Any, id: bytes) -> tuple[Any, ...]:
+    others = [(kind, made) for kind, made in function.registry.items() if kind is not object]
+    return stubs.dispatched, (id, function.registry[object], others)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -32,7 +32,8 @@ new_class = _stub("new_class")
 new_enum = _stub("new_enum")
 set_class = _stub("set_class")
 cached = _stub("cached")
+dispatched = _stub("dispatched")
 cell = _stub("cell")
 module_named = _stub("module_named")
 STUBS = {"ref", "new_function", "set_function", "new_class", "new_enum", "set_class", "cached", "cell"}
-STUBS.add("module_named")
+STUBS |= {"dispatched", "module_named"}

@@ -426,10 +426,13 @@ def test_a_lost_sender_leaves_nothing(pair: Pair) -> None:
 
 
 @pytest.mark.row("KE-31")
-def test_a_receiver_that_closes_leaves_nothing_partial_and_says_so(pair: Pair) -> None:
+@pytest.mark.parametrize("by", [lambda pair: pair.me, lambda pair: pair.store], ids=["peer", "folder"])
+def test_a_receiver_that_closes_leaves_nothing_partial_and_says_so(
+    pair: Pair, by: Callable[[Pair], Any]
+) -> None:
     pair.offer(914, bytes(1000), name="deep/x")
     pair.answered(914, FileVerdict.SEND)
-    pair.there.do(pair.receiver.drop(pair.me))
+    pair.there.do(pair.receiver.drop(by(pair)))
     assert os.listdir(pair.folder) == []
     pair.answered(914, FileVerdict.REFUSED)
     pair.offer(915, b"", name="y")

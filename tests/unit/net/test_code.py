@@ -229,12 +229,42 @@ class ByMeta(metaclass=Meta):
 class Registry:
     known = []
 
-    def __init_subclass__(cls, **keywords):
+    def __init_subclass__(cls, *, tag, **keywords):
         Registry.known.append(cls.__name__)
+        cls.tag = tag
 
 
-class Registered(Registry):
+class Registered(Registry, tag="t"):
     pass
+
+
+@functools.singledispatch
+def kind_of(value):
+    return "something"
+
+
+@kind_of.register
+def _(value: int):
+    return "int"
+
+
+class Dispatching:
+    @functools.singledispatchmethod
+    def kind(self, value):
+        return "something"
+
+    @kind.register
+    def _(self, value: int):
+        return "int"
+
+
+class Typed(typing.TypedDict):
+    a: int
+
+
+@typing.runtime_checkable
+class Runs(typing.Protocol):
+    def run(self): ...
 
 
 Pair = namedtuple("Pair", "a b")
@@ -350,6 +380,11 @@ WORKS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "abstract classes": (lambda m: m.Concrete().run(), "ran"),
     "virtual subclasses": (lambda m: issubclass(m.Virtual, m.Abstract), True),
     "metaclasses": (lambda m: m.ByMeta().by_meta, True),
+    "hooks for subclasses": (lambda m: (m.Registered.tag, m.Registry.known), ("t", ["Registered"])),
+    "single dispatch": (lambda m: (m.kind_of(1), m.kind_of("a")), ("int", "something")),
+    "methods by type": (lambda m: (m.Dispatching().kind(1), m.Dispatching().kind("")), ("int", "something")),
+    "typed dicts": (lambda m: m.Typed(a=1), {"a": 1}),
+    "protocols": (lambda m: isinstance(m.Concrete(), m.Runs), True),
     "closures": (lambda m: m.scale(3)(5), 15),
     "same names of different scopes": (lambda m: m.all_helpers(), ("top", "one", "two")),
 }

@@ -50,7 +50,7 @@ def test_without_faults_everything_finishes_and_nothing_is_late() -> None:
         assert cluster.client.dispatch.late == 0
         assert all(server.execution.stale == 0 for server in cluster.servers)
 
-    each_seed(scenario, 20)
+    each_seed(scenario, 10)
 
 
 @pytest.mark.row("R-89", "R-44")
@@ -70,8 +70,8 @@ def test_a_recalled_task_never_runs_at_both_servers() -> None:
         cluster.settle()
         recalls += sum(verb == "says" and what == "Recall" for _, _, verb, what in cluster.world.trace)
 
-    each_seed(scenario, 60)
-    assert recalls > 60 or replaying()
+    each_seed(scenario, 40)
+    assert recalls > 40 or replaying()
 
 
 @pytest.mark.row("R-05", "R-31")

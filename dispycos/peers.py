@@ -34,7 +34,6 @@ class Peers:
         self._endpoint = endpoint
         self.reservation = 0  # whose servers this process belongs to, if it is a server
         self._wanted = Role(0)  # whom a hint leads to
-        self._hinted: set[Location] = set()  # being dialled for a hint; discovery limits them
         self._discovery: Discovery | None = None
         # Each stands for a coroutine of this program that waits.
         self._waiting: list[tuple[Wanted, asyncio.Future[Peer | None]]] = []
@@ -76,19 +75,13 @@ class Peers:
             self._discovery.announce()
 
     def _hint(self, location: Location, roles: Role) -> None:
-        if roles & self._wanted and location not in self._hinted:
-            self._hinted.add(location)
-            self._endpoint.dial(location)
+        if roles & self._wanted:
+            self._endpoint.dial(location, once=True)
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
         if isinstance(event, DialFailed):
-            if event.location in self._hinted:
-                self._hinted.discard(event.location)
-                self._endpoint.stop_dialling(event.location)
             self._settle(lambda wanted: wanted == event.location, None)
         elif isinstance(event, PeerUp):
-            if event.location is not None:
-                self._hinted.discard(event.location)
             peer = self._endpoint.peer(event.peer)
             if peer is not None:
                 self._settle(lambda wanted: _is(peer, wanted), peer)

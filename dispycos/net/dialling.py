@@ -50,27 +50,37 @@ class Dialler:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._wanted: dict[tuple[Location, int], asyncio.Task[None]] = {}  # asked for, not reached
+        self._once: set[tuple[Location, int]] = set()  # of these, the ones that one try is enough for
         self._redials: set[asyncio.Task[None]] = set()
         self._closed = False
 
     # Locations that somebody asked for.
 
-    def dial(self, location: Location, reservation: int) -> None:
-        """Reach for that location until it is reached or `stop`ped."""
-        if self._closed or (location, reservation) in self._wanted:
+    def dial(self, location: Location, reservation: int, *, once: bool) -> None:
+        """Reach for that location until it is reached or `stop`ped, or `once`.
+
+        Who wants it reached at all costs prevails over who is content with one try.
+        """
+        key = (location, reservation)
+        if self._closed or key in self._wanted:
+            if not once:
+                self._once.discard(key)
             return
         # Whoever holds a lesser key can say of any location that it is his.
         if self._host.peer_at(location, reservation):
             return
-        task = self._host.reactor.spawn(self._reach(location, reservation))
-        self._wanted[location, reservation] = task
+        if once:
+            self._once.add(key)
+        self._wanted[key] = self._host.reactor.spawn(self._reach(location, reservation))
 
     def stop(self, location: Location) -> None:
         """Nobody wants that location any more."""
         for key in [key for key in self._wanted if key[0] == location]:
             self._wanted.pop(key).cancel()
+            self._once.discard(key)
 
     async def _reach(self, location: Location, reservation: int) -> None:
+        key = (location, reservation)
         delays = Redial(self._host.limits, self._host.limits.redial_max)
         try:
             while True:
@@ -81,12 +91,13 @@ class Dialler:
                     if not reason:
                         return
                 self._host.dial_failed(DialFailed(location, reason))
-                if code == "self":
-                    return  # and always will (SE-67)
+                if code == "self" or key in self._once:
+                    return  # to itself it will always lead (SE-67)
                 await asyncio.sleep(delays.delay(random.random()))
         finally:
-            if self._wanted.get((location, reservation)) is asyncio.current_task():
-                del self._wanted[location, reservation]
+            if self._wanted.get(key) is asyncio.current_task():
+                del self._wanted[key]
+                self._once.discard(key)
 
     # Peers whose connection broke.
 

@@ -162,9 +162,12 @@ class Endpoint:
         """Where this process listens itself; `location` is what it announces."""
         return [listener.location for listener in self._listeners]
 
-    def dial(self, location: Location, *, reservation: int = 0) -> None:
-        """Reach for whoever listens there, again and again until it is up or `stop_dialling`."""
-        self._dialler.dial(location, reservation)
+    def dial(self, location: Location, *, reservation: int = 0, once: bool = False) -> None:
+        """Reach for whoever listens there, again and again until it is up or `stop_dialling`.
+
+        once  one try is enough, unless somebody else wants more; DialFailed tells of it, too.
+        """
+        self._dialler.dial(location, reservation, once=once)
 
     def stop_dialling(self, location: Location) -> None:
         self._dialler.stop(location)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from dispycos.events import DialFailed, PeerEvent, PeerUp
 from dispycos.model import Location, Role
 from dispycos.net import addresses
 from dispycos.net.discovery import Discovery
@@ -31,9 +30,7 @@ class Neighbours:
     def __init__(self, endpoint: Endpoint, settings: NodeSettings) -> None:
         self._endpoint = endpoint
         self._reactor = endpoint.reactor
-        self._hinted: set[Location] = set()  # being dialled for a datagram, at most 5 a second
         self._discovery: Discovery | None = None
-        endpoint.watch(self._peer_event)
         for host, port in settings.peers:
             self._reactor.spawn(self._reach(host, port))
         if settings.udp_port is not None:
@@ -60,16 +57,8 @@ class Neighbours:
 
     def _hint(self, location: Location, roles: Role) -> None:
         # A hint leads to one dial (SE-29); who is no scheduler reaches for us if he wants us.
-        if roles & Role.SCHEDULER and location not in self._hinted:
-            self._hinted.add(location)
-            self._endpoint.dial(location)
-
-    def _peer_event(self, event: PeerEvent | DialFailed) -> None:
-        if isinstance(event, DialFailed) and event.location in self._hinted:
-            self._hinted.discard(event.location)
-            self._endpoint.stop_dialling(event.location)
-        elif isinstance(event, PeerUp) and event.location is not None:
-            self._hinted.discard(event.location)
+        if roles & Role.SCHEDULER:
+            self._endpoint.dial(location, once=True)
 
     async def _reach(self, host: str, port: int) -> None:
         """Dial a peer for ever; a name that can't be resolved yet is looked up again (DN-27)."""

@@ -38,6 +38,7 @@ DATAGRAM_BYTES: Final = RECORD.size + TAG_BYTES
 
 _NO_ECHO: Final = bytes(NONCE_BYTES)
 _LOG_AGAIN: Final = 600.0  # seconds between two log lines about one source (SE-32)
+_MAX_LINES: Final = 20  # in that time about all sources, for a source is easily forged
 _UNPRIVILEGED_PORT: Final = 1024  # a lower one is not dialled unless configured (SE-29)
 
 
@@ -114,6 +115,7 @@ class Watch:
         "_incarnation",
         "_keys",
         "_limits",
+        "_lines",
         "_seen",
         "_sources",
         "counts",
@@ -131,6 +133,7 @@ class Watch:
         self._sources: OrderedDict[str, _Source] = OrderedDict()  # oldest goes, max_datagram_sources
         self._answers: deque[float] = deque(maxlen=limits.max_answers_per_second)  # times
         self._dials: deque[float] = deque(maxlen=limits.max_dials_per_second)  # times
+        self._lines: deque[float] = deque(maxlen=_MAX_LINES)  # times
         self.counts: dict[str, int] = {}  # datagrams by what came of them; nine words
 
     # Sending.
@@ -192,9 +195,13 @@ class Watch:
     def _drop(self, reason: str, source: str, now: float) -> Dropped:
         known = self._source(source)
         known.dropped += 1
+        lines = self._lines
         log = reason == "key" and now >= known.log_after
+        if log and len(lines) == _MAX_LINES and now - lines[0] < _LOG_AGAIN:
+            log = False
         if log:
             known.log_after = now + _LOG_AGAIN
+            lines.append(now)
         return Dropped(reason, log)
 
     def _source(self, source: str) -> _Source:

@@ -36,6 +36,7 @@ MAX_ADDRESSES: Final = 4
 RECORD: Final = struct.Struct(f"!8sBBHHH16sQ16s16sB{16 * MAX_ADDRESSES}s")
 DATAGRAM_BYTES: Final = RECORD.size + TAG_BYTES
 
+_EVERYBODY: Final = ipaddress.IPv4Address("255.255.255.255")
 _NO_ECHO: Final = bytes(NONCE_BYTES)
 _LOG_AGAIN: Final = 600.0  # seconds between two log lines about one source (SE-32)
 _MAX_LINES: Final = 20  # in that time about all sources, for a source is easily forged
@@ -259,6 +260,15 @@ def _full(times: deque[float], now: float) -> bool:
     return len(times) == times.maxlen and now - times[0] < 1.0
 
 
+def is_one_host(address: str, broadcasts: Collection[str] = ()) -> bool:
+    """Whether what is sent there goes to one host: an answer must not go to many (SE-31)."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not (ip.is_multicast or ip.is_unspecified or address in broadcasts or ip == _EVERYBODY)
+
+
 def dial_address(
     record: Record,
     source: str,
@@ -294,7 +304,7 @@ def _worth_dialling(address: str, source: str, broadcasts: Collection[str]) -> b
         came_from = ipaddress.ip_address(source)
     except ValueError:
         return False
-    if ip.is_multicast or ip.is_unspecified or address in broadcasts:
+    if not is_one_host(address, broadcasts):
         return False
     if isinstance(ip, ipaddress.IPv4Address) and (ip.is_reserved or ip.packed[0] == 0):
         return False

@@ -142,7 +142,9 @@ class Discovery:
             return
         record = verdict.record
         if record.kind is Kind.SEEK:
-            if record.sought & self._endpoint.roles and self._watch.may_answer(source[0], now):
+            one_host = datagram.is_one_host(source[0], self._broadcasts)
+            wanted = one_host and record.sought & self._endpoint.roles
+            if wanted and self._watch.may_answer(source[0], now):
                 answer = self._record(Kind.HERE, echo=record.nonce)
                 channel.answer(self._watch.here(answer), source)
         elif verdict.fresh and self._endpoint.peer(record.incarnation) is None:

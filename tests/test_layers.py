@@ -107,7 +107,7 @@ LINES = (
     Line(6, "objects.*"),
     Line(7, "httpd.app httpd.login gateways.* rpc.* easycluster.* workers.* compat.*"),
     Line(7, "testing", reach=only(0, 1, 2)),
-    Line(8, "node.cli node.__main__ scheduler.cli demo __main__"),
+    Line(8, "node.saved node.cli node.__main__ scheduler.cli demo __main__"),
 )
 
 # The façade stands above layer 5: it may import what is below, and the features may not import it.

@@ -3,7 +3,7 @@
 Options are those of the founding document and newer ones; `_` and `-` are the same in them.
 Wrong usage ends with 2, anything that can't be done with 1 and one sentence.
 
-Layer 8. Rows DN-01 to DN-19, DN-25 to DN-28, DN-31.
+Layer 8. Rows DN-01 to DN-19, DN-24 to DN-31.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from dispycos import config, keyfile
 from dispycos.errors import DispycosError
 from dispycos.model import Location
 from dispycos.net import addresses
 from dispycos.net.keys import Keyring
-from dispycos.node import inherited, ties
+from dispycos.node import inherited, saved, ties
 from dispycos.node.daemon import Daemon, ready_line, serve
 from dispycos.node.hours import minute_now, service_times
 from dispycos.node.settings import NodeSettings, host_name, port_list, processors, server_count
@@ -36,7 +37,14 @@ SECRET_HELP = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a node; answers its exit code."""
     parser = _parser()
-    options = parser.parse_args(_normal(sys.argv[1:] if argv is None else argv))
+    arguments = _normal(sys.argv[1:] if argv is None else argv)
+    options = parser.parse_args(arguments)
+    given = vars(_parser(bare=True).parse_args(arguments))
+    if options.config is not None:
+        try:
+            options = parser.parse_args([*saved.load(options.config, given), *arguments])
+        except saved.BadFile as exc:
+            parser.error(str(exc))
     if options.inherit is not None:
         return inherited.run(options.inherit)
     logging.basicConfig(
@@ -44,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         settings = _settings(parser, options)
+        if options.save_config is not None:
+            saved.save(options.save_config, given)
+            return 0
         loopback = all(addresses.is_loopback(host) for host in settings.hosts)
         keyring = keyfile.load(options.secret, options.secret_file, loopback_only=loopback)
         return _run(settings, keyring)
@@ -86,13 +97,20 @@ def _normal(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(bare: bool = False) -> argparse.ArgumentParser:
+    """The parser; bare: one that answers only what is given, as it was typed."""
     parser = argparse.ArgumentParser(
         prog="dispycosnode",
         description="Give this machine's processors to dispycos clients.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
+
+    def add(*names: str, **more: Any) -> None:
+        if bare:
+            more.pop("type", None)
+            more["default"] = argparse.SUPPRESS
+        parser.add_argument(*names, **more)
+
     add(
         "-c",
         "--cpus",
@@ -119,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--zombie_period", type=_seconds, default=0.0, metavar="SEC",
         help="close a client that ran nothing here for so long; 0: never")  # fmt: skip
     add("-d", "--debug", action="store_true", help="log debug messages")
-    add("--tcp_ports", "--node_ports", dest="ports", action="append", type=_ports, default=[], metavar="N-M",
+    add("--tcp_ports", "--node_ports", action="append", type=_ports, default=[], metavar="N-M",
         help="ports: the first for the node, the next for its servers; may be repeated")  # fmt: skip
     add("--serve", type=int, default=-1, metavar="N", help="exit after N clients; -1: never")
     add("--service_start", metavar="HH:MM", help="time of day from which clients are served; default: now")
@@ -127,9 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--service_end", metavar="HH:MM", help="time of day when running tasks are ended")
     add("--daemon", action="store_true", help="don't read commands from standard input")
     add("--clean", action="store_true", help="end processes that an earlier run left, and remove their files")
-    add("--peer", dest="peers", action="append", type=_peer, default=[], metavar="HOST:PORT",
+    add("--peer", action="append", type=_peer, default=[], metavar="HOST:PORT",
         help="contact this scheduler or client; may be repeated")  # fmt: skip
     add("--msg_timeout", type=_seconds, metavar="SEC", help="time for a question to a peer")
+    add("--save_config", metavar="FILE", help="write the given options to FILE and exit; those of one node "
+        "(addresses, name, secret) are left out")  # fmt: skip
+    add("--config", metavar="FILE", help="take options from FILE; the command line wins")
     add("--inherit", type=int, help=argparse.SUPPRESS)  # node.embedded
     return parser
 
@@ -143,7 +164,7 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         parser.error(f"--serve {options.serve} is neither -1 nor at least 1")
     try:
         servers = server_count(options.cpus)
-        ports = port_list(options.ports, servers, config.DispycosNodePort)
+        ports = port_list(options.tcp_ports, servers, config.DispycosNodePort)
         times = service_times(options.service_start, options.service_stop, options.service_end, minute_now())
     except ValueError as exc:
         parser.error(str(exc))
@@ -163,7 +184,7 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         udp_port=options.udp_port or None,
         multicast=options.ipv4_udp_multicast,
         discover=options.discover_peers,
-        peers=tuple(options.peers),
+        peers=tuple(options.peer),
         min_pulse=min_pulse,
         max_pulse=max_pulse,
         zombie_period=options.zombie_period,

@@ -403,6 +403,56 @@ def test_a_second_signal_ends_a_node_at_once(tmp_path: Path, key_file: Path, mas
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.row("DN-29", "DN-30", "DN-09")
+def test_options_are_saved_and_used_again(tmp_path: Path, key_file: Path) -> None:
+    file = tmp_path / "node.toml"
+    line = command(tmp_path, key_file, "--peer", "a:1", "--peer", "b:2", "--name", "n", "--daemon")
+    code, out, err = run_program([*line, "--save_config", str(file)])
+    assert (code, out, err) == (0, "", "")
+    assert not (tmp_path / "work").exists()
+    text = file.read_text()
+    assert "cpus = 2\n" in text
+    assert 'peer = ["a:1", "b:2"]\n' in text
+    assert "daemon = true\n" in text
+    assert str(key_file) not in text
+    assert "127.0.0.1" not in text
+    more = ["--host", "127.0.0.1", "--secret_file", str(key_file), "--config", str(file)]
+    with background([*NODE, *more, "--cpus", "1"]) as program:
+        assert Node(program).servers == 1  # the command line wins
+        assert (tmp_path / "work" / "dispycosnode.pid").exists()
+        program.signal(signal.SIGTERM)
+        assert program.wait(3) == 0
+
+
+@pytest.mark.row("DN-30")
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (None, "node.toml"),
+        ("cpus = ", "node.toml"),
+        ("secret = 'x'", "secret"),
+        ("cpus = 'many'", "cpus"),
+        ("daemon = 3", "daemon"),
+        ("serve = [1]", "serve"),
+    ],
+)
+def test_a_bad_file_of_options_is_named(tmp_path: Path, key_file: Path, text: str | None, named: str) -> None:
+    file = tmp_path / "node.toml"
+    if text is not None:
+        file.write_text(text)
+    code, out, err = run_program([*NODE, "--secret_file", str(key_file), "--config", str(file)])
+    assert (code, out) == (2, "")
+    assert named in err
+
+
+@pytest.mark.row("DN-29")
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path, key_file: Path) -> None:
+    code, _, err = run_program(command(tmp_path, key_file, "--save_config", "/proc/nowhere/file"))
+    assert code == 1
+    assert "/proc/nowhere/file" in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.row("DN-24")
 def test_outside_its_hours_a_node_refuses_clients(tmp_path: Path, key_file: Path, master: Master) -> None:
     # As far from now as a day allows, so that midnight and a slow test change nothing.

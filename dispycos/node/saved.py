@@ -1,0 +1,99 @@
+"""Saved options of a node: a TOML file with the names and values of its command line.
+
+Options that belong to one node (addresses, name, keys) are never written. A file is turned
+into arguments that stand before those of the command line, so both are checked by the same
+parser and the command line wins.
+
+I/O half. Layer 8. Rows DN-29, DN-30; rule SE-50.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+# What may stand in a file, and whether it may be repeated there.
+OPTIONS = {
+    "cpus": False,
+    "udp_port": False,
+    "ipv4_udp_multicast": False,
+    "discover_peers": False,
+    "dest_path": False,
+    "max_file_size": False,
+    "min_pulse_interval": False,
+    "max_pulse_interval": False,
+    "zombie_period": False,
+    "debug": False,
+    "tcp_ports": True,
+    "serve": False,
+    "service_start": False,
+    "service_stop": False,
+    "service_end": False,
+    "daemon": False,
+    "peer": True,
+    "msg_timeout": False,
+}
+
+
+class BadFile(ValueError):
+    """The file can't be used; the text names it and what is wrong in it."""
+
+
+def save(path: str, given: Mapping[str, Any]) -> None:
+    """Write those of the given options that are not one node's own. OSError."""
+    lines = ["# options of dispycosnode: use with --config\n"]
+    for name in OPTIONS:
+        if name in given:
+            lines.append(f"{name} = {_toml(given[name])}\n")
+    # In one piece or not at all: a node that starts meanwhile reads no half file.
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        with open(temporary, "x") as file:
+            file.writelines(lines)
+        os.replace(temporary, path)
+    except OSError:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    return text if text.isdecimal() and not (len(text) > 1 and text[0] == "0") else json.dumps(text)
+
+
+def load(path: str, given: Collection[str]) -> list[str]:
+    """The file's options as arguments, without those that are given anyway. BadFile."""
+    try:
+        with open(path, "rb") as file:
+            values = tomllib.load(file)
+    except OSError as exc:
+        raise BadFile(f"{path}: {exc.strerror or exc}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise BadFile(f"{path} is no TOML: {exc}") from None
+    arguments = []
+    for name, value in values.items():
+        name = name.replace("-", "_")
+        if name not in OPTIONS:
+            raise BadFile(f"{path} has an unknown key {name!r}")
+        if name not in given:
+            arguments += _arguments(path, name, value)
+    return arguments
+
+
+def _arguments(path: str, name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    found = []
+    for one in value if isinstance(value, list) and OPTIONS[name] else [value]:
+        if not isinstance(one, str | int | float):
+            raise BadFile(f"{path}: {name} has a value that is neither text nor number")
+        found.append(f"--{name}={one}")
+    return found

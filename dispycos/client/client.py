@@ -18,7 +18,7 @@ from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, seconds_or_none, settings
 from dispycos.client.shipping import setup
 from dispycos.client.surroundings import Surroundings
-from dispycos.client.tasks import refusal
+from dispycos.client.tasks import finished, refusal
 from dispycos.client.work import Work
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -125,7 +125,7 @@ class Client:
         """
         limit = seconds_or_none("timeout", timeout)
         if self._work is None:
-            return _done(0)
+            return finished(0)
         return self._work.close(bool(await_io), bool(terminate), limit)
 
     # Tasks.
@@ -174,17 +174,17 @@ class Client:
 
     def tasks(self, where: Location | str | None = None) -> Operation:
         """Yield this: the Tasks running at a node or server, or everywhere; [] if nothing is known of it."""
-        return _done([] if self._work is None else self._work.tasks(where))
+        return finished([] if self._work is None else self._work.tasks(where))
 
     # Servers and nodes.
 
     def servers(self) -> Operation:
         """Yield this: the Locations of the servers in use."""
-        return _done([] if self._work is None else self._work.driver.fleet.servers())
+        return finished([] if self._work is None else self._work.driver.fleet.servers())
 
     def nodes(self) -> Operation:
         """Yield this: the addresses of the nodes in use; `addr:port` where several share one."""
-        return _done([] if self._work is None else self._work.driver.fleet.nodes())
+        return finished([] if self._work is None else self._work.driver.fleet.nodes())
 
     def suspend_server(self, location: Location) -> Accepted:
         """No new tasks there; 0, or -1 if it is unknown."""
@@ -254,7 +254,7 @@ class Client:
 
     def _refused(self) -> Operation:
         state = "not scheduled yet: yield client.schedule() first" if self._work is None else self._work.state
-        return _done(refusal(f"the client is {state}"))
+        return finished(refusal(f"the client is {state}"))
 
 
 class Accepted(Known):
@@ -280,12 +280,6 @@ class Accepted(Known):
         return super().__await__() if self._operation is None else self._operation.__await__()
 
 
-def _done(value: Any) -> Operation:
-    operation = Operation()
-    operation.complete(value)
-    return operation
-
-
 def _said(code: int, reason: str) -> Operation:
     log.warning("%s", reason)
-    return _done(code)
+    return finished(code)

@@ -39,6 +39,7 @@ from dispycos.client.submission import (
     Stage,
     Submission,
 )
+from dispycos.client.tasks import finished
 from dispycos.config import MIB
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
@@ -181,8 +182,11 @@ class Driver:
 
     # Tasks.
 
-    def submit(self, task: Submission, large: bool = False) -> None:
-        """Take a task; any thread. Placed and Ended go to the listener."""
+    def submit(self, task: Submission, large: bool = False) -> Operation:
+        """Take a task; any thread. The answer gets its handle when it is placed, or a refusal.
+
+        Placed and Ended go to the listener.
+        """
         here = self.kernel.ident() == self.kernel.thread
         placed = None
         with self._lock:
@@ -190,21 +194,21 @@ class Driver:
             self._dirty = True
             if large:
                 self._large = True
-            full = self.dispatch.placement.full
-            if actions:
-                if here and not self._news and len(actions) == 1 and type(actions[0]) is Placed:
-                    placed = actions[0]
-                else:
-                    self._of_dispatch(actions, 0.0)
+            if actions and here and len(actions) == 1 and type(actions[0]) is Placed and not self._news:
+                # The usual case: there is a credit, and who waits for the answer is in this thread.
+                placed = actions[0]
+            else:
+                request = task.owner._request = Operation()
+                self._of_dispatch(actions, 0.0)
             if VALIDATE:
                 self._check()
-        # The usual case: there was a credit, and who waits for the answer is in this thread.
-        if placed is not None:
-            self._listener.placed(placed)
-        if full or self._news or not here or self._said:
-            self._after(full)
-        elif self.dispatch.next_deadline() is not None:
-            self._rearm()
+        if placed is None:
+            self._after(self.dispatch.full)
+            return request
+        self._listener.placed(placed)
+        if self.dispatch.full:
+            self.flush()
+        return finished(task.owner)
 
     def define(self, function: Any, code: Any) -> None:
         """Make a definition known before a task names it; any thread."""
@@ -387,6 +391,7 @@ class Driver:
                 self._said = False
                 # The kernel is about to wait: there is no better moment, and nobody else to do it.
                 self.endpoint.write_dirty()
+            self._rearm()
 
     def _hear_news(self) -> None:
         self._posted = False

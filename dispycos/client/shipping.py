@@ -31,28 +31,36 @@ class Shipping:
         self.components = code.dump_components(components.definitions)
         self._limits = limits
         self._known: set[CodeHash] = set(code.hashes(components.definitions))
-        self._checked: dict[int, Callable[..., Any]] = {}  # targets by id(), kept alive; at most _MAX_CHECKED
+        # Targets that were checked, by id(), kept alive, with their names; at most _MAX_CHECKED.
+        self._checked: dict[int, tuple[Any, str]] = {}
+
+    def name(self, target: Any) -> str:
+        """The name of what a task is to run; TypeError if it can't be run (DC-21)."""
+        known = self._checked.get(id(target))
+        if known is not None and known[0] is target:
+            return known[1]
+        check_target(target)
+        if len(self._checked) >= _MAX_CHECKED:
+            self._checked.clear()
+        name = name_of(target)
+        self._checked[id(target)] = (target, name)
+        return name
 
     def function(self, target: Any, define: Callable[[CodeHash, Payload], object]) -> CodeHash:
-        """The hash of what a task is to run; TypeError or NotSerializable for what can't be run there."""
-        if target is None or self._checked.get(id(target)) is not target:
-            check_target(target)
-            if len(self._checked) >= _MAX_CHECKED:
-                self._checked.clear()
-            self._checked[id(target)] = target
+        """The hash by which servers know it; NotSerializable if it can't travel."""
         hash_, payload = code.dump_definition(target)
         if hash_ not in self._known:
             define(hash_, payload)
         return hash_
 
-    def arguments(self, target: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+    def arguments(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
         """Pickled arguments; what pickling raises, or MessageTooLarge."""
-        payload = values.dump_call(args, kwargs, name=name_of(target))
+        payload = values.dump_call(args, kwargs, name=name)
         if payload.buffers or len(payload.data) > LARGE_BYTES:
             size = payload.size
             if size > self._limits.max_message_bytes:
                 raise MessageTooLarge(
-                    f"the arguments of {name_of(target)} have {size} bytes, more than "
+                    f"the arguments of {name} have {size} bytes, more than "
                     f"max_message_bytes={self._limits.max_message_bytes}"
                 )
         return payload

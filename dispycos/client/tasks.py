@@ -10,20 +10,19 @@ I/O half. Layer 5. Rows DC-22, DC-23, DC-58, DC-62, ST-10; rules D3, R-31.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from dispycos.client.submission import Stage, Submission
 from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
+from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
 from dispycos.model import Address, End, Location, MonitorStatus, Outcome, Status
 from dispycos.net import values
+from dispycos.net.endpoint import Endpoint
 from dispycos.net.remote import RemoteTask
-
-if TYPE_CHECKING:
-    from dispycos.client.driver import Driver
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {
@@ -36,13 +35,26 @@ _ERRORS: dict[End, type[Exception]] = {
 }
 
 
+class Maker(Protocol):
+    """The driver that submitted a task, as its handle sees it."""
+
+    @property
+    def kernel(self) -> Kernel: ...
+
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+    def hold(self, task: Submission, say: Callable[[], object]) -> bool: ...
+    def cancel(self, id: int, reason: str, end: End) -> bool: ...
+
+
 class ClientTask(RemoteTask):
     """A task on a server, made by a Client of this process."""
 
     __slots__ = ("_driver", "_info", "_outcome_raw", "_poisoned", "_request", "_submission", "_text")
 
     @classmethod
-    def wanted(cls, driver: Driver, number: int, name: str, reservation: int) -> ClientTask:
+    def wanted(cls, driver: Maker, number: int, name: str, reservation: int) -> ClientTask:
         """The handle of a task that is about to be submitted; it has no address yet."""
         handle = cls.__new__(cls)
         handle._kernel = driver.kernel
@@ -50,13 +62,11 @@ class ClientTask(RemoteTask):
         handle.number = number
         handle._name = name
         handle.reservation = reservation
-        handle._end = handle._joiners = handle._monitors = None
-        handle._value = handle._error = handle._outcome_raw = handle._info = None
-        handle._text = ""
-        handle._daemon = handle._poisoned = False
+        handle._end = handle._joiners = handle._monitors = handle._outcome_raw = handle._request = None
+        handle._daemon = False
         return handle
 
-    _driver: Driver
+    _driver: Maker
     _request: Operation | None  # who waits for it to be placed
     _submission: Submission
     _info: tuple[tuple[Any, ...], dict[str, Any]] | None  # its arguments, until TaskCreated tells of them
@@ -101,8 +111,10 @@ class ClientTask(RemoteTask):
 
     def conclude(self, outcome: Outcome, poisoned: bool) -> None:
         """It has its one outcome: tell everybody who waits for that; kernel thread."""
-        self._outcome_raw = outcome
+        self._value = self._error = None
+        self._text = ""
         self._poisoned = poisoned
+        self._outcome_raw = outcome
         self._end = outcome.end
         request = self._request
         if request is not None:
@@ -244,6 +256,13 @@ class ClientTask(RemoteTask):
 
 def _nothing() -> None:
     pass
+
+
+def finished(value: Any) -> Operation:
+    """An Operation that has its value already."""
+    operation = Operation()
+    operation._value = value  # nobody waits for it yet, so nobody need be told
+    return operation
 
 
 def refusal(reason: str, kind: type[Exception] = TaskRejected) -> MonitorStatus:

@@ -27,10 +27,9 @@ from dispycos.client.shipping import Shipping, is_large, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
-from dispycos.client.tasks import ClientTask, refusal
+from dispycos.client.tasks import ClientTask, finished, refusal
 from dispycos.events import PeerSuspect, PeerUp
 from dispycos.kernel.operation import Operation
-from dispycos.kernel.target import name_of
 from dispycos.kernel.task import Task
 from dispycos.messages import Allocated, AskAllocate
 from dispycos.model import (
@@ -185,26 +184,21 @@ class Work:
         io: bool = False,
     ) -> Operation:
         """See `Client.rtask`; any thread."""
-        driver = self.driver
-        function = self._shipping.function(gen, self._define)
-        payload = self._shipping.arguments(gen, args, kwargs)
-        request = Operation()
+        driver, shipping = self.driver, self._shipping
+        name = shipping.name(gen)
+        function = shipping.function(gen, self._define)
+        payload = shipping.arguments(name, args, kwargs)
         where = None
         if place is not None:
             where = self._place(place)
             if where is None:
-                request.complete(refusal(f"no server or node at {place} is in use"))
-                return request
-        name = name_of(gen)
+                return finished(refusal(f"no server or node at {place} is in use"))
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
-        handle._request = request
-        if self._status_task is not None:
-            handle._info = (args, kwargs)
+        handle._info = None if self._status_task is None else (args, kwargs)
         task = handle._submission = Submission(
             handle.number, function, payload, io, where, 0, 0, 0.0, 3, False, True, name, handle
         )
-        driver.submit(task, is_large(payload))
-        return request
+        return driver.submit(task, is_large(payload))
 
     def _define(self, function: Any, code: Any) -> None:
         if not self.driver.defined(function):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dispycos.config import Limits
-from dispycos.net.doorkeeper import Doorkeeper
+from dispycos.net.doorkeeper import Doorkeeper, Repeats
 
 LIMITS = replace(Limits(), max_unfinished_handshakes=4, max_unfinished_per_source=2)
 FAR = "192.0.2.1"
@@ -55,3 +55,21 @@ def test_a_million_sources_cost_bounded_memory():
     for number in range(1000):
         door.fail(f"10.0.{number // 250}.{number % 250}", "wrong key", 0.0)
         door.check()
+
+
+@pytest.mark.row("SE-55")
+def test_a_source_is_named_once_in_a_minute_with_the_count_of_what_was_left_out():
+    repeats = Repeats(Limits())
+    assert repeats.due("a", 0.0) == 0
+    assert [repeats.due("a", float(second)) for second in range(1, 60)] == [None] * 59
+    assert repeats.due("b", 30.0) == 0
+    assert repeats.due("a", 60.0) == 59
+    assert repeats.due("a", 120.0) == 0
+
+
+@pytest.mark.row("SE-55")
+def test_lines_about_ever_new_sources_are_remembered_in_bounded_memory():
+    repeats = Repeats(Limits())
+    for number in range(10_000):
+        repeats.due(str(number), 0.0)
+        repeats.check()

@@ -131,18 +131,34 @@ class Channel(Receiver):
     # Messages.
 
     def send(self, message: Any) -> int:
-        """Send to each subscriber; any thread. 0, or -1 if it is closed. A dead subscriber is dropped."""
+        """Send to each subscriber; any thread. 0, or -1 if it is closed. A dead subscriber is dropped.
+
+        What pickling it for a subscriber in another process raises is raised here, after the
+        others have got it; called in another thread, it is logged.
+        """
         if self._closed:
             return -1
         if not self._kernel.here:
-            self._kernel.post(self.send, message)
+            self._kernel.post(self._send_posted, message)
             return 0
         message = self._transformed(message)
+        failure: Exception | None = None
         if message is not None:
             for subscriber in list(self._subscribers):
-                if subscriber.send(message) != 0:
-                    self._subscribers.pop(subscriber, None)
+                try:
+                    if subscriber.send(message) != 0:
+                        self._subscribers.pop(subscriber, None)
+                except Exception as error:
+                    failure = error
+        if failure is not None:
+            raise failure
         return 0
+
+    def _send_posted(self, message: Any) -> None:
+        try:
+            self.send(message)
+        except Exception:
+            log.exception("a message could not be sent to each subscriber of %s", self)
 
     async def deliver(self, message: Any, timeout: float | None = None, n: int = 0) -> int:
         """Yield this: wait for `n` subscribers, send, and wait until all have the message.

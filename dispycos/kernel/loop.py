@@ -329,6 +329,7 @@ def _after_fork() -> None:
     global _own, _owning
     _own = None
     _owning = threading.Lock()
+    current.set(None)
 
 
 if hasattr(os, "register_at_fork"):

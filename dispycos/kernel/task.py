@@ -194,7 +194,7 @@ class Task(Receiver):
         if not task.is_alive():
             return FAILED
         if self._end is not None:
-            return OK if task.send(self._status()) == 0 else FAILED
+            return OK if self._tell(task) == 0 else FAILED
         if self._monitors is None:
             self._monitors = [task]
         elif task not in self._monitors:
@@ -405,13 +405,21 @@ class Task(Receiver):
                 for join in joiners:
                     join._ended()
         if self._monitors is not None:
-            status = self._status()
             for monitor in self._monitors:
-                monitor.send(status)
+                self._tell(monitor)
             self._monitors = None
         if self._on_done is not None:
             on_done, self._on_done = self._on_done, None
             on_done(self)
+
+    def _tell(self, monitor: Task) -> int:
+        """Send the status to a monitor: 0, or -1 if it is gone."""
+        try:
+            return monitor.send(self._status())
+        except Exception as error:
+            # To another process, and the result can't be pickled: the monitor learns that instead.
+            log.warning("the result of %s can't be sent to %s: %s", self, monitor, error)
+            return monitor.send(MonitorStatus(self, type(error), trace.text_of(error)))
 
     def _fail(self, error: BaseException) -> None:
         """End by an exception that nothing in the task caught."""

@@ -177,6 +177,22 @@ def test_the_network_is_told_before_the_kernel_waits_and_while_it_is_busy(run: C
     wait_until(lambda: len(flushed) > before)
 
 
+@pytest.mark.rule("K7")
+def test_work_that_comes_just_before_the_kernel_waits_is_done(run: Callable[..., Any]) -> None:
+    kernel = loop.default().kernel
+    done = threading.Event()
+    wanted = [True]
+
+    def bring_work() -> None:
+        if wanted:
+            wanted.clear()
+            kernel.post(done.set)
+
+    kernel.before_wait.append(bring_work)
+    kernel.post(lambda: None)
+    assert done.wait(10)
+
+
 def test_a_task_that_blocks_is_seen_by_other_threads() -> None:
     entered, leave = threading.Event(), threading.Event()
 

@@ -3,54 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import Finished, background, run_program
-
-VERSIONS = ("3.11", "3.12", "3.13")
-
-
-def interpreter(version: str) -> str:
-    """A Python of that version; the test is skipped where there is none."""
-    if sys.version.startswith(version + "."):
-        return sys.executable
-    candidates = [*Path("/root/.pyenv/versions").glob(f"{version}.*/bin/python")] if os.name != "nt" else []
-    for candidate in (*map(str, candidates), shutil.which(f"python{version}")):
-        if candidate and _works(candidate, version):
-            return candidate
-    pytest.skip(f"python{version}: not installed")
-
-
-def _works(command: str, version: str) -> bool:
-    try:
-        answer = subprocess.run([command, "-V"], capture_output=True, text=True, timeout=20)
-    except OSError:
-        return False
-    return answer.stdout.startswith(f"Python {version}.")
-
-
-@pytest.fixture(params=VERSIONS)
-def python(request: pytest.FixtureRequest) -> str:
-    return interpreter(request.param)
-
-
-HEAD = """
-import sys, threading, time
-import dispycos.kernel.loop as loop, dispycos.log
-from dispycos.kernel.task import Task
-"""
-
-
-def run(python: str, tmp_path: Path, body: str) -> Finished:
-    program = tmp_path / "program.py"
-    program.write_text(HEAD + body)
-    return run_program([python, program])
+from tests.helpers import background, run_program
+from tests.process.kernel.pythons import HEAD, run
 
 
 @pytest.mark.row("KE-27")
@@ -257,6 +216,35 @@ if __name__ == "__main__":
     assert out.splitlines() == ["child task", "child value None", "child task", "exit 0"]
 
 
+@pytest.mark.row("KE-27")
+def test_a_child_forked_by_a_task_has_a_kernel_of_its_own(python: str, tmp_path: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("fork: this system has none")
+    code, out, err = run(
+        python,
+        tmp_path,
+        """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads: that is the test
+
+def child_task(task=None):
+    yield task.sleep(0.01)
+    return "from the child"
+
+def forks():
+    yield
+    pid = os.fork()
+    if pid == 0:
+        print(Task(child_task).value(5), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+Task(forks)
+""",
+    )
+    assert (code, out, err) == (0, "from the child\n", "")
+
+
 INTERRUPTED = """
 def work(task=None):
     try:
@@ -303,96 +291,3 @@ def test_a_second_ctrl_c_leaves_at_once(python: str, tmp_path: Path) -> None:
         running.wait_line("interrupted")
         running.signal(signal.SIGINT)
         assert running.wait() == 130
-
-
-@pytest.mark.rule("K5")
-def test_a_bug_in_the_kernel_stops_the_process_loudly(python: str, tmp_path: Path) -> None:
-    code, out, err = run(
-        python,
-        tmp_path,
-        """
-def innocent(task=None):
-    try:
-        yield task.receive()
-    except BaseException:
-        print("the bug was given to a task")
-
-def bug():
-    raise ZeroDivisionError("our bug")
-
-task = Task(innocent)
-loop.default().kernel.post(bug)
-task.value()
-""",
-    )
-    assert code == 70
-    assert out == ""
-    assert "a bug in the kernel" in err
-    assert "ZeroDivisionError: our bug" in err
-
-
-@pytest.mark.row("KE-24")
-def test_the_level_alone_makes_debug_lines_visible(python: str, tmp_path: Path) -> None:
-    code, out, err = run(
-        python,
-        tmp_path,
-        """
-import logging
-from dispycos.log import logger
-
-def work():
-    yield
-    logger.debug("hidden")
-    logger.setLevel(logging.DEBUG)
-    logger.debug("number %d", 5)
-    logger.debug("bad %d %s", "x")
-    logger.warning("bad %q")
-    logger.getChild("part").info("of a part")
-    logging.getLogger("other").warning("elsewhere")
-    return "alive"
-
-print(Task(work).value())
-""",
-    )
-    assert (code, out) == (0, "alive\n")
-    lines = err.splitlines()
-    assert len(lines) == 5, err
-    for line, text in zip(
-        lines,
-        [
-            "dispycos - number 5",
-            "dispycos - 'bad %d %s' can't be formatted with ('x',)",
-            "dispycos - bad %q",
-            "dispycos.part - of a part",
-            "elsewhere",
-        ],
-        strict=True,
-    ):
-        assert line.endswith(text)
-        if text != "elsewhere":
-            stamp = line.removesuffix(text).strip()
-            assert len(stamp) == len("2026-01-02 03:04:05")
-            assert stamp[4] == stamp[7] == "-"
-
-
-@pytest.mark.row("KE-24")
-def test_a_program_with_its_own_logging_sees_each_line_once(python: str, tmp_path: Path) -> None:
-    code, _, err = run(
-        python,
-        tmp_path,
-        """
-import logging
-logging.basicConfig(format="mine: %(message)s")
-dispycos.log.logger.warning("once")
-""",
-    )
-    assert (code, err) == (0, "mine: once\n")
-
-
-def test_the_kernel_needs_nothing_but_the_standard_library(python: str, tmp_path: Path) -> None:
-    program = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
-        "import dispycos.kernel.sockets, dispycos.kernel.pipes, dispycos.kernel.channel, dispycos.log\n"
-    )
-    code, _, err = run_program([python, "-I", "-S", "-c", program])
-    assert (code, err) == (0, "")

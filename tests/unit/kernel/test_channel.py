@@ -232,3 +232,33 @@ def test_a_delivery_that_is_thrown_into_leaves_nothing(world: World) -> None:
     world.settle()
     assert not task.is_alive()
     assert not full._blocked
+
+
+class Unreachable(Task):
+    """A task elsewhere, to which nothing can be pickled."""
+
+    __slots__ = ()
+
+    def send(self, message: Any) -> int:
+        raise TypeError("can't pickle it")
+
+
+@pytest.mark.row("KE-17")
+@pytest.mark.row("KE-10")
+def test_a_message_that_can_not_travel_reaches_the_others(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = world.channel()
+    remote: Unreachable = Unreachable.__new__(Unreachable)
+    remote._begin(world.kernel, 1000, collect, (), {})
+    task = world.spawn(collect)
+    channel.subscribe(remote)
+    channel.subscribe(task)
+    with pytest.raises(TypeError, match="pickle"):
+        channel.send(1)
+    world.kernel.post(channel._send_posted, 2)
+    world.settle()
+    task.send("end")
+    world.settle()
+    assert task._value == [1, 2]
+    assert "can't pickle it" in caplog.text

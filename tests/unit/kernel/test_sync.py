@@ -278,6 +278,25 @@ def test_a_condition_that_is_thrown_into_owns_its_lock_again(world: World, held:
 
 
 @pytest.mark.row("KE-19")
+def test_a_task_that_is_ended_in_a_condition_releases_its_lock(world: World) -> None:
+    condition = Condition()
+
+    def waiter() -> Gen:
+        yield condition.acquire()
+        try:
+            yield condition.wait()
+        finally:
+            condition.release()
+
+    task = world.spawn(waiter)
+    world.settle()
+    task.terminate("the reason")
+    world.settle()
+    assert task._status().value == "the reason"
+    assert condition._lock._owner is None
+
+
+@pytest.mark.row("KE-19")
 def test_a_condition_must_be_owned(world: World) -> None:
     condition = Condition()
     with pytest.raises(RuntimeError):

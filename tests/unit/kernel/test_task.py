@@ -867,6 +867,39 @@ def test_the_status_of_a_task_that_has_ended_comes_at_once(world: World) -> None
     assert world.result(watch) == (0, StopIteration)
 
 
+class Remote(Task):
+    """A task elsewhere, to which numbers can't be sent."""
+
+    __slots__ = ("got",)
+
+    def send(self, message: Any) -> int:
+        if isinstance(message.value, int):
+            raise TypeError("can't pickle it")
+        self.got.append(message)
+        return 0
+
+
+@pytest.mark.row("KE-13")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_monitor_elsewhere_learns_that_a_result_can_not_travel(world: World, before: bool) -> None:
+    remote: Remote = Remote.__new__(Remote)
+    remote._begin(world.kernel, 1000, slow, (), {})
+    remote.got = []
+
+    def target() -> Gen:
+        yield
+        return 5
+
+    task = world.spawn(target)
+    if not before:
+        world.settle()
+    assert task.notify(remote) == 0
+    world.settle()
+    (status,) = remote.got
+    assert status.type is TypeError
+    assert "can't pickle it" in status.value
+
+
 @pytest.mark.row("KE-13")
 def test_a_dead_task_can_not_monitor(world: World) -> None:
     dead = world.spawn(nothing)

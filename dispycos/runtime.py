@@ -40,7 +40,8 @@ log = logging.getLogger("dispycos")
 T = TypeVar("T")
 
 AFTER_TASKS = 50.0  # where the network closes among the functions at exit
-CLOSE_WITHIN = 5.0  # seconds for goodbyes and for what was said last
+CLOSE_WITHIN = 14.0  # seconds for the clients' tasks to end, and for goodbyes (R-53)
+PART_WITHIN = 8.0  # seconds for one part of it: the grace of tasks, and their last words (R-20)
 
 
 class Network:
@@ -100,6 +101,11 @@ class Network:
         """Await `close()` on the reactor when the network closes, the latest one first."""
         self._closers.append(close)
 
+    def drop_close(self, close: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Take `on_close` back; nothing if it was called."""
+        if close in self._closers:
+            self._closers.remove(close)
+
     def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a short coroutine on the reactor and block until it is done; any thread but the reactor's.
 
@@ -127,7 +133,7 @@ class Network:
     async def _close(self) -> None:
         while self._closers:
             try:
-                await asyncio.wait_for(self._closers.pop()(), CLOSE_WITHIN / 2)
+                await asyncio.wait_for(self._closers.pop()(), PART_WITHIN)
             except Exception:
                 log.exception("a part of the network did not close in order")
         self.peers.close()

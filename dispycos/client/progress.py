@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TextIO
 
 _DRAWS = 10.0  # a second, in a terminal: more than eyes follow
-_LINES = 0.2  # a second, elsewhere: a log file stays readable
+_LINES = 0.1  # a second, elsewhere: a log file stays readable
 _CELLS = 30  # of the bar itself
 
 
@@ -64,7 +64,8 @@ class Bar:
             self._write(self._text(time.monotonic()), last=True)
 
     def _show(self, now: float) -> None:
-        if now < self._next or self._closed:
+        # The last state is `close`'s to show.
+        if now < self._next or self._closed or self.done >= self.total:
             return
         self._next = now + 1 / (_DRAWS if self._drawn else _LINES)
         self._write(self._text(now), last=False)

@@ -127,9 +127,8 @@ class ClientTask(RemoteTask):
             for join in joiners if isinstance(joiners, dict) else (joiners,):
                 join._ended()
         if self._monitors is not None:
-            status = self._status()
             for monitor in self._monitors:
-                monitor.send(status)
+                self._tell(monitor)
             self._monitors = None
 
     def _outcome(self, raises: bool) -> tuple[Any, BaseException | None]:
@@ -200,25 +199,25 @@ class ClientTask(RemoteTask):
 
     def resume(self, update: Any = None) -> int:
         """Wake it from `sleep` with `update`."""
-        return self._tell(super().resume, update)
+        return self._when_settled(super().resume, update)
 
     wakeup = resume
 
     def hot_swap(self, target: Any, *args: Any, **kwargs: Any) -> int:
         """See `Task.hot_swap`; the new function travels there by value."""
-        return self._tell(super().hot_swap, target, *args, **kwargs)
+        return self._when_settled(super().hot_swap, target, *args, **kwargs)
 
     def _throw_in(self, error: BaseException) -> int:
-        return self._tell(super()._throw_in, error)
+        return self._when_settled(super()._throw_in, error)
 
     def register(self, name: str | None = None) -> int:
         """Make it known by `name` in its own process. 0, or -1 if it has ended."""
-        return self._tell(super().register, name)
+        return self._when_settled(super().register, name)
 
     def unregister(self, name: str | None = None) -> int:
-        return self._tell(super().unregister, name)
+        return self._when_settled(super().unregister, name)
 
-    def _tell(self, call: Callable[..., int], *args: Any, **kwargs: Any) -> int:
+    def _when_settled(self, call: Callable[..., int], *args: Any, **kwargs: Any) -> int:
         if self._end is not None:
             return -1
         if self._hold(lambda: call(*args, **kwargs)):

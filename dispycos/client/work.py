@@ -134,6 +134,7 @@ class Work:
             log.warning("no scheduler was reached at %s in %g s", where, timeout)
             self._stop("not scheduled")
             return -1
+        self._network.on_close(self._program_ends)
         self._switchboard.add(self.driver, self._allocate)
         for peer in self._network.endpoint.peers():
             self.driver.feed(PeerUp(peer.incarnation, peer.roles, peer.location, peer.name))
@@ -167,7 +168,13 @@ class Work:
         self.open = self.scheduled = False
         self._network.reactor.call(self._disconnect)
 
+    async def _program_ends(self) -> None:
+        """The program ends, or its cluster does, and the client was not closed: its tasks end now (R-20)."""
+        if self.state != "closed":
+            await self.close(False, True, None)
+
     def _disconnect(self) -> None:
+        self._network.drop_close(self._program_ends)
         self._switchboard.remove(self.driver)
         self.driver.stop()
         if self._reservation:
@@ -274,7 +281,15 @@ class Work:
 
     def _tell(self, message: DispycosStatus | DispycosNodeAvailInfo | Any) -> None:
         task = self._status_task
-        if task is not None and task.send(message) != 0:
+        if task is None:
+            return
+        try:
+            gone = task.send(message) != 0
+        except Exception as error:
+            # A task of another process, and a result that can't be sent on (ST-09).
+            log.warning("status_task %s does not get %s: %s", task, type(message).__name__, error)
+            return
+        if gone:
             log.info("status_task %s has ended: it gets no more messages", task)
             self._status_task = None
 

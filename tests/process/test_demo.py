@@ -1,0 +1,61 @@
+"""`make demo`: counts a folder on a cluster, and agrees with itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, environment, run_program
+
+DEMO = [sys.executable, "-m", "dispycos.demo"]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    for number in range(40):
+        (tmp_path / f"m{number}.py").write_text(f"import os\n\n\ndef f{number}():\n    return os\n")
+    (tmp_path / "bad.py").write_bytes(b"x = '\xff'\n")
+    return tmp_path
+
+
+@pytest.mark.row("DC-59", "DC-66")
+def test_the_demo_counts_the_same_on_a_cluster_and_alone(library):
+    code, out, err = run_program([*DEMO, "--cpus", "2", "--folder", str(library)], timeout=50, cwd=ROOT)
+
+    assert code == 0, out + err
+    assert "41 files" in out.splitlines()[0]
+    assert "both counts agree" in out
+    assert "  functions           40\n" in out
+    assert out.count("127.0.0.1:") == 2
+    assert "41 of 41" in err
+
+
+def test_the_demo_says_what_is_wrong_with_its_folder(tmp_path):
+    code, out, err = run_program([*DEMO, "--folder", str(tmp_path)], cwd=ROOT)
+    assert (code, out) == (2, "")
+    assert "no .py file" in err
+
+
+@pytest.mark.row("GN-06", "R-20")
+def test_ctrl_c_ends_the_demo_without_a_traceback(library):
+    for number in range(40, 400):
+        (library / f"m{number}.py").write_text("x = [" + "1," * 100_000 + "]\n")
+    with subprocess.Popen(
+        [*DEMO, "--cpus", "2", "--folder", str(library)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("Counting")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=40)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in out + err
+    assert "interrupted" in err

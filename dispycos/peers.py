@@ -84,7 +84,13 @@ class Peers:
         elif isinstance(event, PeerUp):
             peer = self._endpoint.peer(event.peer)
             if peer is not None:
-                self._settle(lambda wanted: _is(peer, wanted), peer)
+                self._settle(lambda wanted: self._is(peer, wanted), peer)
+
+    def _is(self, peer: Peer, wanted: Wanted) -> bool:
+        if isinstance(wanted, Location):
+            # A server may say that it is anywhere.
+            return self._endpoint.peer_at(wanted, self.reservation) is peer
+        return wanted(peer)
 
     # Waiting for somebody.
 
@@ -99,17 +105,12 @@ class Peers:
 
     async def reach(self, location: Location) -> Peer | None:
         """Who answers there; None if the dial fails."""
-        peer = self._endpoint.peer_at(location)
+        peer = self._endpoint.peer_at(location, self.reservation)
         if peer is not None:
             return peer
-        self._endpoint.dial(location, reservation=self.reservation)
-        peer = None
-        try:
-            peer = await self._wait(location)
-        finally:
-            if peer is None:
-                self._endpoint.stop_dialling(location)
-        return peer
+        # Once: whoever else dials that place is not to lose it when we give up.
+        self._endpoint.dial(location, reservation=self.reservation, once=True)
+        return await self._wait(location)
 
     async def _wait(self, wanted: Wanted) -> Peer | None:
         future: asyncio.Future[Peer | None] = self._endpoint.reactor.loop.create_future()
@@ -130,9 +131,3 @@ class Peers:
         if self._discovery is not None:
             self._discovery.close()
             self._discovery = None
-
-
-def _is(peer: Peer, wanted: Wanted) -> bool:
-    if isinstance(wanted, Location):
-        return wanted in (peer.location, peer.dialled)
-    return wanted(peer)

@@ -169,7 +169,7 @@ class Discovery:
         self._pacer = None
         while self._hints and self._watch.may_dial(time.monotonic()):
             location, roles = self._hints.popitem(last=False)
-            if self._endpoint.peer_at(location) is None:
+            if self._endpoint.peer_at(location, 0) is None:
                 self._on_hint(location, roles)
         if self._hints and not self._closed:
             pause = 1.0 / self._endpoint.limits.max_dials_per_second

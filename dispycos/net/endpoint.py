@@ -93,15 +93,15 @@ class Endpoint:
     def peer_at(self, location: Location, reservation: int | None = None) -> Peer | None:
         """The peer that was reached at that location, or else one that says that it is there.
 
-        reservation  only one with that reservation's key, 0: with this process's own.
+        reservation  believe only who holds that reservation's key, 0: this process's own key.
         """
         found = None
         key = reservation or self.keyring.own.reservation or 0
         for peer in self._peers.values():
-            if reservation is not None and peer.reservation != key:
-                continue
             if peer.dialled == location:
                 return peer
+            if reservation is not None and peer.reservation != key:
+                continue
             # What the holder of the cluster's key says weighs more than what a server says.
             if peer.location == location and (found is None or found.reservation > peer.reservation):
                 found = peer

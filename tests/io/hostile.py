@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import select
 import socket
@@ -39,6 +40,8 @@ EVERYONE = Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER
 
 # Handshakes are given up after half a second, so that what waits for that ends soon.
 LIMITS = replace(Limits(), keepalive=0.5, suspect_after=3.0, handshake_timeout=0.5)
+
+EXCHANGE = 1 << 50  # numbers from here on are those of `exchange`
 
 KEY_ID_AT = slice(18, 26)  # in a HELLO, see docs/protocol.md
 ROLES_AT = slice(14, 16)
@@ -92,7 +95,11 @@ class Party:
         return [event for event in self.events if isinstance(event, kind) and of in (None, _whom(event))]
 
     def numbers(self) -> list[int]:
-        return [message.to for message in list(self.heard)]
+        """To whom the messages were that it heard, without those of `exchange`."""
+        return [message.to for message in list(self.heard) if message.to < EXCHANGE]
+
+    def has_heard(self, number: int) -> bool:
+        return any(message.to == number for message in list(self.heard))
 
     @property
     def known(self) -> set[Incarnation]:
@@ -125,7 +132,7 @@ def meet(one: Party, other: Party, location: Location | None = None) -> None:
     wait_until(lambda: other.saw(PeerUp, one.endpoint.incarnation), 5, "PeerUp there")
 
 
-_counter = iter(range(1, 1 << 30))
+_counter = itertools.count(EXCHANGE)
 
 
 def exchange(one: Party, other: Party) -> None:
@@ -133,7 +140,7 @@ def exchange(one: Party, other: Party) -> None:
     there, back = next(_counter), next(_counter)
     one.say(other.endpoint.incarnation, there)
     other.say(one.endpoint.incarnation, back)
-    wait_until(lambda: there in other.numbers() and back in one.numbers(), 5, "a message each way")
+    wait_until(lambda: other.has_heard(there) and one.has_heard(back), 5, "a message each way")
 
 
 @contextlib.contextmanager

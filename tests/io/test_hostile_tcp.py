@@ -309,7 +309,7 @@ def test_a_recorded_session_is_worth_nothing_to_either_end(parties, one):
             exchange(one, other)
         said, heard = path.recorded(0, True), path.recorded(0, False)
         with unharmed(one, other):
-            numbers = one.numbers()
+            heard_before = len(one.heard)
             for _ in range(3):
                 with Stranger(one.location) as stranger:
                     stranger.send(said[: HELLO.size])
@@ -317,7 +317,7 @@ def test_a_recorded_session_is_worth_nothing_to_either_end(parties, one):
                     assert len(answer) == HELLO.size and answer[NONCE_AT] != heard[NONCE_AT]
                     stranger.send(said[HELLO.size :])
                     assert stranger.rest() == b""
-            assert one.numbers() == numbers
+            assert len(one.heard) == heard_before
 
             def play(sock: socket.socket) -> None:
                 stranger = Stranger(sock)
@@ -467,11 +467,10 @@ def test_tags_stay_on_behind_a_forwarder_and_a_flipped_byte_ends_the_session(par
         assert one.endpoint.peer(other.endpoint.incarnation).session._reader._key is None
         exchange(third, one)
         strike.append(1)
-        number = 1 << 40
-        third.say(one.endpoint.incarnation, number)
+        third.say(one.endpoint.incarnation, 1)
         wait_until(lambda: one.saw(PeerLost, third.endpoint.incarnation), 5)
         assert "wrong tag" in one.saw(PeerLost)[0].reason
-        assert all(heard < number for heard in one.numbers())
+        assert not one.numbers()
         wait_until(lambda: third.saw(PeerLost, one.endpoint.incarnation), 5)
         # The same two may shake hands again.
         one.events.clear()
@@ -493,9 +492,8 @@ def test_a_forwarder_that_cuts_loses_no_message(parties, one, other):
     with unharmed(one, other), Path(one.location, change) as path:
         meet(third, one, path.location)
         for number in range(2000):
-            third.say(one.endpoint.incarnation, 10**6 + number)
-        expected = [10**6 + number for number in range(2000)]
-        wait_until(lambda: len([n for n in one.numbers() if n >= 10**6]) >= 2000, 10)
-        assert [n for n in one.numbers() if n >= 10**6] == expected
+            third.say(one.endpoint.incarnation, number)
+        wait_until(lambda: len(one.numbers()) >= 2000, 10)
+        assert one.numbers() == list(range(2000))
         path.change = None
         third.close()

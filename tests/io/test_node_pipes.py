@@ -34,7 +34,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 # Messages.
 
 
-@pytest.mark.row("N4")
+@pytest.mark.rule("N4")
 def test_a_message_arrives_whole_however_its_bytes_come() -> None:
     said = Said("fork", {"index": 3, "text": "x\n"}, b"body" * 100)
     data = encode(said) + bytes(said.body)

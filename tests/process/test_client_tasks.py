@@ -362,7 +362,8 @@ def interval(seconds: float) -> Any:
     return os.getpid(), began, time.monotonic()
 
 
-@pytest.mark.row("DC-17", "D1")
+@pytest.mark.row("DC-17")
+@pytest.mark.rule("D1")
 def test_a_server_runs_one_computing_task_at_a_time(cluster):
     def body(client: Client, task: Any) -> Any:
         rtasks = []

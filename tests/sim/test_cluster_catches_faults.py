@@ -169,12 +169,14 @@ PRIVATE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-56")
 @pytest.mark.parametrize("fault", SHARED)
 def test_a_planted_fault_is_exposed(fault: str) -> None:
     assert exposed(SHARED[fault]) is not None, f"{SEEDS} seeds ran well although {fault}"
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-56")
 @pytest.mark.parametrize("fault", PRIVATE)
 def test_a_planted_fault_is_exposed_where_the_scheduler_is_private(fault: str) -> None:

@@ -22,17 +22,20 @@ from tests.sim.whole import LIMITS, PULSE, Cluster, run
 Z = LIMITS.zombie_pulses * PULSE
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-55", "R-17", "R-31", "R-35", "R-36", "R-48", "R-78", "R-92", "R-93", "DS-20", "DS-21")
 @pytest.mark.rule("S1", "S2", "S3", "S4", "S6")
 def test_a_shared_scheduler_serves_its_clients_under_random_faults() -> None:
     each_seed(run, 150)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-55", "R-19", "R-48", "R-78", "R-92")
 def test_a_private_scheduler_serves_its_client_under_random_faults() -> None:
     each_seed(lambda seed: run(seed, shared=False, clients=1), 100)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-76")
 def test_any_order_of_starts_and_no_fault_ends_well() -> None:
     def scenario(seed: int) -> None:
@@ -44,6 +47,7 @@ def test_any_order_of_starts_and_no_fault_ends_well() -> None:
     each_seed(scenario, 60)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-76", "DS-22")
 def test_private_schedulers_of_two_programs_share_the_nodes_without_harm() -> None:
     each_seed(lambda seed: run(seed, shared=False, clients=2), 60)
@@ -209,6 +213,7 @@ def test_a_killed_client_makes_room_for_the_next_within_fifteen_seconds() -> Non
     each_seed(scenario, 15)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.row("R-78", "DC-43")
 def test_a_hundred_clients_one_after_another_half_of_them_killed() -> None:
     cluster = Cluster(5, nodes=1, cpus=1)

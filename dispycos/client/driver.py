@@ -44,7 +44,7 @@ from dispycos.config import MIB
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Recalled, Submit
+from dispycos.messages import Counts, NodeReport, Recalled, Submit
 from dispycos.model import DispycosStatus, End, Incarnation, Status, TaskSpec
 from dispycos.net.endpoint import Endpoint
 
@@ -116,6 +116,7 @@ class Driver:
         # the program's own pace bounds it.
         self._news: deque[Any] = deque()
         self._posted = False
+        self._counted = (0, 0)  # what the scheduler was told last
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
         # Messages for tasks that are on their way from one server to another: theirs in order.
@@ -147,8 +148,19 @@ class Driver:
             self._of_dispatch(self.dispatch.handle(Heard(peer, message), now), now)
             if type(message) is Recalled and self._parked:
                 self._unpark_all()
+            elif type(message) is NodeReport:
+                self._count()
             self._settle(now)
         self._after()
+
+    def _count(self) -> None:
+        """At each pulse the scheduler gets the counts, if they have changed (D4)."""
+        dispatch, turn = self.dispatch, self.fleet.turn
+        counts = (dispatch.submitted, dispatch.done)
+        if counts != self._counted and turn.scheduler is not None:
+            self._counted = counts
+            submitted, done = counts
+            self._say(Say(turn.scheduler, Counts(turn.reservation, submitted, done, submitted - done)))
 
     def tell_dispatch(self, event: Any) -> None:
         """Closing, CancelAll or CloseNow; any thread."""

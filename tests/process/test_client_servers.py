@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dispycos import Client, DispycosNodeAvailInfo, LocalCluster, Location, MonitorStatus, Scheduler, Task
+from dispycos.messages import Counts
 from tests.helpers import alive, wait_until
 from tests.process.clusters import Watcher, cluster, program, run
 
@@ -531,3 +532,22 @@ def test_a_task_that_never_yields_is_ended_with_its_process(cluster):
         assert (yield (yield client.rtask(pid))()) > 0
 
     scheduled(body, blocks, pid)
+
+
+@pytest.mark.row("DS-19")
+def test_the_scheduler_tells_who_runs_and_counts_its_tasks(program, capsys):
+    with LocalCluster(1, pulse_interval=0.2):
+
+        def body(client: Client, task: Any) -> Any:
+            for _ in range(5):
+                yield (yield client.rtask(pid))()
+            scheduler = Scheduler()
+            while (scheduler.status()["active"]["counts"] or Counts(0, 0, 0, 0)).done < 5:
+                yield task.sleep(0.02)
+            scheduler.print_status()
+
+        scheduled(body, pid)
+    out = capsys.readouterr().out
+    assert "scheduled" in out
+    assert "5 tasks, 5 done" in out
+    assert "node local at 127.0.0.1:" in out

@@ -10,8 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import logging
-
     from dispycos.client.allocation import DispycosNodeAllocate
     from dispycos.client.client import Client
     from dispycos.client.client import Client as Computation
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from dispycos.kernel.sync import Condition, Event, Lock, RLock, Semaphore
     from dispycos.kernel.task import Task
     from dispycos.kernel.threads import AsyncDBCursor, AsyncThreadPool
+    from dispycos.log import logger
     from dispycos.model import (
         DispycosNodeAvailInfo,
         DispycosStatus,
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
     from dispycos.model import TaskInfo as DispycosTaskInfo
     from dispycos.pycos import PeerStatus, Pycos
     from dispycos.scheduler.scheduler import Scheduler
-
-    logger: logging.Logger
 
 __all__ = [
     "IPV4_MULTICAST_GROUP",
@@ -158,6 +155,7 @@ _HOMES = {
     "TaskLost": "errors",
     "TaskRejected": "errors",
     "Timeout": "errors",
+    "logger": "log",
 }
 
 # Read where they are kept, each time: a program may set others there (KE-33).
@@ -173,27 +171,22 @@ _SETTINGS = {
     "NetPort",
 }
 
-# Names that need a module which puts something in place when it is imported.
+# Names that need another module, which puts something in place when it is imported; all need `log`.
 _WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "Task": "kernel.loop"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _SETTINGS:
         return getattr(importlib.import_module("dispycos.config"), name)
-    if name == "logger":
-        import logging
-
-        value: Any = logging.getLogger("dispycos")
-    elif name in _HOMES:
-        module, _, attribute = _HOMES[name].partition(":")
-        if name in _WITH:
-            importlib.import_module(f"dispycos.{_WITH[name]}")
-        value = getattr(importlib.import_module(f"dispycos.{module}"), attribute or name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module 'dispycos' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    for other in ("log", _WITH.get(name, module)):
+        importlib.import_module(f"dispycos.{other}")
+    value = getattr(importlib.import_module(f"dispycos.{module}"), attribute or name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_SETTINGS, "logger"})
+    return sorted({*globals(), *_HOMES, *_SETTINGS})

@@ -95,7 +95,8 @@ class Network:
         """Where others are looked for, for reasons that people read (R-52)."""
         where = self.peers.where
         here = f"this process listens at {self.endpoint.location}"
-        return f"{here}, sent beacons to {where}" if where else f"{here}, without discovery by UDP"
+        how = f"sent beacons to {where}" if where else "without discovery by UDP"
+        return f"{here}, {how}; is dispycosnode running with the same key?"
 
     def on_close(self, close: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Await `close()` on the reactor when the network closes, the latest one first."""

@@ -162,7 +162,7 @@ class Fleet:
             elif kind == "node":
                 self.holdings.due(incarnation, now, out)
             elif key == _WHY:
-                out.append(Note("info", f"client {self.turn.name} waits: {self.why(now)}"))
+                out.append(Note("warning", f"client {self.turn.name} waits: {self.why(now)}"))
                 self._deadlines.set(_WHY, now + self.limits.visible_wait_again)
             else:
                 self._close_due(now, out)

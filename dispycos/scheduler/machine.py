@@ -604,7 +604,7 @@ class SchedulerMachine:
         client = self._client_of(reservation)
         if client is None or not (reason := self.why(client, now)):
             return
-        out.append(Note("info", f"client {client.name} waits: {reason}"))
+        out.append(Note("warning", f"client {client.name} waits: {reason}"))
         place = client.place if client.state is ClientState.QUEUED else 0
         out.append(Say(client.incarnation, m.Queued(client.ticket, place, reason)))
         self._deadlines.set(("why", reservation), now + self.limits.visible_wait_again)

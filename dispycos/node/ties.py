@@ -20,7 +20,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _PR_SET_PDEATHSIG = 1
@@ -28,6 +28,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 # How much sooner than others the kernel should choose a server when memory runs out (R-06).
 SERVER_OOM_SCORE = 500
+
+_LOOKS = 10  # at all processes, until what was seen fits together
 
 _LINUX = sys.platform == "linux"
 # Loaded once, before any fork: the call itself then takes no lock of the loader.
@@ -179,34 +181,57 @@ def _end_by_pid(who: Identity, grace: float) -> bool:
 # Trees.
 
 
-def _living() -> Iterator[tuple[int, int, int]]:
-    """(pid, pid of its parent, process group) of every live process that we may see."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One process in a look at all of them."""
+
+    parent: int
+    group: int
+    dead: bool  # a zombie: still a link between its parent and what it started
+
+
+def _look() -> dict[int, _Seen]:
+    """Every process of this machine that we may see, by pid. They move while we look."""
     if not _LINUX:
         import psutil
 
+        found = {}
         for process in psutil.process_iter(["ppid"]):
             with contextlib.suppress(OSError):
-                yield process.pid, process.info["ppid"], os.getpgid(process.pid)
-        return
+                found[process.pid] = _Seen(process.info["ppid"], os.getpgid(process.pid), False)
+        return found
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
-                if fields[0] not in (b"Z", b"X"):
-                    yield int(name), int(fields[1]), int(fields[2])
+                found[int(name)] = _Seen(int(fields[1]), int(fields[2]), fields[0] in (b"Z", b"X"))
+    return found
+
+
+def _consistent_look() -> dict[int, _Seen]:
+    # A process that was read just before its parent ended is linked to nobody: had we not
+    # looked again, it would be missed, and live on. More than a few times is no accident: a
+    # parent that we may not see.
+    for _ in range(_LOOKS):
+        found = _look()
+        if all(seen.parent in found or seen.parent == 0 for seen in found.values()):
+            break
+    return found
 
 
 def descendants(pid: int, group: int | None = None) -> list[int]:
     """Every live process below this one; those of process group `group` only, if one is given."""
-    below: dict[int, list[tuple[int, int]]] = {}
-    for one, parent, its_group in _living():
-        below.setdefault(parent, []).append((one, its_group))
+    seen = _consistent_look()
+    below: dict[int, list[int]] = {}
+    for one, process in seen.items():
+        below.setdefault(process.parent, []).append(one)
     found = []
     queue = [pid]
     while queue:
-        for one, its_group in below.get(queue.pop(), ()):
+        for one in below.get(queue.pop(), ()):
             queue.append(one)
-            if group is None or its_group == group:
+            if not seen[one].dead and (group is None or seen[one].group == group):
                 found.append(one)
     return found
 

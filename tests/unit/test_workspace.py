@@ -305,6 +305,28 @@ def test_a_process_with_a_session_of_its_own_is_found_below_us() -> None:
         wait_until(lambda: process.pid not in ties.descendants(os.getpid()))
 
 
+@pytest.mark.row("R-48")
+def test_a_process_whose_parent_ends_while_we_look_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 30 was read below 20; when 20 was read it had been waited for, and 30 was below 10 by then.
+    torn = {1: ties._Seen(0, 1, False), 10: ties._Seen(1, 10, False), 30: ties._Seen(20, 30, False)}
+    whole = {**torn, 30: ties._Seen(10, 30, False)}
+    looks = iter([torn, whole])
+    monkeypatch.setattr(ties, "_look", lambda: next(looks))
+    assert ties.descendants(10) == [30]
+
+
+@pytest.mark.row("R-48")
+def test_a_zombie_is_a_link_to_what_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {
+        1: ties._Seen(0, 1, False),
+        10: ties._Seen(1, 10, False),
+        20: ties._Seen(10, 10, True),
+        30: ties._Seen(20, 30, False),
+    }
+    monkeypatch.setattr(ties, "_look", lambda: seen)
+    assert ties.descendants(10) == [30]
+
+
 @pytest.mark.row("R-05")
 def test_ends_are_told_in_words() -> None:
     assert ties.describe_status(9) == ("killed by signal 9 (SIGKILL)", True)

@@ -198,7 +198,7 @@ def test_a_body_that_stops_short_is_given_up_with_its_connection(parties):
         for each in hostile:
             each.ended()
             wait_until(lambda each=each: one.saw(PeerSuspect, each.incarnation), 5)
-            assert one.endpoint.peer(each.incarnation).connection is None
+            assert one.ask(lambda each=each: one.endpoint.peer(each.incarnation).connection) is None
         one.forget(*(each.incarnation for each in hostile))
 
 

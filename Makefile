@@ -49,7 +49,7 @@ bench-peers: $(FOR_PEERS)
 
 docs: $(FOR_DOCS)
 	@if [ -f docs/build.py ]; then $(BIN)/python docs/build.py; \
-	else echo "docs/ is written in Markdown: start with docs/guide.md; nothing to make yet"; fi
+	else echo "docs/ is written in Markdown: start with docs/journey.md; there is nothing to make"; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info bench/results.json bench/results.svg

@@ -43,6 +43,11 @@ log = logging.getLogger("dispycos")
 
 RELEASE = "0.1.0"
 
+BURST = 0.003  # seconds that a task which does not yield may keep what it sent from leaving
+
+# Codes of failed dials that may come right by themselves.
+_MAY_PASS = frozenset({"refused", "unreached", "busy", "closed", "timeout", "self"})
+
 M = TypeVar("M")
 Handler = Callable[[Incarnation, Any], None]
 
@@ -312,18 +317,24 @@ class Endpoint:
 
         On the kernel's thread the first message since the kernel last waited is written at
         once: a question goes out without a detour. What follows before it waits again is a
-        burst: the reactor is told once and writes what has gathered by then, and the kernel
-        writes the rest before it waits. Answers to what was read in one go leave together.
+        burst, which the kernel writes when it waits, or now and then while it does not; only
+        if a task keeps it from that does the reactor write. Answers to what was read in one
+        go leave together.
         """
         kernel = self._kernel
-        if kernel is not None and kernel.idles != self._last_idle and kernel.here:
-            self._last_idle = kernel.idles
-            self.write_dirty()
-        elif self._hearing and self.reactor.here:
-            return
-        elif not self._told:
-            self._told = True
-            self.reactor.call(self._write_told)
+        if kernel is not None and kernel.here:
+            if kernel.idles != self._last_idle:
+                self._last_idle = kernel.idles
+                self.write_dirty()
+            elif not self._told:
+                self._told = True
+                self.reactor.later(BURST, self._write_told)
+        elif not self.reactor.here:
+            if not self._told:
+                self._told = True
+                self.reactor.call(self._write_told)
+        elif not self._hearing:
+            self.reactor.call(self.write_dirty)
 
     def _write_told(self) -> None:
         self._told = False
@@ -455,8 +466,13 @@ class Endpoint:
         if peer is not None:
             peer.farewell(reason)
 
-    def dial_failed(self, event: DialFailed) -> None:
+    def dial_failed(self, event: DialFailed, code: str) -> None:
         """A location that somebody asked for was not reached this time."""
+        if code not in _MAY_PASS:
+            # Waiting mends no wrong key and no other version: the user has to know.
+            left_out = self._lines.due(event.location.addr, time.monotonic())
+            if left_out is not None:
+                log.warning("can't join %s%s", event.reason, _others(left_out))
         self._tell(event)
 
     def _tell(self, event: PeerEvent | DialFailed) -> None:

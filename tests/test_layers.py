@@ -100,8 +100,8 @@ LINES = (
     Line(
         5,
         "client.client client.work client.driver client.switchboard client.finding client.shipping"
-        " client.files client.tasks client.settings client.components client.allocation"
-        " client.surroundings client.local client.progress",
+        " client.files client.parking client.alarm client.listener client.tasks client.settings"
+        " client.components client.allocation client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(6, "objects.*"),

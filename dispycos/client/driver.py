@@ -11,7 +11,6 @@ I/O half. Layer 5. Rules D1, D3, N7.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import os
@@ -21,12 +20,16 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from dispycos.client import events
+from dispycos.client.alarm import Alarm
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
+from dispycos.client.listener import Listener
 from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
+from dispycos.client.parking import Parking
+from dispycos.client.shipping import portions
 from dispycos.client.submission import (
     AllDone,
     CloseNow,
@@ -40,12 +43,11 @@ from dispycos.client.submission import (
     Submission,
 )
 from dispycos.client.tasks import finished
-from dispycos.config import MIB
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Counts, NodeReport, Recalled, Submit
-from dispycos.model import DispycosStatus, End, Incarnation, Status, TaskSpec
+from dispycos.model import DispycosStatus, End, Incarnation, Status
 from dispycos.net.endpoint import Endpoint
 
 log = logging.getLogger("dispycos")
@@ -55,9 +57,6 @@ VALIDATE = os.environ.get("DISPYCOS_VALIDATE") == "1"
 # A check of every invariant looks at each living task: with many of them it is made now and then.
 CHECK_ALWAYS = 200  # tasks
 CHECK_EVERY = 100  # events, beyond that
-
-# Tasks whose arguments are large together go out in several messages.
-SUBMIT_BYTES = 16 * MIB
 
 _FOR_DISPATCH = frozenset(
     {
@@ -74,25 +73,6 @@ _FOR_DISPATCH = frozenset(
 )
 
 _tickets = itertools.count(1)  # of orders; unique in this process, so that one scheduler may serve several
-
-
-class Listener(Protocol):
-    """The program's side of a driver. All is called on the kernel's thread, in order."""
-
-    def placed(self, action: Placed) -> None: ...
-    def ended(self, action: Ended) -> None: ...
-    def news(self, action: Any) -> None:
-        """Notify, PleaseClose or TurnEnded."""
-
-    def all_done(self) -> None: ...
-    def send_files(self, node: Incarnation) -> None:
-        """The exception: on the reactor's thread."""
-
-    def turn_begun(self, reservation: int) -> None:
-        """Ahead of the news; any thread, under the driver's lock."""
-
-    def server_usable(self, server: Incarnation, usable: bool) -> None:
-        """Whose words are this client's; any thread, under the driver's lock."""
 
 
 class Driver:
@@ -119,12 +99,9 @@ class Driver:
         self._counted = (0, 0)  # what the scheduler was told last
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
-        # Messages for tasks that are on their way from one server to another: theirs in order.
-        self._parked: dict[Submission, list[Callable[[], object]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._due: float | None = None
+        self._parking = Parking()
+        self._alarm = Alarm(self._reactor, self._tick)
         self._unchecked = 0
-        self._stopped = False
         kernel.before_wait.append(self._before_wait)
 
     # Events.
@@ -146,8 +123,8 @@ class Driver:
         with self._lock:
             now = time.monotonic()
             self._of_dispatch(self.dispatch.handle(Heard(peer, message), now), now)
-            if type(message) is Recalled and self._parked:
-                self._unpark_all()
+            if type(message) is Recalled:
+                self._let_leave()
             elif type(message) is NodeReport:
                 self._count()
             self._settle(now)
@@ -253,11 +230,7 @@ class Driver:
         recalled from it; `say` is called when that is settled.
         """
         with self._lock:
-            server = task.server
-            if task.stage is not Stage.ENDED and (
-                self._parked.get(task) or server is None or (server.recalling and not task.pinned)
-            ):
-                self._parked.setdefault(task, []).append(say)
+            if self._parking.parks(task, say):
                 return False
             self.dispatch.pin(task.id)
             if task.stage is Stage.PLACED:
@@ -266,15 +239,17 @@ class Driver:
         self._write()
         return True
 
-    def _unpark_all(self) -> None:
-        for task in list(self._parked):
-            server = task.server
-            if task.stage is Stage.ENDED or (server is not None and not server.recalling):
-                calls = self._parked.pop(task)
-                self.dispatch.pin(task.id)
-                self._flush_now(time.monotonic())
-                for say in calls:
-                    self._reactor.call(say)
+    def _unpark(self) -> None:
+        with self._lock:
+            self._let_leave()
+        self._write()
+
+    def _let_leave(self) -> None:
+        for task, calls in self._parking.leave():
+            self.dispatch.pin(task.id)
+            self._flush_now(time.monotonic())
+            for say in calls:
+                self._reactor.call(say)
 
     # What the machines answer; under the lock.
 
@@ -321,23 +296,18 @@ class Driver:
             kind = type(action)
             if kind is Say:
                 self._say(action)
-            elif kind is Ended or kind is AllDone:
+            elif kind is Ended or kind is Placed:
                 self._news.append(action)
-            elif kind is Placed:
-                self._news.append(action)
-                if self._parked and action.task in self._parked:
+                if self._parking and action.task in self._parking:
                     self._reactor.call(self._unpark)
+            elif kind is AllDone:
+                self._news.append(action)
             elif kind is Note:
                 log.log(getattr(logging, action.level.upper()), "%s", action.text)
             elif kind is EndServer:
                 self._for_fleet.append(ForceServer(action.server, action.reason))
             else:
                 assert kind is Drained, f"nobody carries out {action!r}"
-
-    def _unpark(self) -> None:
-        with self._lock:
-            self._unpark_all()
-        self._write()
 
     def _settle(self, now: float) -> None:
         """Bring an event to its end: all that the machines have for each other, and their checks."""
@@ -347,7 +317,7 @@ class Driver:
 
     def _say(self, action: Say) -> None:
         if self._large and type(action.message) is Submit:
-            for part in _portions(action.message):
+            for part in portions(action.message):
                 self.endpoint.queue(action.peer, part)
         else:
             self.endpoint.queue(action.peer, action.message)
@@ -430,28 +400,9 @@ class Driver:
     # Time.
 
     def _rearm(self) -> None:
-        """See to it that the machines are asked at their next deadline; any thread."""
-        first, second = self.fleet.next_deadline(), self.dispatch.next_deadline()
-        deadline = second if first is None else first if second is None else min(first, second)
-        # A timer that fires too early costs an empty tick; one too late would be a fault.
-        if deadline is not None and (self._due is None or deadline < self._due):
-            self._due = deadline
-            if self._reactor.here:
-                self._arm()
-            else:
-                self._reactor.call(self._arm)
+        self._alarm.set(self.fleet.next_deadline(), self.dispatch.next_deadline())
 
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._due is not None and not self._stopped:
-            delay = max(0.0, self._due - time.monotonic())
-            self._timer = self._reactor.loop.call_later(delay, self._fire)
-
-    def _fire(self) -> None:
-        self._timer = None
-        self._due = None
+    def _tick(self) -> None:
         with self._lock:
             now = time.monotonic()
             for machine, perform in ((self.fleet, self._of_fleet), (self.dispatch, self._of_dispatch)):
@@ -463,10 +414,7 @@ class Driver:
 
     def stop(self) -> None:
         """Drive no more; reactor thread."""
-        self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
         if self._before_wait in self.kernel.before_wait:
             self.kernel.before_wait.remove(self._before_wait)
 
@@ -487,19 +435,3 @@ class Driver:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(70)
-
-
-def _portions(message: Submit) -> list[Submit]:
-    """The same tasks in messages of about SUBMIT_BYTES each."""
-    portions: list[Submit] = []
-    tasks: list[TaskSpec] = []
-    size = 0
-    for task in message.tasks:
-        more = task.args.size
-        if tasks and size + more > SUBMIT_BYTES:
-            portions.append(Submit(message.lease, tasks))
-            tasks, size = [], 0
-        tasks.append(task)
-        size += more
-    portions.append(Submit(message.lease, tasks))
-    return portions

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dispycos.client.components import Components, check_target
-from dispycos.config import Limits
+from dispycos.config import MIB, Limits
 from dispycos.errors import MessageTooLarge
 from dispycos.kernel.target import name_of
-from dispycos.model import CodeHash, Payload
+from dispycos.messages import Submit
+from dispycos.model import CodeHash, Payload, TaskSpec
 from dispycos.net import code, values
 
 LARGE_BYTES = 256 * 1024  # arguments above this are "large": not many of them go into one message
@@ -69,6 +70,10 @@ class Shipping:
 _MAX_CHECKED = 4096
 
 
+# Tasks whose arguments are large together go out in several messages.
+SUBMIT_BYTES = 16 * MIB
+
+
 def is_large(payload: Payload) -> bool:
     return bool(payload.buffers) or len(payload.data) > LARGE_BYTES
 
@@ -78,3 +83,19 @@ def setup(function: Callable[..., Any] | None, args: Iterable[Any] = ()) -> Payl
     if function is None:
         return None
     return values.dump((function, tuple(args), {}), what=f"{name_of(function)} and its arguments")
+
+
+def portions(message: Submit) -> list[Submit]:
+    """The same tasks in messages of about SUBMIT_BYTES each."""
+    portions: list[Submit] = []
+    tasks: list[TaskSpec] = []
+    size = 0
+    for task in message.tasks:
+        more = task.args.size
+        if tasks and size + more > SUBMIT_BYTES:
+            portions.append(Submit(message.lease, tasks))
+            tasks, size = [], 0
+        tasks.append(task)
+        size += more
+    portions.append(Submit(message.lease, tasks))
+    return portions

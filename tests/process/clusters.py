@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from dispycos import DispycosNodeAvailInfo, DispycosStatus, LocalCluster, MonitorStatus, Task
+from dispycos import Client, DispycosNodeAvailInfo, DispycosStatus, LocalCluster, MonitorStatus, Task
 from dispycos.kernel import loop
 from tests.helpers import wait_until
 
@@ -71,3 +72,61 @@ def cluster(program: None) -> Iterator[LocalCluster]:
     """Two servers on this machine."""
     with LocalCluster(2) as cluster:
         yield cluster
+
+
+# Tasks that tests send.
+
+
+def pid() -> Any:
+    yield
+    return os.getpid()
+
+
+def waits(task: Any = None) -> Any:
+    return (yield task.receive())
+
+
+def sleeps(seconds: float, task: Any = None) -> Any:
+    yield task.sleep(seconds)
+    return seconds
+
+
+def echo(*args: Any, **kwargs: Any) -> Any:
+    yield
+    return args, kwargs
+
+
+def set_value(value: int = 5, task: Any = None) -> Any:
+    global shared_value
+    yield
+    shared_value = value
+    return 0
+
+
+def get_value() -> Any:
+    yield
+    return shared_value
+
+
+# Clients.
+
+
+def scheduled(body: Any, *components: Any, **options: Any) -> Any:
+    """Run `body(client, task)` with a scheduled client that is closed afterwards."""
+
+    def main(task: Any = None) -> Any:
+        client = Client(list(components), **options)
+        assert (yield client.schedule()) == 0
+        try:
+            return (yield body(client, task))
+        finally:
+            assert (yield client.close(terminate=True)) == 0
+
+    return run(main)
+
+
+def two_servers(client: Client, task: Any) -> Any:
+    """The Locations of both servers, once they are in use."""
+    while len((yield client.servers())) < 2:
+        yield task.sleep(0.01)
+    return sorted((yield client.servers()))

@@ -1,10 +1,9 @@
-"""Tasks of a client: where they run, what they give, how they fail."""
+"""Tasks of a client: where they run, what they give."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import sys
 import threading
 import time
 from typing import Any
@@ -13,60 +12,21 @@ import pytest
 
 from dispycos import (
     Client,
-    LocalCluster,
     MonitorStatus,
     NotSerializable,
-    RemoteError,
-    Scheduler,
     Task,
-    TaskCancelled,
-    TaskRejected,
 )
-from tests.helpers import wait_until
-from tests.process.clusters import Watcher, cluster, program, run
+from tests.process.clusters import (
+    cluster,
+    echo,
+    pid,
+    program,
+    scheduled,
+    sleeps,
+    waits,
+)
 
 __all__ = ["cluster", "program"]
-
-
-def scheduled(body: Any, *components: Any, **options: Any) -> Any:
-    """Run `body(client, task)` with a scheduled client that is closed afterwards."""
-
-    def main(task: Any = None) -> Any:
-        client = Client(list(components), **options)
-        assert (yield client.schedule()) == 0
-        try:
-            return (yield body(client, task))
-        finally:
-            assert (yield client.close(terminate=True)) == 0
-
-    return run(main)
-
-
-def echo(*args: Any, **kwargs: Any) -> Any:
-    yield
-    return args, kwargs
-
-
-def pid(task: Any = None) -> Any:
-    yield
-    return os.getpid()
-
-
-def fails(kind: Any, *args: Any) -> Any:
-    yield
-    raise kind(*args)
-
-
-def sleeps(seconds: float, task: Any = None) -> Any:
-    yield task.sleep(seconds)
-    return seconds
-
-
-def waits(task: Any = None) -> Any:
-    return (yield task.receive())
-
-
-# Results and arguments.
 
 
 @pytest.mark.row("DC-17", "DC-23")
@@ -199,162 +159,6 @@ def test_a_captured_value_that_cannot_be_pickled_is_named(cluster):
     scheduled(body)
 
 
-# Failures.
-
-
-@pytest.mark.row("R-01", "KE-06")
-def test_a_failed_task_gives_its_status_or_raises_its_exception(cluster):
-    def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask(fails, KeyError, "missing")
-        status = yield rtask()
-        assert isinstance(status, MonitorStatus)
-        assert status.type is KeyError
-        assert status.info == rtask
-        assert "raise kind(*args)" in status.value
-        with pytest.raises(KeyError, match="missing") as caught:
-            yield rtask.result()
-        assert "raise kind(*args)" in str(caught.value.__cause__)
-
-    scheduled(body, fails)
-
-
-class Odd(Exception):
-    """Can't be made from what it keeps."""
-
-    def __init__(self, one: int, two: int) -> None:
-        super().__init__("odd")
-
-
-def end_itself(how: str) -> Any:
-    yield
-    if how == "exit":
-        sys.exit(3)
-    if how == "odd":
-        raise Odd(1, 2)
-    if how == "stop":
-        raise StopIteration(5)
-    if how == "deep":
-        return end_deep(0)
-    raise {"keyboard": KeyboardInterrupt, "generator": GeneratorExit, "memory": MemoryError}[how]()
-
-
-def end_deep(n: int) -> int:
-    return end_deep(n + 1)
-
-
-@pytest.mark.row("R-02", "R-04")
-@pytest.mark.parametrize("how", ["exit", "odd", "stop", "deep", "keyboard", "generator", "memory"])
-def test_whatever_a_task_raises_is_its_failure_and_the_server_lives(cluster, how):
-    def body(client: Client, task: Any) -> Any:
-        before = yield (yield client.rtask(pid))()
-        location = (yield client.servers())[0]
-        before = yield (yield client.rtask_at(location, pid))()
-        rtask = yield client.rtask_at(location, end_itself, how)
-        status = yield rtask()
-        assert isinstance(status, MonitorStatus), status
-        assert isinstance(status.type, type)
-        assert issubclass(status.type, BaseException)
-        assert str(status.value)
-        assert (yield (yield client.rtask_at(location, pid))()) == before
-
-    scheduled(body, end_itself, end_deep, Odd, pid)
-
-
-def strange() -> Any:
-    class Unknown(Exception):
-        def __reduce__(self) -> Any:
-            raise TypeError("never pickled")
-
-    yield
-    raise Unknown("from afar")
-
-
-@pytest.mark.row("R-02", "ST-10")
-def test_an_exception_that_cannot_travel_is_a_remote_error_with_its_text(cluster):
-    def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask(strange)
-        status = yield rtask()
-        assert status.type is RemoteError
-        assert "Unknown" in status.value
-        assert "from afar" in status.value
-
-    scheduled(body, strange)
-
-
-@pytest.mark.row("DC-51")
-def test_a_module_that_is_missing_there_is_named(cluster):
-    def needs() -> Any:
-        yield
-        import no_such_module_at_all
-
-        return no_such_module_at_all
-
-    def body(client: Client, task: Any) -> Any:
-        status = yield (yield client.rtask(needs))()
-        assert status.type is ModuleNotFoundError
-        assert "no_such_module_at_all" in status.value
-
-    scheduled(body)
-
-
-# Refusals.
-
-
-@pytest.mark.row("DC-40")
-def test_requests_before_scheduling_and_after_closing_are_refusals(cluster):
-    def main(task: Any = None) -> Any:
-        client = Client([echo])
-        refused = yield client.rtask(echo)
-        assert not isinstance(refused, Task)
-        assert refused.type is TaskRejected
-        assert "schedule" in refused.value
-        assert (yield client.servers()) == []
-        assert (yield client.nodes()) == []
-        assert (yield client.tasks()) == []
-        assert client.suspend_node("127.0.0.1") == -1
-        assert (yield client.close()) == 0
-        assert (yield client.schedule()) == 0
-        assert (yield (yield client.rtask(echo, 1))()) == ((1,), {})
-        assert (yield client.close()) == 0
-        assert (yield client.close()) == 0
-        refused = yield client.rtask(echo)
-        assert refused.type is TaskRejected
-        assert "closed" in refused.value
-        assert (yield client.nodes()) == []
-
-    run(main)
-
-
-@pytest.mark.row("DC-18")
-def test_an_unknown_place_is_refused_at_once(cluster):
-    def body(client: Client, task: Any) -> Any:
-        from dispycos import Location
-
-        for place in (Location("127.0.0.1", 1), "10.255.255.1", "no.such.host.example"):
-            refused = yield client.rtask_at(place, echo)
-            assert not isinstance(refused, Task)
-            assert refused.type is TaskRejected
-
-    scheduled(body, echo)
-
-
-@pytest.mark.row("DC-18", "DC-33", "DC-34")
-def test_a_node_s_address_means_any_server_there(cluster):
-    def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask_at("127.0.0.1", pid)
-        if isinstance(rtask, MonitorStatus):  # the node is not ours yet
-            yield (yield client.rtask(pid))()
-            rtask = yield client.rtask_at("127.0.0.1", pid)
-        assert rtask.location in (yield client.servers())
-        assert (yield client.nodes()) == ["127.0.0.1"]
-        yield rtask()
-
-    scheduled(body, pid)
-
-
-# One at a time, many at once.
-
-
 def interval(seconds: float) -> Any:
     began = time.monotonic()
     time.sleep(seconds)
@@ -429,9 +233,6 @@ def test_many_tasks_of_a_process_use_one_client(cluster):
     scheduled(body, echo)
 
 
-# Messages and ends.
-
-
 def answers(task: Any = None) -> Any:
     while True:
         message = yield task.receive()
@@ -488,159 +289,3 @@ def test_a_monitor_gets_the_status_of_a_remote_task(cluster):
         assert (yield task.receive(timeout=20)).value == 0.05
 
     scheduled(body, sleeps)
-
-
-@pytest.mark.row("DC-58", "DC-56")
-def test_terminate_ends_a_waiting_task_with_keyboard_interrupt(cluster):
-    def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask(waits)
-        yield task.sleep(0.1)
-        assert rtask.terminate() == 0
-        status = yield rtask()
-        assert status.type in (KeyboardInterrupt, Scheduler.TaskTerminated)
-        assert rtask.terminate() == -1
-
-    scheduled(body, waits)
-
-
-@pytest.mark.row("DC-62")
-def test_a_task_that_has_not_begun_never_runs_after_cancel(cluster):
-    def body(client: Client, task: Any) -> Any:
-        yield (yield client.rtask(pid))()
-        location = (yield client.servers())[0]
-        busy = yield client.rtask_at(location, waits)
-        behind = yield client.rtask_at(location, echo)
-        assert behind.cancel() is True
-        status = yield behind()
-        assert status.type is Scheduler.TaskTerminated
-        assert "cancel" in status.value
-        assert behind.cancel() is False
-        with pytest.raises(TaskCancelled):
-            yield behind.result()
-        busy.send(1)
-        assert (yield busy()) == 1
-
-    scheduled(body, pid, waits, echo)
-
-
-def saves(task: Any = None) -> Any:
-    try:
-        yield task.receive()
-    except KeyboardInterrupt:
-        yield
-        return "saved"
-
-
-@pytest.mark.row("DC-56", "DC-39")
-def test_what_a_task_returns_after_keyboard_interrupt_counts(cluster):
-    watcher = Watcher()
-
-    def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask(saves)
-        yield task.sleep(0.2)
-        assert (yield client.close(terminate=True)) == 0
-        assert (yield rtask()) == "saved"
-
-    scheduled(body, saves, status_task=watcher.task)
-    wait_until(watcher.ends)
-    assert [end.value for end in watcher.ends()] == ["saved"]
-
-
-@pytest.mark.row("DC-39")
-def test_close_waits_for_tasks_and_ends_those_that_only_wait(cluster):
-    def main(task: Any = None) -> Any:
-        client = Client([sleeps, waits])
-        assert (yield client.schedule()) == 0
-        rtasks = []
-        for _ in range(6):
-            rtasks.append((yield client.rtask(sleeps, 0.1)))
-        io = yield client.io_rtask(waits)
-        assert (yield client.close()) == 0
-        for rtask in rtasks:
-            assert (yield rtask.finish(timeout=0)) == 0.1
-        status = yield io.finish(timeout=0)
-        assert isinstance(status, MonitorStatus)
-
-    run(main)
-
-
-@pytest.mark.row("DC-39")
-def test_close_may_wait_for_io_tasks(cluster):
-    def main(task: Any = None) -> Any:
-        client = Client([sleeps])
-        assert (yield client.schedule()) == 0
-        rtask = yield client.io_rtask(sleeps, 0.5)
-        assert (yield client.close(await_io=True)) == 0
-        assert (yield rtask.finish(timeout=0)) == 0.5
-
-    run(main)
-
-
-@pytest.mark.row("DC-39")
-def test_close_ends_what_its_timeout_finds(cluster):
-    def main(task: Any = None) -> Any:
-        client = Client([waits])
-        assert (yield client.schedule()) == 0
-        rtask = yield client.rtask(waits)
-        assert (yield client.close(timeout=0.2)) == 0
-        assert isinstance((yield rtask.finish(timeout=0)), MonitorStatus)
-
-    run(main)
-
-
-@pytest.mark.row("DC-39", "DC-40")
-def test_a_client_without_a_single_task_closes(cluster):
-    def main(task: Any = None) -> Any:
-        for _ in range(3):
-            client = Client([])
-            assert (yield client.schedule()) == 0
-            assert (yield client.close()) == 0
-
-    run(main)
-
-
-@pytest.mark.row("DC-05", "DC-36")
-def test_a_node_that_no_rule_takes_is_ignored_until_a_rule_is_added(cluster):
-    watcher = Watcher()
-
-    def main(task: Any = None) -> Any:
-        client = Client([pid], nodes=["10.9.8.*"], status_task=watcher.task)
-        assert (yield client.schedule()) == 0
-        waiting = client.rtask(pid)
-        while not watcher.statuses(Scheduler.NodeIgnore):
-            yield task.sleep(0.01)
-        assert not waiting.done()
-        assert client.node_allocate("127.0.0.*") == 0
-        assert (yield (yield waiting)()) > 0
-        with pytest.raises(TypeError):
-            client.node_allocate(7)
-        assert (yield client.close()) == 0
-
-    run(main)
-
-
-@pytest.mark.row("ST-13")
-def test_a_subclass_of_node_allocate_decides_here(cluster):
-    from dispycos import DispycosNodeAllocate
-
-    asked: list[Any] = []
-
-    class One(DispycosNodeAllocate):
-        def allocate(self, ip_addr: str, name: str, platform: str, cpus: int, memory: Any, disk: Any) -> int:
-            asked.append((ip_addr, cpus))
-            return 1
-
-    def body(client: Client, task: Any) -> Any:
-        yield (yield client.rtask(pid))()
-        assert len((yield client.servers())) == 1
-
-    scheduled(body, pid, nodes=[One("*")])
-    assert asked == [("127.0.0.1", 2)]
-
-
-def test_a_local_cluster_s_pulse_is_the_default_of_its_clients(program):
-    with LocalCluster(1, pulse_interval=0.5):
-        assert Client([])._settings.pulse_interval == 0.5
-        with pytest.raises(ValueError, match="pulse_interval"):
-            Client([], pulse_interval=0.2)
-    assert Client([])._settings.pulse_interval == 50

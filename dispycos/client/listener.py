@@ -1,0 +1,30 @@
+"""The program's side of a driver: what it is told, and where.
+
+Level 5.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from dispycos.client.submission import Ended, Placed
+from dispycos.model import Incarnation
+
+
+class Listener(Protocol):
+    """The program's side of a driver. All is called on the kernel's thread, in order."""
+
+    def placed(self, action: Placed) -> None: ...
+    def ended(self, action: Ended) -> None: ...
+    def news(self, action: Any) -> None:
+        """Notify, PleaseClose or TurnEnded."""
+
+    def all_done(self) -> None: ...
+    def send_files(self, node: Incarnation) -> None:
+        """The exception: on the reactor's thread."""
+
+    def turn_begun(self, reservation: int) -> None:
+        """Ahead of the news; any thread, under the driver's lock."""
+
+    def server_usable(self, server: Incarnation, usable: bool) -> None:
+        """Whose words are this client's; any thread, under the driver's lock."""

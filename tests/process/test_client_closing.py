@@ -1,0 +1,137 @@
+"""How tasks are ended, and what close waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dispycos import (
+    Client,
+    MonitorStatus,
+    Scheduler,
+    TaskCancelled,
+)
+from tests.helpers import wait_until
+from tests.process.clusters import (
+    Watcher,
+    cluster,
+    echo,
+    pid,
+    program,
+    run,
+    scheduled,
+    sleeps,
+    waits,
+)
+
+__all__ = ["cluster", "program"]
+
+
+@pytest.mark.row("DC-58", "DC-56")
+def test_terminate_ends_a_waiting_task_with_keyboard_interrupt(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(waits)
+        yield task.sleep(0.1)
+        assert rtask.terminate() == 0
+        status = yield rtask()
+        assert status.type in (KeyboardInterrupt, Scheduler.TaskTerminated)
+        assert rtask.terminate() == -1
+
+    scheduled(body, waits)
+
+
+@pytest.mark.row("DC-62")
+def test_a_task_that_has_not_begun_never_runs_after_cancel(cluster):
+    def body(client: Client, task: Any) -> Any:
+        yield (yield client.rtask(pid))()
+        location = (yield client.servers())[0]
+        busy = yield client.rtask_at(location, waits)
+        behind = yield client.rtask_at(location, echo)
+        assert behind.cancel() is True
+        status = yield behind()
+        assert status.type is Scheduler.TaskTerminated
+        assert "cancel" in status.value
+        assert behind.cancel() is False
+        with pytest.raises(TaskCancelled):
+            yield behind.result()
+        busy.send(1)
+        assert (yield busy()) == 1
+
+    scheduled(body, pid, waits, echo)
+
+
+def saves(task: Any = None) -> Any:
+    try:
+        yield task.receive()
+    except KeyboardInterrupt:
+        yield
+        return "saved"
+
+
+@pytest.mark.row("DC-56", "DC-39")
+def test_what_a_task_returns_after_keyboard_interrupt_counts(cluster):
+    watcher = Watcher()
+
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(saves)
+        yield task.sleep(0.2)
+        assert (yield client.close(terminate=True)) == 0
+        assert (yield rtask()) == "saved"
+
+    scheduled(body, saves, status_task=watcher.task)
+    wait_until(watcher.ends)
+    assert [end.value for end in watcher.ends()] == ["saved"]
+
+
+@pytest.mark.row("DC-39")
+def test_close_waits_for_tasks_and_ends_those_that_only_wait(cluster):
+    def main(task: Any = None) -> Any:
+        client = Client([sleeps, waits])
+        assert (yield client.schedule()) == 0
+        rtasks = []
+        for _ in range(6):
+            rtasks.append((yield client.rtask(sleeps, 0.1)))
+        io = yield client.io_rtask(waits)
+        assert (yield client.close()) == 0
+        for rtask in rtasks:
+            assert (yield rtask.finish(timeout=0)) == 0.1
+        status = yield io.finish(timeout=0)
+        assert isinstance(status, MonitorStatus)
+
+    run(main)
+
+
+@pytest.mark.row("DC-39")
+def test_close_may_wait_for_io_tasks(cluster):
+    def main(task: Any = None) -> Any:
+        client = Client([sleeps])
+        assert (yield client.schedule()) == 0
+        rtask = yield client.io_rtask(sleeps, 0.5)
+        assert (yield client.close(await_io=True)) == 0
+        assert (yield rtask.finish(timeout=0)) == 0.5
+
+    run(main)
+
+
+@pytest.mark.row("DC-39")
+def test_close_ends_what_its_timeout_finds(cluster):
+    def main(task: Any = None) -> Any:
+        client = Client([waits])
+        assert (yield client.schedule()) == 0
+        rtask = yield client.rtask(waits)
+        assert (yield client.close(timeout=0.2)) == 0
+        assert isinstance((yield rtask.finish(timeout=0)), MonitorStatus)
+
+    run(main)
+
+
+@pytest.mark.row("DC-39", "DC-40")
+def test_a_client_without_a_single_task_closes(cluster):
+    def main(task: Any = None) -> Any:
+        for _ in range(3):
+            client = Client([])
+            assert (yield client.schedule()) == 0
+            assert (yield client.close()) == 0
+
+    run(main)

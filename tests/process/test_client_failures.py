@@ -1,0 +1,178 @@
+"""Tasks that fail, and requests that are refused."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from dispycos import (
+    Client,
+    Location,
+    MonitorStatus,
+    RemoteError,
+    Task,
+    TaskRejected,
+)
+from tests.process.clusters import (
+    cluster,
+    echo,
+    pid,
+    program,
+    run,
+    scheduled,
+)
+
+__all__ = ["cluster", "program"]
+
+
+def fails(kind: Any, *args: Any) -> Any:
+    yield
+    raise kind(*args)
+
+
+@pytest.mark.row("R-01", "KE-06")
+def test_a_failed_task_gives_its_status_or_raises_its_exception(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(fails, KeyError, "missing")
+        status = yield rtask()
+        assert isinstance(status, MonitorStatus)
+        assert status.type is KeyError
+        assert status.info == rtask
+        assert "raise kind(*args)" in status.value
+        with pytest.raises(KeyError, match="missing") as caught:
+            yield rtask.result()
+        assert "raise kind(*args)" in str(caught.value.__cause__)
+
+    scheduled(body, fails)
+
+
+class Odd(Exception):
+    """Can't be made from what it keeps."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("odd")
+
+
+def end_itself(how: str) -> Any:
+    yield
+    if how == "exit":
+        sys.exit(3)
+    if how == "odd":
+        raise Odd(1, 2)
+    if how == "stop":
+        raise StopIteration(5)
+    if how == "deep":
+        return end_deep(0)
+    raise {"keyboard": KeyboardInterrupt, "generator": GeneratorExit, "memory": MemoryError}[how]()
+
+
+def end_deep(n: int) -> int:
+    return end_deep(n + 1)
+
+
+@pytest.mark.row("R-02", "R-04")
+@pytest.mark.parametrize("how", ["exit", "odd", "stop", "deep", "keyboard", "generator", "memory"])
+def test_whatever_a_task_raises_is_its_failure_and_the_server_lives(cluster, how):
+    def body(client: Client, task: Any) -> Any:
+        before = yield (yield client.rtask(pid))()
+        location = (yield client.servers())[0]
+        before = yield (yield client.rtask_at(location, pid))()
+        rtask = yield client.rtask_at(location, end_itself, how)
+        status = yield rtask()
+        assert isinstance(status, MonitorStatus), status
+        assert isinstance(status.type, type)
+        assert issubclass(status.type, BaseException)
+        assert str(status.value)
+        assert (yield (yield client.rtask_at(location, pid))()) == before
+
+    scheduled(body, end_itself, end_deep, Odd, pid)
+
+
+def strange() -> Any:
+    class Unknown(Exception):
+        def __reduce__(self) -> Any:
+            raise TypeError("never pickled")
+
+    yield
+    raise Unknown("from afar")
+
+
+@pytest.mark.row("R-02", "ST-10")
+def test_an_exception_that_cannot_travel_is_a_remote_error_with_its_text(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(strange)
+        status = yield rtask()
+        assert status.type is RemoteError
+        assert "Unknown" in status.value
+        assert "from afar" in status.value
+
+    scheduled(body, strange)
+
+
+@pytest.mark.row("DC-51")
+def test_a_module_that_is_missing_there_is_named(cluster):
+    def needs() -> Any:
+        yield
+        import no_such_module_at_all
+
+        return no_such_module_at_all
+
+    def body(client: Client, task: Any) -> Any:
+        status = yield (yield client.rtask(needs))()
+        assert status.type is ModuleNotFoundError
+        assert "no_such_module_at_all" in status.value
+
+    scheduled(body)
+
+
+@pytest.mark.row("DC-40")
+def test_requests_before_scheduling_and_after_closing_are_refusals(cluster):
+    def main(task: Any = None) -> Any:
+        client = Client([echo])
+        refused = yield client.rtask(echo)
+        assert not isinstance(refused, Task)
+        assert refused.type is TaskRejected
+        assert "schedule" in refused.value
+        assert (yield client.servers()) == []
+        assert (yield client.nodes()) == []
+        assert (yield client.tasks()) == []
+        assert client.suspend_node("127.0.0.1") == -1
+        assert (yield client.close()) == 0
+        assert (yield client.schedule()) == 0
+        assert (yield (yield client.rtask(echo, 1))()) == ((1,), {})
+        assert (yield client.close()) == 0
+        assert (yield client.close()) == 0
+        refused = yield client.rtask(echo)
+        assert refused.type is TaskRejected
+        assert "closed" in refused.value
+        assert (yield client.nodes()) == []
+
+    run(main)
+
+
+@pytest.mark.row("DC-18")
+def test_an_unknown_place_is_refused_at_once(cluster):
+    def body(client: Client, task: Any) -> Any:
+
+        for place in (Location("127.0.0.1", 1), "10.255.255.1", "no.such.host.example"):
+            refused = yield client.rtask_at(place, echo)
+            assert not isinstance(refused, Task)
+            assert refused.type is TaskRejected
+
+    scheduled(body, echo)
+
+
+@pytest.mark.row("DC-18", "DC-33", "DC-34")
+def test_a_node_s_address_means_any_server_there(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask_at("127.0.0.1", pid)
+        if isinstance(rtask, MonitorStatus):  # the node is not ours yet
+            yield (yield client.rtask(pid))()
+            rtask = yield client.rtask_at("127.0.0.1", pid)
+        assert rtask.location in (yield client.servers())
+        assert (yield client.nodes()) == ["127.0.0.1"]
+        yield rtask()
+
+    scheduled(body, pid)

@@ -1,0 +1,134 @@
+"""What a client's status_task is told."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from dispycos import (
+    Client,
+    DispycosNodeAvailInfo,
+    LocalCluster,
+    Location,
+    Scheduler,
+    Task,
+)
+from dispycos.messages import Counts
+from tests.process.clusters import (
+    Watcher,
+    cluster,
+    pid,
+    program,
+    scheduled,
+    sleeps,
+    two_servers,
+)
+
+__all__ = ["cluster", "program"]
+
+
+@pytest.mark.row("ST-01", "ST-02", "ST-04", "ST-05", "ST-07", "ST-09", "R-92")
+def test_statuses_come_in_order_each_once(cluster):
+    watcher = Watcher()
+
+    def body(client: Client, task: Any) -> Any:
+        yield two_servers(client, task)
+        rtask = yield client.rtask(sleeps, 0.01)
+        yield rtask()
+        return rtask
+
+    rtask = scheduled(body, sleeps, status_task=watcher.task)
+    watcher.wait(Scheduler.ClientClosed)
+
+    names = watcher.names()
+    assert names[:3] == ["ClientScheduled", "NodeDiscovered", "NodeInitialized"]
+    assert names[-1] == "ClientClosed"
+    assert names.count("NodeClosed") == 1
+    assert names.index("NodeClosed") == len(names) - 2
+    for name in ("ServerDiscovered", "ServerInitialized", "ServerClosed"):
+        places = [status.info for status in watcher.statuses() if status.status.name == name]
+        assert len(places) == len(set(places)) == 2
+        assert all(isinstance(place, Location) for place in places)
+    node = watcher.statuses(Scheduler.NodeDiscovered)[0].info
+    assert isinstance(node, DispycosNodeAvailInfo)
+    assert node.location.addr == "127.0.0.1"
+    assert node.cpus == 2
+
+    created = watcher.statuses(Scheduler.TaskCreated)
+    assert [(status.info.task, status.info.args, status.info.kwargs) for status in created] == [
+        (rtask, (0.01,), {})
+    ]
+    assert abs(created[0].info.start_time - time.time()) < 60
+    ends = watcher.ends()
+    assert [(end.info, end.type, end.value) for end in ends] == [(rtask, StopIteration, 0.01)]
+    assert watcher.messages.index(created[0]) < watcher.messages.index(ends[0])
+    assert "NodeDiscovered" in str(watcher.statuses(Scheduler.NodeDiscovered)[0])
+
+
+@pytest.mark.row("ST-08")
+def test_availability_comes_bare_each_pulse(program):
+    watcher = Watcher()
+    with LocalCluster(1, pulse_interval=0.2):
+
+        def body(client: Client, task: Any) -> Any:
+            while len(watcher.pulses()) < 3:
+                yield task.sleep(0.02)
+
+        scheduled(body, status_task=watcher.task)
+    info = watcher.pulses()[-1]
+    assert 0 <= info.cpu <= 100
+    assert info.memory > 0
+    assert info.disk > 0
+    assert info.swap >= 0
+    with pytest.raises(AttributeError):
+        info.cpu = 3
+
+
+@pytest.mark.row("ST-09")
+def test_a_dead_status_task_costs_the_client_nothing(cluster):
+    def short(task: Any = None) -> Any:
+        yield task.receive()
+
+    def body(client: Client, task: Any) -> Any:
+        for number in range(5):
+            assert (yield (yield client.rtask(sleeps, 0.001 * number))()) == 0.001 * number
+
+    scheduled(body, sleeps, status_task=Task(short))
+
+
+@pytest.mark.row("DC-06")
+@pytest.mark.parametrize("task", [3, "task", print])
+def test_a_status_task_must_be_a_task(program, task):
+    with pytest.raises(TypeError, match="status_task"):
+        Client([], status_task=task)
+    client = Client([])
+    with pytest.raises(TypeError, match="status_task"):
+        client.status_task = task
+
+
+@pytest.mark.row("DC-10", "DC-11")
+@pytest.mark.parametrize("flag", ["disable_nodes", "disable_servers"])
+def test_what_waits_to_be_enabled_needs_a_status_task(program, flag):
+    with pytest.raises(ValueError, match=flag):
+        Client([], **{flag: True}).schedule()
+
+
+@pytest.mark.row("DS-19")
+def test_the_scheduler_tells_who_runs_and_counts_its_tasks(program, capsys):
+    with LocalCluster(1, pulse_interval=0.2):
+
+        def body(client: Client, task: Any) -> Any:
+            for _ in range(5):
+                yield (yield client.rtask(pid))()
+            scheduler = Scheduler()
+            while (scheduler.status()["active"]["counts"] or Counts(0, 0, 0, 0)).done < 5:
+                yield task.sleep(0.02)
+            scheduler.print_status()
+
+        scheduled(body, pid)
+    out = capsys.readouterr().out
+    assert "scheduled" in out
+    assert "5 tasks, 5 done" in out
+    assert "node local at 127.0.0.1:" in out

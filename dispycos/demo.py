@@ -112,7 +112,8 @@ def count_on_cluster(
         raise RuntimeError("the cluster's scheduler did not take the client")
     for number, names in enumerate(batches):
         yield client.rtask(count_batch, number, folder, names, task)
-    total, shares = Figures(), {location: Share() for location in (yield client.servers())}
+    total = Figures()
+    shares: dict[Any, Share] = {}
     running = len(batches)
     while running or total.files < sum(map(len, batches)):
         message = yield task.receive()
@@ -128,6 +129,9 @@ def count_on_cluster(
             share.files += figures.files
             share.lines += figures.lines
             bar.advance(1, f"{total.lines:,} lines")
+    # A server that was ready too late to get a batch is part of the picture too.
+    for location in (yield client.servers()):
+        shares.setdefault(location, Share())
     yield client.close()
     return total, shares
 

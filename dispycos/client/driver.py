@@ -58,6 +58,9 @@ VALIDATE = os.environ.get("DISPYCOS_VALIDATE") == "1"
 CHECK_ALWAYS = 200  # tasks
 CHECK_EVERY = 100  # events, beyond that
 
+# Seconds that the kernel's thread has to hand over what was placed, before the reactor does.
+BURST = 0.003
+
 _FOR_DISPATCH = frozenset(
     {
         events.ServerUsable,
@@ -338,9 +341,15 @@ class Driver:
             self._posted = True
             self.kernel.post(self._hear_news)
         if self._dirty:
-            if full or self._reactor.here:
+            if full or (self._reactor.here and (not self._posted or self.dispatch.placement.line.count)):
                 with self._lock:
                     self._flush_now(time.monotonic())
+            elif self._reactor.here:
+                # What was placed last was waited for: who waited runs now and may have more for
+                # the same message. Only if the kernel is kept from waiting do we write.
+                if not self._told:
+                    self._told = True
+                    self._reactor.later(BURST, self._flush_told)
             elif not self.kernel.here and not self._told:
                 # From a plain thread: whatever comes until the reactor looks is one batch.
                 self._told = True

@@ -50,19 +50,25 @@ class Dialler:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._wanted: dict[tuple[Location, int], asyncio.Task[None]] = {}  # asked for, not reached
+        self._owners: dict[tuple[Location, int], list[object]] = {}  # who wants them
         self._once: set[tuple[Location, int]] = set()  # of these, the ones that one try is enough for
         self._redials: set[asyncio.Task[None]] = set()
         self._closed = False
 
     # Locations that somebody asked for.
 
-    def dial(self, location: Location, reservation: int, *, once: bool) -> None:
+    def dial(self, location: Location, reservation: int, *, once: bool, owner: object) -> None:
         """Reach for that location until it is reached or `stop`ped, or `once`.
 
-        Who wants it reached at all costs prevails over who is content with one try.
+        Who wants it reached at all costs prevails over who is content with one try, and one
+        `owner` who wants it no more does not keep the others from it.
         """
         key = (location, reservation)
-        if self._closed or key in self._wanted:
+        if self._closed:
+            return
+        if key in self._wanted:
+            if not any(other is owner for other in self._owners[key]):
+                self._owners[key].append(owner)
             if not once:
                 self._once.discard(key)
             return
@@ -71,13 +77,17 @@ class Dialler:
             return
         if once:
             self._once.add(key)
+        self._owners[key] = [owner]
         self._wanted[key] = self._host.reactor.spawn(self._reach(location, reservation))
 
-    def stop(self, location: Location) -> None:
-        """Nobody wants that location any more."""
+    def stop(self, location: Location, owner: object) -> None:
+        """`owner` does not want that location any more."""
         for key in [key for key in self._wanted if key[0] == location]:
-            self._wanted.pop(key).cancel()
-            self._once.discard(key)
+            owners = self._owners[key] = [other for other in self._owners[key] if other is not owner]
+            if not owners:
+                self._wanted.pop(key).cancel()
+                self._once.discard(key)
+                del self._owners[key]
 
     async def _reach(self, location: Location, reservation: int) -> None:
         key = (location, reservation)
@@ -96,7 +106,7 @@ class Dialler:
                 await asyncio.sleep(delays.delay(random.random()))
         finally:
             if self._wanted.get(key) is asyncio.current_task():
-                del self._wanted[key]
+                del self._wanted[key], self._owners[key]
                 self._once.discard(key)
 
     # Peers whose connection broke.
@@ -163,3 +173,4 @@ class Dialler:
         for task in [*self._wanted.values(), *self._redials]:
             task.cancel()
         self._wanted.clear()
+        self._owners.clear()

@@ -167,15 +167,19 @@ class Endpoint:
         """Where this process listens itself; `location` is what it announces."""
         return [listener.location for listener in self._listeners]
 
-    def dial(self, location: Location, *, reservation: int = 0, once: bool = False) -> None:
+    def dial(
+        self, location: Location, *, reservation: int = 0, once: bool = False, owner: object = None
+    ) -> None:
         """Reach for whoever listens there, again and again until it is up or `stop_dialling`.
 
-        once  one try is enough, unless somebody else wants more; DialFailed tells of it, too.
+        once   one try is enough, unless somebody else wants more; DialFailed tells of it, too.
+        owner  who wants it: `stop_dialling` of one owner does not stop another's dial.
         """
-        self._dialler.dial(location, reservation, once=once)
+        self._dialler.dial(location, reservation, once=once, owner=owner)
 
-    def stop_dialling(self, location: Location) -> None:
-        self._dialler.stop(location)
+    def stop_dialling(self, location: Location, owner: object = None) -> None:
+        """`owner` does not want that location any more."""
+        self._dialler.stop(location, owner)
 
     def _accepted(self, sock: socket.socket) -> None:
         try:

@@ -109,7 +109,7 @@ class Runner:
         if kind is Dial:
             self._reactor.call(self._dial, action)
         elif kind is StopDialling:
-            self._reactor.call(self._endpoint.stop_dialling, action.location)
+            self._reactor.call(self._endpoint.stop_dialling, action.location, self)
         elif kind is Forget:
             self._reactor.call(self._endpoint.forget, action.peer, action.reason)
         elif kind is Note:
@@ -118,7 +118,7 @@ class Runner:
             self._perform(action)
 
     def _dial(self, action: Dial) -> None:
-        self._endpoint.dial(action.location, reservation=action.reservation)
+        self._endpoint.dial(action.location, reservation=action.reservation, owner=self)
 
     def rearm(self) -> None:
         """See to it that `tick` is called at the machine's next deadline; any thread."""

@@ -69,7 +69,7 @@ class Neighbours:
                 log.warning("--peer %s:%s: %s; trying again", host, port, exc)
                 await asyncio.sleep(_RESOLVE_AGAIN)
             else:
-                self._endpoint.dial(location)
+                self._endpoint.dial(location, owner=self)
                 return
 
     def close(self) -> None:

@@ -110,7 +110,7 @@ class SchedulerService:
     def _look_for(self, location: Location | None) -> None:
         if location is not None:
             self._named.add(location)
-            self.endpoint.dial(location)
+            self.endpoint.dial(location, owner=self)
 
     def _heard(self, peer: Incarnation, message: Any) -> None:
         self._runner.feed(Heard(peer, message))

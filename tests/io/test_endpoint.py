@@ -242,3 +242,19 @@ def test_what_a_process_says_to_itself_needs_no_wire(parties):
     one = parties("one")
     one.say(one, 5)
     wait_until(lambda: one.heard, 5)
+
+
+@pytest.mark.row("R-50")
+def test_a_place_is_dialled_as_long_as_one_of_its_owners_wants_it(parties):
+    one, other = parties("one"), parties("other")
+    place = other.location
+    other.do(other.endpoint.close())
+    one.reactor.call(lambda: one.endpoint.dial(place, owner=one))
+    one.reactor.call(one.endpoint.dial, place)
+    wait_until(lambda: one.saw(DialFailed), 5)
+    one.reactor.call(one.endpoint.stop_dialling, place)
+    failures = len(one.saw(DialFailed))
+    wait_until(lambda: len(one.saw(DialFailed)) > failures + 1, 5)
+    one.reactor.call(one.endpoint.stop_dialling, place, one)
+    other_dials = one.endpoint._dialler._wanted
+    wait_until(lambda: not other_dials, 5)

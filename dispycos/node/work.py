@@ -281,6 +281,9 @@ class Work:
         elif asked and place.why:
             reason = f"{place.why}; {event.reason}"
         assert place.location is not None
+        if not asked and not place.orphan:
+            # Who runs the node has only its log to see that servers die.
+            out.append(Note("warning", f"server {event.index} died: {reason.splitlines()[0]}"))
         out.append(
             Say(
                 self.client,

@@ -104,12 +104,16 @@ class Share:
 
 
 def count_on_cluster(
-    client: Any, folder: str, batches: Sequence[list[str]], bar: Bar, task: Any = None
+    client: Any, servers: int, folder: str, batches: Sequence[list[str]], bar: Bar, task: Any = None
 ) -> Generator[Any, Any, tuple[Figures, dict[Any, Share]]]:
     """Submit every batch, then add up the figures as they arrive."""
     client.status_task = task
     if (yield client.schedule()) != 0:
         raise RuntimeError("the cluster's scheduler did not take the client")
+    for _ in range(200):  # ten seconds at most: a late server gets its batches all the same
+        if len((yield client.servers())) >= servers:
+            break
+        yield task.sleep(0.05)
     for number, names in enumerate(batches):
         yield client.rtask(count_batch, number, folder, names, task)
     total = Figures()
@@ -224,7 +228,7 @@ def run(chosen: Path | None, cpus: int) -> int:
         print(f"in {len(batches)} batches on {servers} server{'s' * (servers > 1)}.", flush=True)
         client = dispycos.Client([Figures, count_file, count_batch])
         with Bar(len(names), "on the cluster") as bar:
-            collector = dispycos.Task(count_on_cluster, client, str(folder), batches, bar)
+            collector = dispycos.Task(count_on_cluster, client, servers, str(folder), batches, bar)
             answer = collector.value()
         if isinstance(answer, dispycos.MonitorStatus):
             print(f"the count on the cluster failed: {answer.value}", file=sys.stderr)

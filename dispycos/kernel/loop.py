@@ -236,17 +236,18 @@ class Loop:
 
     def _end_with_program(self, interrupted: bool) -> None:
         """Wait for the tasks after the main program. Ctrl-C interrupts them; again: leave at once."""
-        if interrupted:
-            self.interrupt_all("the program was interrupted")
+        told = False
         while True:
             try:
+                if interrupted and not told:
+                    told = True
+                    self.interrupt_all("the program was interrupted")
                 self.join()
                 break
             except KeyboardInterrupt:
                 if interrupted:
                     program.leave(130)
                 interrupted = True
-                self.interrupt_all("the program was interrupted")
         self.terminate()
 
 

@@ -7,6 +7,8 @@ as before (KE-27), but an interpreter that ends refuses more and more:
   joined. Hooks run in reverse order, so theirs is registered first and ours waits before it.
 - Python 3.12.0 and 3.12.1 refuse new threads already before that hook. There the end of the
   main module's own code is watched instead.
+- Ctrl-C just as the main program ends makes the interpreter skip that hook, with a traceback
+  on stderr. Then `atexit` is the next best moment: tasks go on, new threads are refused.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from types import CodeType
 from typing import Any
 
 _held = False  # whether hooks are registered in this process
+_hooked = False  # whether the interpreter took the earlier of them
+_ended = False  # whether that one ran to its end
 _at_end: Callable[[bool], object] | None = None
 
 
@@ -30,7 +34,7 @@ def hold(at_end: Callable[[bool], object]) -> None:
     interrupted  whether Ctrl-C ended it.
     The function may be called more than once.
     """
-    global _held, _at_end
+    global _held, _hooked, _at_end
     _at_end = at_end
     if _held:
         return
@@ -42,21 +46,29 @@ def hold(at_end: Callable[[bool], object]) -> None:
         import concurrent.futures.process  # noqa: F401
     except ImportError:
         pass  # a platform without semaphores has no process pools
+    atexit.register(_end_late)
     register = getattr(threading, "_register_atexit", None)
-    try:
-        if register is None:
-            raise RuntimeError
-        register(_end)
-    except RuntimeError:
-        # No such hook, or the program is ending just now: the next best moment.
-        atexit.register(_end)
+    if register is not None:
+        try:
+            register(_end)
+            _hooked = True
+        except RuntimeError:
+            pass  # the program is ending just now
     if (3, 12, 0) <= sys.version_info < (3, 12, 2) and not hasattr(sys, "ps1") and not sys.flags.interactive:
         _watch_main()
 
 
 def _end() -> None:
+    global _ended
     if _at_end is not None:
         _at_end(_was_interrupted())
+    _ended = True
+
+
+def _end_late() -> None:
+    if _at_end is not None and not _ended:
+        # Nothing but Ctrl-C skips the hook before.
+        _at_end(_hooked or _was_interrupted())
 
 
 def _was_interrupted() -> bool:

@@ -197,9 +197,10 @@ def test_a_queued_client_gives_up_at_its_timeout_and_may_ask_again(cluster):
     run(main)
 
 
-def kill_children() -> Any:
+def kill_zygote(task: Any = None) -> Any:
     yield
     os.kill(os.getppid(), signal.SIGKILL)
+    yield task.receive()  # until the end of its server, which may come a moment later
 
 
 @pytest.mark.row("R-10")
@@ -208,9 +209,9 @@ def test_a_killed_zygote_is_replaced_with_its_servers(cluster):
 
     def body(client: Client, task: Any) -> Any:
         yield two_servers(client, task)
-        status = yield (yield client.rtask(kill_children))()
+        status = yield (yield client.rtask(kill_zygote))()
         assert status.type is Scheduler.TaskAbandoned
         assert (yield (yield client.rtask(pid))()) > 0
 
-    scheduled(body, kill_children, pid, status_task=watcher.task)
+    scheduled(body, kill_zygote, pid, status_task=watcher.task)
     wait_until(lambda: "ClientClosed" in watcher.names())

@@ -241,7 +241,11 @@ class Server:
         return self.cpu_credits - len(self.sent)
 
     def key(self) -> float | None:
-        return len(self.sent) if self.free > 0 else None
+        # `free`, written out: this is asked twice for each task.
+        if self.mode is not Mode.OPEN or self.suspect or self.refused or self.recalling:
+            return None
+        load = len(self.sent)
+        return load if load < self.cpu_credits else None
 
     def learn(self, spent: float, count: int, limits: Limits) -> None:
         """`count` CPU tasks took `spent` seconds: adapt the credits."""

@@ -106,10 +106,9 @@ class Verb(enum.IntEnum):
     UNSUBSCRIBE = 8
     BROADCAST = 9  # of a channel: deliver to at least n; value: (message, n); answer: recipients
     CLOSE = 10  # of a channel
-    CALL = 11  # of a remote pico service; value: (args, kwargs); answer: Task or status
-    HOT_SWAP = 12  # value: (function, args, kwargs)
-    REGISTER = 13  # value: name
-    UNREGISTER = 14
+    HOT_SWAP = 11  # value: (function, args, kwargs)
+    REGISTER = 12  # value: name
+    UNREGISTER = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,6 @@ class Undelivered:
 class Kind(enum.IntEnum):
     TASK = 1
     CHANNEL = 2
-    SERVICE = 3  # remote pico service
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +279,6 @@ class Reserve:
     lease: int
     lease_time: float  # seconds
     client: Incarnation
-    client_location: Location | None
     servers: int  # how many to start
     pulse_interval: float  # seconds
     zombie_period: float  # seconds idle before you close this client; 0: never
@@ -608,13 +605,6 @@ class CancelTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Somebody refers to this task before it began: answer Began when it has."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
 class OutcomesSeen:
     """Outcomes up to this number need not be kept any longer.
 
@@ -671,11 +661,6 @@ class SubmitRefused:
     ids: list[int]
     lease: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Began:
-    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -769,19 +754,17 @@ NUMBERS: dict[int, type[Any]] = {
     82: Submit,
     83: Recall,
     84: CancelTask,
-    85: Hold,
-    86: OutcomesSeen,
-    87: Finish,
+    85: OutcomesSeen,
+    86: Finish,
     90: ServerReady,
     91: SetUpFailed,
     92: Outcomes,
     93: Recalled,
     94: SubmitRefused,
-    95: Began,
-    96: Holding,
-    97: CloseRequest,
-    98: Finished,
-    99: Ending,
+    95: Holding,
+    96: CloseRequest,
+    97: Finished,
+    98: Ending,
 }
 
 Message: TypeAlias = Any  # one of the values of NUMBERS

@@ -13,7 +13,7 @@ import enum
 from dataclasses import dataclass, field
 
 from dispycos.errors import InternalError
-from dispycos.messages import NodeFacts, ServerFacts
+from dispycos.messages import NodeFacts
 from dispycos.model import DispycosNodeAvailInfo, Incarnation, Location, Payload, Status
 
 
@@ -204,8 +204,3 @@ def avail_info(facts: NodeFacts, servers: int, reason: str = "") -> DispycosNode
         facts.platform,
         reason,
     )
-
-
-def server_name(node: Node, facts: ServerFacts) -> str:
-    """`NAME_server-1`, as users know it (DN-06)."""
-    return f"{node.facts.name}_server-{facts.index}"

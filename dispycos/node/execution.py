@@ -28,13 +28,11 @@ from typing import Any
 from dispycos.config import Limits
 from dispycos.events import Heard, PeerBack, PeerLost, PeerUp, Say
 from dispycos.messages import (
-    Began,
     CancelTask,
     CloseRequest,
     Ending,
     Finish,
     Finished,
-    Hold,
     Holding,
     Outcomes,
     OutcomesSeen,
@@ -82,7 +80,6 @@ class Execution:
         "_expires",
         "_handlers",
         "_holding_at",
-        "_holds",
         "_io",
         "_limits",
         "_number",
@@ -124,7 +121,6 @@ class Execution:
         self._number = 0  # of the newest outcome that was said
         self._seen = 0  # the newest that was seen
         self._spent = 0.0
-        self._holds: dict[int, None] = {}  # tasks whose begin somebody waits for, of those waiting
         self._refused = False  # a Submit was refused since the last lease
         self._await_io = True
         self._deadlines: list[tuple[float, int, int, Stage]] = []  # when, task, attempt, its stage then
@@ -134,7 +130,6 @@ class Execution:
             OutcomesSeen: self._outcomes_seen,
             Recall: self._recall,
             CancelTask: self._cancel,
-            Hold: self._hold,
             Finish: self._finish,
             LeaseGiven: self._lease_given,
             PeerUp: self._attached,
@@ -258,9 +253,6 @@ class Execution:
             self._running = task
         if spec.timeout:
             heapq.heappush(self._deadlines, (now + spec.timeout, spec.id, spec.attempt, _BEGUN))
-        if self._holds and spec.id in self._holds:
-            del self._holds[spec.id]
-            actions.append(Say(self.client, Began(spec.id)))
         actions.append(Begin(spec))
 
     def ended(
@@ -344,7 +336,6 @@ class Execution:
             return None
         self._move(task, _DROP)
         del self._tasks[id]
-        self._holds.pop(id, None)
         # What was taken from the tail leaves no trace in the queue, however often it happens.
         while self._queue and self._queue[-1].stage is _ENDED:
             self._queue.pop()
@@ -381,14 +372,6 @@ class Execution:
 
     def _plan_force(self, task: Attempt, grace: float, now: float) -> None:
         heapq.heappush(self._deadlines, (now + grace, task.spec.id, task.spec.attempt, _INTERRUPTED))
-
-    def _hold(self, message: Hold, now: float) -> list[Any]:
-        task = self._tasks.get(message.id)
-        if task is not None and task.stage is _WAITING:
-            self._holds[message.id] = None
-            return []
-        # Begun or ended, or never here: whoever waits goes on, and is told by the receiver's fate.
-        return [Say(self.client, Began(message.id))]
 
     def _finish(self, message: Finish, now: float) -> list[Any]:
         if self.phase is _FINISHED:
@@ -526,8 +509,6 @@ class Execution:
         assert len(self._unseen) == self._number - self._seen, "outcomes misnumbered"
         assert self.phase is not _FINISHED or not self._unsent or self._expires == 0.0
         assert self._running is not None or not self._unsent or self._io, "an idle server keeps outcomes back"
-        held = {task.spec.id for task in waiting}
-        assert self._holds.keys() <= held, "somebody waits for a task that will not begin"
 
 
 def _as_wanted(task: Attempt, end: End, value: Payload | None, text: str) -> tuple[End, Payload | None, str]:

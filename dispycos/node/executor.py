@@ -23,7 +23,6 @@ from dispycos.messages import (
     CancelTask,
     Define,
     Finish,
-    Hold,
     OutcomesSeen,
     Recall,
     Submit,
@@ -51,7 +50,7 @@ log = logging.getLogger("dispycos")
 
 REPORT_EVERY = 0.002  # seconds between messages about ended tasks, while others go on
 
-_FROM_CLIENT = (Submit, Recall, CancelTask, Hold, OutcomesSeen, Finish)
+_FROM_CLIENT = (Submit, Recall, CancelTask, OutcomesSeen, Finish)
 
 
 class Executor:

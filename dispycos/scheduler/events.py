@@ -6,7 +6,6 @@ Pure. Level 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from dispycos.messages import Rule
 from dispycos.model import Incarnation, Location
@@ -67,9 +66,6 @@ class KeepLease:
     lease: int
     reservation: int
     node: Incarnation
-
-
-JournalEntry: TypeAlias = KeepClient | DropClient | KeepLease
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,7 +377,6 @@ class Grants:
                     node.lease,
                     self.limits.zombie_pulses * client.pulse,
                     client.incarnation,
-                    client.location,
                     servers,
                     client.pulse,
                     self._idle_limit,

@@ -24,7 +24,7 @@ import pytest
 from dispycos.config import MIB
 from dispycos.errors import LocalProtocolError
 from dispycos.events import DialFailed, PeerBack, PeerLost, PeerSuspect, PeerUp
-from dispycos.messages import NUMBERS, Began, CancelTask, Deliver, Goodbye, Introduction
+from dispycos.messages import NUMBERS, CancelTask, Deliver, Goodbye, Introduction, Recalled
 from dispycos.model import CodeHash, Incarnation, Location, Payload, Role
 from dispycos.net import frame as wire
 from dispycos.net.auth import PROOF, Failed, Proven
@@ -504,11 +504,13 @@ def test_who_never_reads_is_lost_and_nobody_else_is(parties, caplog):
         data = os.urandom(100_000)
         greedy = hostile.incarnation
         one.endpoint.handle(
-            Began, lambda _peer, _message: one.endpoint.say(greedy, Deliver(1, Payload(data))), who=EVERYONE
+            Recalled,
+            lambda _peer, _message: one.endpoint.say(greedy, Deliver(1, Payload(data))),
+            who=EVERYONE,
         )
         with unharmed(one, other):
             for _ in range(300):
-                other.endpoint.say(one.endpoint.incarnation, Began(1))
+                other.endpoint.say(one.endpoint.incarnation, Recalled([1]))
             wait_until(lambda: one.saw(PeerLost, greedy), 5)
     assert "does not take" in one.saw(PeerLost, greedy)[0].reason
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from dispycos import config
 from dispycos.events import PeerLost, PeerUp
 from dispycos.messages import (
-    Began,
     CloseRequest,
     Define,
     Ending,
@@ -55,7 +54,7 @@ from tests.helpers import wait_until
 _HEARD = (
     NodeHere, Reserved, ReserveRefused, Pulse, Released, Prepared, PrepareFailed, ServerStarted,
     ServerEnded, ServerDelayed, NodeReport, NodeOpen, ServerReady, SetUpFailed, Outcomes, Recalled,
-    SubmitRefused, Holding, CloseRequest, Began, Finished, Ending, Undelivered,
+    SubmitRefused, Holding, CloseRequest, Finished, Ending, Undelivered,
 )  # fmt: skip
 _FROM = Role.NODE | Role.SERVER
 
@@ -168,7 +167,6 @@ class Master:
                 lease=1,
                 lease_time=60.0,
                 client=self.endpoint.incarnation,
-                client_location=self.endpoint.location,
                 servers=servers,
                 pulse_interval=pulse,
                 zombie_period=0.0,

@@ -9,13 +9,11 @@ import pytest
 from dispycos.config import Limits
 from dispycos.events import Heard, PeerBack, PeerLost, PeerUp, Say
 from dispycos.messages import (
-    Began,
     CancelTask,
     CloseRequest,
     Ending,
     Finish,
     Finished,
-    Hold,
     Holding,
     Outcomes,
     OutcomesSeen,
@@ -340,17 +338,6 @@ def test_a_cancel_of_attempt_zero_means_any() -> None:
     server = Driven()
     server.submit(spec(1, attempt=3))
     assert server.hear(CancelTask(1, 0, End.CANCELLED, 5.0, REASON)) == [Interrupt(1, REASON)]
-
-
-def test_whoever_waits_for_a_begin_is_told_of_it() -> None:
-    server = Driven()
-    server.submit(spec(1), spec(2))
-    assert server.hear(Hold(1)) == [Began(1)]
-    assert server.hear(Hold(2)) == []
-    assert server.hear(Hold(77)) == [Began(77)]
-    actions = server.ended(1)
-    assert actions.index(Began(2)) < len(actions)
-    assert ids(actions) == [2]
 
 
 @pytest.mark.row("DC-26", "R-90")

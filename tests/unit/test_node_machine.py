@@ -84,7 +84,6 @@ class Bench:
         reserve = {
             "lease_time": 5.0,
             "client": CLIENT,
-            "client_location": None,
             "servers": 2,
             "pulse_interval": 1.0,
             "zombie_period": 0.0,

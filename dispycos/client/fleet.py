@@ -232,9 +232,8 @@ class Fleet:
         if self.crew.usable:
             return ""
         if not self.nodes_held:
-            return "no node was granted" + (
-                f"; the last one ignored: {self._ignored}" if self._ignored else ""
-            )
+            ignored = f"the last one ignored: {self._ignored}" if self._ignored else ""
+            return "; ".join(filter(None, ("no node was granted", self.turn.reason or ignored)))
         return "; ".join(survey.why_unusable(node) for node in list(self.nodes_held.values())[:MAX_NAMED])
 
     def status(self, now: float) -> dict[str, Any]:
@@ -378,12 +377,15 @@ class Fleet:
         if message.ticket == self.turn.ticket:
             self.turn.place = message.place
             self.turn.reason = message.reason
+            if self._scheduler_says_why:
+                out.append(Note("warning", f"client {self.turn.name} waits: {message.reason}"))
 
     def _scheduled(self, message: m.Scheduled, now: float, out: list[Action]) -> None:
         if self.turn.state is not TurnState.QUEUED or message.ticket != self.turn.ticket:
             return
         self.turn.move("scheduled")
         self.turn.reservation = message.reservation
+        self.turn.reason = ""  # it waits for nodes now
         self._plan.reservation = message.reservation
         out.append(o.Notify(DispycosStatus(Status.ClientScheduled, self._scheduler_location())))
         out.append(o.Answered(message.ticket, 0))
@@ -415,6 +417,7 @@ class Fleet:
         if self.turn.ending:
             self.holdings.to_release[message.facts.incarnation] = message.lease
         else:
+            self.turn.reason = ""
             self.holdings.granted(message, now, out)
 
     def _node_ignored(self, message: m.NodeIgnored, now: float, out: list[Action]) -> None:
@@ -496,10 +499,16 @@ class Fleet:
 
     # Waiting (S6).
 
+    @property
+    def _scheduler_says_why(self) -> bool:
+        """Whether nodes are waited for: only the scheduler knows what keeps them away, and tells after V."""
+        scheduled = self.turn.state is TurnState.SCHEDULED and not self.turn.ending
+        return scheduled and self.turn.reachable and not self.nodes_held
+
     def _watch(self, now: float) -> None:
         state = self.turn.state
         if state is TurnState.SCHEDULED and not self.turn.ending:
-            waits = self.crew.usable == 0
+            waits = self.crew.usable == 0 and not self._scheduler_says_why
         else:
             waits = self.turn.waits
         if waits:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import random
 import socket
 from typing import Protocol
@@ -145,7 +146,9 @@ class Dialler:
             return (None, "unreached", f"no answer from {location} in {host.limits.handshake_timeout:g} s")
         except OSError as exc:
             code = "refused" if exc.errno == errno.ECONNREFUSED else "unreached"
-            return (None, code, f"can't reach {location}: {exc.strerror or exc}")
+            # asyncio puts words of its own, with the address once more, in the place of the system's.
+            why = os.strerror(exc.errno) if exc.errno else str(exc)
+            return (None, code, f"can't reach {location}: {why}")
         result: asyncio.Future[tuple[Proven | None, str, str]] = host.reactor.loop.create_future()
 
         def ended(proven: Proven | None, code: str, text: str) -> None:

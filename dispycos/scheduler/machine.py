@@ -56,6 +56,7 @@ class SchedulerMachine:
     hold                 H: seconds the work of a silent client is kept (R-19).
     restored             what the journal gave back (R-17).
     searching            says where nodes are looked for, in the reason of a client without any (R-52).
+    unreached            says of each node that was named and can't be reached what was found there.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class SchedulerMachine:
         hold: float = 1000.0,
         restored: Restored | None = None,
         searching: Callable[[], str] = lambda: "",
+        unreached: Callable[[], list[str]] = list,
     ) -> None:
         restored = restored or Restored()
         self.our = our
@@ -75,6 +77,7 @@ class SchedulerMachine:
         self.active: Client | None = None  # whose turn it is, closing included
         self.queue: dict[int, Client] = {}  # by reservation, in order of submission
         self.searching = searching
+        self.unreached = unreached
         self._numbers = reservation_numbers
         self._hold = hold
         self._order = 0
@@ -578,8 +581,13 @@ class SchedulerMachine:
         return self._why_no_node(client)
 
     def _why_no_node(self, client: Client) -> str:
+        # Who was named and does not answer is what the user can mend, so it comes first.
+        unreached = self.unreached()
+        named = unreached[:MAX_NAMED]
+        if len(unreached) > MAX_NAMED:
+            named.append(f"and {len(unreached) - MAX_NAMED} more can't be reached")
         if not self.nodes:
-            return "no node is known" + (f"; {text}" if (text := self.searching()) else "")
+            return "; ".join(filter(None, ("no node is known", *named, self.searching())))
         reasons: list[str] = []
         for incarnation, node in self.nodes.items():
             if node.state in HELD:
@@ -598,13 +606,17 @@ class SchedulerMachine:
             if len(reasons) == MAX_NAMED:
                 break
         more = len(self.nodes) - len(reasons)
-        return "; ".join(reasons) + (f"; and {more} more nodes" if more else "")
+        if more:
+            reasons.append(f"and {more} more nodes")
+        return "; ".join(named + reasons)
 
     def _show(self, reservation: int, now: float, out: list[Action]) -> None:
         client = self._client_of(reservation)
         if client is None or not (reason := self.why(client, now)):
             return
-        out.append(Note("warning", f"client {client.name} waits: {reason}"))
+        if client.incarnation != self.our:
+            # A client of this process says it itself, once it has heard it.
+            out.append(Note("warning", f"client {client.name} waits: {reason}"))
         place = client.place if client.state is ClientState.QUEUED else 0
         out.append(Say(client.incarnation, m.Queued(client.ticket, place, reason)))
         self._deadlines.set(("why", reservation), now + self.limits.visible_wait_again)

@@ -71,11 +71,13 @@ class SchedulerService:
             idle_limit=options.idle_limit,
             hold=options.hold,
             searching=searching,
+            unreached=self._why_unreached,
         )
         self._runner = Runner(self.machine, endpoint.reactor, endpoint, self._perform)
         self._peers = peers
         self._named: set[Location] = set()  # nodes that were named, and are not reached now
         self._reached: dict[Incarnation, Location] = {}  # named nodes that are here
+        self._failed: dict[Location, str] = {}  # named here or by a rule: why its last dial failed
         self._pinging: asyncio.Task[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
 
@@ -115,11 +117,25 @@ class SchedulerService:
     def _heard(self, peer: Incarnation, message: Any) -> None:
         self._runner.feed(Heard(peer, message))
 
+    def _wants(self, location: Location) -> bool:
+        active = self.machine.active
+        return location in self._named or (active is not None and location in active.dialled)
+
+    def _why_unreached(self) -> list[str]:
+        return [reason for location, reason in self._failed.items() if self._wants(location)]
+
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
-        if isinstance(event, PeerUp):
+        if isinstance(event, DialFailed):
+            # The rules of a client that left name nobody any more.
+            self._failed = {at: reason for at, reason in self._failed.items() if self._wants(at)}
+            if self._wants(event.location):
+                self._failed[event.location] = event.reason
+        elif isinstance(event, PeerUp):
             peer = self.endpoint.peer(event.peer)
             dialled = peer.dialled if peer is not None else None
             for location in (dialled, event.location):
+                if location is not None:
+                    self._failed.pop(location, None)
                 if location is not None and location in self._named:
                     self._named.discard(location)
                     self._reached[event.peer] = location

@@ -927,13 +927,35 @@ def test_a_scheduler_that_quits_asks_the_client_to_close() -> None:
 @pytest.mark.row("R-33", "R-77")
 @pytest.mark.rule("S6")
 def test_no_usable_server_is_noted_after_v_and_each_minute() -> None:
-    bench = Bench().schedule()
-    notes = [action for action in bench.wait(75) if isinstance(action, Note)]
+    bench = Bench().schedule().grant()
+    notes = [note for note in bench.wait(75) if isinstance(note, Note) and "waits" in note.text]
     assert len(notes) == 2
-    assert "no node was granted" in notes[0].text
+    assert "node n1 at 10.0.0.1:9706 is silent" in notes[0].text
     bench.prepared().ready()
     assert bench.fleet.next_deadline() is not None
     assert not [action for action in bench.wait(4) if isinstance(action, Note)]
+
+
+@pytest.mark.row("R-33")
+@pytest.mark.rule("S6")
+def test_what_keeps_nodes_away_is_noted_once_in_the_schedulers_words() -> None:
+    bench = Bench().schedule()
+    assert not [action for action in bench.wait(75) if isinstance(action, Note)]
+    bench.hear(SCHEDULER, m.Queued(1, 0, "no node is known"))
+    assert [note.text for note in bench.found(Note)] == ["client c1 waits: no node is known"]
+    assert bench.fleet.why(bench.now) == "no node was granted; no node is known"
+    bench.prepared().ready()
+    bench.feed(PeerLost(who("n1"), "refused three dials"))
+    assert bench.fleet.why(bench.now) == "no node was granted"
+
+
+@pytest.mark.row("R-33")
+@pytest.mark.rule("S6")
+def test_a_scheduler_that_is_lost_says_nothing_so_the_client_does() -> None:
+    bench = Bench().schedule()
+    bench.feed(PeerSuspect(SCHEDULER))
+    (note,) = [action for action in bench.wait(15) if isinstance(action, Note)]
+    assert "is not reachable" in note.text
 
 
 @pytest.mark.rule("S6")

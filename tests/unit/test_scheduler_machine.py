@@ -723,6 +723,32 @@ def test_a_client_without_nodes_is_told_why_after_v_and_each_minute() -> None:
     assert "255.255.255.255" in said[0].reason
 
 
+@pytest.mark.row("R-52")
+@pytest.mark.rule("S6")
+def test_nodes_that_were_named_and_cannot_be_reached_come_first_in_the_reason() -> None:
+    failed = ["can't reach 10.0.0.7:9706: Connection refused"]
+    bench = Bench(unreached=lambda: failed, searching=lambda: "beacons go nowhere").client()
+    assert bench.machine.active is not None
+    why = bench.machine.why(bench.machine.active, bench.now)
+    assert why == f"no node is known; {failed[0]}; beacons go nowhere"
+    bench.node(1)
+    assert bench.machine.why(bench.machine.active, bench.now).startswith(f"{failed[0]}; node n1: ")
+    failed += ["2", "3", "4", "5"]
+    assert "; 2; 3; and 2 more can't be reached; node n1: " in bench.machine.why(
+        bench.machine.active, bench.now
+    )
+
+
+@pytest.mark.rule("S6")
+def test_a_client_of_the_schedulers_own_process_tells_its_reason_itself() -> None:
+    own, other = Bench(), Bench().client()
+    own.hear(own.machine.our, m.Schedule(1, "c0", None, [], PULSE, Z, False))
+    for bench, notes in ((own, 0), (other, 1)):
+        bench.wait(LIMITS.visible_wait)
+        assert len([note for note in bench.found(Note) if "waits" in note.text]) == notes
+    assert own.said_to(own.machine.our, m.Queued)
+
+
 @pytest.mark.rule("S6")
 def test_each_reason_of_each_node_can_be_asked_for() -> None:
     bench = Bench().client("c1", 1, rule("10.0.0.1"), rule("10.0.0.9", asks=True)).node(1).node(2)

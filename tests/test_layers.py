@@ -95,7 +95,7 @@ LINES = (
         "scheduler.service scheduler.scheduler scheduler.journal"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
-        " node.processes node.console node.hours node.neighbours node.inherited node.embedded",
+        " node.processes node.console node.hours node.neighbours node.inherited node.embedded node.oversize",
     ),
     Line(
         5,

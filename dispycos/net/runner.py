@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from dispycos.errors import Closed, LocalProtocolError, MessageTooLarge
 from dispycos.events import Dial, Forget, Note, Say, StopDialling
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.reactor import Reactor
@@ -45,6 +46,9 @@ class Runner:
              thread that fed the event, in the order of the actions.
     lock     held while the machine is asked; one that several runners or other callers of
              the machine share, or None for one of its own.
+    smaller  messages to say in the place of one that MessageTooLarge refused, and so on until
+             they fit; []: there are none. Then the session with that peer ends, since its two
+             ends no longer agree on what was said (R-75).
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Runner:
         perform: Callable[[Any], None],
         *,
         lock: threading.Lock | None = None,
+        smaller: Callable[[Any, MessageTooLarge], list[Any]] = lambda message, error: [],
     ) -> None:
         self.machine = machine
         self._reactor = reactor
         self._endpoint = endpoint
         self._perform = perform
         self._lock = lock or threading.Lock()
+        self._smaller = smaller
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # when the timer fires
         self._stopped = False
@@ -70,7 +76,11 @@ class Runner:
         self.act(lambda machine, now: machine.handle(event, now))
 
     def act(self, step: Callable[[Any, float], list[Any]]) -> None:
-        """Run `step(machine, now)` and carry out the actions it answers."""
+        """Run `step(machine, now)` and carry out the actions it answers.
+
+        All of them, whatever goes wrong with one: the machine counts on each. The first fault
+        of `perform` is raised when the others are done.
+        """
         if self._stopped:
             return
         with self._lock:
@@ -81,17 +91,46 @@ class Runner:
             queued = self._queue(actions)
         if queued:
             self._endpoint.flush()
+        fault: Exception | None = None
         for action in actions:
             if type(action) is not Say:
-                self._carry_out(action)
+                try:
+                    self._carry_out(action)
+                except Exception as exc:
+                    if fault is None:
+                        fault = exc
+                    else:
+                        log.error("carrying out %s failed", type(action).__name__, exc_info=exc)
         self.rearm()
+        if fault is not None:
+            raise fault
 
     def _queue(self, actions: list[Any]) -> bool:
         queued = False
         for action in actions:
             if type(action) is Say:
-                queued |= self._endpoint.queue(action.peer, action.message)
+                try:
+                    queued |= self._endpoint.queue(action.peer, action.message)
+                except Exception as exc:
+                    queued |= self._not_queued(action, exc)
         return queued
+
+    def _not_queued(self, action: Say, error: Exception) -> bool:
+        """A message can't be said: its receiver must not wait for it, nor act without it."""
+        if isinstance(error, Closed):
+            return False  # this process or that session has ended: nobody waits
+        if isinstance(error, MessageTooLarge):
+            parts = self._smaller(action.message, error)
+            if parts:
+                return self._queue([Say(action.peer, part) for part in parts])
+        peer = self._endpoint.peer(action.peer)
+        what = type(action.message).__name__
+        # Only our bug raises anything else: then where it did matters.
+        bug = None if isinstance(error, LocalProtocolError) else error
+        log.error("%s can't be told %s: %s", peer or action.peer.hex()[:8], what, error, exc_info=bug)
+        if peer is not None:
+            self._reactor.call(self._endpoint.lose, peer, f"it can't be told {what}: {error}")
+        return False
 
     def _checked(self) -> None:
         if not VALIDATE:

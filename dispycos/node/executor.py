@@ -44,6 +44,7 @@ from dispycos.node.attempts import (
 from dispycos.node.early import EarlyMessages
 from dispycos.node.execution import Execution
 from dispycos.node.namespace import ClientNamespace
+from dispycos.node.oversize import smaller
 from dispycos.node.page import Page
 
 log = logging.getLogger("dispycos")
@@ -99,7 +100,9 @@ class Executor:
         if self._machine is not None:
             return self._machine.client == client
         self._machine = Execution(client, self._limits)
-        self._runner = Runner(self._machine, self._reactor, self._endpoint, self._perform, lock=self._lock)
+        self._runner = Runner(
+            self._machine, self._reactor, self._endpoint, self._perform, lock=self._lock, smaller=smaller
+        )
         if self._lease is not None:
             passed = time.monotonic() - self._lease_at
             self.feed(LeaseGiven(self._lease.number, max(0.0, self._lease.seconds - passed)))

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dispycos import (
     Client,
+    LocalCluster,
     Location,
+    MessageTooLarge,
     MonitorStatus,
     RemoteError,
     Task,
     TaskRejected,
+    keyfile,
 )
+from dispycos.config import MIB, Limits
+from dispycos.model import Role
+from dispycos.options import Options
+from dispycos.runtime import runtime
 from tests.process.clusters import (
     cluster,
     echo,
@@ -176,3 +185,31 @@ def test_a_node_s_address_means_any_server_there(cluster):
         yield rtask()
 
     scheduled(body, pid)
+
+
+def fills(size: int) -> Any:
+    yield
+    return b"x" * size
+
+
+@pytest.fixture
+def narrow(program: None) -> Iterator[LocalCluster]:
+    """A cluster in which the longest message is 1 MiB."""
+    roles = Role.PEER | Role.CLIENT | Role.SCHEDULER
+    limits = replace(Limits(), max_message_bytes=MIB)
+    runtime.network(Options(hosts=("127.0.0.1",), roles=roles, limits=limits), keyfile.throwaway())
+    with LocalCluster(1) as cluster:
+        yield cluster
+
+
+@pytest.mark.row("R-23")
+def test_a_result_that_is_too_large_for_the_wire_is_a_failure_that_says_so(narrow):
+    def body(client: Client, task: Any) -> Any:
+        status = yield (yield client.rtask(fills, 2 * MIB))()
+        assert isinstance(status, MonitorStatus)
+        assert status.type is MessageTooLarge, status.value
+        assert "the result can't be sent" in status.value
+        assert "max_message_bytes=1048576" in status.value
+        assert len((yield (yield client.rtask(fills, MIB // 2))())) == MIB // 2
+
+    scheduled(body, fills)

@@ -10,7 +10,7 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -38,11 +38,9 @@ class Limits:
     slice_bytes: int = MIB  # a longer message travels in slices of this size
     max_control_bytes: int = MIB  # the msgpack part of a message
     max_message_bytes: int = GIB  # a whole message with its attachments
-    max_streams: int = 4096  # partial messages of one session at a time
     max_buffers: int = 1024  # out-of-band buffers of one message (SE-25)
     out_of_band_bytes: int = 32 * KIB  # smaller buffers are cheaper inside the pickle
-    max_depth: int = 16  # nesting of a control message (SE-23)
-    max_elements: int = 10_000  # of a control message
+    max_elements: int = 10_000  # of a control message (SE-23)
     max_text_bytes: int = 64 * KIB  # one text of a control message
     max_name_chars: int = 255  # names that peers state (SE-27)
     max_reason_chars: int = 4096  # texts that peers state
@@ -63,7 +61,6 @@ class Limits:
     refusal_window: float = 5.0  # ... within this: the process is gone (RELIABILITY 1)
 
     # Discovery (SE-28 to SE-32).
-    max_datagram_bytes: int = 512
     datagram_valid: float = 60.0  # age by the clock
     max_dials_per_second: int = 5  # that datagrams may cause
     max_answers_per_second: int = 100  # to datagrams, in all
@@ -111,11 +108,17 @@ MaxPulseInterval: float = 100  # seconds; the longest
 NetPort: int = 9705  # UDP and TCP port of pycos
 DispycosSchedulerPort: int = 9705  # TCP port of a shared scheduler
 DispycosNodePort: int = 9706  # first TCP port of a node
-MaxConnectionErrors: int = 10  # failed sends before a peer is taken for gone
+MaxConnectionErrors: int = 10  # refused dials that prove at the latest that a peer is gone
 IPV4_MULTICAST_GROUP: str = "239.255.97.5"  # site-local
 IPV6_MULTICAST_GROUP: str = "ff05::674f:48ba:b409:3171:9705"
 
 
 def limits() -> Limits:
     """The record for this process, with what the program assigned to the names above."""
-    return Limits(request_timeout=float(MsgTimeout))
+    standard = Limits()
+    return replace(
+        standard,
+        request_timeout=float(MsgTimeout),
+        # Refusals close together prove it sooner: the founding number is the most that it may take.
+        refusals_until_lost=max(1, min(standard.refusals_until_lost, int(MaxConnectionErrors))),
+    )

@@ -68,6 +68,7 @@ class Work:
         self._locations: dict[Incarnation, Location] = {}  # of servers that tasks were placed on
         network = runtime.network()
         self._network: Network = network
+        self._deaths = network.limits.max_worker_deaths
         # What can't be pickled is said here, where the program asked for it.
         self._shipping = Shipping(settings.components, network.limits)
         node_setup = None if settings.disable_nodes else setup(settings.node_setup)
@@ -203,7 +204,7 @@ class Work:
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else (args, kwargs)
         task = handle._submission = Submission(
-            handle.number, function, payload, io, where, 0, 0, 0.0, 3, False, True, name, handle
+            handle.number, function, payload, io, where, 0, 0, 0.0, self._deaths, False, True, name, handle
         )
         return driver.submit(task, is_large(payload))
 

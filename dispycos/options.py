@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dispycos import config
+from dispycos.arguments import integer, port, text
 from dispycos.config import Limits
 from dispycos.model import Role
 
@@ -65,39 +65,17 @@ class Options:
         hosts = node if node is not None else host
         return cls(
             hosts=(hosts,) if isinstance(hosts, str) else tuple(hosts or ()),
-            announce=_text("ext_ip_addr", ext_ip_addr or ext_host or ""),
-            tcp_port=_port("tcp_port", tcp_port or 0),
-            name=_text("name", name or ""),
-            secret=_text("secret", secret),
-            udp_port=_port("udp_port", config.NetPort if udp_port is None else udp_port)
+            announce=text("ext_ip_addr", ext_ip_addr or ext_host or ""),
+            tcp_port=port("tcp_port", tcp_port or 0),
+            name=text("name", name or ""),
+            secret=text("secret", secret),
+            udp_port=port("udp_port", config.NetPort if udp_port is None else udp_port)
             if discover_peers
             else None,
             multicast=bool(ipv4_udp_multicast),
             dest_path=os.path.abspath(dest_path) if dest_path else "",
-            max_file_size=_size(max_file_size or 0),
+            max_file_size=integer("max_file_size", max_file_size or 0, least=0),
         )
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {value!r}")
-    return value
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_file_size must be a number of bytes, not {value!r}")
-    if value < 0:
-        raise ValueError(f"max_file_size must not be negative: {value}")
-    return value
-
-
-def _port(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a port number, not {value!r}")
-    if not 0 <= value < 65536:
-        raise ValueError(f"{name} {value} is not between 0 and 65535")
-    return value
 
 
 def default_options() -> Options:

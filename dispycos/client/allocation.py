@@ -3,7 +3,7 @@
 A plain rule travels to the scheduler as data (`messages.Rule`) and is judged there; a
 subclass with its own `allocate` is asked here, in the client's process (S5).
 
-Rows DC-05, ST-11 to ST-13. Level 5.
+Rows DC-05, ST-11 to ST-13. Layer 5.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from dispycos import config
+from dispycos import arguments, config
 from dispycos.messages import Avail, NodeFacts, Rule
 from dispycos.model import Incarnation, Location
 from dispycos.scheduler import allocate as rules
@@ -44,17 +44,12 @@ class DispycosNodeAllocate:
         disk: int | None = 0,
     ) -> None:
         self.name = _name(node)
-        self.port = _number("port", port, config.DispycosNodePort)
-        if not 0 < self.port < 65536:
-            raise ValueError(f"port {port!r} is not between 1 and 65535")
+        self.port = arguments.port("port", config.DispycosNodePort if port is None else port, least=1)
         self.ip_addr = _address(node)
         self.platform = _expression(platform)
-        self.cpus = _number("cpus", cpus, 0)
-        self.memory = _number("memory", memory, 0)
-        self.disk = _number("disk", disk, 0)
-        for name in ("memory", "disk"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative: {getattr(self, name)!r}")
+        self.cpus = 0 if cpus is None else arguments.integer("cpus", cpus)
+        self.memory = 0 if memory is None else arguments.integer("memory", memory, least=0)
+        self.disk = 0 if disk is None else arguments.integer("disk", disk, least=0)
 
     def allocate(
         self, ip_addr: str, name: str, platform: str, cpus: int, memory: int | None, disk: int | None
@@ -120,22 +115,13 @@ def _name(node: Any) -> str:
     return node
 
 
-def _number(name: str, value: Any, default: int) -> int:
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    return value
-
-
 def _expression(platform: Any) -> str:
-    if not isinstance(platform, str):
-        raise TypeError(f"platform must be a regular expression, not {platform!r}")
+    pattern = arguments.text("platform", platform)
     try:
-        re.compile(platform)
+        re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"platform {platform!r} is no regular expression: {error}") from None
-    return platform
+        raise ValueError(f"platform {pattern!r} is no regular expression: {error}") from None
+    return pattern
 
 
 def _address(node: str) -> str:

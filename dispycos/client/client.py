@@ -13,9 +13,10 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from dispycos.arguments import seconds_or_none
 from dispycos.client import orders
 from dispycos.client.allocation import DispycosNodeAllocate, checked
-from dispycos.client.settings import Settings, seconds_or_none, settings
+from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.tasks import finished, refusal

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from dispycos import keyfile
+from dispycos.arguments import integer, seconds
 from dispycos.client import surroundings
 from dispycos.client.surroundings import Surroundings
 from dispycos.model import Location, Role
@@ -38,12 +39,10 @@ class LocalCluster:
     """
 
     def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0) -> None:
-        if isinstance(cpus, bool) or not isinstance(cpus, int):
-            raise TypeError(f"cpus must be a number of servers, not {cpus!r}")
-        if not 0.1 <= pulse_interval <= 100:
+        self.pulse_interval = seconds("pulse_interval", pulse_interval)
+        if not 0.1 <= self.pulse_interval <= 100:
             raise ValueError(f"pulse_interval must be from 0.1 to 100 seconds, not {pulse_interval!r}")
-        self.cpus = server_count(cpus)
-        self.pulse_interval = float(pulse_interval)
+        self.cpus = server_count(integer("cpus", cpus))
         self._surroundings = Surroundings(self.pulse_interval, private=True)
         self._network: Network | None = None
         self._ours = False  # the network was started for this cluster

@@ -1,17 +1,17 @@
 """What a Client was made with, checked at once and never changed afterwards.
 
-Rows DC-01, DC-04 to DC-13. Level 5.
+Rows DC-01, DC-04 to DC-13. Layer 5.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dispycos import config
+from dispycos.arguments import flag, seconds
 from dispycos.client.allocation import DispycosNodeAllocate, allocations
 from dispycos.client.components import Components, check_target, sort_out
 
@@ -53,21 +53,12 @@ def settings(
     shortest_pulse  replaces `MinPulseInterval`, for a cluster that allows less.
     """
     pulse = _pulse(pulse_interval, shortest_pulse)
-    flags = {
-        "disable_nodes": disable_nodes,
-        "disable_servers": disable_servers,
-        "restart_servers": restart_servers,
-        "abandon_zombie_nodes": abandon_zombie_nodes,
-    }
-    for name, flag in flags.items():
-        if not isinstance(flag, (bool, int)) or flag not in (0, 1):
-            raise TypeError(f"{name} must be True or False, not {flag!r}")
     ping = None
     if ping_interval:
-        ping = _seconds("ping_interval", ping_interval)
+        ping = seconds("ping_interval", ping_interval)
     zombie = 5 * pulse
     if zombie_period is not None:
-        zombie = _seconds("zombie_period", zombie_period)
+        zombie = seconds("zombie_period", zombie_period)
         if zombie:
             zombie = max(zombie, 5 * pulse)
     return Settings(
@@ -78,10 +69,10 @@ def settings(
         zombie_period=zombie,
         node_setup=_setup("node_setup", node_setup),
         server_setup=_setup("server_setup", server_setup),
-        disable_nodes=bool(disable_nodes),
-        disable_servers=bool(disable_servers),
-        restart_servers=bool(restart_servers),
-        abandon_zombies=bool(abandon_zombie_nodes),
+        disable_nodes=flag("disable_nodes", disable_nodes),
+        disable_servers=flag("disable_servers", disable_servers),
+        restart_servers=flag("restart_servers", restart_servers),
+        abandon_zombies=flag("abandon_zombie_nodes", abandon_zombie_nodes),
     )
 
 
@@ -92,7 +83,7 @@ def _pulse(value: float | None, shortest_pulse: float | None) -> float:
         pulse = shortest_pulse
         shortest = min(shortest, shortest_pulse)
     if value is not None:
-        pulse = _seconds("pulse_interval", value)
+        pulse = seconds("pulse_interval", value)
     if not shortest <= pulse <= config.MaxPulseInterval:
         raise ValueError(
             f"pulse_interval {pulse:g} is not between MinPulseInterval={shortest:g} "
@@ -101,22 +92,9 @@ def _pulse(value: float | None, shortest_pulse: float | None) -> float:
     return pulse
 
 
-def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be a number of seconds, not {value!r}")
-    return float(value)
-
-
 def _setup(name: str, function: Any) -> Callable[..., Any] | None:
     if function is None:
         return None
     if not callable(function) or inspect.isclass(function):
         raise TypeError(f"{name} must be a generator function or `async def`, not {function!r:.200}")
     return check_target(function, name)
-
-
-def seconds_or_none(name: str, value: Any) -> float | None:
-    """A timeout as users give it: None, or a number of seconds that is not negative."""
-    return None if value is None else _seconds(name, value)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dispycos import config, keyfile
+from dispycos.arguments import port, seconds
 from dispycos.errors import DispycosError
 from dispycos.model import Location
 from dispycos.net import addresses
@@ -203,10 +204,10 @@ def _given(value: float | None, default: float) -> float:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
+    try:
+        return seconds("it", float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
 
 
 def _ports(text: str) -> tuple[int, int]:
@@ -227,10 +228,10 @@ def _size(text: str) -> int:
 
 
 def _udp_port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+    try:
+        return port("it", int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
 
 
 def _peer(text: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dispycos import config
+from dispycos.arguments import seconds, seconds_or_none
 from dispycos.kernel.operation import Operation
 from dispycos.model import Location, Status
 from dispycos.net.reactor import Reactor
@@ -63,8 +64,8 @@ class Scheduler:
     ) -> None:
         options = ServiceOptions(
             nodes=tuple(node_locations(nodes, int(config.DispycosNodePort))),
-            ping_interval=_seconds("ping_interval", ping_interval),
-            idle_limit=_seconds("zombie_period", zombie_period),
+            ping_interval=seconds("ping_interval", ping_interval),
+            idle_limit=seconds("zombie_period", zombie_period),
         )
         self._network = runtime.network(Options.of(**network) if network else None)
         self._service = start(self._network, options)
@@ -98,15 +99,10 @@ class Scheduler:
 
     def close(self, terminate: bool = False, timeout: float | None = None) -> Operation:
         """Yield this: end the scheduler, when the running client has closed, or with it if `terminate`."""
-        within = float(timeout) if timeout is not None else _FOREVER
+        limit = seconds_or_none("timeout", timeout)
+        within = _FOREVER if limit is None else limit
         stop = self._service.stop(terminate=terminate, reason="the scheduler was closed", within=within)
         return self._network.reactor.run(stop)
-
-
-def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise ValueError(f"{name} must be a number of seconds, not {value!r}")
-    return float(value)
 
 
 _FOREVER = 10.0**8  # seconds

@@ -1,0 +1,57 @@
+"""Arguments of public calls, checked where the program makes them.
+
+Each check answers the value in its plain type, or raises TypeError (of another kind) or
+ValueError (of that kind, and out of range) with the argument's name and what was given.
+
+Pure. Layer 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def seconds(name: str, value: Any) -> float:
+    """A duration: finite, not negative."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r:.200}")
+    # nan compares with nothing, and would be a deadline that never comes.
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} must be a finite number of seconds from 0 on, not {value!r}")
+    return float(value)
+
+
+def seconds_or_none(name: str, value: Any) -> float | None:
+    """A timeout as users give it: None for ever, or a duration."""
+    return None if value is None else seconds(name, value)
+
+
+def integer(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
+    """A whole number; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r:.200}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}, not {value}")
+    return value
+
+
+def port(name: str, value: Any, *, least: int = 0) -> int:
+    """A TCP or UDP port; 0, where it is allowed, is any free one."""
+    return integer(name, value, least=least, most=65535)
+
+
+def text(name: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r:.200}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; 1 and 0 are taken for them, other truths are mistakes."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, not {value!r:.200}")
+    return bool(value)

@@ -59,6 +59,7 @@ class Limits:
     redial_jitter: float = 0.5  # +- this share, so that peers don't dial in step
     refusals_until_lost: int = 3  # dials actively refused ...
     refusal_window: float = 5.0  # ... within this: the process is gone (RELIABILITY 1)
+    unreachable_kept: float = 1000.0  # H: a vanished peer that has no address to dial is waited for
 
     # Discovery (SE-28 to SE-32).
     datagram_valid: float = 60.0  # age by the clock
@@ -119,6 +120,7 @@ def limits() -> Limits:
     return replace(
         standard,
         request_timeout=float(MsgTimeout),
+        unreachable_kept=10 * float(MaxPulseInterval),
         # Refusals close together prove it sooner: the founding number is the most that it may take.
         refusals_until_lost=max(1, min(standard.refusals_until_lost, int(MaxConnectionErrors))),
     )

@@ -122,7 +122,7 @@ class Dialler:
     async def _redial(self, peer: Peer) -> None:
         location = peer.reachable
         if location is None:
-            peer.dial_failed(False)  # only it can dial us
+            peer.no_address()
             return
         found, code, reason = await self._try(location, peer.reservation)
         if found is None:

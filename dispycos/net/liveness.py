@@ -3,7 +3,8 @@
 Silence alone never makes a peer lost; it makes it suspect, and its connection is given up,
 since only a new one can tell (R-15). A peer is lost when its address refuses dials often
 enough in a short time (RELIABILITY, section 1), or when its owner says so: its parent saw
-it end, or another incarnation answers. That a peer is a *zombie* is decided elsewhere.
+it end, or another incarnation answers. One that has no address to dial can't be proved
+gone in any of these ways: it has H to dial us. That a peer is a *zombie* is decided elsewhere.
 
 Pure: time and random fractions are arguments. Requirements R-15, R-16, R-46, R-50.
 """
@@ -76,7 +77,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Dial the peer, its name resolved anew; answer with `connected` or `dial_failed`."""
+    """Dial the peer, its name resolved anew; answer with `connected`, `dial_failed` or `no_address`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class Liveness:
     """One peer, as seen from here. Each method answers what is to be done."""
 
     __slots__ = (
+        "_broke",
         "_connected",
         "_dialing",
         "_dials",
@@ -159,6 +161,7 @@ class Liveness:
         self._level = Level.NEW
         self._connected = False
         self._since = now  # of the connection
+        self._broke = now  # when the last connection was over
         self._heard = now  # last byte of theirs
         self._said = now  # last byte of ours
         self._dialing = False  # a Dial is out, with no answer yet
@@ -217,6 +220,7 @@ class Liveness:
         before = self._level
         self._move(Cause.BROKE, now)
         self._connected = False
+        self._broke = now
         limits = self._limits
         if before is not Level.LOST:
             # A link that comes and goes must not be dialled afresh each time (R-16).
@@ -242,6 +246,16 @@ class Liveness:
         self._ticked_by = self._deadline()
         return []
 
+    def no_address(self, now: float, fraction: float) -> list[Action]:
+        """A Dial can't be made, for the peer never said where it listens: only it can dial us."""
+        kept = self._limits.unreachable_kept
+        if self._level is Level.SUSPECT and now - self._broke >= kept:
+            return self.gone(f"it did not come back in {kept:g} s, and has no address to dial", now)
+        actions = self.dial_failed(False, now, fraction)
+        self._next_dial = min(self._next_dial, max(now, self._broke + kept))
+        self._ticked_by = self._deadline()
+        return actions
+
     def gone(self, reason: str, now: float) -> list[Action]:
         """The peer is proved to be gone. May be repeated."""
         before = self._level
@@ -257,8 +271,8 @@ class Liveness:
         actions: list[Action] = []
         if self._ticked_by is not None and now - self._ticked_by > limits.keepalive:
             # We ourselves were away (SIGSTOP, a suspended machine): what came meanwhile
-            # is still unread, so the silence proves nothing (R-46).
-            self._heard = now
+            # is still unread, so the silence proves nothing (R-46). Nor could anyone reach us.
+            self._heard = self._broke = now
         if self._level is Level.LOST:
             return actions
         if self._connected:

@@ -202,6 +202,11 @@ class Peer:
         if not self.lost and self.connection is None:
             self._act(self.liveness.dial_failed(refused, time.monotonic(), random.random()))
 
+    def no_address(self) -> None:
+        """A dial that `Host.redial` was asked for can't be made: only the peer can dial."""
+        if not self.lost and self.connection is None:
+            self._act(self.liveness.no_address(time.monotonic(), random.random()))
+
     def write(self) -> None:
         """Write what the session has to say; any thread."""
         connection = self.connection

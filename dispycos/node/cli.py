@@ -171,7 +171,11 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         parser.error(str(exc))
     if options.cpus > processors():
         print(f"dispycosnode: {servers} servers share {processors()} processors", file=sys.stderr)
-    limits = dataclasses.replace(config.limits(), max_file_bytes=options.max_file_size)
+    limits = dataclasses.replace(
+        config.limits(),
+        max_file_bytes=options.max_file_size,
+        unreachable_kept=max(10 * max_pulse, options.zombie_period),
+    )
     if options.msg_timeout is not None:
         limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
     return NodeSettings(

@@ -17,21 +17,21 @@ from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.reactor import Reactor
 from tests.helpers import wait_until
 
-LIMITS = replace(Limits(), keepalive=0.2, suspect_after=0.6, handshake_timeout=1.0)
+LIMITS = replace(Limits(), keepalive=0.2, suspect_after=0.6, handshake_timeout=1.0, unreachable_kept=1.5)
 EVERYONE = Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER
 
 
 class Party:
     """One endpoint on a reactor of its own, with all that it heard."""
 
-    def __init__(self, key: ClusterKey, name: str, roles: Role = Role.PEER) -> None:
+    def __init__(self, key: ClusterKey, name: str, roles: Role = Role.PEER, listens: bool = True) -> None:
         self.reactor = Reactor.in_thread(name)
         self.endpoint = Endpoint(self.reactor, roles=roles, keyring=Keyring(key), limits=LIMITS, name=name)
         self.events: list[object] = []
         self.heard: list[object] = []
         self.endpoint.watch(self.events.append)
         self.endpoint.handle(Deliver, lambda _peer, message: self.heard.append(message), who=EVERYONE)
-        self.location = self.do(self.endpoint.listen(["127.0.0.1"]))
+        self.location = self.do(self.endpoint.listen(["127.0.0.1"])) if listens else None
 
     def do(self, coroutine):
         return self.reactor.run(coroutine).result(5)
@@ -65,8 +65,8 @@ def parties() -> Iterator:
     made: list[Party] = []
     key = ClusterKey(os.urandom(32))
 
-    def make(name: str, key: ClusterKey = key, roles: Role = Role.PEER) -> Party:
-        made.append(Party(key, name, roles))
+    def make(name: str, key: ClusterKey = key, roles: Role = Role.PEER, listens: bool = True) -> Party:
+        made.append(Party(key, name, roles, listens))
         return made[-1]
 
     yield make
@@ -143,6 +143,26 @@ def test_a_peer_whose_port_refuses_is_suspect_then_lost(parties):
     wait_until(lambda: one.saw(PeerLost), 8)
     assert one.saw(PeerSuspect)
     assert "refused" in one.saw(PeerLost)[0].reason
+
+
+@pytest.mark.rule("N3")
+@pytest.mark.row("R-15", "R-19")
+def test_a_vanished_peer_that_nobody_can_dial_is_given_up_in_time_and_watchers_are_told(parties):
+    one, other = parties("one"), parties("other", listens=False)
+    other.dial(one.location)
+    wait_until(lambda: one.saw(PeerUp) and other.saw(PeerUp), 5)
+    assert one.saw(PeerUp)[0].location is None
+
+    async def vanish() -> None:
+        await other.endpoint._dialler.close()
+        other.endpoint._peers[one.endpoint.incarnation].connection.close()
+
+    began = time.monotonic()
+    other.do(vanish())
+    lost = wait_until(lambda: one.saw(PeerLost), 8)
+    assert time.monotonic() - began >= LIMITS.unreachable_kept
+    assert "did not come back in 1.5 s" in lost[0].reason
+    assert one.endpoint.peer(other.endpoint.incarnation) is None
 
 
 def test_a_broken_connection_is_reported_as_suspect_and_back(parties):

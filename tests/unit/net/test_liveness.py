@@ -107,6 +107,57 @@ def test_a_peer_that_we_cannot_dial_is_waited_for() -> None:
     assert life.tick(100.0) == []
 
 
+def vanished(now: float) -> Liveness:
+    """A peer without an address, whose connection broke at `now`."""
+    life = Liveness(LIMITS, 0.0, dials=True)
+    life.connected(0.0)
+    assert kinds(life.broke(now)) == [Suspected]
+    return life
+
+
+def wait_for(life: Liveness) -> tuple[float, list]:
+    """Let time pass as a punctual loop would, without an address to dial; when and how it ended."""
+    for _ in range(100_000):
+        now = life.next_deadline()
+        assert now is not None
+        for action in life.tick(now):
+            assert action == Dial()
+            end = life.no_address(now, 0.5)
+            if end:
+                return now, end
+    raise AssertionError("it was waited for for ever")
+
+
+@pytest.mark.row("R-14", "R-15", "R-19")
+def test_a_vanished_peer_without_an_address_is_given_up_after_h_and_not_before() -> None:
+    life = vanished(100.0)
+    now, end = wait_for(life)
+    assert now == 100.0 + LIMITS.unreachable_kept
+    assert kinds(end) == [Lost]
+    assert "did not come back in 1000 s" in end[0].reason
+    assert life.level is Level.LOST
+
+
+@pytest.mark.row("R-16")
+def test_a_peer_without_an_address_has_h_anew_each_time_it_was_there() -> None:
+    life = vanished(100.0)
+    assert kinds(life.tick(100.1)) == [Dial]
+    assert life.no_address(100.1, 0.5) == []
+    assert kinds(life.connected(1000.0)) == [Recovered]
+    life.broke(1001.0)
+    now, _end = wait_for(life)
+    assert now == 1001.0 + LIMITS.unreachable_kept
+
+
+@pytest.mark.row("R-46")
+def test_our_own_absence_is_not_counted_against_a_peer_that_could_not_reach_us() -> None:
+    life = vanished(100.0)
+    assert kinds(life.tick(5000.0)) == [Dial]
+    assert life.no_address(5000.0, 0.5) == []
+    now, _end = wait_for(life)
+    assert now == 5000.0 + LIMITS.unreachable_kept
+
+
 @pytest.mark.row("R-50")
 def test_delays_double_up_to_the_longest_with_jitter() -> None:
     redial = Redial(LIMITS, 30.0)
@@ -216,7 +267,9 @@ def test_a_flapping_link_is_dialled_at_most_once_a_second() -> None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["tick", "heard", "said", "connected", "broke", "failed", "refused", "gone"]),
+        st.sampled_from(
+            ["tick", "heard", "said", "connected", "broke", "failed", "refused", "nowhere", "gone"]
+        ),
         st.floats(0.0, 10.0),
         st.floats(0.0, 1.0),
     ),
@@ -246,6 +299,8 @@ def test_invariants_hold_whatever_happens(steps: list[tuple[str, float, float]],
             life.broke(now, fraction)
         elif verb == "gone":
             life.gone("test", now)
+        elif dials and verb == "nowhere":
+            life.no_address(now, fraction)
         elif dials:
             life.dial_failed(verb == "refused", now, fraction)
         life.check()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NewType, TypeAlias
@@ -60,6 +61,18 @@ class Location:
         object.__setattr__(self, "addr", _numeric(host))
         object.__setattr__(self, "port", number)
 
+    @classmethod
+    def parse(cls, place: Location | str, port: int) -> Location:
+        """The place that somebody names: a Location, a host, or `host:port`.
+
+        port  where none is named.
+        ValueError says why a text names no place.
+        """
+        if isinstance(place, Location):
+            return place
+        host, named = host_and_port(place)
+        return cls(host, port if named is None else named)
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Location is read-only: can't set {name!r}")
 
@@ -82,6 +95,25 @@ class Location:
 
     def __reduce__(self) -> tuple[type[Location], tuple[str, int]]:
         return (Location, (self.addr, self.port))
+
+
+# HOST, HOST:PORT, [IPv6], [IPv6]:PORT.
+_PLACE = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
+
+
+def host_and_port(text: str) -> tuple[str, int | None]:
+    """The host and the port that a text names; None: it names no port.
+
+    An IPv6 address stands in brackets where a port follows. ValueError for what is neither.
+    """
+    found = _PLACE.fullmatch(text)
+    if found is not None:
+        port = int(found[3]) if found[3] else None
+        if port is None or 1 <= port <= 65535:
+            return found[1] or found[2], port
+    elif text.count(":") > 1 and not text.startswith("["):
+        return text, None  # an IPv6 address as it is
+    raise ValueError(f"{text!r} is neither a host nor HOST:PORT with a port from 1 to 65535")
 
 
 def _numeric(host: str) -> str:

@@ -148,10 +148,9 @@ class Pycos:
     def peer(self, loc: Location | str) -> Operation:
         """Yield this: 0 when this process is connected with the one at `loc`, -1 if nobody answers there.
 
-        A host stands for the node there: its port is DispycosNodePort.
+        A host without a port stands for the node there: its port is DispycosNodePort.
         """
-        location = loc if isinstance(loc, Location) else Location(loc, config.DispycosNodePort)
-        return self._run(self._reach(location))
+        return self._run(self._reach(Location.parse(loc, config.DispycosNodePort)))
 
     async def _reach(self, location: Location) -> int:
         return 0 if await self._network.peers.reach(location) is not None else -1

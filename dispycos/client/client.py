@@ -101,8 +101,8 @@ class Client:
     def schedule(self, location: Location | str | None = None, timeout: float | None = None) -> Operation:
         """Yield this: 0 when it is this client's turn, -1 if it is refused or `timeout` seconds passed.
 
-        location  of the scheduler: a Location, or a host. None: this process's, else a shared
-                  one on this host or network, else a private one is started.
+        location  of the scheduler: a Location, a host or `host:port`. None: this process's, else a
+                  shared one on this host or network, else a private one is started.
         """
         limit = seconds_or_none("timeout", timeout)
         config = self._settings

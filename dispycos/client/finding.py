@@ -39,7 +39,7 @@ async def find_scheduler(
             return shared.incarnation, shared.dialled or shared.location
         scheduler.start(network)
         return endpoint.incarnation, None
-    location = where if isinstance(where, Location) else Location(where, config.DispycosSchedulerPort)
+    location = Location.parse(where, config.DispycosSchedulerPort)
     if own is not None and location == endpoint.location:
         return endpoint.incarnation, None
     endpoint.dial(location)

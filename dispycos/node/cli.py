@@ -20,7 +20,7 @@ from typing import Any
 from dispycos import config, keyfile
 from dispycos.arguments import port, seconds
 from dispycos.errors import DispycosError
-from dispycos.model import Location
+from dispycos.model import Location, host_and_port
 from dispycos.net import addresses
 from dispycos.net.keys import Keyring
 from dispycos.node import inherited, saved, ties
@@ -239,8 +239,10 @@ def _udp_port(text: str) -> int:
 
 
 def _peer(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    try:
+        host, number = host_and_port(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
-    return host, int(port)
+    return host, number

@@ -19,7 +19,7 @@ from dispycos.model import Location, Status
 from dispycos.net.reactor import Reactor
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
-from dispycos.scheduler.service import SchedulerService, ServiceOptions, node_locations
+from dispycos.scheduler.service import SchedulerService, ServiceOptions
 
 
 class Scheduler:
@@ -63,7 +63,7 @@ class Scheduler:
         **network: Any,
     ) -> None:
         options = ServiceOptions(
-            nodes=tuple(node_locations(nodes, int(config.DispycosNodePort))),
+            nodes=tuple(Location.parse(node, config.DispycosNodePort) for node in nodes),
             ping_interval=seconds("ping_interval", ping_interval),
             idle_limit=seconds("zombie_period", zombie_period),
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,18 +170,3 @@ def _reservation_numbers() -> Iterator[int]:
     """Numbers that nobody had before, here or elsewhere: 62 random bits."""
     while True:
         yield secrets.randbits(62) | 1
-
-
-def node_locations(nodes: Iterable[str | Location], port: int) -> list[Location]:
-    """The nodes that a program named: Locations, hosts, or `host:port`. ValueError for what is neither."""
-    found = []
-    for node in nodes:
-        if isinstance(node, Location):
-            found.append(node)
-            continue
-        host, colon, number = node.rpartition(":")
-        if colon and number.isdigit() and host.count(":") in (0, 7):
-            found.append(Location(host, number))
-        else:
-            found.append(Location(node, port))
-    return found

@@ -1,0 +1,40 @@
+"""Places as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dispycos.model import Location, host_and_port
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("n1", "n1", None),
+        ("n1.example.org:9706", "n1.example.org", 9706),
+        ("10.0.0.7:1", "10.0.0.7", 1),
+        ("::1", "::1", None),
+        ("[::1]", "::1", None),
+        ("[::1]:65535", "::1", 65535),
+        # Only brackets would say where the port begins.
+        ("fe80::1:9706", "fe80::1:9706", None),
+    ],
+)
+def test_a_place_is_a_host_or_a_host_and_a_port(text: str, host: str, port: int | None) -> None:
+    assert host_and_port(text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":9706", "n1:", "n1:0", "n1:65536", "n1:http", "[::1", "[]:1", "[::1]9"]
+)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="neither a host nor HOST:PORT"):
+        host_and_port(text)
+
+
+def test_a_location_is_parsed_from_what_a_program_has() -> None:
+    here = Location("127.0.0.1", 7)
+    assert Location.parse(here, 9706) is here
+    assert Location.parse("127.0.0.1", 9706) == Location("127.0.0.1", 9706)
+    assert Location.parse("[::1]:8", 9706) == Location("::1", 8)
+    assert Location.parse(str(Location("::1", 8)), 9706) == Location("::1", 8)

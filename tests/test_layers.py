@@ -35,7 +35,7 @@ def only(*layers: int) -> frozenset[int]:
 # Lowest first. Inside one layer a module may import what stands on its own line or on a line above
 # it here, if that is of its own package or of none (`log`, `runtime`), or is named in `beside`.
 LINES = (
-    Line(0, "errors config model messages events arguments deadlines story", pure=True),
+    Line(0, "errors config model messages events arguments deadlines story wording", pure=True),
     Line(
         1,
         "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel kernel.held"

@@ -42,12 +42,10 @@ from dispycos.events import (
 )
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Payload, Role, Status
 from dispycos.story import Stories
+from dispycos.wording import MAX_NAMED, listed
 
 _WHY = ("why", Incarnation(b""))
 _CLOSE = ("close", Incarnation(b""))
-
-# Nodes that a reason names one by one.
-MAX_NAMED = 3
 
 
 class Fleet:
@@ -226,7 +224,7 @@ class Fleet:
             return text
         if self.turn.ending:
             left = [node.facts.name for node in self.nodes_held.values()]
-            return f"closing: {_listed(left)}" if left else "closing: the scheduler takes the nodes back"
+            return f"closing: {listed(left)}" if left else "closing: the scheduler takes the nodes back"
         if self.turn.state is not TurnState.SCHEDULED:
             return f"the client is {self.turn.state.value}"
         if self.crew.usable:
@@ -515,8 +513,3 @@ class Fleet:
             self._deadlines.set_if_none(_WHY, now + self.limits.visible_wait)
         else:
             self._deadlines.drop(_WHY)
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -42,9 +42,7 @@ from dispycos.scheduler.events import DropClient, KeepClient, Restored, Stop, St
 from dispycos.scheduler.grants import Grants
 from dispycos.scheduler.roster import HELD, Client, ClientState, Node, NodeState
 from dispycos.story import Stories
-
-# Nodes that a reason names one by one.
-MAX_NAMED = 3
+from dispycos.wording import MAX_NAMED, listed
 
 
 class SchedulerMachine:
@@ -533,7 +531,7 @@ class SchedulerMachine:
     def _closing_due(self, reservation: int, now: float, out: list[Action]) -> None:
         client = self.active
         if client is not None and client.reservation == reservation and client.state is ClientState.CLOSING:
-            names = ", ".join(node.facts.name for node in list(client.leaving.values())[:MAX_NAMED])
+            names = listed([node.facts.name for node in client.leaving.values()])
             text = f"nodes that have not let go of client {client.name} in time: {names}"
             out.append(Note("warning", text))
             self._grants.client_gone(client)
@@ -572,7 +570,7 @@ class SchedulerMachine:
             verb = "closes" if self.active.state is ClientState.CLOSING else "holds the cluster"
             return f"client {self.active.name} {verb}"
         if client.state is ClientState.CLOSING:
-            names = ", ".join(node.facts.name for node in list(client.leaving.values())[:MAX_NAMED])
+            names = listed([node.facts.name for node in client.leaving.values()])
             return f"nodes let go: {names}"
         if client.unheard_since is not None:
             return f"client {client.name} is not heard"

@@ -107,25 +107,13 @@ class Network:
         if close in self._closers:
             self._closers.remove(close)
 
-    def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a short coroutine on the reactor and block until it is done; any thread but the reactor's.
-
-        Not for what waits on other processes: a task that called this would block all tasks.
-        """
-        done = threading.Event()
-        operation = self.reactor.run(coroutine)
-        operation.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout):
-            raise TimeoutError(f"the network did not do its work in {timeout} s")
-        return cast(T, operation.result())
-
     def close(self) -> None:
         """Close everything on it and end its thread. May be repeated; any thread but the reactor's."""
         if self.closed:
             return
         self.closed = True
         try:
-            self.wait(self._close(), CLOSE_WITHIN)
+            self.reactor.wait(self._close(), CLOSE_WITHIN)
         except Exception:
             log.exception("the network did not close in order")
         self.delivery.close()
@@ -213,20 +201,12 @@ class Runtime:
             return network
 
         try:
-            network = _run_and_wait(reactor, listen())
+            network = reactor.wait(listen())
         except BaseException:
             reactor.stop()
             raise
         loop.at_exit(AFTER_TASKS, self.stop, network)
         return network
-
-
-def _run_and_wait(reactor: Reactor, coroutine: Coroutine[Any, Any, T]) -> T:
-    done = threading.Event()
-    operation = reactor.run(coroutine)
-    operation.add_done_callback(lambda _: done.set())
-    done.wait()
-    return cast(T, operation.result())
 
 
 # One for each process; a forked child begins anew.

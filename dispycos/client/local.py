@@ -65,7 +65,7 @@ class LocalCluster:
         network = runtime.network(options, keyfile.throwaway() if self._ours else None)
         self._network = network
         try:
-            self._node = network.wait(self._start_node(network))
+            self._node = network.reactor.wait(self._start_node(network))
             service = scheduler.start(network)
             network.reactor.call(service.add_node, self._node.location)
         except BaseException:
@@ -95,7 +95,7 @@ class LocalCluster:
         if self._ours:
             runtime.stop(network)
         else:
-            network.wait(self._stop_node())
+            network.reactor.wait(self._stop_node())
 
     async def _stop_node(self) -> None:
         node, self._node = self._node, None

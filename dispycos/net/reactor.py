@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dispycos.kernel.operation import Operation
 
@@ -103,6 +103,19 @@ class Reactor:
         operation = Operation()
         self.call(self._run, coroutine, operation)
         return operation
+
+    def wait(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a short coroutine on the loop and block until it is done; any thread but the reactor's.
+
+        Not for what waits on other processes: a task that called this would block all tasks.
+        TimeoutError after `timeout` seconds; the coroutine goes on.
+        """
+        done = threading.Event()
+        operation = self.run(coroutine)
+        operation.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout):
+            raise TimeoutError(f"the network did not do its work in {timeout:g} s")
+        return cast(T, operation.result())
 
     def _run(self, coroutine: Coroutine[Any, Any, T], operation: Operation) -> None:
         def done(task: asyncio.Task[T]) -> None:

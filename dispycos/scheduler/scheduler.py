@@ -77,7 +77,7 @@ class Scheduler:
 
     def status(self) -> dict[str, Any]:
         """Clients that run and wait, nodes and their servers."""
-        return self._network.wait(self._status())
+        return self._network.reactor.wait(self._status())
 
     async def _status(self) -> dict[str, Any]:
         return self._service.machine.status(time.monotonic())

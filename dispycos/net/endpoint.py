@@ -270,8 +270,11 @@ class Endpoint:
         if self.queue(to, message):
             self.flush()
 
-    def queue(self, to: Incarnation, message: Message) -> bool:
-        """As `say`, but leave the writing to a `flush` that must follow. False: nobody to write to."""
+    def queue(self, to: Incarnation, message: Message, urgent: bool = False) -> bool:
+        """As `say`, but leave the writing to a `flush` that must follow. False: nobody to write to.
+
+        urgent  it goes ahead of what is not, also between two slices of a long message.
+        """
         if self._closed:
             raise Closed("this process has closed its endpoint")
         if to == self.incarnation:
@@ -284,12 +287,12 @@ class Endpoint:
         with peer.lock:
             if peer.lost:
                 return False
-            if self.reactor.here and not peer.session.has_room:
+            if not urgent and self.reactor.here and not peer.session.has_room:
                 # Nobody here could wait, and whoever caused this message may be another one
                 # than he who does not read: it is he who goes.
                 self.reactor.call(self.lose, peer, "it does not take what is said to it")
                 return False
-            peer.session.send(head, attachments)
+            peer.session.send(head, attachments, urgent)
         self._dirty[to] = peer
         return True
 

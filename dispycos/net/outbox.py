@@ -96,9 +96,8 @@ class Outbox:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._single = min(wire.SINGLE_BYTES, limits.slice_bytes)
-        # A caller that was told to wait still has room for what it held in its hands;
-        # urgent messages, which are few and small, for a little more.
-        self._refuse_above = (2 * limits.max_queued_bytes, 3 * limits.max_queued_bytes)
+        # A caller that was told to wait still has room for what it held in its hands.
+        self._refuse_above = 2 * limits.max_queued_bytes
         self._lanes = (_Lane(ORDINARY), _Lane(URGENT))
         self._unacked: deque[Sent] = deque()  # written to this connection; max_unacked_frames
         self._replay: deque[Sent] = deque()  # written to an earlier one, not yet to this
@@ -116,7 +115,7 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         """False: the next ordinary `append` is refused."""
-        return self.queued <= self._refuse_above[False]
+        return self.queued <= self._refuse_above
 
     def append(self, head: Buffer, attachments: Sequence[Buffer], urgent: bool) -> None:
         """Queue one message. Raises MessageTooLarge, or LocalProtocolError if far too much waits."""
@@ -134,7 +133,7 @@ class Outbox:
             raise MessageTooLarge(
                 f"message of {size} bytes exceeds max_message_bytes={limits.max_message_bytes}"
             )
-        if self.queued > self._refuse_above[urgent]:
+        if self.queued > self._refuse_above and not (urgent and self._urgent_room()):
             raise LocalProtocolError(
                 f"{self.queued} bytes wait already, max_queued_bytes={limits.max_queued_bytes}: "
                 "wait until the session is writable"
@@ -143,6 +142,12 @@ class Outbox:
         self.queued += size + OVERHEAD_BYTES
         if self.queued > limits.max_queued_bytes:
             self.stopped = True
+
+    def _urgent_room(self) -> bool:
+        # However much bulk there is, a pulse has its place: only its own kind can take it.
+        lane = self._lanes[True]
+        waiting = sum(size + OVERHEAD_BYTES for _, _, size in lane.queue)
+        return waiting + (lane.bulk.remaining if lane.bulk else 0) <= self._limits.max_queued_bytes
 
     def next(self) -> Sent | None:
         """The next frame to write, now in the window; None: nothing to write, or no room."""

@@ -160,7 +160,8 @@ class Peer:
                 credential=proven.credential,
             )
             if first:
-                self.session.send(*encode(self._host.introduction()))
+                # Urgent, so that nothing at all goes ahead of it.
+                self.session.send(*encode(self._host.introduction()), urgent=True)
         if dialled is not None:
             self.dialled = dialled
         self.reservation = proven.reservation or 0

@@ -46,6 +46,8 @@ class Runner:
              thread that fed the event, in the order of the actions.
     lock     held while the machine is asked; one that several runners or other callers of
              the machine share, or None for one of its own.
+    urgent   what the machine says goes ahead of all else that is said to the same peer: for
+             machines that say little, and nothing long, but must be heard in time (R-73).
     smaller  messages to say in the place of one that MessageTooLarge refused, and so on until
              they fit; []: there are none. Then the session with that peer ends, since its two
              ends no longer agree on what was said (R-75).
@@ -59,6 +61,7 @@ class Runner:
         perform: Callable[[Any], None],
         *,
         lock: threading.Lock | None = None,
+        urgent: bool = False,
         smaller: Callable[[Any, MessageTooLarge], list[Any]] = lambda message, error: [],
     ) -> None:
         self.machine = machine
@@ -66,6 +69,7 @@ class Runner:
         self._endpoint = endpoint
         self._perform = perform
         self._lock = lock or threading.Lock()
+        self._urgent = urgent
         self._smaller = smaller
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # when the timer fires
@@ -110,7 +114,7 @@ class Runner:
         for action in actions:
             if type(action) is Say:
                 try:
-                    queued |= self._endpoint.queue(action.peer, action.message)
+                    queued |= self._endpoint.queue(action.peer, action.message, self._urgent)
                 except Exception as exc:
                     queued |= self._not_queued(action, exc)
         return queued

@@ -115,7 +115,7 @@ class Daemon:
             zombie_period=settings.zombie_period,
             hours=settings.hours.now() if settings.hours else Hours.OPEN,
         )
-        self._runner = Runner(self._machine, self._reactor, self.endpoint, self._perform)
+        self._runner = Runner(self._machine, self._reactor, self.endpoint, self._perform, urgent=True)
         for kind, who in _TOLD_BY.items():
             self.endpoint.handle(kind, self._heard, who=who)
         self.endpoint.watch(self._peer_event)

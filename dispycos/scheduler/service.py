@@ -73,7 +73,8 @@ class SchedulerService:
             searching=searching,
             unreached=self._why_unreached,
         )
-        self._runner = Runner(self.machine, endpoint.reactor, endpoint, self._perform)
+        # A private scheduler shares its client's sessions: a lease is not to lapse behind a file.
+        self._runner = Runner(self.machine, endpoint.reactor, endpoint, self._perform, urgent=True)
         self._peers = peers
         self._named: set[Location] = set()  # nodes that were named, and are not reached now
         self._reached: dict[Incarnation, Location] = {}  # named nodes that are here

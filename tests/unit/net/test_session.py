@@ -365,6 +365,23 @@ def test_a_full_queue_makes_callers_wait_and_then_lets_them_go_on() -> None:
 
 
 @pytest.mark.rule("N4")
+@pytest.mark.row("R-23", "SE-18")
+def test_no_bulk_takes_the_place_of_urgent_messages_and_they_have_a_limit_of_their_own() -> None:
+    pair = Pair()
+    pair.settle()
+    pair.cut()
+    while pair.a.has_room:
+        pair.a.send(b"x" * 100)
+    taken = 0
+    with pytest.raises(LocalProtocolError, match="wait until the session is writable"):
+        for _ in range(1000):
+            pair.a.send(b"pulse" * 10, urgent=True)
+            taken += 1
+    assert taken >= SMALL.max_queued_bytes // 250
+    assert pair.a.queued_bytes < 4 * SMALL.max_queued_bytes
+
+
+@pytest.mark.rule("N4")
 def test_what_is_sent_while_away_is_kept_up_to_the_limit() -> None:
     pair = Pair()
     pair.settle()

@@ -40,6 +40,9 @@ PROOF_RECORD: Final = 2
 _UNKNOWN_KEY: Final = bytes(KEY_ID_BYTES)
 _NO_CERTIFICATE: Final = bytes(32)
 
+# What mends a wrong key, for whoever reads the refusal.
+_REMEDY: Final = "give both the same key file or the same secret"
+
 
 class HandshakeState(enum.Enum):
     """What a handshake waits for."""
@@ -217,7 +220,7 @@ class Handshake:
             return Failed(
                 "authentication",
                 "authentication failed: the peer refused our proof; "
-                f"is its key the same as ours, fingerprint {self._key.fingerprint}?",
+                f"is its key the same as ours, fingerprint {self._key.fingerprint}? {_REMEDY}",
             )
         return Failed("closed", f"the peer ended the connection while we waited for {waited.value}")
 
@@ -247,7 +250,7 @@ class Handshake:
                 raise _Fault(
                     "authentication",
                     "authentication failed: the peer does not know our key, "
-                    f"fingerprint {self._key.fingerprint}",
+                    f"fingerprint {self._key.fingerprint}; {_REMEDY}",
                 )
         else:
             key = self._keyring.find(peer.key_id)
@@ -255,7 +258,7 @@ class Handshake:
                 raise _Fault(
                     "authentication",
                     "authentication failed: the peer's key is not among ours, "
-                    f"fingerprint {self._keyring.own.fingerprint}",
+                    f"fingerprint {self._keyring.own.fingerprint}; {_REMEDY}",
                     answer,
                 )
             self._key = key

@@ -16,6 +16,9 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+# What pip calls this version: pyproject.toml reads it here.
+RELEASE = "0.1.0"
+
 # The versions of the wire that this release speaks (GN-07, R-30).
 WIRE_VERSION = 1
 WIRE_VERSION_MIN = 1

@@ -5,7 +5,9 @@ brings messages to the handlers that were registered for them together with who 
 them (N5). It listens, dials, dials again, and says when a peer is up, suspect, back or
 lost. It knows nothing of tasks: see `net.delivery`.
 
-Everything but `say`, `queue` and `flush` belongs to the reactor thread. I/O half. Layer 4.
+Any thread may say (`say`, `queue`, `flush`, `write_dirty`), ask whether there is room
+(`writable`, `when_writable`) and look who is here (`peer`, `peers`); all else, and all that
+watchers and handlers are told, belongs to the reactor thread. I/O half. Layer 4.
 Rules N2, N3, N5, N7.
 """
 
@@ -20,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from dispycos.config import Limits
+from dispycos.config import RELEASE, Limits
 from dispycos.errors import Closed
 from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspect
 from dispycos.kernel.core import Kernel
@@ -41,8 +43,6 @@ from dispycos.net.transport import Connection
 
 log = logging.getLogger("dispycos")
 
-RELEASE = "0.1.0"
-
 BURST = 0.003  # seconds that a task which does not yield may keep what it sent from leaving
 
 # Codes of failed dials that may come right by themselves.
@@ -53,7 +53,11 @@ Handler = Callable[[Incarnation, Any], None]
 
 
 class Endpoint:
-    """One per process. `roles` is what this process is; more may be added before `listen`."""
+    """One per process.
+
+    roles  what this process is. A role may be added while it runs, never taken away: sessions
+           that begin later state it, and who met us before is to be met again (`forget`).
+    """
 
     def __init__(
         self,

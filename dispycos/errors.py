@@ -86,6 +86,10 @@ class TaskRejected(DispycosError):
     """The task never began; the text says why and where."""
 
 
+class NoTask(TaskRejected, AttributeError):
+    """A refusal is used like the Task that was asked for; an AttributeError too, for `hasattr`."""
+
+
 class HotSwapException(DispycosError):
     """Thrown into a task that is to be replaced: `args[0]` is the new generator."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -157,6 +159,28 @@ def test_requests_before_scheduling_and_after_closing_are_refusals(cluster):
         assert refused.type is TaskRejected
         assert "closed" in refused.value
         assert (yield client.nodes()) == []
+
+    run(main)
+
+
+@pytest.mark.row("DC-17", "DC-40")
+def test_who_uses_a_refusal_as_a_task_is_told_why_it_was_refused(program):
+    def main(task: Any = None) -> Any:
+        refused: Any = yield Client([echo]).rtask(echo)
+        assert isinstance(refused, MonitorStatus)
+        for use in (
+            lambda: refused(),
+            lambda: refused.value(),
+            lambda: refused.result(),
+            lambda: refused.finish(1),
+            lambda: refused.send("hello"),
+            lambda: refused.terminate(),
+        ):
+            with pytest.raises(TaskRejected, match=r"was refused.*not scheduled yet.*isinstance"):
+                use()
+        assert not hasattr(refused, "send")
+        # It is a status like any other: it can be compared, and sent on.
+        assert pickle.loads(pickle.dumps(refused)) == copy.copy(refused) == refused
 
     run(main)
 

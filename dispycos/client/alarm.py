@@ -1,6 +1,6 @@
 """One timer for several machines, set from any thread.
 
-I/O half. Level 5.
+I/O half. Layer 5.
 """
 
 from __future__ import annotations

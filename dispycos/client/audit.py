@@ -1,6 +1,6 @@
 """What people and tests ask of a `Dispatch`: why something waits, what happened, does all hold.
 
-Reads only. Pure. Level 2.
+Reads only. Pure. Layer 2.
 """
 
 from __future__ import annotations

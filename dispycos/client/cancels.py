@@ -4,7 +4,7 @@ A part of `client.dispatch`. The server decides a race with the task's own end (
 that neither ends nor is ended by its server has the server's process ended: its node does that,
 which holds even where C code keeps the interpreter to itself (R-08, DC-57).
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a client ships to its nodes: definitions and files, checked where they are named.
 
-Decides nothing about how they travel; see `client.shipping`. Rows DC-02, DC-03. Level 5.
+Decides nothing about how they travel; see `client.shipping`. Rows DC-02, DC-03. Layer 5.
 """
 
 from __future__ import annotations

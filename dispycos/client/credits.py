@@ -4,7 +4,7 @@ A *credit* is the right to have one more task handed over to a server. A new ser
 they grow and shrink with the mean service time, so that what is sent ahead covers a round trip
 and no more: many tiny tasks, at most one long one (D1).
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Life of a server: ServerUsable; then any of Suspended / Resumed / Suspect / Back
 LeaseChanged; perhaps ServerClosing; ServerGone once. A server that never became usable is
 never mentioned.
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

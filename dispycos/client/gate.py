@@ -3,7 +3,7 @@
 A part of `client.dispatch`. Each task enters once and leaves once; when the client closes, the
 gate says when nothing is left that is waited for (DC-39).
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waiting lines: tasks that no server has a credit for, highest priority first, then in order.
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

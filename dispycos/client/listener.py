@@ -1,6 +1,6 @@
 """The program's side of a driver: what it is told, and where.
 
-Level 5.
+Layer 5.
 """
 
 from __future__ import annotations

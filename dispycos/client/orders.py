@@ -9,7 +9,7 @@ The I/O half promises: PeerUp is fed for each session that exists when the Fleet
 actions of one event are carried out before the next event is fed, also where `dispatch`
 answers to one of them with something for the fleet.
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

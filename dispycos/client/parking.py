@@ -3,7 +3,7 @@
 Whoever talks to a task pins it where it is. While a recall is under way nobody knows yet
 whether that comes in time, so what is said meanwhile waits here, in its order.
 
-Everything is called under the driver's lock. Level 5. Rules D1, D2.
+Everything is called under the driver's lock. Layer 5. Rules D1, D2.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A part of `client.dispatch`; it ends no task. Least loaded node first, ties in o
 that could run and a credit for it never coexist after an event (R-69). Tasks sent ahead of a
 busy server are recalled when another idles (D1, R-44).
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

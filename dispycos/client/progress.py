@@ -3,7 +3,7 @@
 It has no thread and no timer: it draws while it is advanced, at most `_DRAWS` times a
 second, so that it costs the run it shows next to nothing.
 
-Rows DC-66. Level 5.
+Rows DC-66. Layer 5.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each says what happened, the evidence, where, when and what to do, in 20 to 4,096 characters.
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

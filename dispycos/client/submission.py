@@ -1,7 +1,7 @@
 """Tasks as the client knows them, and what happens to them at the client.
 
 Values of `client.dispatch`: what it is given, what it answers, and the stages of a task. What it
-hears of servers stands in `client.events`. Pure. Level 2.
+hears of servers stands in `client.events`. Pure. Layer 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a Client finds where it is made: a LocalCluster that is open, or nothing.
 
-Level 5.
+Layer 5.
 """
 
 from __future__ import annotations

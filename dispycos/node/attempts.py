@@ -1,6 +1,6 @@
 """The attempts of one server: what happens to them, what is asked of their kernel, their stages.
 
-Values of `node.execution`. Pure. Level 2.
+Values of `node.execution`. Pure. Layer 2.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ after its process is gone; of each ForkServer either ServerUp or ServerStartFail
 ServerUp exactly one ServerExited, after that process is gone, with the counters read then.
 When a zygote dies its servers die with it; ZygoteExited comes first, their ServerExited follow.
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What happens to `scheduler.machine` and what it asks for, beside what all machines share.
 
-Pure. Level 2.
+Pure. Layer 2.
 """
 
 from __future__ import annotations

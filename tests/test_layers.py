@@ -73,7 +73,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.addresses net.reactor net.transport",
+        "net.interfaces net.addresses net.reactor net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(

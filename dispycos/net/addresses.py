@@ -1,4 +1,4 @@
-"""Addresses: what names stand for, which addresses this machine has, where to listen.
+"""Addresses: what names stand for, and where to listen.
 
 Importing this module lets `Location` take host names.
 
@@ -11,11 +11,9 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import psutil
 
 from dispycos.model import Location
+from dispycos.net.interfaces import interfaces
 
 LOOPBACK = "127.0.0.1"
 
@@ -23,15 +21,6 @@ LOOPBACK = "127.0.0.1"
 # is sent. The addresses are of the documentation ranges: nobody's.
 _FAR_IPV4 = ("192.0.2.1", 9)
 _FAR_IPV6 = ("2001:db8::1", 9)
-
-
-class Interface(NamedTuple):
-    """One address of one network interface."""
-
-    name: str
-    address: str  # numeric; a link-local IPv6 address without its scope
-    broadcast: str  # of its subnet; "" where there is none
-    number: int  # of the interface; 0: unknown
 
 
 def resolve(host: str) -> str:
@@ -42,33 +31,6 @@ def resolve(host: str) -> str:
         raise ValueError(f"can't resolve {host!r}: {getattr(exc, 'strerror', None) or exc}") from None
     addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
     return next((address for address in addresses if ":" not in address), addresses[0])
-
-
-def interfaces() -> list[Interface]:
-    """The addresses of this machine's interfaces that are up, loopback among them."""
-    stats = psutil.net_if_stats()
-    indexes = {name: index for index, name in socket.if_nameindex()}
-    found = []
-    for name, entries in psutil.net_if_addrs().items():
-        if name in stats and not stats[name].isup:
-            continue
-        for entry in entries:
-            if entry.family in (socket.AF_INET, socket.AF_INET6):
-                address = entry.address.partition("%")[0]
-                found.append(Interface(name, address, _broadcast(entry), indexes.get(name, 0)))
-    return found
-
-
-def _broadcast(entry: object) -> str:
-    address = str(getattr(entry, "address", ""))
-    netmask = getattr(entry, "netmask", None)
-    if ":" in address or not netmask:
-        return ""
-    given = getattr(entry, "broadcast", None)
-    if given:
-        return str(given)
-    network = ipaddress.IPv4Network(f"{address}/{netmask}", strict=False)
-    return str(network.broadcast_address) if network.prefixlen < 31 else ""
 
 
 def is_loopback(address: str) -> bool:

@@ -28,10 +28,10 @@ from collections.abc import Callable, Sequence
 
 from dispycos import config
 from dispycos.model import Location, Role
-from dispycos.net import addresses, datagram
-from dispycos.net.addresses import Interface
+from dispycos.net import datagram
 from dispycos.net.datagram import DATAGRAM_BYTES, MAX_ADDRESSES, NONCE_BYTES, Kind, Record, Watch
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.interfaces import Interface, interfaces
 
 log = logging.getLogger("dispycos")
 
@@ -77,7 +77,7 @@ class Discovery:
         hosts = {location.addr for location in self._endpoint.listening}
         found = [
             interface
-            for interface in addresses.interfaces()
+            for interface in interfaces()
             if interface.address in hosts
             or _is_loopback(interface.address)
             or ("::" if ":" in interface.address else "0.0.0.0") in hosts

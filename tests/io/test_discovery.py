@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import pytest
 
 from dispycos.config import Limits
 from dispycos.model import Location, Role
-from dispycos.net import addresses
+from dispycos.net import addresses, interfaces
 from dispycos.net.datagram import DATAGRAM_BYTES, Kind, Record
 from dispycos.net.discovery import Discovery
 from dispycos.net.endpoint import Endpoint
@@ -190,6 +191,16 @@ def test_an_answer_is_no_longer_than_its_question_and_goes_to_the_asker_alone(pa
 
 def test_a_process_without_interfaces_for_it_says_so(party, monkeypatch):
     node = party(Role.NODE)
-    monkeypatch.setattr(addresses, "interfaces", list)
+    monkeypatch.setattr("dispycos.net.discovery.interfaces", list)
     with pytest.raises(OSError, match=r"can't use UDP port 9 for discovery: no interface is up"):
         Discovery(node.endpoint, udp_port=9, multicast=False, on_hint=print)
+
+
+@pytest.mark.row("DN-37")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only psutil lists interfaces")
+def test_without_psutil_linux_lists_the_same_interfaces(monkeypatch):
+    with_psutil = interfaces.interfaces()
+    monkeypatch.setattr(interfaces, "available", False)
+    # psutil tells of further IPv4 addresses of an interface, too.
+    assert set(interfaces.interfaces()) <= set(with_psutil)
+    assert {found.name for found in interfaces.interfaces()} == {found.name for found in with_psutil}

@@ -45,7 +45,16 @@ from dispycos.model import CLIENT_MADE, End, Location
 from dispycos.net import code, values
 from dispycos.node import ties
 from dispycos.node.embedded import LocalNode, NodeNotStarted, start_local_node
-from tests.helpers import Program, alive, background, run_program, unavailable, wait_until
+from tests.helpers import (
+    ROOT,
+    Program,
+    alive,
+    background,
+    run_program,
+    run_python,
+    unavailable,
+    wait_until,
+)
 from tests.process.nodes import Master
 
 KEY = bytes(range(32))
@@ -472,6 +481,51 @@ def test_no_secret_stands_in_a_list_of_processes(tmp_path: Path, key_file: Path,
             assert KEY.hex().encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
             if pid != node.pid:
                 assert b"DISPYCOS_SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+NO_PSUTIL = """
+import sys
+sys.modules["psutil"] = None  # importing it fails
+"""
+
+ASKS_FOR_FIGURES = """
+from dispycos import Client, DispycosNodeAvailInfo, Scheduler, Task, config
+
+config.MinPulseInterval = 0.1
+
+def answer():
+    yield
+    try:
+        import psutil
+    except ImportError:
+        return 42
+
+def main(task=None):
+    Scheduler(host="127.0.0.1", nodes=["127.0.0.1:{port}"])
+    client = Client([answer], pulse_interval=0.2, status_task=task)
+    yield client.schedule()
+    print((yield (yield client.rtask(answer))()))
+    while not isinstance(info := (yield task.receive()), DispycosNodeAvailInfo):
+        pass
+    print(info.cpu, info.memory, info.disk, info.swap)
+    yield client.close()
+
+Task(main).value()
+"""
+
+
+@pytest.mark.row("DN-37")
+def test_node_and_client_work_without_psutil(tmp_path: Path, key_file: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_PSUTIL)
+    env = {"PYTHONPATH": str(tmp_path) + os.pathsep + str(ROOT), "DISPYCOS_SECRET_FILE": str(key_file)}
+    with background(command(tmp_path, key_file, servers=1), env=env) as program:
+        node = Node(program)
+        source = ASKS_FOR_FIGURES.format(port=node.location.port)
+        code, out, err = run_python(source, env=env)
+        assert (code, out) == (0, "42\nNone None None None\n"), err + program.output
+        said = [line for line in program.lines if "psutil" in line]
+        assert len(said) == 1, program.output
+        assert "psutil is not installed" in said[0]
 
 
 @pytest.mark.row("DN-27", "R-76")

@@ -49,6 +49,7 @@ class Limits:
     max_reason_chars: int = 4096  # texts that peers state
 
     # Sessions (N2, R-40, R-50).
+    max_sessions: int = 20_000  # of one process: 10,000 servers, their nodes, and as much again
     max_unacked_bytes: int = 8 * MIB  # kept for a replay; full: the sender waits
     max_unacked_frames: int = 4096
     max_queued_bytes: int = 64 * MIB  # waiting behind that; full: back-pressure (N4)

@@ -168,7 +168,7 @@ class Dialler:
         if proven is None:
             return (None, code, f"{location}: {text}")
         peer = host.attach(greeting, proven, location)
-        return (peer, "busy", f"{location} was refused by this side")
+        return (peer, "busy", f"this side takes no session with {location}")
 
     async def close(self) -> None:
         """Give all dials up."""

@@ -40,6 +40,28 @@ class Repeats:
         assert len(self._lines) <= self._limits.max_failure_sources
 
 
+# Descriptors that are kept for what is no session: listeners, files, pipes to child processes.
+_KEPT_DESCRIPTORS = 64
+_NEARLY = 0.8  # of the room: from here on it is said that there is little
+
+
+def room(limits: Limits, descriptors: int | None) -> tuple[int, str]:
+    """How many sessions this process can have, and what bounds them, in words.
+
+    descriptors  how many this process may have open; None: no limit.
+    """
+    if descriptors is not None:
+        most = descriptors - min(_KEPT_DESCRIPTORS, descriptors // 4)
+        if most < limits.max_sessions:
+            return most, f"this process may open only {descriptors} descriptors: raise `ulimit -n`"
+    return limits.max_sessions, f"max_sessions={limits.max_sessions}"
+
+
+def nearly_full(sessions: int, most: int) -> bool:
+    """Is it time to say that there is little room left?"""
+    return sessions >= _NEARLY * most
+
+
 class Doorkeeper:
     """Admits or refuses connections; `now` is seconds on a monotonic clock."""
 

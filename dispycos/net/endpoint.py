@@ -34,10 +34,10 @@ from dispycos.net import transport
 from dispycos.net.auth import Proven
 from dispycos.net.codec import decode, encode
 from dispycos.net.dialling import Dialler
-from dispycos.net.doorkeeper import Doorkeeper, Repeats
+from dispycos.net.doorkeeper import Doorkeeper, Repeats, nearly_full, room
 from dispycos.net.greeting import Ended, Greeting
 from dispycos.net.keys import Keyring
-from dispycos.net.peer import Peer
+from dispycos.net.peer import Peer, turn_away
 from dispycos.net.reactor import Reactor
 from dispycos.net.transport import Connection
 
@@ -251,12 +251,30 @@ class Endpoint:
         their = proven.peer.incarnation
         peer = self._peers.get(their)
         if peer is None:
+            if not self._has_room(greeting, proven):
+                return None
             limits = replace(self.limits, max_message_bytes=proven.max_message_bytes)
             peer = Peer(self, their, proven.peer.roles, limits)
             self._peers[their] = peer
         if not peer.adopt(greeting, proven, dialled):
             greeting.connection.close()
-        return None if peer.lost else peer
+        return peer  # perhaps lost already: `settled` says why
+
+    def _has_room(self, greeting: Greeting, proven: Proven) -> bool:
+        """May there be one session more? If not, whoever wants it is told why (N4)."""
+        sessions = len(self._peers)
+        most, bound = room(self.limits, transport.max_descriptors())
+        now = time.monotonic()
+        if sessions < most:
+            if nearly_full(sessions, most) and self._lines.due("sessions", now) is not None:
+                log.warning("%d sessions are open, and %d are possible: %s", sessions, most, bound)
+            return True
+        left_out = self._lines.due("no room", now)
+        if left_out is not None:
+            text = "refused a session with %s: %d are open; %s%s"
+            log.warning(text, greeting, sessions, bound, _others(left_out))
+        turn_away(greeting, proven, self.incarnation, self.limits, "it has no room for one more session")
+        return False
 
     def redial(self, peer: Peer) -> None:
         """Dial a peer whose connection broke, once."""
@@ -397,6 +415,9 @@ class Endpoint:
         """A message of a peer, in order; reactor thread."""
         kind = type(message)
         if not peer.introduced:
+            if kind is Goodbye:
+                self.lose(peer, message.reason or "it said goodbye")
+                return
             if kind is not Introduction:
                 self.violation(peer, f"said {kind.__name__} before it introduced itself")
                 return

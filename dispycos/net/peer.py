@@ -330,6 +330,23 @@ class Peer:
         return True
 
 
+def turn_away(greeting: Greeting, proven: Proven, ours: Incarnation, limits: Limits, reason: str) -> None:
+    """Say goodbye to a proven peer with whom there shall be no session, and close its connection."""
+    session = Session(ours, proven.peer.incarnation, limits)
+    session.attach(
+        proven.send_key,
+        proven.receive_key,
+        proven.tags,
+        dialer=greeting.dialer,
+        session_id=os.urandom(sessions.HALF_BYTES),
+        now=time.monotonic(),
+    )
+    session.send(*encode(Goodbye(reason)))
+    parts = session.take()
+    session.close(reason)
+    greeting.connection.finish(parts + session.take())
+
+
 class _Line:
     """One connection as the carrier of one peer's session: its Reader."""
 

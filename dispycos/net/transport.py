@@ -280,6 +280,16 @@ def listening_socket(host: str, port: int, backlog: int = 512) -> socket.socket:
         raise OSError(exc.errno, f"can't listen at {host}:{port}: {reason}") from None
 
 
+def max_descriptors() -> int | None:
+    """How many descriptors this process may have open at a time; None: no limit is known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def unfinished(sock: socket.socket) -> None:
     """Close a socket that never became a Connection, at once and without a word (SE-56)."""
     with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dispycos.config import Limits
-from dispycos.net.doorkeeper import Doorkeeper, Repeats
+from dispycos.net.doorkeeper import Doorkeeper, Repeats, nearly_full, room
 
 LIMITS = replace(Limits(), max_unfinished_handshakes=4, max_unfinished_per_source=2)
 FAR = "192.0.2.1"
@@ -73,3 +73,15 @@ def test_lines_about_ever_new_sources_are_remembered_in_bounded_memory():
     for number in range(10_000):
         repeats.due(str(number), 0.0)
         repeats.check()
+
+
+@pytest.mark.rule("N4")
+@pytest.mark.row("R-27", "R-38")
+def test_sessions_are_bounded_by_the_limit_or_by_descriptors_whichever_is_less():
+    assert room(LIMITS, None) == (20_000, "max_sessions=20000")
+    assert room(LIMITS, 1_000_000) == (20_000, "max_sessions=20000")
+    most, bound = room(LIMITS, 1024)
+    assert most == 960
+    assert "1024 descriptors" in bound
+    assert room(LIMITS, 64)[0] == 48
+    assert not nearly_full(767, 960) and nearly_full(768, 960)

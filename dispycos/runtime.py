@@ -31,6 +31,7 @@ from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
+from dispycos.net.search import Search
 from dispycos.options import Options, default_options
 from dispycos.peers import Peers
 from dispycos.received import Received
@@ -53,14 +54,14 @@ class Network:
         reactor: Reactor,
         endpoint: Endpoint,
         delivery: Delivery,
-        peers: Peers | None = None,
+        search: Search | None = None,
     ) -> None:
         self.kernel = kernel
         self.reactor = reactor
         self.endpoint = endpoint
         self.delivery = delivery
-        self.peers = peers or Peers(endpoint, None, False)
-        self.peers.reservation = delivery.reservation
+        self.search = search or Search(endpoint, None)
+        self.peers = Peers(endpoint, delivery.reservation)
         self.services: dict[type[Any], Any] = {}  # one of each kind: see `service`
         self.closed = False
         self._closers: list[Callable[[], Coroutine[Any, Any, object]]] = []
@@ -87,13 +88,12 @@ class Network:
 
     def meet_peers(self) -> None:
         """Reach for other programs of the same key, and say that this one is here; reactor thread."""
-        self.peers.want(Role.PEER)
-        self.peers.seek(Role.PEER)
-        self.peers.announce()
+        self.search.want(Role.PEER)
+        self.search.seek(Role.PEER, announce=True)
 
     def searching(self) -> str:
         """Where others are looked for, for reasons that people read (R-52)."""
-        where = self.peers.where
+        where = self.search.where
         here = f"this process listens at {self.endpoint.location}"
         how = f"sent beacons to {where}" if where else "without discovery by UDP"
         return f"{here}, {how}; is dispycosnode running with the same key?"
@@ -125,7 +125,7 @@ class Network:
                 await asyncio.wait_for(self._closers.pop()(), PART_WITHIN)
             except Exception:
                 log.exception("a part of the network did not close in order")
-        self.peers.close()
+        self.search.close()
         await self.endpoint.close()
 
 
@@ -191,8 +191,8 @@ class Runtime:
             except BaseException:
                 await endpoint.close()
                 raise
-            peers = Peers(endpoint, options.udp_port, options.multicast)
-            network = Network(loop.kernel, reactor, endpoint, Delivery(loop.kernel, endpoint), peers)
+            search = Search(endpoint, options.udp_port, multicast=options.multicast)
+            network = Network(loop.kernel, reactor, endpoint, Delivery(loop.kernel, endpoint), search)
             received = Received(endpoint, options.dest_path, options.max_file_size, options.limits)
             network.service(Received, lambda: received)
             network.on_close(received.close)

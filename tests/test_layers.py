@@ -84,7 +84,7 @@ LINES = (
     Line(
         4,
         "net.endpoint net.tickets net.remote net.remote_channel net.receivers net.naming net.delivery"
-        " net.files net.runner net.discovery",
+        " net.files net.runner net.discovery net.search",
     ),
     Line(5, "options peers received runtime"),
     Line(5, "pycos"),

@@ -60,8 +60,8 @@ async def _shared(network: Network) -> Peer | None:
     """A scheduler that serves many programs, on this host or network."""
     here = Location("127.0.0.1", config.DispycosSchedulerPort)
     network.endpoint.dial(here)
-    network.peers.want(Role.SCHEDULER)
-    network.peers.seek(Role.SCHEDULER)
+    network.search.want(Role.SCHEDULER)
+    network.search.seek(Role.SCHEDULER)
     try:
         # A private scheduler's process is a client too, and serves nobody else.
         return await asyncio.wait_for(
@@ -72,7 +72,7 @@ async def _shared(network: Network) -> Peer | None:
         return None
     finally:
         network.endpoint.stop_dialling(here)
-        network.peers.unwant(Role.SCHEDULER)
+        network.search.unwant(Role.SCHEDULER)
 
 
 def _is_scheduler(peer: Peer) -> bool:

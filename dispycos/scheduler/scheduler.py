@@ -115,7 +115,7 @@ def start(network: Network, options: ServiceOptions | None = None) -> SchedulerS
         service = SchedulerService(
             network.endpoint,
             options or ServiceOptions(),
-            peers=network.peers,
+            search=network.search,
             searching=network.searching,
         )
         _here(network.reactor, service)

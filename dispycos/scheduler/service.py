@@ -21,7 +21,7 @@ from dispycos.events import DialFailed, Heard, PeerEvent, PeerLost, PeerUp
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.runner import Runner
-from dispycos.peers import Peers
+from dispycos.net.search import Search
 from dispycos.scheduler.events import Stop, Stopped
 from dispycos.scheduler.machine import SchedulerMachine
 
@@ -50,7 +50,7 @@ class ServiceOptions:
 class SchedulerService:
     """A scheduler on an endpoint of this process.
 
-    peers      finds nodes by UDP, where there is one.
+    search     for nodes nearby.
     searching  says where nodes are looked for, for reasons (R-52).
     """
 
@@ -59,7 +59,7 @@ class SchedulerService:
         endpoint: Endpoint,
         options: ServiceOptions,
         *,
-        peers: Peers,
+        search: Search,
         searching: Callable[[], str] = lambda: "",
     ) -> None:
         self.endpoint = endpoint
@@ -75,7 +75,7 @@ class SchedulerService:
         )
         # A private scheduler shares its client's sessions: a lease is not to lapse behind a file.
         self._runner = Runner(self.machine, endpoint.reactor, endpoint, self._perform, urgent=True)
-        self._peers = peers
+        self._search = search
         self._named: set[Location] = set()  # nodes that were named, and are not reached now
         self._reached: dict[Incarnation, Location] = {}  # named nodes that are here
         self._failed: dict[Location, str] = {}  # named here or by a rule: why its last dial failed
@@ -102,7 +102,7 @@ class SchedulerService:
         endpoint.watch(self._peer_event)
         for location in self.options.nodes:
             self.add_node(location)
-        self._peers.want(Role.NODE)
+        self._search.want(Role.NODE)
         self._pinging = endpoint.reactor.spawn(self._ping())
 
     def add_node(self, location: Location) -> None:
@@ -150,10 +150,10 @@ class SchedulerService:
             self._stopped.set_result(None)
 
     async def _ping(self) -> None:
-        self._peers.seek(Role.NODE)
+        self._search.seek(Role.NODE)
         while self.options.ping_interval > 0:
             await asyncio.sleep(self.options.ping_interval)
-            self._peers.seek(Role.NODE)
+            self._search.seek(Role.NODE)
 
     async def stop(self, *, terminate: bool, reason: str, within: float) -> None:
         """Refuse who waits, let the running client end or end it, at most so many seconds."""

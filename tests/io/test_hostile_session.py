@@ -630,7 +630,7 @@ def test_a_location_that_a_server_claims_is_dialled_all_the_same(parties, one, o
 def test_nobody_is_found_where_a_server_says_it_is(one, other):
     """Who asks for a process by its place gets who answers there, not who claims the place."""
     key = one.ask(lambda: one.keyring.open_reservation(7))
-    peers = one.ask(lambda: Peers(one.endpoint, None, False))
+    peers = one.ask(lambda: Peers(one.endpoint))
     with socket.socket() as closed, Player(one.location, key, roles=Role.SERVER) as player:
         closed.bind(("127.0.0.1", 0))
         place = Location("127.0.0.1", closed.getsockname()[1])

@@ -20,7 +20,7 @@ from dispycos.events import DialFailed, PeerUp
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.datagram import DATAGRAM_BYTES, MAGIC, Kind, Record
 from dispycos.net.keys import ClusterKey
-from dispycos.peers import Peers
+from dispycos.net.search import Search
 from tests.helpers import wait_until
 from tests.io.hostile import OTHER, K, Party, Trap, cluster, exchange, flipped, meet, unharmed
 
@@ -36,9 +36,8 @@ class Finder:
         self.party = party
         self.other = other
         self.port = udp_port
-        self.peers = party.ask(lambda: Peers(party.endpoint, udp_port, False))
-        party.reactor.call(self.peers.want, Role.NODE)
-        self.discovery = self.peers._discovery
+        self.search = party.ask(lambda: Search(party.endpoint, udp_port, wanted=Role.NODE))
+        self.discovery = self.search._discovery
 
     def counts(self, word: str) -> int:
         return self.discovery._watch.counts.get(word, 0)
@@ -71,7 +70,7 @@ def finder() -> Iterator[Finder]:
         finder = Finder(party, other, port)
         with unharmed(party, other):
             yield finder
-        party.ask(finder.peers.close)
+        party.ask(finder.search.close)
 
 
 class Voice:
@@ -328,7 +327,7 @@ def test_a_datagram_does_not_end_the_dialling_of_a_peer_that_was_named(finder, v
                 wait_until(finder.dials, 5)
                 voice.say(made(port=location.port))
             else:
-                finder.party.ask(lambda: finder.peers._hint(location, Role.NODE))
+                finder.party.ask(lambda: finder.search._hint(location, Role.NODE))
                 finder.party.dial(location)
             seen = len(finder.dials())
             wait_until(lambda seen=seen: len(finder.dials()) >= seen + 2, 5)

@@ -16,13 +16,10 @@ Pure: no I/O, clock or randomness. Rule N6.
 from __future__ import annotations
 
 import enum
-import itertools
 import types
 import typing
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from operator import attrgetter
 from typing import Any
 
 from dispycos.model import CodeHash, Incarnation, Location, Payload
@@ -31,7 +28,6 @@ from dispycos.net.scalars import (
     Kind,
     Out,
     bytes_,
-    each,
     enum_,
     exactly,
     float_,
@@ -71,24 +67,7 @@ def _payload(where: str) -> Kind:
             return data
         return _attach(value, out)
 
-    def takes(values: Sequence[Any], came: In) -> Sequence[Payload]:
-        if values and set(map(type, values)) != {bytes}:
-            return [take(value, came) for value in values]
-        payloads = list(map(new, itertools.repeat(Payload, len(values))))
-        deque(map(set_data, payloads, values), 0)
-        deque(map(set_buffers, payloads, itertools.repeat(())), 0)
-        return payloads
-
-    def puts(values: Sequence[Payload], out: Out) -> Sequence[Any]:
-        inline = out.inline
-        return [
-            data
-            if type(data := value.data) is bytes and len(data) < inline and not value.buffers
-            else _attach(value, out)
-            for value in values
-        ]
-
-    return Kind(take, takes, put, puts, 1)
+    return Kind(take, put)
 
 
 def _attach(payload: Payload, out: Out) -> Any:
@@ -108,29 +87,35 @@ def _attach(payload: Payload, out: Out) -> Any:
 
 
 def _optional(inner: Kind) -> Kind:
-    def take(value: Any, came: In) -> Any:
-        return None if value is None else inner.take(value, came)
+    take_inner, put_inner = inner.take, inner.put
 
-    if inner.put is None:
-        return Kind(take, each(take), attaches=inner.attaches)
-    put_inner = inner.put
+    def take(value: Any, came: In) -> Any:
+        return None if value is None else take_inner(value, came)
+
+    if put_inner is None:
+        return Kind(take, passes="{} is None")
 
     def put(value: Any, out: Out) -> Any:
         return None if value is None else put_inner(value, out)
 
-    return Kind(take, each(take), put, each(put), inner.attaches)
+    return Kind(take, put, "{} is None", "{} is None")
 
 
 def _list(where: str, inner: Kind) -> Kind:
+    take_one, put_one = inner.take, inner.put
+
     def take(value: Any, came: In) -> list[Any]:
         if type(value) is not tuple:
             refuse(where, "array expected")
-        return list(inner.takes(value, came))
+        return [take_one(item, came) for item in value]
 
-    puts = inner.puts
-    # A list that msgpack may pack as it stands.
-    put = None if puts is None else lambda value, out: puts(value, out)
-    return Kind(take, each(take), put, None if put is None else each(put), inner.attaches)
+    if put_one is None:
+        return Kind(take)  # msgpack may pack it as it stands
+
+    def put(value: Sequence[Any], out: Out) -> list[Any]:
+        return [put_one(item, out) for item in value]
+
+    return Kind(take, put)
 
 
 def record(cls: type[Any]) -> Kind:
@@ -144,62 +129,45 @@ _records: dict[type[Any], Kind] = {}
 
 
 def _compiled(cls: type[Any]) -> Kind:
+    """Write and compile the two functions of a record, as `dataclasses` does for its own.
+
+    One task is one record each way: a loop over the fields, with a call for each, would cost
+    several times as much. The source holds names of our own dataclasses and nothing else.
+    """
     hints = typing.get_type_hints(cls)
-    names = [item.name for item in fields(cls)]
-    least = [item.default if type(item.default) is int and item.default < 0 else 0 for item in fields(cls)]
-    kinds = [
-        _kind(hints[name], f"{cls.__name__}.{name}", low) for name, low in zip(names, least, strict=True)
+    names: dict[str, Any] = {"cls": cls, "new": object.__new__, "refuse": refuse}
+    named, filled, sent, row = [], [], [], []
+    for index, item in enumerate(fields(cls)):
+        least = item.default if type(item.default) is int and item.default < 0 else 0
+        kind = _kind(hints[item.name], f"{cls.__name__}.{item.name}", least)
+        # Filling slots is twice as fast as the constructor of a frozen record.
+        names |= {f"fill{index}": vars(cls)[item.name].__set__, f"take{index}": kind.take}
+        names[f"put{index}"] = kind.put
+        value = f"v{index}"
+        named.append(f"{value}, ")
+        received = _unless(kind.passes, value, f"take{index}({value}, came)")
+        filled.append(f"    fill{index}(record, {received})")
+        sent.append(f"    {value} = record.{item.name}")
+        row.append(value if kind.put is None else _unless(kind.leaves, value, f"put{index}({value}, out)"))
+    width = len(named)
+    source = [
+        "def take(row, came):",
+        f"    if type(row) is not tuple or len(row) != {width}:",
+        f"        refuse({cls.__name__!r}, 'array of {width} expected')",
+        f"    {''.join(named)} = row" if named else "    pass",
+        "    record = new(cls)",
+        *filled,
+        "    return record",
+        "def put(record, out):",
+        *sent,
+        f"    return ({''.join(f'{value}, ' for value in row)})",
     ]
-    width = len(kinds)
-    expected = f"array of {width} expected"
-    # Filling slots is twice as fast as the constructor of a frozen record.
-    new = object.__new__
-    slots = [(kind.take, vars(cls)[name].__set__) for kind, name in zip(kinds, names, strict=True)]
-    getters = [attrgetter(name) for name in names]
-    attaches = sum(kind.attaches for kind in kinds)
-    values_of: Callable[[Any], tuple[Any, ...]] = (
-        attrgetter(*names) if width > 1 else lambda v: (getters[0](v),)
-    )
-    putters = [(index, kind.put) for index, kind in enumerate(kinds) if kind.put is not None]
+    exec(compile("\n".join(source), f"<how {cls.__name__} travels>", "exec"), names)
+    return Kind(names["take"], names["put"])
 
-    def take(row: Any, came: In) -> Any:
-        if type(row) is not tuple or len(row) != width:
-            refuse(cls.__name__, expected)
-        filled = new(cls)
-        for (taker, fill), value in zip(slots, row, strict=True):
-            fill(filled, taker(value, came))
-        return filled
 
-    def put(value: Any, out: Out) -> Sequence[Any]:
-        if not putters:
-            return values_of(value)
-        row = list(values_of(value))
-        for index, putter in putters:
-            row[index] = putter(row[index], out)
-        return row
-
-    # Column by column most checks of a whole list are one call in C. The order of attachments
-    # is that of the records only while no record has two fields that attach.
-    def takes(rows: Sequence[Any], came: In) -> Sequence[Any]:
-        if not rows:
-            return rows
-        if set(map(type, rows)) != {tuple} or set(map(len, rows)) != {width}:
-            refuse(cls.__name__, expected)
-        columns = zip(*rows, strict=True)
-        return list(
-            map(cls, *[kind.takes(column, came) for kind, column in zip(kinds, columns, strict=True)])
-        )
-
-    def puts(values: Sequence[Any], out: Out) -> Sequence[Any]:
-        columns: list[Any] = []
-        for getter, kind in zip(getters, kinds, strict=True):
-            column = list(map(getter, values))
-            columns.append(column if kind.puts is None else kind.puts(column, out))
-        return list(zip(*columns, strict=True))
-
-    if attaches > 1:
-        return Kind(take, each(take), put, each(put), attaches)
-    return Kind(take, takes, put, puts, attaches)
+def _unless(test: str, value: str, call: str) -> str:
+    return f"({value} if {test.replace('{}', value)} else {call})" if test else call
 
 
 def _kind(hint: Any, where: str, least: int = 0) -> Kind:

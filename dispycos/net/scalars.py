@@ -11,7 +11,7 @@ import functools
 import ipaddress
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NoReturn
@@ -63,13 +63,17 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How values of one type travel. Columns are all values of one field in a list of records."""
+    """How values of one type travel.
+
+    passes  Python source, with `{}` for a received value: whether it is right as it stands, so
+            that `take` need not be called; "" if it always must be.
+    leaves  the same of a value that is sent, for `put`.
+    """
 
     take: Callable[[Any, In], Any]
-    takes: Callable[[Sequence[Any], In], Sequence[Any]]
     put: Callable[[Any, Out], Any] | None = None  # None: travels as it is
-    puts: Callable[[Sequence[Any], Out], Sequence[Any]] | None = None
-    attaches: int = 0  # fields with attachments inside
+    passes: str = ""
+    leaves: str = ""
 
 
 def refuse(where: str, why: str) -> NoReturn:
@@ -78,13 +82,6 @@ def refuse(where: str, why: str) -> NoReturn:
 
 def size_of(part: Buffer) -> int:
     return len(part) if type(part) is bytes else memoryview(part).nbytes
-
-
-def each(one: Callable[[Any, Any], Any]) -> Callable[[Sequence[Any], Any], Sequence[Any]]:
-    def many(values: Sequence[Any], state: Any) -> Sequence[Any]:
-        return [one(value, state) for value in values]
-
-    return many
 
 
 # Simple types.
@@ -98,12 +95,7 @@ def exactly(kind: type[Any], where: str) -> Kind:
             refuse(where, expected)
         return value
 
-    def takes(values: Sequence[Any], came: In) -> Sequence[Any]:
-        if set(map(type, values)) - {kind}:
-            refuse(where, expected)
-        return values
-
-    return Kind(take, takes)
+    return Kind(take, passes=f"type({{}}) is {kind.__name__}")
 
 
 def int_(where: str, least: int = 0) -> Kind:
@@ -114,12 +106,11 @@ def int_(where: str, least: int = 0) -> Kind:
             refuse(where, expected)
         return value
 
-    def takes(values: Sequence[Any], came: In) -> Sequence[int]:
-        if values and (set(map(type, values)) != {int} or min(values) < least or max(values) > INT_MAX):
-            refuse(where, expected)
-        return values
+    return Kind(take, passes=f"type({{}}) is int and {least} <= {{}} <= {INT_MAX}")
 
-    return Kind(take, takes)
+
+# Whether a float is finite: no comparison holds for a NaN, and the literals are infinite.
+_FINITE = "type({}) is float and -1e999 < {} < 1e999"
 
 
 def float_(where: str) -> Kind:
@@ -128,22 +119,12 @@ def float_(where: str) -> Kind:
             refuse(where, "finite float expected")
         return value
 
-    def takes(values: Sequence[Any], came: In) -> Sequence[float]:
-        if values and (set(map(type, values)) != {float} or not all(map(math.isfinite, values))):
-            refuse(where, "finite float expected")
-        return values
-
     def put(value: float, out: Out) -> float:
         if not math.isfinite(value):
             raise ValueError(f"{where}: a finite number is needed, not {value!r}")
         return float(value)
 
-    def puts(values: Sequence[float], out: Out) -> Sequence[float]:
-        if all(map(math.isfinite, values)):
-            return list(map(float, values))
-        return [put(value, out) for value in values]
-
-    return Kind(take, takes, put, puts)
+    return Kind(take, put, _FINITE, _FINITE)
 
 
 def text_(where: str) -> Kind:
@@ -171,12 +152,7 @@ def text_(where: str) -> Kind:
             raise MessageTooLarge(f"{where}: text of {len(value)} characters exceeds {chars}")
         return value
 
-    def puts(values: Sequence[str], out: Out) -> Sequence[str]:
-        if not values or max(map(len, values)) <= safe:
-            return values
-        return [put(value, out) for value in values]
-
-    return Kind(take, each(take), put, puts)
+    return Kind(take, put, f"type({{}}) is str and len({{}}) <= {chars}", f"len({{}}) <= {safe}")
 
 
 def clip(text: str, chars: int, size: int = LIMITS.max_text_bytes) -> str:
@@ -197,14 +173,8 @@ def bytes_(where: str, length: int | None) -> Kind:
             refuse(where, f"{'at most ' if length is None else ''}{top} bytes expected")
         return value
 
-    def takes(values: Sequence[Any], came: In) -> Sequence[bytes]:
-        if length is None:
-            return [take(value, came) for value in values]
-        if values and (set(map(type, values)) != {bytes} or set(map(len, values)) != {length}):
-            refuse(where, f"{length} bytes expected")
-        return values
-
-    return Kind(take, takes)
+    passes = "" if length is None else f"type({{}}) is bytes and len({{}}) == {length}"
+    return Kind(take, passes=passes)
 
 
 def enum_(where: str, kind: type[enum.Enum]) -> Kind:
@@ -219,7 +189,7 @@ def enum_(where: str, kind: type[enum.Enum]) -> Kind:
                 return kind(value)
         refuse(where, f"no {kind.__name__} has this number")
 
-    return Kind(take, each(take))
+    return Kind(take)
 
 
 # An IPv6 address may carry a zone; Location must not ask a name server for what a peer says.
@@ -249,4 +219,4 @@ def locations(where: str) -> Kind:
     def put(value: Location, out: Out) -> tuple[str, int]:
         return pair(value)
 
-    return Kind(take, each(take), put, each(put))
+    return Kind(take, put)

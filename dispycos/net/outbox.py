@@ -113,6 +113,11 @@ class Outbox:
         return not (self.queued or self._unacked or self._replay)
 
     @property
+    def waits(self) -> bool:
+        """Something is to be written, if the window has room."""
+        return bool(self.queued or self._replay)
+
+    @property
     def has_room(self) -> bool:
         """False: the next ordinary `append` is refused."""
         return self.queued <= self._refuse_above

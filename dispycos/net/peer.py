@@ -28,6 +28,7 @@ from dispycos.net import session as sessions
 from dispycos.net.auth import Proven
 from dispycos.net.codec import encode
 from dispycos.net.greeting import Greeting
+from dispycos.net.keys import Keyring
 from dispycos.net.liveness import Action, Dial, KeepAlive, Liveness, Lost, Recovered, Suspected
 from dispycos.net.reactor import Reactor
 from dispycos.net.session import Session, SessionState
@@ -43,6 +44,7 @@ class Host(Protocol):
     """What a peer needs of the endpoint it belongs to."""
 
     incarnation: Incarnation
+    keyring: Keyring
     limits: Limits
     reactor: Reactor
 
@@ -59,6 +61,7 @@ class Peer:
     """All that this process knows of one other. Made and changed on the reactor thread."""
 
     __slots__ = (
+        "_address",
         "_adopted",
         "_broke",
         "_dialer",
@@ -102,6 +105,7 @@ class Peer:
         self.connection: Connection | None = None
         self.waiting: list[Operation] = []  # senders that wait until there is room (N4)
         self._dialer = False  # we dialled the connection that is attached
+        self._address = ""  # whence it spoke last
         self._adopted = 0.0  # when it was attached
         self._broke = 0.0  # when the last one broke
         # "" when it has introduced itself, or why it is gone before.
@@ -115,8 +119,14 @@ class Peer:
 
     @property
     def reachable(self) -> Location | None:
-        """Where to dial it: where that worked before, else where it says."""
-        return self.dialled or self.location
+        """Where to dial it: where that worked before, else where it says; None: only it can dial."""
+        there = self.location
+        if self.dialled is not None or there is None:
+            return self.dialled
+        # A server's word: code of others runs in there, and must not make a process that holds
+        # the cluster's key dial wherever it likes.
+        server = self.reservation and not self._host.keyring.own.reservation
+        return None if server and there.addr != self._address else there
 
     @property
     def source(self) -> str:
@@ -169,6 +179,7 @@ class Peer:
         self._adopted = now
         connection = greeting.connection
         self.connection = connection
+        self._address = self.source
         self._act(self.liveness.connected(now))
         line = _Line(self, connection)
         left = greeting.hand_over(line)
@@ -376,7 +387,7 @@ class _Line:
 
     def take(self) -> Sequence[Buffer]:
         peer = self._peer
-        if peer.connection is not self._connection:
+        if peer.connection is not self._connection or not peer.session.due:
             return ()
         with peer.lock:
             parts = peer.session.take()

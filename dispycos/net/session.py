@@ -311,6 +311,17 @@ class Session:
         """What was written and is kept until the peer acknowledges it."""
         return self._outbox.unacked_bytes
 
+    @property
+    def due(self) -> bool:
+        """False: `take` would answer nothing. Legal without the lock, for one's own messages."""
+        return (
+            self._ack_due
+            or self._keepalive_due
+            or self._attach_due
+            or self._outbox.waits
+            or bool(self._farewell)
+        )
+
     def send(self, head: Buffer, attachments: Sequence[Buffer] = (), urgent: bool = False) -> None:
         """Queue one message. The buffers are kept, not copied: they must not change.
 

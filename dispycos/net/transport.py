@@ -66,6 +66,7 @@ class Connection:
         self._reactor = reactor
         self._socket = sock
         self._rest: list[memoryview] = []  # what the socket did not take yet
+        self._due = False  # somebody found the lock taken: its holder looks again
         self._waiting = False  # the loop will go on when the socket is writable
         self._closed = False
         reactor.loop.add_reader(sock.fileno(), self._readable)
@@ -92,13 +93,23 @@ class Connection:
         self.reader.received(count)
 
     def flush(self) -> None:
-        """Write what the reader has to say; legal from any thread, returns without waiting."""
-        broken = None
-        with self.lock:
-            if not self._waiting and not self._closed:
-                broken = self._write()
-        if broken is not None:
-            self._reactor.call(self._break, broken)
+        """Write what the reader has to say; legal from any thread, returns without waiting.
+
+        Where another thread writes just now it is left to that one: a thread that is inside
+        `sendmsg` may be kept there as long as the receiver, which it woke, has its processor.
+        """
+        lock = self.lock
+        self._due = True
+        while self._due and lock.acquire(False):
+            broken = None
+            try:
+                self._due = False
+                if not self._waiting and not self._closed:
+                    broken = self._write()
+            finally:
+                lock.release()
+            if broken is not None:
+                self._reactor.call(self._break, broken)
 
     def _write(self) -> str | None:
         """Write until the reader has nothing or the socket takes nothing; lock held."""

@@ -21,7 +21,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from dispycos.errors import HotSwapException, InternalError, TaskCancelled
-from dispycos.kernel.network import Kind, Names, Network
+from dispycos.kernel.network import Kind, Names, Outside
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import FINISHED, Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
@@ -70,7 +70,7 @@ class Kernel:
         self.tasks: dict[int, Task] = {}
         self.channels: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self.names = Names()
-        self.network: Network | None = None
+        self.network: Outside | None = None
         self.before_wait: list[Callable[[], object]] = []
         self.on_empty: list[Callable[[], object]] = []
         self.idles = 0

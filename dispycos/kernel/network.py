@@ -19,7 +19,7 @@ Kind: TypeAlias = Literal["task", "channel"]
 MAX_NAMES = 100_000  # registered names of one process; beyond it `register` answers -1
 
 
-class Network(Protocol):
+class Outside(Protocol):
     """This process's face to others, once it has one: `Kernel.network`."""
 
     @property

@@ -34,7 +34,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseAsked:
+class CloseWanted:
     """A task called dispycos_close_server or dispycos_close_node."""
 
     node: bool

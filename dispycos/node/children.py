@@ -19,7 +19,7 @@ from dispycos.model import Incarnation
 from dispycos.node import page, ties
 from dispycos.node.output import Output
 from dispycos.node.page import Counters, StepWatch
-from dispycos.node.pipe import AsyncPipe
+from dispycos.node.pipe import LoopPipe
 
 
 @dataclass(eq=False, slots=True)
@@ -30,7 +30,7 @@ class Zygote:
     reservation: int
     process: subprocess.Popen[bytes]
     output: Output
-    pipe: AsyncPipe
+    pipe: LoopPipe
 
 
 @dataclass(eq=False, slots=True)
@@ -41,7 +41,7 @@ class Server:
     zygote: Zygote
     output: Output
     page: int  # descriptor
-    control: AsyncPipe | None = None
+    control: LoopPipe | None = None
     pid: int = 0  # 0: not forked yet
     pidfd: int = -1
     incarnation: Incarnation | None = None  # None: it does not listen yet

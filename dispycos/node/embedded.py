@@ -24,7 +24,7 @@ from dispycos.errors import DispycosError
 from dispycos.model import Incarnation, Location
 from dispycos.net.reactor import Reactor
 from dispycos.node import children, ties, workspace
-from dispycos.node.pipe import AsyncPipe, Said
+from dispycos.node.pipe import LoopPipe, Said
 
 _START_WITHIN = 30.0  # seconds from the start of the process until it listens
 _END_WITHIN = 5.0  # seconds from the closing of the pair until the node is killed
@@ -37,7 +37,7 @@ class NodeNotStarted(DispycosError, OSError):
 class LocalNode:
     """One running node of this program."""
 
-    def __init__(self, process: subprocess.Popen[bytes], pipe: AsyncPipe, path: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pipe: LoopPipe, path: str) -> None:
         self._process = process
         self._pipe = pipe
         self._path = path
@@ -97,7 +97,7 @@ async def start_local_node(
         raise NodeNotStarted(f"a node can't be started: {exc.strerror or exc}") from None
     finally:
         theirs.close()
-    node = LocalNode(process, AsyncPipe(reactor.loop, ours, heard, ended), path)
+    node = LocalNode(process, LoopPipe(reactor.loop, ours, heard, ended), path)
     values = {
         "key": key.hex(),
         "parent": os.getpid(),

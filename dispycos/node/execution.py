@@ -48,7 +48,7 @@ from dispycos.node.attempts import (
     Attempt,
     Begin,
     Cause,
-    CloseAsked,
+    CloseWanted,
     EndAll,
     Ended,
     EndProcess,
@@ -135,7 +135,7 @@ class Execution:
             PeerUp: self._attached,
             PeerBack: self._attached,
             PeerLost: self._client_lost,
-            CloseAsked: self._close_asked,
+            CloseWanted: self._close_wanted,
             EndAll: self._end_all,
         }
 
@@ -444,7 +444,7 @@ class Execution:
             actions.append(self._holding(now))
         return actions
 
-    def _close_asked(self, event: CloseAsked, now: float) -> list[Any]:
+    def _close_wanted(self, event: CloseWanted, now: float) -> list[Any]:
         return [Say(self.client, CloseRequest(event.node, event.terminate, event.restart))]
 
     def _end_all(self, event: EndAll, now: float) -> list[Any]:

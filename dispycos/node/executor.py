@@ -33,7 +33,7 @@ from dispycos.net.delivery import Delivery
 from dispycos.net.runner import Runner
 from dispycos.node.attempts import (
     Begin,
-    CloseAsked,
+    CloseWanted,
     EndAll,
     EndProcess,
     ForceEnd,
@@ -132,7 +132,7 @@ class Executor:
 
     def ask_to_close(self, node: bool, terminate: bool, restart: bool) -> None:
         """A task called dispycos_close_server or dispycos_close_node."""
-        self.feed(CloseAsked(node, terminate, restart))
+        self.feed(CloseWanted(node, terminate, restart))
 
     def _heard(self, peer: Incarnation, message: Any) -> None:
         self.feed(Heard(peer, message))

@@ -17,7 +17,7 @@ from dispycos.model import Location
 from dispycos.net.keys import keyring_of
 from dispycos.node import ties
 from dispycos.node.daemon import Daemon, serve
-from dispycos.node.pipe import AsyncPipe, Pipe, Said
+from dispycos.node.pipe import LoopPipe, Pipe, Said
 from dispycos.node.settings import NodeSettings
 from dispycos.node.workspace import open_workspace
 
@@ -63,7 +63,7 @@ def _settings(values: dict[str, Any]) -> NodeSettings:
 
 async def _serve(sock: socket.socket, settings: NodeSettings, keyring: Any, workspace: Any) -> int:
     def ready(daemon: Daemon, location: Location) -> None:
-        pipe = AsyncPipe(
+        pipe = LoopPipe(
             asyncio.get_running_loop(),
             sock,
             lambda said: None,

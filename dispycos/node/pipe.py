@@ -4,7 +4,7 @@ A message is a JSON object of plain values, a body of bytes and at most three de
 Bodies are user data, which the daemon hands through and never looks into. What a zygote or
 server says is checked like a stranger's words: client code runs there.
 
-`Pipe` blocks and is for the zygote, which has no loop; `AsyncPipe` is for asyncio.
+`Pipe` blocks and is for the zygote, which has no loop; `LoopPipe` is for asyncio.
 
 I/O half. Layer 5. Rules N4, SE-24, SE-51.
 """
@@ -160,7 +160,7 @@ class Pipe:
         self.socket.close()
 
 
-class AsyncPipe:
+class LoopPipe:
     """An end on an asyncio loop.
 
     heard  called with each message, on the loop.

@@ -47,7 +47,7 @@ from dispycos.node.events import (
 )
 from dispycos.node.figures import Figures, MemoryWatch, resident_bytes
 from dispycos.node.output import Output, Printer
-from dispycos.node.pipe import AsyncPipe, Said
+from dispycos.node.pipe import LoopPipe, Said
 from dispycos.node.settings import NodeSettings
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
 from dispycos.node.workspace import ClientFolder, Workspace, WorkspaceError
@@ -166,7 +166,7 @@ class Processes:
         output = Output(self._loop, read, self._printer, self._settings.limits.max_output_lines)
         number = action.zygote
         # One that closes its pipe or breaks the rules is of no more use; its end is proved by waiting.
-        pipe = AsyncPipe(
+        pipe = LoopPipe(
             self._loop,
             ours,
             lambda said: self._zygote_says(self._zygotes[number], said),
@@ -293,7 +293,7 @@ class Processes:
             return
         lines = self._settings.limits.max_output_lines
         server = Server(action.index, zygote, Output(self._loop, output, self._printer, lines), shared)
-        server.control = AsyncPipe(
+        server.control = LoopPipe(
             self._loop,
             ours,
             lambda said: self._server_says(server, said),

@@ -37,7 +37,7 @@ from dispycos.node import ties
 from dispycos.node.executor import Executor
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.page import Page
-from dispycos.node.pipe import AsyncPipe, Said
+from dispycos.node.pipe import LoopPipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart
 from dispycos.runtime import Network, runtime
 
@@ -117,7 +117,7 @@ class Server:
         self._leaving = False
         self._endpoint: Endpoint
         self._executor: Executor
-        self._control: AsyncPipe
+        self._control: LoopPipe
 
     def run(self) -> int:
         """Serve until the end."""
@@ -132,7 +132,7 @@ class Server:
         zygote, start = self._birth.zygote, self._birth.start
         control = socket.socket(fileno=self._birth.control)
         # The daemon's end closes when it is gone, or wants us gone without a word.
-        self._control = AsyncPipe(self._reactor.loop, control, self._told, lambda reason: os._exit(0))
+        self._control = LoopPipe(self._reactor.loop, control, self._told, lambda reason: os._exit(0))
         keyring = Keyring(ReservationKey(zygote.reservation, bytes.fromhex(zygote.key)))
         self._endpoint = Endpoint(
             self._reactor, roles=Role.SERVER, keyring=keyring, limits=self._limits, name=start.name

@@ -17,7 +17,7 @@ from dispycos.model import Payload
 from dispycos.node import page
 from dispycos.node.output import Output, Printer
 from dispycos.node.page import Counters, Page, StepWatch
-from dispycos.node.pipe import MAX_JSON, AsyncPipe, Decoder, Pipe, Said, encode
+from dispycos.node.pipe import MAX_JSON, Decoder, LoopPipe, Pipe, Said, encode
 from dispycos.node.start import pack, unpack
 
 
@@ -81,8 +81,8 @@ def test_descriptors_travel_with_their_messages_in_order() -> None:
         ours, theirs = socket.socketpair()
         heard: list[Said] = []
         ends: list[str] = []
-        pipe = AsyncPipe(asyncio.get_running_loop(), ours, lambda said: None, ends.append)
-        other = AsyncPipe(asyncio.get_running_loop(), theirs, heard.append, ends.append, max_body=10**8)
+        pipe = LoopPipe(asyncio.get_running_loop(), ours, lambda said: None, ends.append)
+        other = LoopPipe(asyncio.get_running_loop(), theirs, heard.append, ends.append, max_body=10**8)
         pipe.say(Said("code", {}, b"x" * 20_000_000))
         written = []
         for index in range(20):

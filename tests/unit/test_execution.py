@@ -25,7 +25,7 @@ from dispycos.messages import (
 from dispycos.model import CodeHash, End, Incarnation, Payload, Role, TaskSpec
 from dispycos.node.attempts import (
     Begin,
-    CloseAsked,
+    CloseWanted,
     EndAll,
     Ended,
     EndProcess,
@@ -379,7 +379,7 @@ def test_a_server_that_is_closed_gives_back_what_waits_and_interrupts_what_runs(
 
 @pytest.mark.row("DC-54")
 def test_a_task_may_ask_to_close_its_server() -> None:
-    assert Driven().feed(CloseAsked(False, True, False)) == [CloseRequest(False, True, False)]
+    assert Driven().feed(CloseWanted(False, True, False)) == [CloseRequest(False, True, False)]
 
 
 def test_nothing_begins_when_the_client_is_gone() -> None:

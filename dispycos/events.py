@@ -59,7 +59,7 @@ class PeerBack:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerLost:
+class PeerGone:
     """It is gone for good, with the reason; no event of this incarnation follows."""
 
     peer: Incarnation
@@ -74,7 +74,7 @@ class DialFailed:
     reason: str
 
 
-PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerLost
+PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerGone
 
 
 # Actions.
@@ -82,7 +82,7 @@ PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerLost
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Send a message to a peer. To a peer that is lost it has no effect: PeerLost tells."""
+    """Send a message to a peer. To a peer that is lost it has no effect: PeerGone tells."""
 
     peer: Incarnation
     message: Message
@@ -106,7 +106,7 @@ class StopDialling:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """End the session with a peer for good; PeerLost is not reported for it."""
+    """End the session with a peer for good; PeerGone is not reported for it."""
 
     peer: Incarnation
     reason: str = ""

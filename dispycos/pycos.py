@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 from dispycos import config
 from dispycos.errors import DispycosError
-from dispycos.events import DialFailed, PeerEvent, PeerLost, PeerUp
+from dispycos.events import DialFailed, PeerEvent, PeerGone, PeerUp
 from dispycos.kernel import loop as kernel_loop
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -219,7 +219,7 @@ class Pycos:
         if isinstance(event, PeerUp):
             peer = self._network.endpoint.peer(event.peer)
             status = None if peer is None else self._note(peer)
-        elif isinstance(event, PeerLost):
+        elif isinstance(event, PeerGone):
             known = self._here.pop(event.peer, None)
             status = None if known is None else replace(known, status=PeerStatus.Offline)
         if status is not None:

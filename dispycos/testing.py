@@ -3,7 +3,7 @@
 A test derives from `Process` what its parties are made of (any objects with the shape that
 `events.py` states), starts them in a `World`, lets faults happen and runs it. The World plays
 what the I/O half promises: sessions between two incarnations whose messages arrive in order,
-each exactly once, also across a cut (N2, R-40); PeerUp, PeerSuspect, PeerBack and PeerLost as
+each exactly once, also across a cut (N2, R-40); PeerUp, PeerSuspect, PeerBack and PeerGone as
 `events.py` describes them; a clock of its own for each process; timers; children that end with
 their parent. What it may choose it draws from the seed: delays, which message of a killed
 process still arrives, when a silence is noticed.
@@ -33,7 +33,7 @@ from dispycos.events import (
     Heard,
     Note,
     PeerBack,
-    PeerLost,
+    PeerGone,
     PeerSuspect,
     PeerUp,
     Say,
@@ -331,7 +331,7 @@ class Link:
     def _hear(self, receiver: Process, event: Any) -> None:
         # A session that its owner has forgotten says nothing more.
         if receiver.links.get(event.peer) is self:
-            if isinstance(event, PeerLost):
+            if isinstance(event, PeerGone):
                 del receiver.links[event.peer]
             receiver.hear(event)
 
@@ -350,7 +350,7 @@ class Link:
         """End `side` is told that the other is gone; once."""
         if not self.over:
             self.over = True
-            self._hand_over(1 - side, PeerLost(self.names[1 - side], reason))
+            self._hand_over(1 - side, PeerGone(self.names[1 - side], reason))
 
     # Faults.
 
@@ -475,7 +475,7 @@ class Link:
             self.world.plan(self.world.delay(), self._ended, side, reason)
 
     def _ended(self, side: int, reason: str) -> None:
-        self._hand_over(side, PeerLost(self.names[side], f"it ended the session: {reason}"))
+        self._hand_over(side, PeerGone(self.names[side], f"it ended the session: {reason}"))
 
 
 class World:

@@ -35,7 +35,7 @@ from dispycos.events import (
     Heard,
     Note,
     PeerBack,
-    PeerLost,
+    PeerGone,
     PeerSuspect,
     PeerUp,
     Say,
@@ -107,7 +107,7 @@ class Fleet:
             PeerUp: self._peer_up,
             PeerSuspect: self._peer_suspect,
             PeerBack: self._peer_back,
-            PeerLost: self._peer_lost,
+            PeerGone: self._peer_gone,
             DialFailed: self._dial_failed,
             o.BeginSchedule: self._begin_schedule,
             o.GiveUpSchedule: self._give_up_schedule,
@@ -315,7 +315,7 @@ class Fleet:
         if server is not None:
             self.crew.peer_back(server, out)
 
-    def _peer_lost(self, event: PeerLost, now: float, out: list[Action]) -> None:
+    def _peer_gone(self, event: PeerGone, now: float, out: list[Action]) -> None:
         self._peers.pop(event.peer, None)
         self.holdings.returned.pop(event.peer, None)
         self.holdings.to_release.pop(event.peer, None)

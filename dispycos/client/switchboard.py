@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from dispycos import messages as m
 from dispycos.client.orders import FLEET_HEARS
-from dispycos.events import DialFailed, PeerEvent, PeerLost
+from dispycos.events import DialFailed, PeerEvent, PeerGone
 from dispycos.model import Incarnation, Role
 from dispycos.net.endpoint import Endpoint
 
@@ -100,6 +100,6 @@ class Switchboard:
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
         for driver in list(self._drivers):
             driver.feed(event)
-        if isinstance(event, PeerLost):
+        if isinstance(event, PeerGone):
             # It says nothing any more; what it said last was heard before.
             self._of_server.pop(event.peer, None)

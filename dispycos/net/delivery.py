@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from dispycos.events import DialFailed, PeerLost, PeerUp
+from dispycos.events import DialFailed, PeerGone, PeerUp
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.held import hold
 from dispycos.kernel.network import Kind as NameKind
@@ -207,7 +207,7 @@ class Delivery:
     def _peer_event(self, event: object) -> None:
         if isinstance(event, PeerUp):
             self._peer_up(event)
-        elif isinstance(event, PeerLost):
+        elif isinstance(event, PeerGone):
             self._peer_lost(event.peer, event.reason)
         elif isinstance(event, DialFailed):
             for to, (location, _) in list(self._waiting.items()):

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from dispycos.config import RELEASE, Limits
 from dispycos.errors import Closed
-from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerLost, PeerSuspect
+from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerGone, PeerSuspect
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction, Message
@@ -121,7 +121,7 @@ class Endpoint:
         return [peer for peer in list(self._peers.values()) if peer.introduced]
 
     def watch(self, watcher: Callable[[PeerEvent | DialFailed], None]) -> None:
-        """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerLost and DialFailed."""
+        """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerGone and DialFailed."""
         self._watchers.append(watcher)
 
     def handle(self, kind: type[M], handler: Callable[[Incarnation, M], None], *, who: Role) -> None:
@@ -490,7 +490,7 @@ class Endpoint:
         if self._peers.get(peer.incarnation) is peer:
             del self._peers[peer.incarnation]
         if peer.end(reason) and peer.introduced:
-            self._tell(PeerLost(peer.incarnation, reason))
+            self._tell(PeerGone(peer.incarnation, reason))
 
     def forget(self, incarnation: Incarnation, reason: str = "") -> None:
         """End the session with a peer by choice; watchers are not told."""

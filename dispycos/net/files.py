@@ -24,8 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dispycos.errors import Closed, FileRefused, PeerLost, Timeout
-from dispycos.events import DialFailed, PeerEvent
-from dispycos.events import PeerLost as Lost
+from dispycos.events import DialFailed, PeerEvent, PeerGone
 from dispycos.messages import FileAnswer, FileDelete, FileOffer, FileSlice, FileVerdict
 from dispycos.model import Incarnation, Payload, Role
 from dispycos.net.endpoint import Endpoint
@@ -95,7 +94,7 @@ class FileReceiver:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _watch(self, event: PeerEvent | DialFailed) -> None:
-        if isinstance(event, Lost):
+        if isinstance(event, PeerGone):
             for transfer in list(self._transfers.values()):
                 if transfer.peer == event.peer:
                     self._end(transfer, "the sender is lost")
@@ -357,7 +356,7 @@ class FileSender:
             sending.answers.put_nowait(answer)
 
     def _watch(self, event: PeerEvent | DialFailed) -> None:
-        if isinstance(event, Lost):
+        if isinstance(event, PeerGone):
             for sending in self._sendings.values():
                 if sending.peer == event.peer:
                     sending.answers.put_nowait(PeerLost(f"lost while a file was sent: {event.reason}"))

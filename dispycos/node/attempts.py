@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dispycos.model import End, Payload, TaskSpec
 
-# Events, beside Heard, PeerUp, PeerBack and PeerLost of the client.
+# Events, beside Heard, PeerUp, PeerBack and PeerGone of the client.
 
 
 @dataclass(frozen=True, slots=True)

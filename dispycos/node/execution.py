@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dispycos.config import Limits
-from dispycos.events import Heard, PeerBack, PeerLost, PeerUp, Say
+from dispycos.events import Heard, PeerBack, PeerGone, PeerUp, Say
 from dispycos.messages import (
     CancelTask,
     CloseRequest,
@@ -134,7 +134,7 @@ class Execution:
             LeaseGiven: self._lease_given,
             PeerUp: self._attached,
             PeerBack: self._attached,
-            PeerLost: self._client_lost,
+            PeerGone: self._client_lost,
             CloseWanted: self._close_wanted,
             EndAll: self._end_all,
         }
@@ -151,7 +151,7 @@ class Execution:
                 self.stale += 1
                 return []
             event = event.message
-        elif kind in (PeerUp, PeerBack, PeerLost) and event.peer != self.client:
+        elif kind in (PeerUp, PeerBack, PeerGone) and event.peer != self.client:
             return []
         handler = self._handlers.get(type(event))
         return handler(event, now) if handler is not None else []
@@ -422,7 +422,7 @@ class Execution:
         ended += [outcome.id for outcome in self._unsent]
         return Say(self.client, Holding(self.received, self.received_io, waiting, begun, ended))
 
-    def _client_lost(self, event: PeerLost, now: float) -> list[Any]:
+    def _client_lost(self, event: PeerGone, now: float) -> list[Any]:
         if self.phase is not _FINISHED:
             self._move_phase("client lost")
         self._expires = 0.0

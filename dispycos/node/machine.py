@@ -27,7 +27,7 @@ from dispycos.events import (
     Heard,
     Note,
     PeerBack,
-    PeerLost,
+    PeerGone,
     PeerSuspect,
     PeerUp,
     Say,
@@ -109,7 +109,7 @@ class NodeMachine:
             PeerUp: self._peer_up,
             PeerSuspect: self._peer_suspect,
             PeerBack: self._peer_back,
-            PeerLost: self._peer_lost,
+            PeerGone: self._peer_gone,
             AvailMeasured: self._measured,
             CleanedUp: self._cleaned_up,
             Ordered: self._ordered,
@@ -241,7 +241,7 @@ class NodeMachine:
             peer.suspect = False
         self._client_heard(event.peer)
 
-    def _peer_lost(self, event: PeerLost, now: float, out: list[Action]) -> None:
+    def _peer_gone(self, event: PeerGone, now: float, out: list[Action]) -> None:
         self._peers.pop(event.peer, None)
         work = self._work
         if work is not None and event.peer == work.client:

@@ -30,7 +30,7 @@ from dispycos.events import (
     Heard,
     Note,
     PeerBack,
-    PeerLost,
+    PeerGone,
     PeerSuspect,
     PeerUp,
     Say,
@@ -103,7 +103,7 @@ class SchedulerMachine:
             PeerUp: self._peer_up,
             PeerSuspect: self._peer_suspect,
             PeerBack: self._peer_back,
-            PeerLost: self._peer_lost,
+            PeerGone: self._peer_gone,
             DialFailed: lambda event, now, out: None,
             Stop: self._stop,
         }
@@ -225,7 +225,7 @@ class SchedulerMachine:
             self._grants.peer_back(node, now, out)
         self._client_heard(event.peer, now, out)
 
-    def _peer_lost(self, event: PeerLost, now: float, out: list[Action]) -> None:
+    def _peer_gone(self, event: PeerGone, now: float, out: list[Action]) -> None:
         self._peers.pop(event.peer, None)
         node = self._grants.nodes.get(event.peer)
         if node is not None:

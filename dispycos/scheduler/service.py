@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dispycos import messages as m
-from dispycos.events import DialFailed, Heard, PeerEvent, PeerLost, PeerUp
+from dispycos.events import DialFailed, Heard, PeerEvent, PeerGone, PeerUp
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.runner import Runner
@@ -140,7 +140,7 @@ class SchedulerService:
                 if location is not None and location in self._named:
                     self._named.discard(location)
                     self._reached[event.peer] = location
-        elif isinstance(event, PeerLost):
+        elif isinstance(event, PeerGone):
             self._look_for(self._reached.pop(event.peer, None))
         self._runner.feed(event)
 

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from dispycos.config import Limits
-from dispycos.events import PeerLost, PeerUp
+from dispycos.events import PeerGone, PeerUp
 from dispycos.messages import Deliver, Introduction
 from dispycos.model import Incarnation, Location, Payload, Role
 from dispycos.net import frame as wire
@@ -152,8 +152,8 @@ def unharmed(one: Party, other: Party) -> Iterator[None]:
     exchange(one, other)
     wait_until(one.at_rest, 5, "the end of all handshakes")
     wait_until(lambda: one.known <= before, 5, "the end of the attackers' sessions")
-    assert not one.saw(PeerLost, other.endpoint.incarnation)
-    assert not other.saw(PeerLost, one.endpoint.incarnation)
+    assert not one.saw(PeerGone, other.endpoint.incarnation)
+    assert not other.saw(PeerGone, one.endpoint.incarnation)
 
 
 # Memory, in bytes.

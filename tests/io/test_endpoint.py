@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dispycos.config import Limits
-from dispycos.events import DialFailed, PeerBack, PeerLost, PeerSuspect, PeerUp
+from dispycos.events import DialFailed, PeerBack, PeerGone, PeerSuspect, PeerUp
 from dispycos.messages import Answer, Deliver, Queued
 from dispycos.model import Location, Payload, Role
 from dispycos.net.endpoint import Endpoint
@@ -104,7 +104,7 @@ def test_messages_sent_across_breaks_arrive_in_order_each_once(parties):
             other.cut(one)
     wait_until(lambda: len(other.heard) >= 3000, 10)
     assert [message.to for message in other.heard] == list(range(3000))
-    assert not one.saw(PeerLost) and not other.saw(PeerLost)
+    assert not one.saw(PeerGone) and not other.saw(PeerGone)
 
 
 @pytest.mark.rule("N6")
@@ -123,8 +123,8 @@ def test_a_peer_that_ends_its_process_is_lost_by_its_goodbye(parties):
     one, other = parties("one"), parties("other")
     meet(one, other)
     other.do(other.endpoint.close())
-    wait_until(lambda: one.saw(PeerLost), 5)
-    assert "closed" in one.saw(PeerLost)[0].reason
+    wait_until(lambda: one.saw(PeerGone), 5)
+    assert "closed" in one.saw(PeerGone)[0].reason
 
 
 @pytest.mark.rule("N3")
@@ -140,9 +140,9 @@ def test_a_peer_whose_port_refuses_is_suspect_then_lost(parties):
         other.endpoint._peers[one.endpoint.incarnation].connection.close()
 
     other.do(vanish())
-    wait_until(lambda: one.saw(PeerLost), 8)
+    wait_until(lambda: one.saw(PeerGone), 8)
     assert one.saw(PeerSuspect)
-    assert "refused" in one.saw(PeerLost)[0].reason
+    assert "refused" in one.saw(PeerGone)[0].reason
 
 
 @pytest.mark.rule("N3")
@@ -159,7 +159,7 @@ def test_a_vanished_peer_that_nobody_can_dial_is_given_up_in_time_and_watchers_a
 
     began = time.monotonic()
     other.do(vanish())
-    lost = wait_until(lambda: one.saw(PeerLost), 8)
+    lost = wait_until(lambda: one.saw(PeerGone), 8)
     assert time.monotonic() - began >= LIMITS.unreachable_kept
     assert "did not come back in 1.5 s" in lost[0].reason
     assert one.endpoint.peer(other.endpoint.incarnation) is None
@@ -191,9 +191,9 @@ def test_a_message_that_its_sender_may_not_say_ends_the_session(parties):
     other.endpoint.handle(Queued, lambda peer, message: None, who=Role.SCHEDULER)
     meet(one, other)
     one.endpoint.say(other.endpoint.incarnation, Queued(1, 1, "not mine to say"))
-    wait_until(lambda: other.saw(PeerLost), 5)
-    assert "Queued" in other.saw(PeerLost)[0].reason
-    wait_until(lambda: one.saw(PeerLost), 5)
+    wait_until(lambda: other.saw(PeerGone), 5)
+    assert "Queued" in other.saw(PeerGone)[0].reason
+    wait_until(lambda: one.saw(PeerGone), 5)
 
 
 @pytest.mark.row("SE-19")
@@ -201,7 +201,7 @@ def test_a_message_nobody_handles_ends_the_session(parties):
     one, other = parties("one"), parties("other")
     meet(one, other)
     one.endpoint.say(other.endpoint.incarnation, Answer(1, Payload(b"")))
-    wait_until(lambda: other.saw(PeerLost), 5)
+    wait_until(lambda: other.saw(PeerGone), 5)
 
 
 @pytest.mark.row("SE-59", "SE-60", "SE-62", "SE-63")
@@ -244,7 +244,7 @@ def test_both_ends_dialling_at_once_keep_one_session(parties, _round):
     wait_until(lambda: len(one.heard) >= 50 and len(other.heard) >= 50, 5)
     assert [message.to for message in one.heard] == [message.to for message in other.heard] == list(range(50))
     assert len(one.saw(PeerUp)) == len(other.saw(PeerUp)) == 1
-    assert not one.saw(PeerLost) and not other.saw(PeerLost)
+    assert not one.saw(PeerGone) and not other.saw(PeerGone)
 
 
 def test_a_port_in_use_is_one_clear_sentence(parties):

@@ -471,9 +471,9 @@ def test_an_unknown_or_lost_receiver_is_said(pair: Pair, write: Callable[..., Pa
 
 
 def _lost(peer: Incarnation) -> Any:
-    from dispycos.events import PeerLost as Lost
+    from dispycos.events import PeerGone
 
-    return Lost(peer, "test")
+    return PeerGone(peer, "test")
 
 
 @pytest.mark.row("KE-31")

@@ -23,7 +23,7 @@ import pytest
 
 from dispycos.config import MIB
 from dispycos.errors import LocalProtocolError
-from dispycos.events import DialFailed, PeerBack, PeerLost, PeerSuspect, PeerUp
+from dispycos.events import DialFailed, PeerBack, PeerGone, PeerSuspect, PeerUp
 from dispycos.messages import NUMBERS, CancelTask, Deliver, Goodbye, Introduction, Recalled
 from dispycos.model import CodeHash, Incarnation, Location, Payload, Role
 from dispycos.net import frame as wire
@@ -111,7 +111,7 @@ def test_frames_that_are_not_where_they_belong_end_the_session(one, other, what)
                 player.ended()
                 one.forget(stranger.incarnation)
         player.ended()
-        wait_until(lambda: one.saw(PeerLost, player.incarnation), 5)
+        wait_until(lambda: one.saw(PeerGone, player.incarnation), 5)
         assert [n for n in one.numbers() if 90 < n < 95] in ([], [91])
 
 
@@ -134,8 +134,8 @@ def player(one, other) -> Iterator[Callable[..., Player]]:
 def lost(one: Party, player: Player, because: str = "") -> None:
     """Its session is over, and it was told nothing but the end of the connection."""
     player.ended()
-    wait_until(lambda: one.saw(PeerLost, player.incarnation), 5)
-    assert because in one.saw(PeerLost, player.incarnation)[0].reason
+    wait_until(lambda: one.saw(PeerGone, player.incarnation), 5)
+    assert because in one.saw(PeerGone, player.incarnation)[0].reason
     wait_until(lambda: player.incarnation not in one.known, 5)
 
 
@@ -511,8 +511,8 @@ def test_who_never_reads_is_lost_and_nobody_else_is(parties, caplog):
         with unharmed(one, other):
             for _ in range(300):
                 other.endpoint.say(one.endpoint.incarnation, Recalled([1]))
-            wait_until(lambda: one.saw(PeerLost, greedy), 5)
-    assert "does not take" in one.saw(PeerLost, greedy)[0].reason
+            wait_until(lambda: one.saw(PeerGone, greedy), 5)
+    assert "does not take" in one.saw(PeerGone, greedy)[0].reason
 
 
 @pytest.mark.row("SE-88")

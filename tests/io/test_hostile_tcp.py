@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from dispycos.config import MIB
-from dispycos.events import DialFailed, PeerLost, PeerSuspect, PeerUp
+from dispycos.events import DialFailed, PeerGone, PeerSuspect, PeerUp
 from dispycos.model import Incarnation, Role
 from dispycos.net.auth import PROOF, Failed, Proven
 from dispycos.net.hello import HELLO, UNDER_TLS
@@ -468,10 +468,10 @@ def test_tags_stay_on_behind_a_forwarder_and_a_flipped_byte_ends_the_session(par
         exchange(third, one)
         strike.append(1)
         third.say(one.endpoint.incarnation, 1)
-        wait_until(lambda: one.saw(PeerLost, third.endpoint.incarnation), 5)
-        assert "wrong tag" in one.saw(PeerLost)[0].reason
+        wait_until(lambda: one.saw(PeerGone, third.endpoint.incarnation), 5)
+        assert "wrong tag" in one.saw(PeerGone)[0].reason
         assert not one.numbers()
-        wait_until(lambda: third.saw(PeerLost, one.endpoint.incarnation), 5)
+        wait_until(lambda: third.saw(PeerGone, one.endpoint.incarnation), 5)
         # The same two may shake hands again.
         one.events.clear()
         third.events.clear()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dispycos.config import MIB
-from dispycos.events import Note, PeerLost, Say
+from dispycos.events import Note, PeerGone, Say
 from dispycos.messages import Deliver
 from dispycos.model import Payload
 from dispycos.net.runner import Runner
@@ -67,7 +67,7 @@ def test_a_message_that_is_too_large_costs_its_receiver_s_session_and_nothing_el
     )
     assert done == ["first", "last"]
     wait_until(lambda: [message.to for message in third.heard] == [1, 3], 5)
-    wait_until(lambda: [event.peer for event in one.events if isinstance(event, PeerLost)] == [to], 5)
+    wait_until(lambda: [event.peer for event in one.events if isinstance(event, PeerGone)] == [to], 5)
     assert other.heard == []
     text = caplog.text
     assert "can't be told Deliver" in text and "max_message_bytes=1048576" in text

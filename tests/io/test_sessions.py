@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from dispycos.events import DialFailed, PeerLost, PeerUp
+from dispycos.events import DialFailed, PeerGone, PeerUp
 from dispycos.model import Location
 from tests.helpers import background, wait_until
 from tests.io.hostile import LIMITS, K, Party, Player, exchange, meet
@@ -61,7 +61,7 @@ def test_who_comes_beyond_the_limit_is_told_why_and_comes_in_when_there_is_room(
     exchange(first, one)
     exchange(one, second)
     first.close()
-    wait_until(lambda: one.saw(PeerLost, first.endpoint.incarnation), 5)
+    wait_until(lambda: one.saw(PeerGone, first.endpoint.incarnation), 5)
     wait_until(lambda: third.saw(PeerUp), 5, "the place that is free now")
     exchange(third, one)
 

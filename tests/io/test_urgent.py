@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dispycos.events import PeerLost, Say
+from dispycos.events import PeerGone, Say
 from dispycos.messages import Avail, Deliver, NodeReport, Pulse, RegisterAgain
 from dispycos.model import Payload, Role
 from dispycos.net import frame as wire
@@ -52,7 +52,7 @@ def test_a_pulse_overtakes_200_mb_that_were_queued_before_it(
     wait_until(lambda: before, 20, "the bulk")
     assert before == [True]
     assert other.heard[0].value.size == BULK
-    assert not one.saw(PeerLost)
+    assert not one.saw(PeerGone)
 
 
 class Scheduling:

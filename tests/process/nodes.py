@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from dispycos import config
-from dispycos.events import PeerLost, PeerUp
+from dispycos.events import PeerGone, PeerUp
 from dispycos.messages import (
     CloseRequest,
     Define,
@@ -101,7 +101,7 @@ class Master:
     def _peer_event(self, event: Any) -> None:
         if isinstance(event, PeerUp):
             self.up[event.location] = event.peer
-        elif isinstance(event, PeerLost):
+        elif isinstance(event, PeerGone):
             self.lost[event.peer] = event.reason
 
     def __enter__(self) -> Master:

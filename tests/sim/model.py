@@ -17,7 +17,7 @@ from dispycos.client import submission
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.submission import Submission
 from dispycos.config import Limits
-from dispycos.events import Dial, Heard, PeerBack, PeerLost, PeerSuspect, PeerUp
+from dispycos.events import Dial, Heard, PeerBack, PeerGone, PeerSuspect, PeerUp
 from dispycos.model import CLIENT_MADE, CodeHash, End, Incarnation, Location, Outcome, Payload, Role, TaskSpec
 from dispycos.node import attempts
 from dispycos.node.execution import Execution
@@ -96,7 +96,7 @@ class Server(Process):
         return self.world.random
 
     def machines_for(self, event: Any) -> Sequence[Any]:
-        peer = event.peer if isinstance(event, Heard | PeerUp | PeerLost | PeerBack | PeerSuspect) else None
+        peer = event.peer if isinstance(event, Heard | PeerUp | PeerGone | PeerBack | PeerSuspect) else None
         return [] if isinstance(event, PeerUp) and peer != self.cluster.client.incarnation else self.machines
 
     def perform(self, machine: Any, action: Any) -> None:
@@ -279,7 +279,7 @@ class Client(Process):
                 self.tell(servers.ServerSuspect(event.peer))
         elif isinstance(event, PeerSuspect | PeerBack):
             self.suspicion(event.peer, isinstance(event, PeerSuspect))
-        elif isinstance(event, PeerLost):
+        elif isinstance(event, PeerGone):
             self.lost(event)
 
     def tell(self, event: Any) -> None:
@@ -312,7 +312,7 @@ class Client(Process):
                 quiet = server in self.suspects or self.node_of[server] in self.suspects
                 self.tell(servers.ServerSuspect(server) if quiet else servers.ServerBack(server))
 
-    def lost(self, event: PeerLost) -> None:
+    def lost(self, event: PeerGone) -> None:
         # A server's death is its node's to prove; a node's death takes its servers along.
         for server in self.of_node(event.peer):
             self.gone(server, f"its node is gone: {event.reason}", -1, -1, End.NODE_LOST)

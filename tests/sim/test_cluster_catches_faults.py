@@ -17,7 +17,7 @@ from dispycos.client.fleet import Fleet
 from dispycos.client.holdings import Holdings
 from dispycos.client.members import Node, Server
 from dispycos.errors import InternalError
-from dispycos.events import Action, Heard, PeerLost, PeerSuspect
+from dispycos.events import Action, Heard, PeerGone, PeerSuspect
 from dispycos.messages import ServerEnded
 from dispycos.model import End, Incarnation, Status
 from dispycos.node.events import CleanWorkspace, ServerExited
@@ -54,7 +54,7 @@ class KeepsTheDead(SchedulerMachine):
     """Takes no notice of the death of clients (R-78)."""
 
     def handle(self, event: Any, now: float) -> list[Action]:
-        if isinstance(event, PeerLost | PeerSuspect) and event.peer in self._of_peer:
+        if isinstance(event, PeerGone | PeerSuspect) and event.peer in self._of_peer:
             return []
         return super().handle(event, now)
 
@@ -71,7 +71,7 @@ class DeafNode(NodeMachine):
     """Takes no notice of its client's death (R-19)."""
 
     def handle(self, event: Any, now: float) -> list[Action]:
-        if isinstance(event, PeerLost) and self._work is not None and event.peer == self._work.client:
+        if isinstance(event, PeerGone) and self._work is not None and event.peer == self._work.client:
             return []
         return super().handle(event, now)
 

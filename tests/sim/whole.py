@@ -21,7 +21,7 @@ from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
 from dispycos.client.submission import Submission
 from dispycos.config import Limits
-from dispycos.events import Dial, DialFailed, Heard, PeerBack, PeerLost, PeerSuspect, PeerUp
+from dispycos.events import Dial, DialFailed, Heard, PeerBack, PeerGone, PeerSuspect, PeerUp
 from dispycos.model import (
     CLIENT_MADE,
     CodeHash,
@@ -55,7 +55,7 @@ LIMITS = Limits(
 PULSE = 1.0
 HOLD = 30.0  # H
 FUNCTION = CodeHash(b"f" * 16)
-_PEER = (Heard, PeerUp, PeerLost, PeerBack, PeerSuspect)
+_PEER = (Heard, PeerUp, PeerGone, PeerBack, PeerSuspect)
 
 
 class Behaviour(enum.Enum):
@@ -533,14 +533,14 @@ class Client(Process):
             if not found or isinstance(message, m.NodeReport):
                 found.append(self.dispatch)
             return found
-        if isinstance(event, (PeerUp, PeerLost, PeerBack, PeerSuspect, DialFailed)):
+        if isinstance(event, (PeerUp, PeerGone, PeerBack, PeerSuspect, DialFailed)):
             return [machine for machine in self.machines if machine is not self.dispatch]
         return self.machines
 
     def hear(self, event: Any) -> None:
         if isinstance(event, PeerUp):
             self.peers[event.peer] = event
-        elif isinstance(event, PeerLost):
+        elif isinstance(event, PeerGone):
             self.peers.pop(event.peer, None)
         super().hear(event)
         if isinstance(event, PeerUp) and not self.private:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dispycos.config import Limits
-from dispycos.events import Heard, PeerBack, PeerLost, PeerUp, Say
+from dispycos.events import Heard, PeerBack, PeerGone, PeerUp, Say
 from dispycos.messages import (
     CancelTask,
     CloseRequest,
@@ -385,7 +385,7 @@ def test_a_task_may_ask_to_close_its_server() -> None:
 def test_nothing_begins_when_the_client_is_gone() -> None:
     server = Driven()
     server.submit(spec(1), spec(2))
-    assert server.feed(PeerLost(CLIENT, "refused three dials")) == []
+    assert server.feed(PeerGone(CLIENT, "refused three dials")) == []
     assert ids(server.ended(1)) == []
     assert server.feed(LeaseGiven(9, 100.0)) == []
 

@@ -21,7 +21,7 @@ from dispycos.events import (
     Heard,
     Note,
     PeerBack,
-    PeerLost,
+    PeerGone,
     PeerSuspect,
     PeerUp,
     Say,
@@ -225,7 +225,7 @@ def test_a_refusal_is_the_answer() -> None:
 @pytest.mark.row("R-17", "R-18", "DS-21")
 def test_a_lost_scheduler_is_dialled_and_its_successor_told_of_the_turn() -> None:
     bench = running()
-    bench.feed(PeerLost(SCHEDULER, "refused"))
+    bench.feed(PeerGone(SCHEDULER, "refused"))
     assert bench.found(Dial) == [Dial(AT_SCHEDULER)]
     bench.now += 12
     assert "not reachable since 12 s" in bench.fleet.why(bench.now)
@@ -242,7 +242,7 @@ def test_a_successor_that_comes_before_the_loss_is_noticed_is_taken() -> None:
     bench = running()
     bench.feed(PeerUp(who("next"), Role.SCHEDULER, AT_SCHEDULER))
     assert bench.said_to(who("next"), m.Schedule)
-    bench.feed(PeerLost(SCHEDULER, "another incarnation answers there"))
+    bench.feed(PeerGone(SCHEDULER, "another incarnation answers there"))
     assert not bench.found(Dial)
 
 
@@ -475,7 +475,7 @@ def test_a_server_silent_for_z_is_shown_as_disconnected() -> None:
 @pytest.mark.row("R-05")
 def test_a_server_whose_session_is_lost_is_ended_by_its_node_if_it_lives() -> None:
     bench = running()
-    bench.feed(PeerLost(who("s1"), "refused three dials"))
+    bench.feed(PeerGone(who("s1"), "refused three dials"))
     assert not bench.found(e.ServerGone), "its node has the proof and the counters"
     assert bench.found(e.ServerSuspect)
     closes: list[m.CloseServer] = []
@@ -660,7 +660,7 @@ def test_a_node_that_was_given_back_is_refused_when_it_is_granted_again() -> Non
 @pytest.mark.row("R-78")
 def test_a_node_given_back_while_the_scheduler_is_away_is_told_directly() -> None:
     bench = Bench().schedule().prepared()
-    bench.feed(PeerLost(SCHEDULER, "refused"))
+    bench.feed(PeerGone(SCHEDULER, "refused"))
     bench.order(o.CloseNode, N1, False)
     (release,) = bench.said_to(who("n1"), m.Release)
     assert (release.reservation, release.lease) == (RESERVATION, 1)
@@ -785,7 +785,7 @@ def test_a_gap_in_our_own_clock_makes_nobody_silent() -> None:
 @pytest.mark.row("R-11", "DC-42")
 def test_a_lost_node_takes_its_servers_along_whatever_the_flag_says() -> None:
     bench = running()
-    bench.feed(PeerLost(who("n1"), "refused three dials"))
+    bench.feed(PeerGone(who("n1"), "refused three dials"))
     assert [(g.begun, g.end) for g in bench.found(e.ServerGone)] == [(-1, End.NODE_LOST)] * 2
     assert all("refused three dials" in g.reason for g in bench.found(e.ServerGone))
     assert bench.told(N1)[-2:] == ["NodeAbandoned", "NodeClosed"]
@@ -862,7 +862,7 @@ def test_closing_does_not_wait_for_silent_nodes() -> None:
 @pytest.mark.row("DC-39", "R-33", "R-78")
 def test_closing_without_a_scheduler_tells_the_nodes_and_says_so() -> None:
     bench = Bench().schedule().prepared()
-    bench.feed(PeerLost(SCHEDULER, "refused"))
+    bench.feed(PeerGone(SCHEDULER, "refused"))
     ticket = bench.order(o.CloseAll, False)
     bench.wait(LIMITS.request_timeout)
     assert bench.said_to(who("n1"), m.Release)[0].lease == 1
@@ -877,7 +877,7 @@ def test_closing_without_a_scheduler_tells_the_nodes_and_says_so() -> None:
 def test_a_close_in_progress_is_told_to_the_schedulers_successor() -> None:
     bench = Bench().schedule()
     bench.order(o.CloseAll, False)
-    bench.feed(PeerLost(SCHEDULER, "refused"))
+    bench.feed(PeerGone(SCHEDULER, "refused"))
     bench.feed(PeerUp(who("next"), Role.SCHEDULER, AT_SCHEDULER))
     kinds = [type(action.message) for action in bench.found(Say)]
     assert kinds == [m.Schedule, m.CloseClient]
@@ -945,7 +945,7 @@ def test_what_keeps_nodes_away_is_noted_once_in_the_schedulers_words() -> None:
     assert [note.text for note in bench.found(Note)] == ["client c1 waits: no node is known"]
     assert bench.fleet.why(bench.now) == "no node was granted; no node is known"
     bench.prepared().ready()
-    bench.feed(PeerLost(who("n1"), "refused three dials"))
+    bench.feed(PeerGone(who("n1"), "refused three dials"))
     assert bench.fleet.why(bench.now) == "no node was granted"
 
 
@@ -1004,7 +1004,7 @@ def test_any_two_orders_in_any_condition_end(condition: str, first: int, second:
         bench.feed(PeerSuspect(who("n1")))
         bench.wait(Z)
     elif condition == "lost server":
-        bench.feed(PeerLost(who("s1"), "refused"))
+        bench.feed(PeerGone(who("s1"), "refused"))
     orders: list[tuple[Any, ...]] = [
         (o.Suspend, S1, False),
         (o.CloseOneServer, S1, True, False),

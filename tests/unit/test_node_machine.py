@@ -8,7 +8,7 @@ import pytest
 
 from dispycos import messages as m
 from dispycos.config import Limits
-from dispycos.events import Heard, Note, PeerBack, PeerLost, PeerSuspect, PeerUp, Say
+from dispycos.events import Heard, Note, PeerBack, PeerGone, PeerSuspect, PeerUp, Say
 from dispycos.model import Incarnation, Location, Payload, Role
 from dispycos.node import events as f
 from dispycos.node.machine import NodeMachine, NodeState
@@ -218,7 +218,7 @@ def test_a_successor_of_a_lost_scheduler_may_speak_for_it() -> None:
     bench.feed(PeerUp(who("next"), Role.SCHEDULER, None))
     bench.hear(who("next"), m.Renew(5, 1, 9.0))
     assert not bench.found(f.GiveLease), "its former scheduler is here and well"
-    bench.feed(PeerLost(SCHEDULER, "refused"))
+    bench.feed(PeerGone(SCHEDULER, "refused"))
     bench.hear(who("next"), m.Renew(5, 1, 9.0))
     assert len(bench.found(f.GiveLease)) == 2
     bench.hear(who("next"), m.Release(5, True, "over"))
@@ -455,7 +455,7 @@ def test_a_free_node_tells_its_figures_now_and_then() -> None:
 @pytest.mark.row("R-19", "R-78", "R-48", "DN-36")
 def test_a_client_proved_dead_loses_the_node_at_once() -> None:
     bench = Bench().serve()
-    bench.feed(PeerLost(CLIENT, "refused three dials"))
+    bench.feed(PeerGone(CLIENT, "refused three dials"))
     assert [asked.grace for asked in bench.found(f.AskServerToEnd)] == [LIMITS.grace] * 2
     bench.exited(1, "s1")
     assert not bench.found(f.ForkServer)

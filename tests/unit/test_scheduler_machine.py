@@ -11,7 +11,7 @@ import pytest
 from dispycos import messages as m
 from dispycos.config import Limits
 from dispycos.errors import InternalError
-from dispycos.events import Dial, Heard, Note, PeerBack, PeerLost, PeerSuspect, PeerUp, Say, StopDialling
+from dispycos.events import Dial, Heard, Note, PeerBack, PeerGone, PeerSuspect, PeerUp, Say, StopDialling
 from dispycos.model import Incarnation, Location, Role
 from dispycos.scheduler import events as s
 from dispycos.scheduler.machine import SchedulerMachine
@@ -152,9 +152,9 @@ def test_the_first_client_is_scheduled_at_once_and_the_others_wait_in_order() ->
 @pytest.mark.row("DS-20", "R-78")
 def test_a_queued_client_that_dies_leaves_the_queue() -> None:
     bench = Bench().client("c1").client("c2").client("c3")
-    bench.feed(PeerLost(who("c2"), "refused"))
+    bench.feed(PeerGone(who("c2"), "refused"))
     assert bench.said_to(who("c3"), m.Queued)[0].place == 1
-    bench.feed(PeerLost(who("c1"), "refused"))
+    bench.feed(PeerGone(who("c1"), "refused"))
     assert bench.said_to(who("c3"), m.Scheduled)
 
 
@@ -170,7 +170,7 @@ def test_a_client_may_leave_the_queue_or_its_turn_by_its_ticket() -> None:
 def test_several_clients_of_one_process_take_turns() -> None:
     bench = Bench().client("c1", 1).client("c1", 2)
     assert bench.said_to(who("c1"), m.Queued)[0].ticket == 2
-    bench.feed(PeerLost(who("c1"), "refused"))
+    bench.feed(PeerGone(who("c1"), "refused"))
     assert not bench.machine.queue
     assert bench.machine.active is None
 
@@ -349,7 +349,7 @@ def test_no_answer_in_ten_seconds_counts_as_a_failed_rule() -> None:
 def test_a_question_about_a_lost_node_is_forgotten() -> None:
     bench = Bench().node().client("c1", 1, rule(asks=True))
     (asked,) = bench.said_to(who("c1"), m.AskAllocate)
-    bench.feed(PeerLost(who("n1"), "refused"))
+    bench.feed(PeerGone(who("n1"), "refused"))
     bench.hear(who("c1"), m.Allocated(asked.question, 2))
     assert not bench.out
 
@@ -359,7 +359,7 @@ def test_concrete_rules_are_dialled_while_the_turn_lasts_and_again_after_a_loss(
     bench = Bench().client("c1", 1, rule("10.0.0.1"), rule("10.*"))
     assert bench.found(Dial) == [Dial(Location("10.0.0.1", 9706))]
     bench.node().reserved()
-    bench.feed(PeerLost(who("n1"), "refused"))
+    bench.feed(PeerGone(who("n1"), "refused"))
     assert bench.found(Dial) == [Dial(Location("10.0.0.1", 9706))]
     bench.hear(who("c1"), m.CloseClient(1))
     assert bench.found(StopDialling) == [StopDialling(Location("10.0.0.1", 9706))]
@@ -453,7 +453,7 @@ def test_a_gap_in_our_own_clock_makes_nobody_a_zombie() -> None:
 @pytest.mark.row("R-11", "DC-42")
 def test_a_lost_node_is_withdrawn_at_once() -> None:
     bench = granted()
-    bench.feed(PeerLost(who("n1"), "refused three dials"))
+    bench.feed(PeerGone(who("n1"), "refused three dials"))
     (withdrawn,) = bench.said_to(who("c1"), m.NodeWithdrawn)
     assert "refused three dials" in withdrawn.reason
     assert not withdrawn.silent
@@ -509,7 +509,7 @@ def test_a_client_whose_nodes_all_closed_it_for_idleness_is_dropped() -> None:
 @pytest.mark.row("R-19", "DC-43", "R-78")
 def test_a_dead_clients_nodes_are_released_and_the_next_one_runs() -> None:
     bench = granted().client("c2")
-    bench.feed(PeerLost(who("c1"), "refused"))
+    bench.feed(PeerGone(who("c1"), "refused"))
     assert bench.said_to(who("n1"), m.Release)
     assert bench.said_to(who("c2"), m.Scheduled)
     bench.released(reservation=1)

@@ -88,22 +88,36 @@ class Printer:
 
 
 class Output:
-    """The read end of one process's standard output and error."""
+    """The read end of one process's standard output and error.
+
+    begun  the position of the last task begun there, to tell whose the last lines can't be.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, descriptor: int, printer: Printer, max_lines: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        descriptor: int,
+        printer: Printer,
+        max_lines: int,
+        begun: Callable[[], int] = lambda: 0,
     ) -> None:
         self._loop = loop
         self._descriptor = descriptor
         self._printer = printer
-        self._last: deque[str] = deque(maxlen=max_lines)
+        self._begun = begun
+        # The last lines, each with the last task that may have printed it.
+        self._last: deque[tuple[int, str]] = deque(maxlen=max_lines)
         self._partial = b""
         os.set_blocking(descriptor, False)
         loop.add_reader(descriptor, self._readable)
 
-    def after(self, text: str) -> str:
-        """`text`, and the last lines that were printed, if any."""
-        return "\n    ".join([f"{text}; last output:", *self._last]) if self._last else text
+    def after(self, text: str, what: str = "last output", since: int = 0) -> str:
+        """`text`, and the last lines that were printed, if any.
+
+        since  leave out what was read before the task at this position had begun.
+        """
+        lines = [line for printer, line in self._last if printer >= since]
+        return "\n    ".join([f"{text}; {what}:", *lines]) if lines else text
 
     def _readable(self) -> None:
         if self._take() is False or self._printer.full(self._resume):
@@ -127,13 +141,14 @@ class Output:
         if len(self._partial) > _MAX_LINE:
             lines.append(self._partial)
             self._partial = b""
+        begun = self._begun()
         for line in lines:
-            self._line(line)
+            self._line(line, begun)
         return True
 
-    def _line(self, line: bytes) -> None:
+    def _line(self, line: bytes, begun: int) -> None:
         self._printer.put(line + b"\n")
-        self._last.append(line[:1000].decode("utf-8", "replace"))
+        self._last.append((begun, line[:1000].decode("utf-8", "replace")))
 
     def close(self) -> None:
         """Take what is there, without waiting for more, and close. May be repeated."""
@@ -145,6 +160,6 @@ class Output:
             if not self._take():
                 break
         if self._partial:
-            self._line(self._partial)
+            self._line(self._partial, self._begun())
         os.close(self._descriptor)
         self._descriptor = -1

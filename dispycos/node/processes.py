@@ -79,6 +79,7 @@ class Processes:
         self._keyring = keyring
         self._printer = printer
         self._feed = feed
+        self.addr = ""  # where this node is reached, and its servers too; known when it listens
         self._figures = Figures(workspace.path)
         self._memory = MemoryWatch()
         self._folders: dict[int, ClientFolder] = {}  # reservation -> node directory; one at a time
@@ -292,19 +293,21 @@ class Processes:
             self._later(ServerStartFailed(action.index, f"can't start: {text}"))
             return
         lines = self._settings.limits.max_output_lines
-        server = Server(action.index, zygote, Output(self._loop, output, self._printer, lines), shared)
+        out = Output(self._loop, output, self._printer, lines, begun=lambda: page.read(shared).begun)
+        server = Server(action.index, zygote, out, shared)
         server.control = LoopPipe(
             self._loop,
             ours,
             lambda said: self._server_says(server, said),
             lambda reason: None,  # its end is proved by its parent
         )
+        server.port = self._settings.ports[action.index]
         self._servers[action.index] = server
         start = ServerStart(
             index=action.index,
             name=f"{self._settings.name}_server-{action.index}",
             path=path,
-            port=self._settings.ports[action.index],
+            port=server.port,
         )
         zygote.pipe.say(
             Said("fork", {"start": to_values(start)}, descriptors=(write, theirs.detach(), os.dup(shared)))
@@ -321,9 +324,15 @@ class Processes:
             incarnation = said.text("incarnation")
             try:
                 location = Location(said.text("addr"), said.number("port"))
-                server.incarnation = Incarnation(bytes.fromhex(incarnation))
+                name = Incarnation(bytes.fromhex(incarnation))
             except ValueError:
                 raise RemoteProtocolError(f"server {server.index} listens at no location") from None
+            if location.addr != self.addr or server.port not in (0, location.port):
+                # Its client dials what we say, and code of others runs in there.
+                server.problem = f"it says that it listens at {location}, which is not its place"
+                self._kill_server(server.index)
+                return
+            server.incarnation = name
             self._feed(ServerUp(server.index, server.pid, server.incarnation, location))
         elif said.what == "problem":
             server.problem = said.text("reason")
@@ -367,7 +376,7 @@ class Processes:
         if server.pid:
             # What it started and did not move to a session of its own ends with it.
             ties.kill_below(os.getpid(), group=server.pid)
-        text = self._how(server, status)
+        text = self._how(server, status, counters)
         if server.incarnation is None:
             self._feed(ServerStartFailed(server.index, text))
         else:
@@ -375,7 +384,7 @@ class Processes:
                 ServerExited(server.index, server.incarnation, text, counters.begun, counters.begun_io)
             )
 
-    def _how(self, server: Server, status: int | None) -> str:
+    def _how(self, server: Server, status: int | None, counters: page.Counters) -> str:
         if status is None:
             return server.problem
         text, _by_signal = ties.describe_status(status)
@@ -383,7 +392,12 @@ class Processes:
             text = f"can't start: {server.problem or text}"
         elif status == signal.SIGKILL and not server.killed:
             text = self._memory.explain(text, server.resident)
-        return server.output.after(text)
+        if not counters.running or counters.begun_io:
+            # Of I/O tasks any number may have died, whenever they began; or none of any kind did.
+            return server.output.after(text, "last output of the server")
+        # What one task prints is read after the next has begun, if that is soon: it may be both's.
+        what = "last output" if counters.begun == 1 else "last output, perhaps of a task before it"
+        return server.output.after(text, what, counters.begun)
 
     # The end of a client.
 

@@ -211,6 +211,34 @@ def test_output_arrives_as_whole_lines_and_the_last_are_kept() -> None:
     run(test)
 
 
+@pytest.mark.row("R-05")
+def test_lines_that_were_read_before_a_task_began_are_not_its_own() -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        printer = Printer(loop, nowhere)
+        begun, was_read = 1, asyncio.Event()
+
+        def last_begun() -> int:
+            was_read.set()
+            return begun
+
+        read, write = os.pipe()
+        output = Output(loop, read, printer, max_lines=9, begun=last_begun)
+        os.write(write, b"of the first\nof the")
+        await was_read.wait()
+        begun = 2
+        os.write(write, b" second\nrest")
+        os.close(write)
+        output.close()
+        printer.close()
+        os.close(nowhere)
+        assert output.after("gone", "said", since=2) == "gone; said:\n    of the second\n    rest"
+        assert output.after("gone", "said", since=3) == "gone"
+
+    run(test)
+
+
 @pytest.mark.row("R-45", "DN-38")
 def test_an_output_that_nobody_reads_delays_only_those_who_print() -> None:
     async def test() -> None:

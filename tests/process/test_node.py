@@ -36,6 +36,7 @@ from dispycos.messages import (
     Reserved,
     ReserveRefused,
     RestartNode,
+    ServerDelayed,
     ServerEnded,
     ServerStarted,
     SetUpFailed,
@@ -641,6 +642,40 @@ def test_a_server_that_dies_is_proved_and_replaced(
     assert master.run(servers[1], compute, 4) == 16
 
 
+def says(words, task=None):  # type: ignore[no-untyped-def]
+    yield
+    print(words)
+
+
+def dies_silently(task=None):  # type: ignore[no-untyped-def]
+    yield
+    os._exit(3)
+
+
+def dies_talking(task=None):  # type: ignore[no-untyped-def]
+    yield
+    print("words of the dead")
+    os._exit(3)
+
+
+@pytest.mark.row("R-05", "DN-38")
+def test_a_dead_server_is_not_quoted_with_words_of_an_earlier_task(
+    tmp_path: Path, key_file: Path, master: Master
+) -> None:
+    with background(command(tmp_path, key_file)) as program:
+        servers = master.use(Node(program).location, 2, [says, dies_silently, dies_talking])
+        for number, (server, dies) in enumerate(zip(servers, (dies_silently, dies_talking), strict=True), 1):
+            master.run(server, says, f"words of task {number}")
+            program.wait_line(f"words of task {number}")
+            master.submit(server, dies)
+            reason = master.next(ServerEnded, number).reason
+            assert "words of task" not in reason
+            if dies is dies_silently:
+                assert "output" not in reason
+            else:
+                assert reason.endswith("; last output, perhaps of a task before it:\n    words of the dead")
+
+
 @pytest.mark.row("R-10")
 def test_a_killed_zygote_is_replaced_with_its_servers(master: Master, local: LocalNode) -> None:
     servers = master.use(local.location, 2, [compute])
@@ -1055,3 +1090,28 @@ def memory_group(limit: int) -> Iterator[Path]:
     finally:
         wait_until(lambda: not (group / "cgroup.procs").read_text(), 5)
         group.rmdir()
+
+
+def lie(addr, port, task=None):  # type: ignore[no-untyped-def]
+    """node_setup: every server will say that it listens there."""
+    from dispycos.node.pipe import AsyncPipe
+
+    say = AsyncPipe.say
+
+    def lying(pipe, said):  # type: ignore[no-untyped-def]
+        if said.what == "up":
+            said.values.update(addr=addr, port=port)
+        say(pipe, said)
+
+    AsyncPipe.say = lying  # type: ignore[method-assign]
+    yield
+    return 0
+
+
+@pytest.mark.row("SE-09", "SE-22")
+def test_a_server_that_says_it_listens_elsewhere_is_not_announced(master: Master, local: LocalNode) -> None:
+    node = master.dial(local.location)
+    master.prepare(node, 1, [], lie, "127.0.0.2", 9)
+    delayed = master.next(ServerDelayed)
+    assert "127.0.0.2:9, which is not its place" in delayed.reason
+    assert master.all(ServerStarted) == []

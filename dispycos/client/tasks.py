@@ -165,8 +165,10 @@ class ClientTask(RemoteTask):
                 assert outcome.value is not None
                 self._value = values.load(outcome.value)
             except Exception as error:
-                text = f"the result of {self} can't be unpickled here: {type(error).__name__}: {error}"
-                self._error, self._text, self._end = error, text, End.FAILED
+                text = f"{self} has computed its result, but it can't be loaded in this process"
+                error.add_note(text)
+                self._error, self._end = error, End.FAILED
+                self._text = f"{text}: {type(error).__name__}: {error}"
         elif end is End.FAILED and not self._poisoned:
             self._error = values.load_exception(outcome.value, text)
             self._text = text

@@ -138,6 +138,33 @@ def test_a_module_that_is_missing_there_is_named(cluster):
     scheduled(body)
 
 
+class Picky:
+    """Can be pickled, and loaded nowhere."""
+
+    def __reduce__(self) -> Any:
+        return (int, ("no number",))
+
+
+def picky() -> Any:
+    yield
+    return Picky()
+
+
+@pytest.mark.row("DC-22")
+def test_a_result_that_cannot_be_loaded_says_that_the_task_computed_it(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(picky)
+        told = f"{rtask} has computed its result, but it can't be loaded in this process"
+        with pytest.raises(ValueError, match="no number") as caught:
+            yield rtask.result()
+        assert caught.value.__notes__ == [told]
+        status = yield rtask()
+        assert (status.info, status.type) == (rtask, ValueError)
+        assert status.value.startswith(f"{told}: ValueError: ")
+
+    scheduled(body)
+
+
 @pytest.mark.row("DC-40")
 def test_requests_before_scheduling_and_after_closing_are_refusals(cluster):
     def main(task: Any = None) -> Any:

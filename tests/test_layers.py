@@ -58,7 +58,7 @@ LINES = (
     Line(
         2,
         "scheduler.events scheduler.allocate scheduler.roster scheduler.grants scheduler.machine"
-        " node.events node.places node.work node.machine node.attempts node.execution"
+        " node.events node.places node.tenancy node.machine node.attempts node.execution"
         " client.events client.orders client.members client.turn client.crew client.holdings client.desk"
         " client.survey client.fleet client.submission client.lines client.credits client.reasons"
         " client.gate client.placement client.cancels client.audit client.dispatch",

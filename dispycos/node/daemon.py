@@ -42,7 +42,7 @@ from dispycos.node.neighbours import Neighbours
 from dispycos.node.output import Printer
 from dispycos.node.processes import Processes
 from dispycos.node.settings import NodeSettings
-from dispycos.node.work import NodeState
+from dispycos.node.tenancy import NodeState
 from dispycos.node.workspace import Workspace
 
 log = logging.getLogger("dispycos")

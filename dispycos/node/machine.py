@@ -52,7 +52,7 @@ from dispycos.node.events import (
     ZygoteReady,
 )
 from dispycos.node.places import Place
-from dispycos.node.work import NodeState, Work
+from dispycos.node.tenancy import NodeState, Tenancy
 from dispycos.story import Stories
 
 __all__ = ["NodeMachine", "NodeState"]
@@ -100,7 +100,7 @@ class NodeMachine:
         self._hours = hours
         self._leaving = ""  # why this node exits when it is free
         self._ended = False
-        self._work: Work | None = None
+        self._tenancy: Tenancy | None = None
         self._peers: dict[Incarnation, _Peer] = {}  # one a session, which the endpoint bounds
         self._zygotes = 0
         self._next_free_pulse: float | None = None
@@ -115,14 +115,14 @@ class NodeMachine:
             Ordered: self._ordered,
             ServiceHours: self._service_hours,
         }
-        # Facts of processes are the present work's; without one they come too late.
-        self._facts: dict[type[Any], Callable[[Work, Any, float, list[Action]], None]] = {
-            ZygoteReady: Work.zygote_ready,
-            ZygoteFailed: Work.zygote_failed,
-            ZygoteExited: Work.zygote_exited,
-            ServerUp: Work.server_up,
-            ServerStartFailed: Work.server_start_failed,
-            ServerExited: Work.server_exited,
+        # Facts of processes are the present tenancy's; without one they come too late.
+        self._facts: dict[type[Any], Callable[[Tenancy, Any, float, list[Action]], None]] = {
+            ZygoteReady: Tenancy.zygote_ready,
+            ZygoteFailed: Tenancy.zygote_failed,
+            ZygoteExited: Tenancy.zygote_exited,
+            ServerUp: Tenancy.server_up,
+            ServerStartFailed: Tenancy.server_start_failed,
+            ServerExited: Tenancy.server_exited,
         }
         self._said: dict[type[Any], Callable[[Incarnation, Any, float, list[Action]], None]] = {
             m.Reserve: self._reserve,
@@ -138,8 +138,8 @@ class NodeMachine:
 
     @property
     def state(self) -> NodeState:
-        if self._work is not None:
-            return self._work.state
+        if self._tenancy is not None:
+            return self._tenancy.state
         return NodeState.ENDED if self._ended else NodeState.FREE
 
     def handle(self, event: Any, now: float) -> list[Action]:
@@ -154,8 +154,8 @@ class NodeMachine:
         else:
             kind = type(event)
             if kind in self._facts:
-                if self._work is not None:
-                    self._facts[kind](self._work, event, now, out)
+                if self._tenancy is not None:
+                    self._facts[kind](self._tenancy, event, now, out)
             elif kind in self._on:
                 self._on[kind](event, now, out)
         self._advance(now, out)
@@ -168,9 +168,9 @@ class NodeMachine:
         self._mind_the_gap(now)
         if self._next_free_pulse is not None and now >= self._next_free_pulse:
             self._free_pulse(now, out)
-        work = self._work
-        if work is not None:
-            self._tick_work(work, now, out)
+        tenancy = self._tenancy
+        if tenancy is not None:
+            self._tick_tenancy(tenancy, now, out)
         self._advance(now, out)
         return out
 
@@ -178,16 +178,21 @@ class NodeMachine:
         if self._ended:
             return None
         times = [self._next_free_pulse]
-        work = self._work
-        if work is not None:
-            times += [work.next_pulse, work.measure_by, self._hold_ends(work), work.next_deadline()]
+        tenancy = self._tenancy
+        if tenancy is not None:
+            times += [
+                tenancy.next_pulse,
+                tenancy.measure_by,
+                self._hold_ends(tenancy),
+                tenancy.next_deadline(),
+            ]
         return min((when for when in times if when is not None), default=None)
 
     def check(self) -> None:
-        assert not (self._work is not None and self._ended), "it ended and has work"
-        if self._work is not None:
-            assert self._work.state in _WORKING, self._work.state
-            self._work.check()
+        assert not (self._tenancy is not None and self._ended), "it ended and has a tenant"
+        if self._tenancy is not None:
+            assert self._tenancy.state in _WORKING, self._tenancy.state
+            self._tenancy.check()
 
     def story(self, id: Any) -> str:
         """What happened to a reservation (its number) or a server (its incarnation)."""
@@ -195,16 +200,16 @@ class NodeMachine:
 
     def status(self) -> dict[str, Any]:
         """For the `status` command (DN-20); `running` counts tasks of both kinds."""
-        work = self._work
+        tenancy = self._tenancy
         return {
             "name": self.facts.name,
             "location": self.facts.location,
             "state": self.state.value,
             "open": self._open,
             "served": self.served,
-            "reservation": work.reservation if work else 0,
-            "client": work.client if work else None,
-            "why": work.why if work else "",
+            "reservation": tenancy.reservation if tenancy else 0,
+            "client": tenancy.client if tenancy else None,
+            "why": tenancy.why if tenancy else "",
             "servers": [
                 {
                     "name": f"{self.facts.name}_server-{place.index}",
@@ -215,7 +220,7 @@ class NodeMachine:
                     "running": place.running,
                     "reason": place.why,
                 }
-                for place in (work.places.values() if work else ())
+                for place in (tenancy.places.values() if tenancy else ())
             ],
         }
 
@@ -232,9 +237,9 @@ class NodeMachine:
     def _peer_suspect(self, event: PeerSuspect, now: float, out: list[Action]) -> None:
         if (peer := self._peers.get(event.peer)) is not None:
             peer.suspect = True
-        work = self._work
-        if work is not None and event.peer == work.client and work.silent_since is None:
-            work.silent_since = now
+        tenancy = self._tenancy
+        if tenancy is not None and event.peer == tenancy.client and tenancy.silent_since is None:
+            tenancy.silent_since = now
 
     def _peer_back(self, event: PeerBack, now: float, out: list[Action]) -> None:
         if (peer := self._peers.get(event.peer)) is not None:
@@ -243,19 +248,19 @@ class NodeMachine:
 
     def _peer_gone(self, event: PeerGone, now: float, out: list[Action]) -> None:
         self._peers.pop(event.peer, None)
-        work = self._work
-        if work is not None and event.peer == work.client:
+        tenancy = self._tenancy
+        if tenancy is not None and event.peer == tenancy.client:
             # Its process is proved dead, so nobody waits for this work (R-19).
-            self._end_work(f"the client is gone: {event.reason}", now, out, unasked=True)
+            self._end_tenancy(f"the client is gone: {event.reason}", now, out, unasked=True)
 
     def _client_heard(self, peer: Incarnation) -> None:
-        if self._work is not None and peer == self._work.client:
-            self._work.silent_since = None
+        if self._tenancy is not None and peer == self._tenancy.client:
+            self._tenancy.silent_since = None
 
-    def _hold_ends(self, work: Work) -> float | None:
-        if work.silent_since is None or self.state is NodeState.RELEASING:
+    def _hold_ends(self, tenancy: Tenancy) -> float | None:
+        if tenancy.silent_since is None or self.state is NodeState.RELEASING:
             return None
-        return work.silent_since + work.hold
+        return tenancy.silent_since + tenancy.hold
 
     def _schedulers(self) -> list[Incarnation]:
         return [peer for peer, known in self._peers.items() if Role.SCHEDULER in known.roles]
@@ -263,12 +268,12 @@ class NodeMachine:
     def _mind_the_gap(self, now: float) -> None:
         # We came back late (stopped, suspended, overloaded): that is no evidence against the
         # client, so its silence counts anew from here (R-46).
-        work = self._work
-        if work is None or work.silent_since is None:
+        tenancy = self._tenancy
+        if tenancy is None or tenancy.silent_since is None:
             return
         due = self.next_deadline()
         if due is not None and now - due > self.limits.keepalive:
-            work.silent_since = max(work.silent_since, now)
+            tenancy.silent_since = max(tenancy.silent_since, now)
 
     # The scheduler speaks.
 
@@ -277,17 +282,17 @@ class NodeMachine:
         return self._hours is Hours.OPEN and not self._leaving
 
     def _say_here(self, scheduler: Incarnation, out: list[Action]) -> None:
-        work = self._work
+        tenancy = self._tenancy
         out.append(
             Say(
                 scheduler,
                 m.NodeHere(
                     self.facts,
-                    work.reservation if work else 0,
-                    work.lease if work else 0,
-                    [p.facts() for p in work.by_server.values()] if work else [],
+                    tenancy.reservation if tenancy else 0,
+                    tenancy.lease if tenancy else 0,
+                    [p.facts() for p in tenancy.by_server.values()] if tenancy else [],
                     self._open,
-                    work.scheduler if work else None,
+                    tenancy.scheduler if tenancy else None,
                 ),
             )
         )
@@ -303,31 +308,31 @@ class NodeMachine:
         if known is not None and Role.SCHEDULER in known.roles:
             self._say_here(peer, out)
 
-    def _schedules(self, peer: Incarnation, work: Work) -> bool:
-        """May this peer speak as the scheduler of the work? Its successor may, once it is not heard."""
-        if peer == work.scheduler:
+    def _schedules(self, peer: Incarnation, tenancy: Tenancy) -> bool:
+        """May this peer speak as the scheduler of the tenancy? Its successor may, once it is not heard."""
+        if peer == tenancy.scheduler:
             return True
         known = self._peers.get(peer)
         if known is None or Role.SCHEDULER not in known.roles:
             return False
-        owner = self._peers.get(work.scheduler)
+        owner = self._peers.get(tenancy.scheduler)
         return owner is None or owner.suspect
 
     def _reserve(self, peer: Incarnation, message: m.Reserve, now: float, out: list[Action]) -> None:
-        work = self._work
-        if work is not None:
+        tenancy = self._tenancy
+        if tenancy is not None:
             if (
-                work.reservation == message.reservation
-                and work.client == message.client
+                tenancy.reservation == message.reservation
+                and tenancy.client == message.client
                 and self.state is not NodeState.RELEASING
-                and self._schedules(peer, work)
+                and self._schedules(peer, tenancy)
             ):
-                work.scheduler = peer
-                work.take_lease(message.lease, message.lease_time, now, out)
-                out.append(Say(peer, m.Reserved(work.reservation, work.pulse)))
+                tenancy.scheduler = peer
+                tenancy.take_lease(message.lease, message.lease_time, now, out)
+                out.append(Say(peer, m.Reserved(tenancy.reservation, tenancy.pulse)))
                 return
             busy = "it serves another client"
-            if work.state is NodeState.RELEASING:
+            if tenancy.state is NodeState.RELEASING:
                 busy = "the former client's work is being removed"
             out.append(Say(peer, m.ReserveRefused(message.reservation, busy)))
             return
@@ -344,7 +349,7 @@ class NodeMachine:
         client = self._peers.get(message.client)
         limits = [period for period in (message.zombie_period, self._zombie_period) if period > 0]
         count = max(1, min(message.servers, self.facts.cpus))
-        self._work = Work(
+        self._tenancy = Tenancy(
             reservation=message.reservation,
             grant=message.lease,
             lease=message.lease,
@@ -366,150 +371,162 @@ class NodeMachine:
         out.append(Say(peer, m.Reserved(message.reservation, pulse)))
 
     def _renew(self, peer: Incarnation, message: m.Renew, now: float, out: list[Action]) -> None:
-        work = self._work
-        if work is None or work.reservation != message.reservation or not self._schedules(peer, work):
+        tenancy = self._tenancy
+        if (
+            tenancy is None
+            or tenancy.reservation != message.reservation
+            or not self._schedules(peer, tenancy)
+        ):
             return
-        work.scheduler = peer
-        work.take_lease(message.lease, message.lease_time, now, out)
+        tenancy.scheduler = peer
+        tenancy.take_lease(message.lease, message.lease_time, now, out)
 
     def _release(self, peer: Incarnation, message: m.Release, now: float, out: list[Action]) -> None:
-        work = self._work
+        tenancy = self._tenancy
         known = self._peers.get(peer)
-        if work is None or work.reservation != message.reservation:
+        if tenancy is None or tenancy.reservation != message.reservation:
             # We hold nothing of it: that is what the scheduler wants to hear (S3).
             if known is not None and Role.SCHEDULER in known.roles:
                 out.append(Say(peer, m.Released(message.reservation, "", message.lease)))
                 self._say_here(peer, out)
             return
-        if message.lease not in (0, work.grant):
+        if message.lease not in (0, tenancy.grant):
             return
-        if peer != work.client and not self._schedules(peer, work):
+        if peer != tenancy.client and not self._schedules(peer, tenancy):
             out.append(
-                Note("warning", f"a release of reservation {work.reservation} by a stranger is refused")
+                Note("warning", f"a release of reservation {tenancy.reservation} by a stranger is refused")
             )
             return
-        if peer != work.client:
-            work.scheduler = peer
-        self._end_work(message.reason, now, out)
+        if peer != tenancy.client:
+            tenancy.scheduler = peer
+        self._end_tenancy(message.reason, now, out)
 
     # The client speaks.
 
-    def _of_client(self, peer: Incarnation, reservation: int, grant: int = 0) -> Work | None:
-        work = self._work
-        if work is None or work.reservation != reservation or work.client != peer:
+    def _of_client(self, peer: Incarnation, reservation: int, grant: int = 0) -> Tenancy | None:
+        tenancy = self._tenancy
+        if tenancy is None or tenancy.reservation != reservation or tenancy.client != peer:
             return None
-        if grant not in (0, work.grant):
+        if grant not in (0, tenancy.grant):
             return None
-        return None if self.state is NodeState.RELEASING else work
+        return None if self.state is NodeState.RELEASING else tenancy
 
     def _prepare(self, peer: Incarnation, message: m.Prepare, now: float, out: list[Action]) -> None:
-        work = self._of_client(peer, message.reservation, message.lease)
-        if work is None:
+        tenancy = self._of_client(peer, message.reservation, message.lease)
+        if tenancy is None:
             self._not_yours(peer, message.reservation, message.lease, out)
             return
         if self.state is not NodeState.RESERVED:
             return
-        work.prepare(message, now)
+        tenancy.prepare(message, now)
 
     def _not_yours(self, peer: Incarnation, reservation: int, grant: int, out: list[Action]) -> None:
         text = f"node {self.facts.name} is not reserved for you under number {reservation}"
         out.append(Say(peer, m.PrepareFailed(reservation, text, grant)))
 
     def _close_server(self, peer: Incarnation, message: m.CloseServer, now: float, out: list[Action]) -> None:
-        work = self._of_client(peer, message.reservation)
-        place = work.by_server.get(message.server) if work else None
+        tenancy = self._of_client(peer, message.reservation)
+        place = tenancy.by_server.get(message.server) if tenancy else None
         # A server that is not here has ended already, and ServerEnded said so.
         if place is not None:
-            assert work is not None
-            work.ask_to_end(place, message.grace, message.restart, message.reason, now, out)
+            assert tenancy is not None
+            tenancy.ask_to_end(place, message.grace, message.restart, message.reason, now, out)
 
     def _restart_node(self, peer: Incarnation, message: m.RestartNode, now: float, out: list[Action]) -> None:
-        work = self._of_client(peer, message.reservation, message.lease)
-        if work is None or work.code is None:
+        tenancy = self._of_client(peer, message.reservation, message.lease)
+        if tenancy is None or tenancy.code is None:
             self._not_yours(peer, message.reservation, message.lease, out)
             return
-        work.restart(message, now, out)
+        tenancy.restart(message, now, out)
 
     # Time.
 
-    def _tick_work(self, work: Work, now: float, out: list[Action]) -> None:
-        hold_ends = self._hold_ends(work)
+    def _tick_tenancy(self, tenancy: Tenancy, now: float, out: list[Action]) -> None:
+        hold_ends = self._hold_ends(tenancy)
         if hold_ends is not None and now >= hold_ends:
-            self._end_work(f"the client was not heard for {work.hold:g} s", now, out, unasked=True)
-        if now >= work.next_pulse:
-            work.next_pulse = now + work.pulse
+            self._end_tenancy(f"the client was not heard for {tenancy.hold:g} s", now, out, unasked=True)
+        if now >= tenancy.next_pulse:
+            tenancy.next_pulse = now + tenancy.pulse
             # The figures are read for this pulse, but it does not wait long for them (R-73).
-            work.measure_by = now + work.pulse / 4
+            tenancy.measure_by = now + tenancy.pulse / 4
             out.append(Measure())
-        elif work.measure_by is not None and now >= work.measure_by:
-            self._pulse(work, now, out)
-        work.tick(now, out)
+        elif tenancy.measure_by is not None and now >= tenancy.measure_by:
+            self._pulse(tenancy, now, out)
+        tenancy.tick(now, out)
 
     def _measured(self, event: AvailMeasured, now: float, out: list[Action]) -> None:
         self.facts = replace(self.facts, avail=event.avail)
-        work = self._work
-        if work is None:
+        tenancy = self._tenancy
+        if tenancy is None:
             return
         for sample in event.servers:
-            place = work.places.get(sample.index)
+            place = tenancy.places.get(sample.index)
             if place is None or place.incarnation is None:
                 continue
             if sample.running or sample.begun != place.begun or sample.begun_io != place.begun_io:
-                work.idle_since = now
+                tenancy.idle_since = now
             place.begun = sample.begun
             place.begun_io = sample.begun_io
             place.running = sample.running
             place.unresponsive = sample.unresponsive
-        if work.measure_by is not None:
-            self._pulse(work, now, out)
+        if tenancy.measure_by is not None:
+            self._pulse(tenancy, now, out)
 
-    def _pulse(self, work: Work, now: float, out: list[Action]) -> None:
-        work.measure_by = None
+    def _pulse(self, tenancy: Tenancy, now: float, out: list[Action]) -> None:
+        tenancy.measure_by = None
         avail = self.facts.avail
-        servers = [place.facts() for place in work.by_server.values()]
-        out.append(Say(work.scheduler, m.Pulse(work.reservation, avail, servers)))
-        left = max(0.0, work.lease_until - now)
-        out.append(Say(work.client, m.NodeReport(work.reservation, avail, servers, work.lease, left)))
-        idle = now - work.idle_since
-        if self.state is NodeState.SERVING and 0 < work.idle_limit <= idle:
-            work.again = False
-            work.idle = True
-            self._end_work(f"the client ran nothing here for {idle:.0f} s", now, out, unasked=True)
+        servers = [place.facts() for place in tenancy.by_server.values()]
+        out.append(Say(tenancy.scheduler, m.Pulse(tenancy.reservation, avail, servers)))
+        left = max(0.0, tenancy.lease_until - now)
+        out.append(
+            Say(tenancy.client, m.NodeReport(tenancy.reservation, avail, servers, tenancy.lease, left))
+        )
+        idle = now - tenancy.idle_since
+        if self.state is NodeState.SERVING and 0 < tenancy.idle_limit <= idle:
+            tenancy.again = False
+            tenancy.idle = True
+            self._end_tenancy(f"the client ran nothing here for {idle:.0f} s", now, out, unasked=True)
 
     def _free_pulse(self, now: float, out: list[Action]) -> None:
         # Figures for the schedulers' rules, and the chance to be told that one does not know us (R-37).
         schedulers = self._schedulers()
         self._next_free_pulse = now + self.limits.reconcile_interval if schedulers else None
-        if self._work is None and schedulers:
+        if self._tenancy is None and schedulers:
             out.extend(Say(peer, m.Pulse(0, self.facts.avail, [])) for peer in schedulers)
             out.append(Measure())
 
-    # The end of the work.
+    # The end of the tenancy.
 
-    def _end_work(self, why: str, now: float, out: list[Action], unasked: bool = False) -> None:
-        work = self._work
-        assert work is not None
+    def _end_tenancy(self, why: str, now: float, out: list[Action], unasked: bool = False) -> None:
+        tenancy = self._tenancy
+        assert tenancy is not None
         if self.state is NodeState.RELEASING:
             return
-        work.end(why, unasked, now, out)
+        tenancy.end(why, unasked, now, out)
 
     def _cleaned_up(self, event: CleanedUp, now: float, out: list[Action]) -> None:
-        work = self._work
-        if work is None or not work.cleaning or work.reservation != event.reservation:
+        tenancy = self._tenancy
+        if tenancy is None or not tenancy.cleaning or tenancy.reservation != event.reservation:
             return
         if event.reason:
-            out.append(Note("error", f"after reservation {work.reservation}: {event.reason}"))
-        work.move("cleaned", now)
-        self._work = None
-        self.served += work.served
-        out.append(CloseReservationKey(work.reservation))
-        reason = work.why if work.unasked else ""
+            out.append(Note("error", f"after reservation {tenancy.reservation}: {event.reason}"))
+        tenancy.move("cleaned", now)
+        self._tenancy = None
+        self.served += tenancy.served
+        out.append(CloseReservationKey(tenancy.reservation))
+        reason = tenancy.why if tenancy.unasked else ""
         out.append(
-            Say(work.scheduler, m.Released(work.reservation, reason, work.grant, work.again, work.idle))
+            Say(
+                tenancy.scheduler,
+                m.Released(tenancy.reservation, reason, tenancy.grant, tenancy.again, tenancy.idle),
+            )
         )
-        if work.client != work.scheduler:
+        if tenancy.client != tenancy.scheduler:
             out.append(
-                Say(work.client, m.Released(work.reservation, reason, work.grant, work.again, work.idle))
+                Say(
+                    tenancy.client,
+                    m.Released(tenancy.reservation, reason, tenancy.grant, tenancy.again, tenancy.idle),
+                )
             )
         if self._serve > 0 and self.served >= self._serve and not self._leaving:
             self._leaving = f"it served {self.served} clients, as it was told to"
@@ -517,8 +534,8 @@ class NodeMachine:
 
     def _advance(self, now: float, out: list[Action]) -> None:
         """Take every step that the present state allows."""
-        if self._work is not None:
-            self._zygotes = self._work.advance(self._zygotes, now, out)
+        if self._tenancy is not None:
+            self._zygotes = self._tenancy.advance(self._zygotes, now, out)
         elif self._leaving:
             self._ended = True
             out.append(Exit(0, self._leaving))
@@ -527,22 +544,22 @@ class NodeMachine:
 
     def _ordered(self, event: Ordered, now: float, out: list[Action]) -> None:
         if event.order is Order.CLOSE:
-            if self._work is not None:
-                self._work.again = False
-                self._end_work("closed by the operator of the node", now, out, unasked=True)
+            if self._tenancy is not None:
+                self._tenancy.again = False
+                self._end_tenancy("closed by the operator of the node", now, out, unasked=True)
             return
         again = bool(self._leaving)
         self._leaving = f"the operator of the node said {event.order.value}"
         if not again:
             self._say_here_to_all(out)
-        if self._work is None:
+        if self._tenancy is None:
             return
         if event.order is Order.QUIT and self.state is not NodeState.RESERVED:
             self._say_open(out)
             return
-        self._end_work(self._leaving, now, out, unasked=True)
+        self._end_tenancy(self._leaving, now, out, unasked=True)
         if again:
-            self._work.hurry(now, out)
+            self._tenancy.hurry(now, out)
 
     def _service_hours(self, event: ServiceHours, now: float, out: list[Action]) -> None:
         was_open = self._open
@@ -550,12 +567,14 @@ class NodeMachine:
         if self._open != was_open:
             self._say_here_to_all(out)
             self._say_open(out)
-        if event.hours is Hours.ENDED and self._work is not None:
-            self._end_work("the node's hours of service ended", now, out, unasked=True)
+        if event.hours is Hours.ENDED and self._tenancy is not None:
+            self._end_tenancy("the node's hours of service ended", now, out, unasked=True)
 
     def _say_open(self, out: list[Action]) -> None:
-        work = self._work
-        if work is None or self.state is NodeState.RELEASING:
+        tenancy = self._tenancy
+        if tenancy is None or self.state is NodeState.RELEASING:
             return
         reason = self._leaving or ("" if self._open else "outside its hours of service")
-        out.append(Say(work.client, m.NodeOpen(work.reservation, self._open, bool(self._leaving), reason)))
+        out.append(
+            Say(tenancy.client, m.NodeOpen(tenancy.reservation, self._open, bool(self._leaving), reason))
+        )

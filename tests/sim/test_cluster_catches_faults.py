@@ -71,7 +71,7 @@ class DeafNode(NodeMachine):
     """Takes no notice of its client's death (R-19)."""
 
     def handle(self, event: Any, now: float) -> list[Action]:
-        if isinstance(event, PeerGone) and self._work is not None and event.peer == self._work.client:
+        if isinstance(event, PeerGone) and self._tenancy is not None and event.peer == self._tenancy.client:
             return []
         return super().handle(event, now)
 
@@ -79,21 +79,25 @@ class DeafNode(NodeMachine):
 class HastyNode(NodeMachine):
     """Removes files while processes of the client live (R-48)."""
 
-    def _end_work(self, why: str, now: float, out: list[Action], unasked: bool = False) -> None:
-        super()._end_work(why, now, out, unasked)
-        if self._work is not None and not self._work.cleaning:
-            self._work.cleaning = True
-            out.append(CleanWorkspace(self._work.reservation))
+    def _end_tenancy(self, why: str, now: float, out: list[Action], unasked: bool = False) -> None:
+        super()._end_tenancy(why, now, out, unasked)
+        if self._tenancy is not None and not self._tenancy.cleaning:
+            self._tenancy.cleaning = True
+            out.append(CleanWorkspace(self._tenancy.reservation))
 
 
 class ForgetfulNode(NodeMachine):
     """Does not start a server in the place of one that closed (R-05)."""
 
     def handle(self, event: Any, now: float) -> list[Action]:
-        if isinstance(event, ServerExited) and self._work is not None and event.index in self._work.places:
+        if (
+            isinstance(event, ServerExited)
+            and self._tenancy is not None
+            and event.index in self._tenancy.places
+        ):
             out: list[Action] = []
-            self._work.server_exited(event, now, out)
-            place = self._work.places[event.index]
+            self._tenancy.server_exited(event, now, out)
+            place = self._tenancy.places[event.index]
             if place.state is PlaceState.EMPTY:
                 place.move("closed")
             return [*out, *self.tick(now)]

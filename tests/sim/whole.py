@@ -303,9 +303,9 @@ class Node(Process):
         match action:
             case facts.StartZygote():
                 assert self.zygote is None, f"{self.name} starts a second zygote"
-                work = self.machine._work
-                assert work is not None
-                self.zygote = Zygote(self, action, work.client)
+                tenancy = self.machine._tenancy
+                assert tenancy is not None
+                self.zygote = Zygote(self, action, tenancy.client)
                 self.zygote.start()
             case facts.EndZygote():
                 assert self.zygote is not None
@@ -763,9 +763,9 @@ class Cluster:
                 assert other.reservation == server.reservation
 
     def lease_of(self, server: Server) -> int:
-        work = server.zygote.node.machine._work
-        assert work is not None
-        return work.lease
+        tenancy = server.zygote.node.machine._tenancy
+        assert tenancy is not None
+        return tenancy.lease
 
     def began(self, server: Server, spec: Any) -> None:
         key = (server.client, spec.id, spec.attempt)

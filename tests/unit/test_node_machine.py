@@ -69,8 +69,8 @@ class Bench:
 
     @property
     def states(self) -> list[PlaceState]:
-        assert self.machine._work is not None
-        return [place.state for place in self.machine._work.places.values()]
+        assert self.machine._tenancy is not None
+        return [place.state for place in self.machine._tenancy.places.values()]
 
     # Stages.
 
@@ -113,7 +113,7 @@ class Bench:
 
     def released(self, zygote: int = 1) -> Bench:
         """Servers and zygote have ended, the files are gone."""
-        for place in list(self.machine._work.places.values()) if self.machine._work else []:
+        for place in list(self.machine._tenancy.places.values()) if self.machine._tenancy else []:
             if place.incarnation is not None:
                 self.feed(f.ServerExited(place.index, place.incarnation, "exit code 0", 1, 0))
         self.feed(f.ZygoteExited(zygote, "exit code 0", False))

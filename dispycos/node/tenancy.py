@@ -1,6 +1,6 @@
-"""The work of one reservation on a node: its zygote, the places of its servers, their ends.
+"""One client's tenancy of a node: its zygote, the places of its servers, their ends.
 
-`node.machine` decides whose the node is; a Work decides which of its client's processes must
+`node.machine` decides whose the node is; a Tenancy decides which of its client's processes must
 live, and proves to the client which have died. It never looks into code and setups.
 
 Pure. Rules R-05, R-09 to R-11, R-28, R-48, R-79.
@@ -48,7 +48,7 @@ class NodeState(enum.Enum):
     RESERVED = "reserved"  # for one client, which has not prepared it, or failed to
     PREPARING = "preparing"  # a zygote is to be made, or runs node_setup
     SERVING = "serving"  # the zygote stands; servers are there or on their way
-    RELEASING = "releasing"  # the work is over: processes end, files go
+    RELEASING = "releasing"  # the tenancy is over: processes end, files go
     ENDED = "ended"  # Exit was said; nothing matters any more
 
 
@@ -76,8 +76,8 @@ QUICK_DEATH = 10.0
 
 
 @dataclass(slots=True)
-class Work:
-    """One reservation of this node."""
+class Tenancy:
+    """One reservation of this node, from Reserve to Released."""
 
     reservation: int
     grant: int  # the lease number it began with: names this grant

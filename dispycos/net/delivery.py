@@ -256,6 +256,13 @@ class Delivery:
 
     # Hearing: on the reactor's thread, handed to the kernel's, where values are unpickled.
 
+    def take(self, peer: Incarnation, message: Deliver | Ask) -> None:
+        """Bring a message that was kept to its receiver, who is here now; kernel thread."""
+        if isinstance(message, Deliver):
+            self._take_deliver(peer, message)
+        else:
+            self._take_ask(peer, message)
+
     def _hear_deliver(self, peer: Incarnation, message: Deliver) -> None:
         self.kernel.post(self._take_deliver, peer, message)
 

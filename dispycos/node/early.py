@@ -63,10 +63,7 @@ class EarlyMessages:
         """The task lives: it gets what was said to it, before anything newer."""
         if self._kept and number in self._kept:
             for peer, message in self._take(number):
-                if isinstance(message, Deliver):
-                    self._delivery._take_deliver(peer, message)
-                else:
-                    self._delivery._take_ask(peer, message)
+                self._delivery.take(peer, message)
 
     def ended(self, number: int) -> None:
         """The task is no more: what is said to it from now on comes back."""

@@ -464,6 +464,10 @@ class Execution:
         self._wind_up(now, actions)
         return actions
 
+    def has(self, id: int) -> bool:
+        """Is an attempt at this task here, waiting or begun? Any thread."""
+        return id in self._tasks
+
     # For people and tests.
 
     def story(self, id: int) -> str:

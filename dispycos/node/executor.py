@@ -148,7 +148,7 @@ class Executor:
 
     def _waits(self, id: int) -> bool:
         machine = self._machine
-        return machine is not None and id in machine._tasks
+        return machine is not None and machine.has(id)
 
     def _look_for_the_end(self) -> None:
         machine = self._machine

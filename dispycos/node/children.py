@@ -42,6 +42,7 @@ class Server:
     output: Output
     page: int  # descriptor
     control: LoopPipe | None = None
+    port: int = 0  # where it is to listen; 0: it chooses
     pid: int = 0  # 0: not forked yet
     pidfd: int = -1
     incarnation: Incarnation | None = None  # None: it does not listen yet

@@ -93,6 +93,7 @@ class Daemon:
         location = await self.endpoint.listen(
             settings.hosts, settings.ports[0], announce=settings.announce or None
         )
+        self._processes.addr = location.addr
         ties.adopt_orphans()
         self._loop.add_signal_handler(signal.SIGCHLD, self._processes.reap)
         for number in (signal.SIGTERM, signal.SIGINT):

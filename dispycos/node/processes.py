@@ -79,6 +79,7 @@ class Processes:
         self._keyring = keyring
         self._printer = printer
         self._feed = feed
+        self.addr = ""  # where this node is reached, and its servers too; known when it listens
         self._figures = Figures(workspace.path)
         self._memory = MemoryWatch()
         self._folders: dict[int, ClientFolder] = {}  # reservation -> node directory; one at a time
@@ -300,12 +301,13 @@ class Processes:
             lambda said: self._server_says(server, said),
             lambda reason: None,  # its end is proved by its parent
         )
+        server.port = self._settings.ports[action.index]
         self._servers[action.index] = server
         start = ServerStart(
             index=action.index,
             name=f"{self._settings.name}_server-{action.index}",
             path=path,
-            port=self._settings.ports[action.index],
+            port=server.port,
         )
         zygote.pipe.say(
             Said("fork", {"start": to_values(start)}, descriptors=(write, theirs.detach(), os.dup(shared)))
@@ -322,9 +324,15 @@ class Processes:
             incarnation = said.text("incarnation")
             try:
                 location = Location(said.text("addr"), said.number("port"))
-                server.incarnation = Incarnation(bytes.fromhex(incarnation))
+                name = Incarnation(bytes.fromhex(incarnation))
             except ValueError:
                 raise RemoteProtocolError(f"server {server.index} listens at no location") from None
+            if location.addr != self.addr or server.port not in (0, location.port):
+                # Its client dials what we say, and code of others runs in there.
+                server.problem = f"it says that it listens at {location}, which is not its place"
+                self._kill_server(server.index)
+                return
+            server.incarnation = name
             self._feed(ServerUp(server.index, server.pid, server.incarnation, location))
         elif said.what == "problem":
             server.problem = said.text("reason")

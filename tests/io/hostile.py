@@ -398,9 +398,9 @@ def _end(address: Any) -> Location:
 class Trap:
     """A listener that somebody is made to dial; `play` is run with each connection."""
 
-    def __init__(self, play: Callable[[socket.socket], None]) -> None:
+    def __init__(self, play: Callable[[socket.socket], None], host: str = "127.0.0.1") -> None:
         self._play = play
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self._listener.settimeout(0.05)
         self.location = _end(self._listener.getsockname())
         self.dials = 0

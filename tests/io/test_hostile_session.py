@@ -688,3 +688,31 @@ def test_a_hundred_violations_are_one_line(one, player, caplog):
         hostile.send(header(0, 99))
         lost(one, hostile)
     assert len([text for text in caplog.messages if "unknown kind 99" in text]) == 1
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Accept, say nothing, close."""
+
+
+@pytest.mark.row("SE-09", "SE-22")
+def test_a_server_can_not_make_a_holder_of_the_key_dial_another_host(one: Party) -> None:
+    key = one.ask(lambda: one.keyring.open_reservation(7))
+    with Trap(hang_up, host="127.0.0.2") as stranger, Trap(hang_up) as its_own:
+        for trap in (stranger, its_own):
+            with Player(one.location, key, roles=Role.SERVER) as server:
+                server.open(location=trap.location)
+                wait_until(lambda server=server: one.saw(PeerUp, server.incarnation), 5)
+        # Both are gone now; the one at the other's address would have been dialled before.
+        wait_until(lambda: its_own.dials >= 2, 10)
+        assert stranger.dials == 0
+    one.forget(*one.known)
+
+
+@pytest.mark.row("R-50")
+def test_who_holds_the_cluster_s_key_is_dialled_where_he_says(one: Party) -> None:
+    with Trap(hang_up, host="127.0.0.2") as there:
+        with Player(one.location, K, roles=Role.NODE) as node:
+            node.open(location=there.location)
+            wait_until(lambda: one.saw(PeerUp, node.incarnation), 5)
+        wait_until(lambda: there.dials >= 1, 10)
+    one.forget(*one.known)

@@ -1094,16 +1094,16 @@ def memory_group(limit: int) -> Iterator[Path]:
 
 def lie(addr, port, task=None):  # type: ignore[no-untyped-def]
     """node_setup: every server will say that it listens there."""
-    from dispycos.node.pipe import AsyncPipe
+    from dispycos.model import Location
+    from dispycos.net.endpoint import Endpoint
 
-    say = AsyncPipe.say
+    listen = Endpoint.listen
 
-    def lying(pipe, said):  # type: ignore[no-untyped-def]
-        if said.what == "up":
-            said.values.update(addr=addr, port=port)
-        say(pipe, said)
+    async def lying(endpoint, *args, **more):  # type: ignore[no-untyped-def]
+        await listen(endpoint, *args, **more)
+        return Location(addr, port)
 
-    AsyncPipe.say = lying  # type: ignore[method-assign]
+    Endpoint.listen = lying  # type: ignore[method-assign]
     yield
     return 0
 

@@ -52,6 +52,6 @@ def not_again(task: Submission, end: End, only_there: bool) -> str:
 def poison(task: Submission) -> str:
     deaths = "; ".join(f"{number}: {text}" for number, text in enumerate(task.deaths, 1))
     return (
-        f"{task!r} is tried no more, for {len(task.deaths)} servers died while it ran, the most that one task "
-        f"may cost; look at what it does to its process. Deaths: {deaths}"
+        f"{task!r} is tried no more, for {len(task.deaths)} servers died while it ran, the most that one "
+        f"task may cost; look at what it does to its process. Deaths: {deaths}"
     )

@@ -5,9 +5,11 @@ I/O half. Layer 5. Rows KE-25, DS-01.
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dispycos import config
 from dispycos.arguments import integer, port, text
@@ -76,6 +78,19 @@ class Options:
             dest_path=os.path.abspath(dest_path) if dest_path else "",
             max_file_size=integer("max_file_size", max_file_size or 0, least=0),
         )
+
+    @classmethod
+    def given(cls, call: Callable[..., Any], arguments: dict[str, Any]) -> Options:
+        """As `of`, for what a program gave to `call` beside its own arguments; TypeError names that call."""
+        known = inspect.signature(cls.of).parameters
+        for name in arguments:
+            if name not in known:
+                taken = inspect.signature(call).parameters.values()
+                own = [parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY]
+                raise TypeError(
+                    f"{call.__name__}() has no argument {name!r}; it takes {', '.join([*own, *known])}"
+                )
+        return cls.of(**arguments)
 
 
 def default_options() -> Options:

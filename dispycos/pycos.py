@@ -71,7 +71,7 @@ class Pycos:
                 log.warning("Pycos was made before, with %s: %s is ignored", made._arguments, arguments)
             return made  # type: ignore[return-value]  # one per process, whatever the subclass
         self = super().__new__(cls)
-        self._network = runtime.network(replace(Options.of(**arguments), meets_peers=True))
+        self._network = runtime.network(replace(Options.given(cls, arguments), meets_peers=True))
         self._arguments = arguments
         self._statuses = []
         self._watching = False

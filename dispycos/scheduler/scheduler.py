@@ -67,7 +67,7 @@ class Scheduler:
             ping_interval=seconds("ping_interval", ping_interval),
             idle_limit=seconds("zombie_period", zombie_period),
         )
-        self._network = runtime.network(Options.of(**network) if network else None)
+        self._network = runtime.network(Options.given(Scheduler, network) if network else None)
         self._service = start(self._network, options)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dispycos import Location, PeerStatus, Pycos, Task
+from dispycos import Location, PeerStatus, Pycos, Scheduler, Task
 from dispycos.kernel import loop
 from tests.helpers import Program, background, wait_until
 from tests.process.clusters import program, run
@@ -81,6 +81,15 @@ def test_there_is_one_in_a_process(pycos, caplog):
 def test_a_bad_argument_is_an_error_that_leaves_nothing(program, arguments, error):
     with pytest.raises(error):
         Pycos(**arguments)
+
+
+@pytest.mark.row("KE-25", "DS-01")
+@pytest.mark.parametrize(("call", "own"), [(Pycos, "node, host"), (Scheduler, "ping_interval")])
+def test_an_unknown_argument_is_told_in_the_words_of_the_call(program, call, own):
+    with pytest.raises(TypeError) as caught:
+        call(ip_addr="127.0.0.1")
+    assert str(caught.value).startswith(f"{call.__name__}() has no argument 'ip_addr'; it takes {own}, ")
+    assert "tcp_port" in str(caught.value)
 
 
 @pytest.mark.row("KE-26")

@@ -1,7 +1,7 @@
 """The values that the parts of dispycos hand to each other.
 
 Plain data: no behaviour beyond comparing, printing and small conversions. What processes
-say to each other stands in `messages.py`; every limit and interval stands in `config.py`.
+say to each other stands in `messages`; every limit and interval stands in `config.py`.
 
 Pure. Layer 0.
 """

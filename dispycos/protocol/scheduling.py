@@ -1,0 +1,193 @@
+"""What a client and the scheduler say to each other.
+
+Pure. Layer 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dispycos.model import Incarnation, Location
+from dispycos.protocol.facts import NodeFacts, Rule
+
+# The client says to the scheduler.
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Queue me. ticket: the client's number for this request."""
+
+    ticket: int
+    name: str  # for queue listings
+    location: Location | None
+    rules: list[Rule]  # empty: any node
+    pulse_interval: float
+    zombie_period: float
+    abandon_zombies: bool
+    reservation: int = 0  # one I hold already, from before you forgot me (S3)
+
+
+@dataclass(frozen=True, slots=True)
+class Unschedule:
+    """Take me off the queue, or, if it is my turn, end it."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    """One more rule for my turn."""
+
+    reservation: int
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """The answer to AskAllocate: what the rule's own `allocate` returned, None if it failed."""
+
+    question: int
+    servers: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnNode:
+    """I have closed this node; don't give it to me again."""
+
+    reservation: int
+    node: Incarnation
+    again: bool = False  # True: I gave it up for its silence; back and fresh, I take it (R-13)
+    lease: int = 0  # the grant it was mine under; 0: whichever
+
+
+@dataclass(frozen=True, slots=True)
+class CloseClient:
+    """My turn is over."""
+
+    reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tasks of my turn so far, in batches (D4)."""
+
+    reservation: int
+    submitted: int
+    done: int
+    running: int
+
+
+# The scheduler says to the client.
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """You wait, in this place of the queue and for this reason; said again when they change."""
+
+    ticket: int
+    place: int  # from 1: how many turns until yours, this one's included
+    reason: str  # what is being waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """Your turn has come, under this reservation number."""
+
+    ticket: int
+    reservation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRefused:
+    """You get no turn."""
+
+    ticket: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskAllocate:
+    """What does your own `allocate` say of this node?"""
+
+    question: int
+    rule: int  # index into the rules
+    facts: NodeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGranted:
+    """This node is yours for your turn: prepare it."""
+
+    reservation: int
+    lease: int
+    facts: NodeFacts
+    servers: int
+    pulse_interval: float = 0.0  # the one the node keeps; 0: the one asked for
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIgnored:
+    """No rule took this node, or it can't be reserved; `reason` says why."""
+
+    reservation: int
+    facts: NodeFacts
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRenewed:
+    """A node of yours got its lease renewed."""
+
+    reservation: int
+    node: Incarnation
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWithdrawn:
+    """This node is no longer yours."""
+
+    reservation: int
+    node: Incarnation
+    reason: str
+    silent: bool = False  # True: given up for its silence
+    left: bool = False  # True: it ended the work by itself; neither: it is gone
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEnded:
+    """Your turn is over, and every node of it was told to let go."""
+
+    reservation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAsked:
+    """Please close: when your tasks are done, or now if `terminate` (DS-19)."""
+
+    reservation: int
+    terminate: bool
+    reason: str
+
+
+NUMBERS: dict[int, type[Any]] = {
+    40: Schedule,
+    41: Unschedule,
+    42: AddRule,
+    43: Allocated,
+    44: ReturnNode,
+    45: CloseClient,
+    46: Counts,
+    50: Queued,
+    51: Scheduled,
+    52: ScheduleRefused,
+    53: AskAllocate,
+    54: NodeGranted,
+    55: NodeIgnored,
+    56: LeaseRenewed,
+    57: NodeWithdrawn,
+    58: ClientEnded,
+    59: CloseAsked,
+}

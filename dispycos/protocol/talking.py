@@ -1,0 +1,133 @@
+"""What anyone says to anyone: who I am, and what is for a task or channel of yours.
+
+Pure. Layer 0.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from dispycos.model import Address, Location, Payload, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """The first message of every session."""
+
+    name: str
+    roles: Role
+    location: Location | None  # where I can be dialled
+    python: str
+    release: str  # version of dispycos
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A message for one receiver (task or channel). ticket 0: no answer wanted."""
+
+    to: int
+    value: Payload
+    ticket: int = 0
+
+
+class Verb(enum.IntEnum):
+    """What may be asked of a receiver."""
+
+    THROW = 1  # value: an exception to raise at its current yield
+    TERMINATE = 2  # end it
+    MONITOR = 3  # value: Address of the task that wants its status
+    RESULT = 4  # answer: its MonitorStatus, when it has ended
+    ALIVE = 5  # answer: bool
+    RESUME = 6  # value: update for a suspended task
+    SUBSCRIBE = 7  # of a channel; value: the subscriber
+    UNSUBSCRIBE = 8
+    BROADCAST = 9  # of a channel: deliver to at least n; value: (message, n); answer: recipients
+    CLOSE = 10  # of a channel
+    HOT_SWAP = 11  # value: (function, args, kwargs)
+    REGISTER = 12  # value: name
+    UNREGISTER = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask something of one receiver here."""
+
+    to: int
+    verb: Verb
+    value: Payload
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to the sender's `ticket`: a value, or an exception if `failed`."""
+
+    ticket: int
+    value: Payload | None  # None: the exception can't travel
+    failed: bool = False
+    text: str = ""  # the exception's traceback there
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """N3: nobody here has this number (any more); the sender's monitors are told why."""
+
+    to: int
+    ticket: int
+    reason: str
+
+
+class Kind(enum.IntEnum):
+    """What kind of receiver a name stands for."""
+
+    TASK = 1
+    CHANNEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Who is registered under this name there? Answered when known, or at the timeout."""
+
+    kind: Kind
+    name: str
+    ticket: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The answer to Locate: who has that name here; None: nobody had it in time."""
+
+    ticket: int
+    address: Address | None
+    kind: Kind
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterAgain:
+    """I don't know you (any more): say again who you are and what you hold (S3, R-37)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """I end this session by choice; nothing of mine is to be waited for."""
+
+    reason: str
+
+
+NUMBERS: dict[int, type[Any]] = {
+    1: Introduction,
+    2: Deliver,
+    3: Ask,
+    4: Answer,
+    5: Undelivered,
+    6: Locate,
+    7: Located,
+    12: RegisterAgain,
+    13: Goodbye,
+}

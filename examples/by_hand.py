@@ -38,4 +38,4 @@ def main(nodes, task=None):
 
 
 if __name__ == "__main__":
-    Task(main, sys.argv[1:])
+    sys.exit(Task(main, sys.argv[1:]).value())

@@ -9,6 +9,8 @@ prints, beside the server's log of what failed,
     and where it is asked for: ZeroDivisionError('division by zero')
 """
 
+import sys
+
 from dispycos import Client, LocalCluster, MonitorStatus, Task
 
 
@@ -38,4 +40,4 @@ def main(task=None):
 
 if __name__ == "__main__":
     with LocalCluster(1):
-        Task(main).value()
+        sys.exit(Task(main).value())

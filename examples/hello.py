@@ -11,6 +11,8 @@ prints
     4 squared is 16
 """
 
+import sys
+
 from dispycos import Client, LocalCluster, Task
 
 
@@ -35,4 +37,4 @@ def main(task=None):
 
 if __name__ == "__main__":
     with LocalCluster(2):
-        Task(main).value()
+        sys.exit(Task(main).value())

@@ -11,6 +11,7 @@ prints
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 from dispycos import Client, LocalCluster, Task
@@ -50,4 +51,4 @@ def main(task=None):
 
 if __name__ == "__main__":
     with LocalCluster(1):
-        Task(main).value()
+        sys.exit(Task(main).value())

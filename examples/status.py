@@ -16,6 +16,8 @@ prints
     ClientClosed
 """
 
+import sys
+
 from dispycos import Client, DispycosStatus, LocalCluster, MonitorStatus, Scheduler, Task
 
 
@@ -51,4 +53,4 @@ def main(task=None):
 
 if __name__ == "__main__":
     with LocalCluster(1):
-        Task(main).value()
+        sys.exit(Task(main).value())

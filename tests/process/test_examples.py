@@ -35,6 +35,17 @@ def test_an_example_prints_what_it_says(path):
     assert (code, out.splitlines()) == (0, lines), err
 
 
+@pytest.mark.row("KE-27")
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_whose_main_task_fails_exits_with_1(path):
+    broken = "def main(*args, task=None):\n    yield\n    raise ValueError('broken')\n\n\n"
+    source = path.read_text().replace("if __name__", f"{broken}if __name__")
+    code, _, err = run_python(source, timeout=40)
+    assert code == 1, err
+    # One line says how it ended, after the traceback in the log.
+    assert err.splitlines()[-1] == "main/1: ValueError: ValueError: broken"
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_short_and_shows_its_command(path):
     text = path.read_text()

@@ -105,6 +105,33 @@ class Limits:
     file_idle: float = 60.0  # between slices; then the transfer is given up
 
 
+# Both ends of a session must agree on these and no HELLO names them: they belong to the version
+# of the wire, are the same in every process, and an endpoint refuses a record that differs. The
+# size of a message is not among them: the smaller of what both HELLOs say holds.
+WIRE_LIMITS = (
+    "max_frame_bytes",
+    "slice_bytes",
+    "max_control_bytes",
+    "max_buffers",
+    "out_of_band_bytes",
+    "max_elements",
+    "max_text_bytes",
+    "max_name_chars",
+    "max_reason_chars",
+)
+
+
+def of_the_wire(limits: Limits) -> None:
+    """ValueError if the record differs where the wire allows no difference."""
+    standard = Limits()
+    for name in WIRE_LIMITS:
+        value, wanted = getattr(limits, name), getattr(standard, name)
+        if value != wanted:
+            raise ValueError(
+                f"{name}={value}: it is {wanted} in every process of wire version {WIRE_VERSION}"
+            )
+
+
 # Names of the founding document (KE-33).
 
 MsgTimeout: float = 10  # seconds for a message to a peer

@@ -39,7 +39,9 @@ class AsyncSocket:
     waits while another task calls `close` raises OSError.
     """
 
-    max_message_bytes = Limits().max_message_bytes  # of send_msg and recv_msg
+    # Of send_msg and recv_msg; a program may assign another, for all its sockets or for one. What
+    # its sessions agree on has nothing to do with the sockets that it makes itself.
+    max_message_bytes = Limits().max_message_bytes
 
     def __init__(
         self,

@@ -21,14 +21,15 @@ from dispycos.errors import MessageTooLarge, RemoteProtocolError
 from dispycos.messages import NUMBERS, Message
 from dispycos.model import Buffer
 from dispycos.net.fields import record
-from dispycos.net.scalars import LIMITS, In, Out, refuse, size_of
+from dispycos.net.scalars import LIMITS, In, Out, refuse
 
 
 def encode(message: Message) -> tuple[bytes, list[Buffer]]:
     """Turn a message into its head and attachments.
 
-    MessageTooLarge if the head, the number of attachments or their sum exceeds its limit:
-    nothing was sent, and whoever batched the records sends fewer at a time.
+    MessageTooLarge if the head or the number of attachments exceeds its limit: nothing was
+    sent, and whoever batched the records sends fewer at a time. How large a whole message may
+    be is the session's to know.
     """
     entry = _by_class().get(type(message))
     if entry is None:
@@ -45,12 +46,8 @@ def encode(message: Message) -> tuple[bytes, list[Buffer]]:
     if len(head) > LIMITS.max_elements and (count := _elements(row)) > LIMITS.max_elements:
         _too_large(type(message), "count of elements", count, "max_elements", LIMITS.max_elements)
     attachments = out.attachments
-    if attachments:
-        if len(attachments) > LIMITS.max_buffers:
-            _too_large(type(message), "count of buffers", len(attachments), "max_buffers", LIMITS.max_buffers)
-        total = len(head) + sum(size_of(part) for part in attachments)
-        if total > LIMITS.max_message_bytes:
-            _too_large(type(message), "size", total, "max_message_bytes", LIMITS.max_message_bytes)
+    if attachments and len(attachments) > LIMITS.max_buffers:
+        _too_large(type(message), "count of buffers", len(attachments), "max_buffers", LIMITS.max_buffers)
     return head, attachments
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from dispycos.config import RELEASE, Limits
+from dispycos.config import RELEASE, Limits, of_the_wire
 from dispycos.errors import Closed
 from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerGone, PeerSuspect
 from dispycos.kernel.core import Kernel
@@ -57,6 +57,7 @@ class Endpoint:
 
     roles  what this process is. A role may be added while it runs, never taken away: sessions
            that begin later state it, and who met us before is to be met again (`forget`).
+    limits ValueError if they differ where the wire allows no difference (`config.WIRE_LIMITS`).
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Endpoint:
         name: str,
         incarnation: Incarnation | None = None,
     ) -> None:
+        of_the_wire(limits)
         self.reactor = reactor
         self.roles = roles
         self.keyring = keyring

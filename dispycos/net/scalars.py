@@ -20,7 +20,7 @@ from dispycos.config import Limits
 from dispycos.errors import MessageTooLarge, RemoteProtocolError
 from dispycos.model import Buffer, Location
 
-LIMITS = Limits()
+LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
 INT_MAX = (1 << 63) - 1
 
 

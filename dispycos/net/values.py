@@ -23,7 +23,7 @@ from dispycos.net.code import HERE, Namespace, dumps
 from dispycos.net.pickler import CodePickler, blame
 from dispycos.net.scalars import clip
 
-LIMITS = Limits()
+LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
 MAX_BUFFERS = LIMITS.max_buffers // 2 - 1  # of one value: two payloads fit into one message
 MAX_TRIES = 2000  # pickles of parts, to find the one that can't be sent
 

@@ -165,6 +165,18 @@ def test_a_vanished_peer_that_nobody_can_dial_is_given_up_in_time_and_watchers_a
     assert one.endpoint.peer(other.endpoint.incarnation) is None
 
 
+@pytest.mark.rule("N4")
+def test_an_endpoint_refuses_limits_that_its_peers_would_not_share(parties):
+    one = parties("one")
+
+    async def make() -> None:
+        limits = replace(LIMITS, max_elements=100_000)
+        Endpoint(one.reactor, roles=Role.PEER, keyring=one.endpoint.keyring, limits=limits, name="other")
+
+    with pytest.raises(ValueError, match="max_elements=100000: it is 10000 in every process"):
+        one.do(make())
+
+
 def test_a_broken_connection_is_reported_as_suspect_and_back(parties):
     one, other = parties("one"), parties("other")
     meet(one, other)

@@ -12,6 +12,7 @@ import struct
 import types
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dispycos.config import Limits
+from dispycos.config import GIB, WIRE_LIMITS, Limits, of_the_wire
 from dispycos.errors import MessageTooLarge, RemoteProtocolError
 from dispycos.messages import (
     NUMBERS,
@@ -39,6 +40,7 @@ from dispycos.messages import (
 )
 from dispycos.model import CodeHash, End, Incarnation, Location, Outcome, Payload, Role, TaskSpec
 from dispycos.net.codec import decode, encode
+from dispycos.net.session import Session
 
 LIMITS = Limits()
 NOTHING = memoryview(b"")
@@ -187,14 +189,31 @@ def test_many_middling_payloads_fit_by_being_attached() -> None:
     assert len(attachments) == 256
 
 
+@pytest.mark.row("SE-18")
+def test_how_large_a_whole_message_may_be_is_the_session_s_to_say() -> None:
+    part = memoryview(bytes(64 << 20))
+    head, attachments = encode(Deliver(1, Payload(part, (part,) * 16)))
+    session = Session(Incarnation(b"a" * 16), Incarnation(b"b" * 16), Limits())
+    with pytest.raises(MessageTooLarge, match="max_message_bytes=1073741824"):
+        session.send(head, attachments)
+    wider = replace(Limits(), max_message_bytes=2 * GIB, max_queued_bytes=2 * GIB)
+    Session(Incarnation(b"a" * 16), Incarnation(b"b" * 16), wider).send(head, attachments)
+
+
+@pytest.mark.rule("N4")
+def test_limits_on_which_both_ends_must_agree_can_not_differ_without_a_word() -> None:
+    of_the_wire(replace(Limits(), max_message_bytes=GIB // 2, keepalive=1.0))
+    for name in WIRE_LIMITS:
+        with pytest.raises(ValueError, match=f"{name}=7: it is .* in every process of wire version 1"):
+            of_the_wire(replace(Limits(), **{name: 7}))
+
+
 def test_what_is_too_large_is_refused_before_it_is_sent() -> None:
     buffers = (b"x",) * (LIMITS.max_buffers + 1)
     with pytest.raises(MessageTooLarge, match="max_buffers"):
         encode(Deliver(1, Payload(b"", buffers)))
     with pytest.raises(MessageTooLarge, match="max_elements"):
         encode(Recall(list(range(LIMITS.max_elements))))
-    with pytest.raises(MessageTooLarge, match="max_message_bytes"):
-        encode(Deliver(1, Payload(memoryview(bytes(64 << 20)), (memoryview(bytes(64 << 20)),) * 16)))
     with pytest.raises(MessageTooLarge, match="max_control_bytes"):
         encode(Outcomes(1, [Outcome(n, 1, End.FAILED, None, "x" * 60_000) for n in range(20)], 0.0))
     with pytest.raises(MessageTooLarge, match=r"Introduction\.name"):

@@ -3,7 +3,7 @@
 Options are those of the founding document and newer ones; `_` and `-` are the same in them.
 Wrong usage ends with 2, anything that can't be done with 1 and one sentence.
 
-Layer 8. Rows DN-01 to DN-19, DN-24 to DN-31.
+Layer 8. Rows DN-01 to DN-09, DN-12 to DN-19, DN-24 to DN-31.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.interfaces net.addresses net.reactor net.transport",
+        "net.interfaces net.addresses net.reactor net.alarm net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(
@@ -103,7 +103,7 @@ LINES = (
     Line(
         5,
         "client.client client.work client.driver client.switchboard client.finding client.shipping"
-        " client.files client.parking client.alarm client.listener client.tasks client.settings"
+        " client.files client.parking client.listener client.tasks client.settings"
         " client.components client.allocation client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),

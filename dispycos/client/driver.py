@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import Any
 
 from dispycos.client import events
-from dispycos.client.alarm import Alarm
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
 from dispycos.client.listener import Listener
@@ -48,6 +47,7 @@ from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Counts, NodeReport, Recalled, Submit
 from dispycos.model import DispycosStatus, End, Incarnation, Status
+from dispycos.net.alarm import Alarm
 from dispycos.net.endpoint import Endpoint
 
 log = logging.getLogger("dispycos")

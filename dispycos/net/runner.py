@@ -10,7 +10,6 @@ I/O half. Layer 4.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 
 from dispycos.errors import Closed, LocalProtocolError, MessageTooLarge
 from dispycos.events import Dial, Forget, Note, Say, StopDialling
+from dispycos.net.alarm import Alarm
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.reactor import Reactor
 
@@ -71,8 +71,7 @@ class Runner:
         self._lock = lock or threading.Lock()
         self._urgent = urgent
         self._smaller = smaller
-        self._timer: asyncio.TimerHandle | None = None
-        self._due: float | None = None  # when the timer fires
+        self._alarm = Alarm(reactor, self._tick)
         self._stopped = False
 
     def feed(self, event: Any) -> None:
@@ -105,7 +104,7 @@ class Runner:
                         fault = exc
                     else:
                         log.error("carrying out %s failed", type(action).__name__, exc_info=exc)
-        self.rearm()
+        self._alarm.set(self.machine.next_deadline())
         if fault is not None:
             raise fault
 
@@ -163,33 +162,10 @@ class Runner:
     def _dial(self, action: Dial) -> None:
         self._endpoint.dial(action.location, reservation=action.reservation, owner=self)
 
-    def rearm(self) -> None:
-        """See to it that `tick` is called at the machine's next deadline; any thread."""
-        deadline = self.machine.next_deadline()
-        # A timer that fires too early costs one empty tick; one too late would be a fault.
-        if deadline is not None and (self._due is None or deadline < self._due):
-            self._due = deadline
-            if self._reactor.here:
-                self._arm()
-            else:
-                self._reactor.call(self._arm)
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._due is not None and not self._stopped:
-            delay = max(0.0, self._due - time.monotonic())
-            self._timer = self._reactor.loop.call_later(delay, self._fire)
-
-    def _fire(self) -> None:
-        self._timer = None
-        self._due = None
+    def _tick(self) -> None:
         self.act(lambda machine, now: machine.tick(now))
 
     def stop(self) -> None:
         """Nothing is fed or carried out any more; reactor thread only."""
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()

@@ -1,6 +1,6 @@
-"""One timer for several machines, set from any thread.
+"""One timer for the deadlines of machines, set from any thread.
 
-I/O half. Layer 5.
+I/O half. Layer 3.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Daemon:
         self._machine: NodeMachine | None = None
         self._neighbours: Neighbours | None = None
         self._files = FileReceiver(self.endpoint, self._store_of)
-        self._stores: dict[int, tuple[Incarnation, FileStore]] = {}  # by reservation: its client's
+        self._stores: dict[int, FileStore] = {}  # by reservation; one at a time
 
     # Its life.
 
@@ -144,7 +144,7 @@ class Daemon:
         if self._neighbours is not None:
             self._neighbours.close()
         await self._files.close()
-        for _client, store in self._stores.values():
+        for store in self._stores.values():
             store.close()
         await self._processes.close()
         try:
@@ -203,15 +203,14 @@ class Daemon:
         if reservation not in self._stores:
             limits = self._settings.limits
             path = self._processes.folder(reservation).path
-            store = FileStore(path, limits, max_file_bytes=limits.max_file_bytes)
-            self._stores[reservation] = (client, store)
-        return self._stores[reservation][1]
+            self._stores[reservation] = FileStore(path, limits, max_file_bytes=limits.max_file_bytes)
+        return self._stores[reservation]
 
     async def _clean(self, action: CleanWorkspace) -> None:
-        client, store = self._stores.pop(action.reservation, (None, None))
-        if client is not None and store is not None:
-            # A file under way must not be written into what is being removed.
-            await self._files.drop(client)
+        store = self._stores.pop(action.reservation, None)
+        if store is not None:
+            # A file under way, whoever sends it, must not be written into what is being removed.
+            await self._files.drop(store)
             store.close()
         self._processes.perform(action)
 

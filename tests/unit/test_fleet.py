@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -18,7 +18,6 @@ from dispycos.errors import InternalError
 from dispycos.events import (
     Dial,
     DialFailed,
-    Heard,
     Note,
     PeerBack,
     PeerGone,
@@ -31,22 +30,17 @@ from dispycos.model import (
     DispycosNodeAvailInfo,
     DispycosStatus,
     End,
-    Incarnation,
     Location,
     Payload,
     Role,
     Status,
 )
+from tests.unit.bench import MachineBench, who
 
-T = TypeVar("T")
 LIMITS = Limits()
 CODE, SETUP = Payload(b"code"), Payload(b"setup")
 RESERVATION = 7
 Z = 5.0
-
-
-def who(name: str) -> Incarnation:
-    return Incarnation(name.encode().ljust(16, b"."))
 
 
 OUR, SCHEDULER = who("client"), who("scheduler")
@@ -62,57 +56,28 @@ def server(name: str, index: int = 1, location: Location = N1) -> m.ServerFacts:
     return m.ServerFacts(who(name), Location(location.addr, 9706 + index), index, 10 + index, 0, 0)
 
 
-class Bench:
+class Bench(MachineBench[Fleet]):
     """A fleet, what it answered last, and all statuses that it told."""
 
     def __init__(self, **options: Any) -> None:
         options = {"node_setup": SETUP, "pulse_interval": 1.0, **options}
-        self.fleet = Fleet(OUR, LIMITS, name="c1", location=Location("10.0.0.5", 1), code=CODE, **options)
-        self.now = 100.0
-        self.out: list[Any] = []
+        here = Location("10.0.0.5", 1)
+        super().__init__(Fleet(OUR, LIMITS, name="c1", location=here, code=CODE, **options))
+        self.fleet = self.machine
         self.statuses: list[DispycosStatus] = []
         self.tickets = 100
 
-    def feed(self, event: Any) -> list[Any]:
-        self.answer(self.fleet.handle(event, self.now))
-        return self.out
-
-    def answer(self, actions: list[Any]) -> None:
-        self.out = actions
-        self.fleet.check()
+    def note(self, actions: list[Any]) -> list[Any]:
         for action in actions:
             if isinstance(action, o.Notify) and isinstance(action.message, DispycosStatus):
                 self.statuses.append(action.message)
-
-    def hear(self, peer: Incarnation, message: Any) -> list[Any]:
-        return self.feed(Heard(peer, message))
+        return super().note(actions)
 
     def order(self, kind: Any, *values: Any) -> int:
         """Give an order that carries a ticket; its ticket."""
         self.tickets += 1
         self.feed(kind(self.tickets, *values))
         return self.tickets
-
-    def wait(self, seconds: float) -> list[Any]:
-        end = self.now + seconds
-        answers: list[Any] = []
-        while (due := self.fleet.next_deadline()) is not None and due <= end:
-            self.now = max(self.now, due)
-            self.answer(self.fleet.tick(self.now))
-            answers += self.out
-        self.now = end
-        self.out = answers
-        return answers
-
-    def found(self, kind: type[T]) -> list[T]:
-        return [action for action in self.out if isinstance(action, kind)]
-
-    def said_to(self, peer: Incarnation, kind: type[T]) -> list[T]:
-        return [
-            action.message
-            for action in self.out
-            if isinstance(action, Say) and action.peer == peer and isinstance(action.message, kind)
-        ]
 
     def answered(self, ticket: int) -> tuple[int, str] | None:
         answers = [(a.code, a.reason) for a in self.found(o.Answered) if a.ticket == ticket]
@@ -775,7 +740,7 @@ def test_a_gap_in_our_own_clock_makes_nobody_silent() -> None:
     bench = running(abandon_zombies=True)
     bench.feed(PeerSuspect(who("s1")))
     bench.now += 60.0
-    bench.answer(bench.fleet.tick(bench.now))
+    bench.note(bench.fleet.tick(bench.now))
     assert not bench.found(e.ServerGone)
     assert "ServerDisconnected" not in bench.told()
     bench.wait(Z + 0.1)

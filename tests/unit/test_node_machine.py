@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from dispycos import messages as m
 from dispycos.config import Limits
-from dispycos.events import Heard, Note, PeerBack, PeerGone, PeerSuspect, PeerUp, Say
-from dispycos.model import Incarnation, Location, Payload, Role
+from dispycos.events import Note, PeerBack, PeerGone, PeerSuspect, PeerUp, Say
+from dispycos.model import Location, Payload, Role
 from dispycos.node import events as f
 from dispycos.node.machine import NodeMachine, NodeState
 from dispycos.node.places import PlaceState
+from tests.unit.bench import MachineBench, who
 
-T = TypeVar("T")
 LIMITS = Limits()
-
-
-def who(name: str) -> Incarnation:
-    return Incarnation(name.encode().ljust(16, b"."))
 
 
 SCHEDULER, CLIENT, STRANGER = who("scheduler"), who("client"), who("stranger")
 CODE, SETUP = Payload(b"code"), Payload(b"setup")
 
 
-class Bench:
+class Bench(MachineBench[NodeMachine]):
     """A node machine, and what it answered last."""
 
     def __init__(self, **options: Any) -> None:
         described = m.NodeFacts(who("node"), Location("10.0.0.1", 9706), "n1", "Linux", "3.11", 2, m.Avail())
-        self.machine = NodeMachine(described, LIMITS, min_pulse=0.1, **options)
-        self.now = 100.0
-        self.out: list[Any] = []
-
-    def feed(self, event: Any) -> list[Any]:
-        self.out = self.machine.handle(event, self.now)
-        self.machine.check()
-        return self.out
-
-    def hear(self, peer: Incarnation, message: Any) -> list[Any]:
-        return self.feed(Heard(peer, message))
-
-    def wait(self, seconds: float) -> list[Any]:
-        """Let time pass; every answer of the ticks in between."""
-        end = self.now + seconds
-        answers: list[Any] = []
-        while (due := self.machine.next_deadline()) is not None and due <= end:
-            self.now = max(self.now, due)
-            answers += self.machine.tick(self.now)
-            self.machine.check()
-        self.now = end
-        self.out = answers
-        return answers
-
-    def found(self, kind: type[T]) -> list[T]:
-        """Of the last answer: actions, or messages said, of this type."""
-        said = [action.message for action in self.out if isinstance(action, Say)]
-        return [thing for thing in [*self.out, *said] if isinstance(thing, kind)]
-
-    def said_to(self, peer: Incarnation, kind: type[T]) -> list[T]:
-        return [
-            action.message
-            for action in self.out
-            if isinstance(action, Say) and action.peer == peer and isinstance(action.message, kind)
-        ]
+        super().__init__(NodeMachine(described, LIMITS, min_pulse=0.1, **options))
 
     @property
     def states(self) -> list[PlaceState]:

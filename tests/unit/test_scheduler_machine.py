@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -16,17 +16,13 @@ from dispycos.model import Incarnation, Location, Role
 from dispycos.scheduler import events as s
 from dispycos.scheduler.machine import SchedulerMachine
 from dispycos.scheduler.roster import ClientState, NodeState
+from tests.unit.bench import MachineBench, who
 
-T = TypeVar("T")
 LIMITS = Limits(max_queued_clients=3, max_client_rules=4)
 OUR = Incarnation(b"scheduler.......")
 PULSE = 1.0
 Z = 5 * PULSE
 HOLD = 100.0
-
-
-def who(name: str) -> Incarnation:
-    return Incarnation(name.encode().ljust(16, b"."))
 
 
 def facts(number: int, **values: Any) -> m.NodeFacts:
@@ -38,44 +34,12 @@ def rule(node: str = "*", *, asks: bool = False, memory: int = 0, cpus: int = 0)
     return m.Rule(node, 9706, "", cpus, memory, 0, asks)
 
 
-class Bench:
+class Bench(MachineBench[SchedulerMachine]):
     """A scheduler, and what it answered last."""
 
     def __init__(self, **options: Any) -> None:
-        self.machine = SchedulerMachine(
-            OUR, LIMITS, reservation_numbers=itertools.count(1), hold=HOLD, **options
-        )
-        self.now = 100.0
-        self.out: list[Any] = []
-
-    def feed(self, event: Any) -> list[Any]:
-        self.out = self.machine.handle(event, self.now)
-        self.machine.check()
-        return self.out
-
-    def hear(self, peer: Incarnation, message: Any) -> list[Any]:
-        return self.feed(Heard(peer, message))
-
-    def wait(self, seconds: float) -> list[Any]:
-        end = self.now + seconds
-        answers: list[Any] = []
-        while (due := self.machine.next_deadline()) is not None and due <= end:
-            self.now = max(self.now, due)
-            answers += self.machine.tick(self.now)
-            self.machine.check()
-        self.now = end
-        self.out = answers
-        return answers
-
-    def said_to(self, peer: Incarnation, kind: type[T]) -> list[T]:
-        return [
-            action.message
-            for action in self.out
-            if isinstance(action, Say) and action.peer == peer and isinstance(action.message, kind)
-        ]
-
-    def found(self, kind: type[T]) -> list[T]:
-        return [action for action in self.out if isinstance(action, kind)]
+        numbers = itertools.count(1)
+        super().__init__(SchedulerMachine(OUR, LIMITS, reservation_numbers=numbers, hold=HOLD, **options))
 
     # Parties.
 

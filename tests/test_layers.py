@@ -107,7 +107,9 @@ LINES = (
         " client.components client.allocation client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
-    Line(7, "testing", reach=only(0, 1, 2)),
+    Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
+    Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
+    Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),
     Line(8, "node.saved node.cli node.__main__ demo"),
 )
 

@@ -198,7 +198,7 @@ class Node(Process):
         if self.renewing:
             for server in self.servers:
                 # Over the parent's pipe: a frozen server sees it late.
-                server._run(server.incarnation, self.give, (server, self.lease))
+                server.call(server.incarnation, self.give, (server, self.lease))
         report = messages.NodeReport(1, messages.Avail(), [self.facts(server) for server in self.servers])
         self.tell(report)
         self.after(PULSE, self.pulse)
@@ -243,7 +243,7 @@ class Node(Process):
         self.cluster.leases += 1
         self.lease = self.cluster.leases
         for server in self.servers:
-            server._run(server.incarnation, self.give, (server, self.lease))
+            server.call(server.incarnation, self.give, (server, self.lease))
         self.tell(messages.LeaseRenewed(1, self.incarnation, self.lease))
 
 

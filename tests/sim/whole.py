@@ -217,7 +217,7 @@ class Zygote(Process):
     def tell(self, event: Any) -> None:
         node = self.node
         self.pipe = max(self.pipe, self.world.now + self.world.delay())
-        self.world.plan(self.pipe - self.world.now, node._run, node.incarnation, node.fact, (event,))
+        self.world.plan(self.pipe - self.world.now, node.call, node.incarnation, node.fact, (event,))
 
     def fork(self, index: int) -> None:
         self.asked.discard(index)
@@ -312,11 +312,11 @@ class Node(Process):
                 if action.force:
                     self.zygote.kill()
                 else:
-                    self.zygote._run(self.zygote.incarnation, self.zygote.kill, ("exit code 0",))
+                    self.zygote.call(self.zygote.incarnation, self.zygote.kill, ("exit code 0",))
             case facts.ForkServer():
                 assert self.zygote is not None
                 self.zygote.asked.add(action.index)
-                self.zygote._run(self.zygote.incarnation, self.zygote.fork, (action.index,))
+                self.zygote.call(self.zygote.incarnation, self.zygote.fork, (action.index,))
             case facts.AskServerToEnd():
                 self.to_server(action.server, Server.end, action.grace, action.reason)
             case facts.GiveLease():
@@ -344,7 +344,7 @@ class Node(Process):
             if server.incarnation == incarnation:
                 if args and args[0] is None:
                     args = (server.execution, *args[1:])
-                server._run(incarnation, function, (server, *args))
+                server.call(incarnation, function, (server, *args))
 
 
 class Scheduler(Process):
@@ -884,7 +884,7 @@ class Cluster:
         client = self.pick(self.clients)
         if client is not None:
             assert isinstance(client, Client)
-            client._run(client.incarnation, client.manage, ())
+            client.call(client.incarnation, client.manage, ())
 
     def settle(self, seconds: float = 200.0) -> None:
         """Faults are over: every client has its turn and ends, every node is free again."""

@@ -1,0 +1,131 @@
+"""The World: processes on a stage, who dials whom, and faults.
+
+Layer 7. For tests only.
+"""
+
+from __future__ import annotations
+
+from dispycos.config import Limits
+from dispycos.events import Dial, DialFailed, PeerUp
+from dispycos.model import Incarnation, Location
+from dispycos.simulation.link import Condition, Link
+from dispycos.simulation.process import Process
+from dispycos.simulation.stage import Stage
+
+
+class World(Stage):
+    """A stage with processes on it, their sessions, and faults; see `Stage` for its arguments."""
+
+    def __init__(self, seed: int, *, limits: Limits | None = None, max_delay: float = 0.02) -> None:
+        super().__init__(seed, limits=limits, max_delay=max_delay)
+        self.processes: list[Process] = []  # each that was ever started, in order
+        self.links: list[Link] = []
+        self._dials: dict[tuple[Incarnation, Location], int] = {}
+
+    # Processes and their sessions.
+
+    def started(self, process: Process) -> None:
+        self.record(process.name, "starts", process.incarnation[:4].hex())
+        if process not in self.processes:
+            self.processes.append(process)
+        for link in self.links:
+            if not link.over and process.location is not None:
+                for side in (0, 1):
+                    if link.ends[side].location == process.location and not link.lives(side):
+                        self.plan(self.random.uniform(0.05, 1.0), link.replaced)
+
+    def process_at(self, location: Location) -> Process | None:
+        return next((p for p in self.processes if p.alive and p.location == location), None)
+
+    def connect(self, one: Process, other: Process) -> Link:
+        """Begin the session between two live processes; both hear PeerUp."""
+        link = Link(self, one, other)
+        self.links = [kept for kept in self.links if not kept.over]
+        self.links.append(link)
+        for end, peer in ((one, other), (other, one)):
+            end.links[peer.incarnation] = link
+            up = PeerUp(peer.incarnation, peer.roles, peer.location, peer.name)
+            end.call(end.incarnation, link.hear, (end, up))
+        return link
+
+    def dial(self, process: Process, dial: Dial) -> None:
+        key = (process.incarnation, dial.location)
+        if key not in self._dials:
+            self._dials[key] = 0
+            process.after(self.delay(), self._try, process, dial)
+
+    def stop_dialling(self, process: Process, location: Location) -> None:
+        self._dials.pop((process.incarnation, location), None)
+
+    def _try(self, process: Process, dial: Dial) -> None:
+        key = (process.incarnation, dial.location)
+        tries = self._dials.get(key)
+        if tries is None:
+            return
+        other = self.process_at(dial.location)
+        if other is not None and other.incarnation in process.links:
+            del self._dials[key]
+            return
+        reason = self._no_answer(process, other, dial)
+        if not reason and other is not None:
+            del self._dials[key]
+            self.connect(process, other)
+            return
+        self._dials[key] = tries + 1
+        wait = min(self.limits.redial_first * 2**tries, self.limits.redial_max) * self.random.uniform(
+            0.5, 1.5
+        )
+        process.after(wait, self._try, process, dial)
+        process.hear(DialFailed(dial.location, reason))
+
+    def _no_answer(self, process: Process, other: Process | None, dial: Dial) -> str:
+        if other is None:
+            return "connection refused"
+        if (process.host, other.host) in self.blocked or (other.host, process.host) in self.blocked:
+            return "timed out"
+        if other.host in self.vanished or other.condition is Condition.FROZEN:
+            return "timed out"
+        return other.accepts(process, dial.reservation)
+
+    # Faults.
+
+    def cut(self, one: str, other: str, *, both: bool = True) -> None:
+        """Nothing that host `one` sends reaches host `other`; both: nor the other way."""
+        self.record(one, "is cut from", f"{other}{'' if both else ' one way'}")
+        self.blocked.add((one, other))
+        if both:
+            self.blocked.add((other, one))
+        for link in self._between(one, other):
+            link.was_cut()
+
+    def heal(self, one: str, other: str) -> None:
+        self.record(one, "is joined to", other)
+        self.blocked.discard((one, other))
+        self.blocked.discard((other, one))
+        for link in self._between(one, other):
+            link.was_healed()
+
+    def vanish(self, host: str) -> None:
+        """The host loses its power: its processes are gone, and nothing there refuses a dial."""
+        self.record(host, "vanishes", "")
+        self.vanished.add(host)
+        for process in self.processes:
+            if process.host == host:
+                process.kill("its host lost power")
+
+    def power_on(self, host: str) -> None:
+        """The host answers again; nothing runs there until it is started."""
+        self.vanished.discard(host)
+        for link in self.links:
+            if host in (link.ends[0].host, link.ends[1].host):
+                link.was_healed()
+
+    def calm(self) -> None:
+        """End all faults: heal every cut, thaw every process."""
+        for one, other in sorted(self.blocked):
+            self.heal(one, other)
+        for process in list(self.processes):
+            process.thaw()
+
+    def _between(self, one: str, other: str) -> list[Link]:
+        return [k for k in self.links if not k.over and {k.ends[0].host, k.ends[1].host} == {one, other}]

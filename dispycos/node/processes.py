@@ -180,6 +180,8 @@ class Processes:
         if zygote is None:
             return
         zygote.pipe.drain()
+        # The pipe's end alone would mean that this process is dead.
+        zygote.pipe.say(Said("end"))
         zygote.pipe.close()
         if action.force:
             self._kill_zygote(zygote)

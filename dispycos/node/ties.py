@@ -2,8 +2,8 @@
 
 On Linux the kernel kills a child whose parent is gone (PR_SET_PDEATHSIG), which works also
 while C code of a task holds the GIL; elsewhere the end of file on a pipe has to do. The
-daemon adopts what its servers leave behind (PR_SET_CHILD_SUBREAPER), so that it can end also
-what called setsid (R-48).
+zygote, and above it the daemon, adopts what its servers leave behind (PR_SET_CHILD_SUBREAPER),
+so that whichever of the two lives on can end also what called setsid (R-48).
 
 A process is named by its pid, its start time and the boot id: a pid alone comes back (R-49).
 
@@ -60,6 +60,11 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Have nothing happen when the parent ends: this process sees to it itself."""
+    _prctl(_PR_SET_PDEATHSIG, 0)
 
 
 def adopt_orphans() -> None:

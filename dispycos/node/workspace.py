@@ -21,6 +21,7 @@ import re
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 
 from dispycos.errors import DispycosError
@@ -33,6 +34,7 @@ _CLIENT_PREFIX = "dispycos-client-"
 # What an earlier run left is told from a user's own folders by its whole name.
 _CLIENT_NAME = re.compile(_CLIENT_PREFIX + "[0-9a-f]{32}")
 _LOCAL_PREFIX = "local-"
+_ENDS_WITH_NODE = 3.0  # seconds in which the processes of a dead node end by themselves
 _TRIES = 20  # to make a directory that others remove meanwhile
 
 
@@ -156,8 +158,11 @@ class Workspace:
         Processes of an earlier run that live are ended if `clean`, else they are the reason
         of the refusal. Files of dead ones go, with a notice (R-86).
         """
-        alive = []
+        alive: list[str] = []
         for name, who in self._left_over():
+            if who is not None and name != "dispycosnode" and not alive:
+                # Its node is dead, of which it hears as soon as we do: it is about to end.
+                _await_end(who)
             if who is not None and ties.lives(who):
                 if clean and ties.end_process(who, grace=3.0):
                     self.notices.append(f"ended {name} (pid {who.pid}) of an earlier run")
@@ -246,6 +251,12 @@ def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace
             if not gone:
                 raise WorkspaceError(f"can't write in {path}: {exc.strerror or exc}") from None
     raise WorkspaceError(f"{path} is removed by others as often as it is made")
+
+
+def _await_end(who: Identity) -> None:
+    deadline = time.monotonic() + _ENDS_WITH_NODE
+    while ties.lives(who) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _is_local(path: str) -> bool:

@@ -5,9 +5,11 @@ into the client's namespace and runs node_setup, once; each server it forks then
 that at once, in shared memory (DC-48). It has one thread, no event loop and no network,
 which is what makes the fork safe.
 
-The daemon speaks to it over one pipe; the end of that pipe, or of the daemon, is its end.
+The daemon speaks to it over one pipe; the end of that pipe, or of the daemon, is its end. If
+it is the daemon's, it first ends whatever tasks have started, also what called setsid, for it
+adopts what its servers leave behind; then it removes the node directory (R-11, R-48).
 
-    daemon says   prepare(start; code, setup)   fork(start; output, control, page)
+    daemon says   prepare(start; code, setup)   fork(start; output, control, page)   end
     zygote says   ready  failed(reason)  forked(index, pid; pidfd)  not_forked(index, reason)
                   exited(index, status)
 
@@ -25,6 +27,8 @@ import select
 import signal
 import socket
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +40,13 @@ from dispycos.node import server, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
+from dispycos.node.workspace import remove_tree
 
 _POLL_WITHOUT_PIDFD = 50  # milliseconds between looks at the children, where nothing wakes us
+_POLL_FOR_ORPHANS = 1000  # ... and at what was left to us, of which nothing else tells
+_PARENT_ENDS = 1.0  # seconds from the end of the daemon's pipe until its death shows, if it died
+_LOOK_AGAIN = 0.02  # seconds between two looks
+_KILL_PATIENCE = 8.0  # seconds of killing what is below us
 
 
 @dataclass(slots=True)
@@ -50,20 +59,31 @@ class _Child:
 class Zygote:
     """Serves the daemon; `serve` returns in the parent at the end, and in each forked child."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, daemon: int) -> None:
         self._pipe = pipe
+        self._daemon = daemon
+        self._path = ""  # the node directory
         self._children: dict[int, _Child] = {}  # pid -> child not waited for yet; one a place
         self._start: ZygoteStart | None = None
         self._namespace: ClientNamespace | None = None
 
     def serve(self) -> server.Birth | None:
         """Do what the daemon says until it is gone: None. In a new child: how to be a server."""
+        try:
+            return self._serve()
+        except ConnectionError:  # a broken pipe is one
+            self._bereaved()
+            return None
+
+    def _serve(self) -> server.Birth | None:
         while True:
             self._reap()
             if not self._pipe.waiting and not self._wait():
                 continue
             said = self._pipe.hear()
             if said is None:
+                raise ConnectionError("the daemon has closed its end")
+            if said.what == "end":
                 return None
             if said.what == "prepare":
                 self._prepare(said)
@@ -80,7 +100,7 @@ class Zygote:
         for pidfd in watched:
             poll.register(pidfd, select.POLLIN)
         blind = len(watched) < len(self._children)
-        events = poll.poll(_POLL_WITHOUT_PIDFD if blind else None)
+        events = poll.poll(_POLL_WITHOUT_PIDFD if blind else _POLL_FOR_ORPHANS)
         return any(descriptor == self._pipe.socket.fileno() for descriptor, _event in events)
 
     # Preparing.
@@ -89,6 +109,7 @@ class Zygote:
         start = ZygoteStart.of(said.values["start"])
         code, setup = unpack(said.values["sizes"], said.body)
         assert code is not None
+        self._path = start.path
         os.chdir(start.path)
         sys.path.insert(0, start.path)
         what = "a component"
@@ -107,6 +128,10 @@ class Zygote:
             self._pipe.say(Said("failed", {"reason": reason[-start.record().max_reason_chars :]}))
             return
         self._start = start
+        if threading.active_count() == 1:
+            # From now on we see the daemon's end ourselves. Where node_setup left a thread, that
+            # might keep us from it, and the kernel goes on watching.
+            ties.outlive_parent()
         # node_setup may have changed these; children of ours must be waited for by us.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.chdir(start.path)
@@ -163,17 +188,42 @@ class Zygote:
         self._children.clear()
 
     def _reap(self) -> None:
-        for child in list(self._children.values()):
+        while True:
             try:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                # Somebody else waited for it; that it is gone is all that is known.
-                pid, status = child.pid, 0
-            if pid:
-                del self._children[child.pid]
-                if child.pidfd >= 0:
-                    os.close(child.pidfd)
-                self._pipe.say(Said("exited", {"index": child.index, "status": status}))
+                # Somebody else waited for them; that they are gone is all that is known.
+                for pid in list(self._children):
+                    self._ended(pid, 0)
+                return
+            if not pid:
+                return
+            self._ended(pid, status)
+
+    def _ended(self, pid: int, status: int) -> None:
+        child = self._children.pop(pid, None)
+        if child is not None:  # else one that a server or node_setup left to us
+            if child.pidfd >= 0:
+                os.close(child.pidfd)
+            self._pipe.say(Said("exited", {"index": child.index, "status": status}))
+
+    # The end of the daemon.
+
+    def _bereaved(self) -> None:
+        """If the daemon is dead there is nobody but us to clean up."""
+        deadline = time.monotonic() + _PARENT_ENDS
+        # Its descriptors are closed a moment before its children are orphans.
+        while os.getppid() == self._daemon:
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(_LOOK_AGAIN)
+        deadline = time.monotonic() + _KILL_PATIENCE
+        while ties.kill_below(os.getpid()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)
+        above, name = os.path.split(self._path)
+        with contextlib.suppress(OSError):
+            folder = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
+            remove_tree(name, folder)
 
 
 def run_alone(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task:
@@ -204,6 +254,7 @@ def main(arguments: Sequence[str]) -> None:
     """`python -m dispycos.node.zygote FD PARENT`; never returns."""
     descriptor, parent = map(int, arguments)
     ties.die_with_parent(parent)
+    ties.adopt_orphans()
     # A terminal's Ctrl-C is the daemon's to handle: we are in a session of our own.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     faulthandler.enable(2, all_threads=False)
@@ -214,10 +265,8 @@ def main(arguments: Sequence[str]) -> None:
     pipe = Pipe(socket.socket(fileno=descriptor), max_body=1 << 62)
     code = 70
     try:
-        birth = Zygote(pipe).serve()
+        birth = Zygote(pipe, parent).serve()
         code = server.main(birth) if birth is not None else 0
-    except (BrokenPipeError, ConnectionError):
-        code = 0  # the daemon is gone: nothing is left to do
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

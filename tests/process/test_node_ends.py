@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
 import pytest
 
 from dispycos.events import PeerUp
-from dispycos.messages import FileAnswer, FileOffer, FileVerdict
+from dispycos.messages import FileAnswer, FileOffer, FileVerdict, NodeReport, ServerEnded
 from dispycos.model import Role
 from dispycos.net.keys import Keyring
 from dispycos.node.embedded import LocalNode
-from tests.helpers import wait_until
+from tests.helpers import alive, background, wait_until
 from tests.io.hostile import Party
 from tests.process.nodes import Master
-from tests.process.test_node import key_file, local, master
+from tests.process.test_node import (
+    Node,
+    below,
+    command,
+    hold_the_gil,
+    key_file,
+    local,
+    master,
+    start_children,
+    wait_for_ever,
+    write_files,
+)
 
 __all__ = ["key_file", "local", "master"]
 
@@ -38,3 +54,49 @@ def test_a_file_that_a_server_is_sending_ends_with_its_client_s_turn(
         assert "its folder is closed" in answers[1].reason
     finally:
         server.close()
+
+
+@pytest.mark.row("R-11", "R-48")
+@pytest.mark.parametrize("busy", [wait_for_ever, hold_the_gil])
+def test_a_killed_node_leaves_neither_what_tasks_started_nor_their_files(
+    tmp_path: Path, key_file: Path, master: Master, busy: Any
+) -> None:
+    with background(command(tmp_path, key_file)) as program:
+        node = Node(program)
+        one, other = master.use(node.location, 2, [start_children, write_files, busy])
+        folder = Path(master.run(other, write_files))
+        started = master.run(one, start_children)
+        master.submit(other, busy)
+        wait_until(lambda: sum(s.begun for r in master.all(NodeReport)[-1:] for s in r.servers) == 3)
+        pids = below(node.pid)
+        assert set(started) < set(pids) and all(map(alive, started))
+        assert folder.is_dir()
+        program.signal(signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, pids)), 6, f"the end of {pids}")
+        wait_until(lambda: not folder.exists(), 4, "the removal of its files")
+
+
+@pytest.mark.row("R-11", "R-86")
+def test_a_node_that_is_started_again_at_once_waits_for_the_end_of_its_killed_predecessor(
+    tmp_path: Path, key_file: Path, master: Master
+) -> None:
+    with background(command(tmp_path, key_file)) as first:
+        node = Node(first)
+        (server, _other) = master.use(node.location, 2, [start_children])
+        started = master.run(server, start_children)
+        first.signal(signal.SIGKILL)
+        first.wait(5)
+        with background(command(tmp_path, key_file)) as second:
+            Node(second)
+            assert not any(map(alive, started))
+
+
+@pytest.mark.row("R-10", "R-48")
+def test_a_killed_zygote_leaves_its_servers_children_to_the_node(master: Master, local: LocalNode) -> None:
+    (server, _other) = master.use(local.location, 2, [start_children])
+    started = master.run(server, start_children)
+    (zygote,) = psutil.Process(local.pid).children()
+    zygote.kill()
+    master.next(ServerEnded, 2)
+    master.release(local.incarnation)
+    assert not any(map(alive, started))

@@ -9,6 +9,7 @@ I/O half. Layer 5. Rows DC-59; rules SE-06, R-64.
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,8 @@ from dispycos.node.settings import server_count
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
 from dispycos.scheduler import scheduler
+
+log = logging.getLogger("dispycos")
 
 LOOPBACK = "127.0.0.1"
 
@@ -54,6 +57,8 @@ class LocalCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is KeyboardInterrupt:
+            log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
         self.close()
 
     def start(self) -> Self:

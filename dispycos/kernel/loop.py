@@ -31,6 +31,7 @@ log = logging.getLogger("dispycos")
 
 FLUSH_INTERVAL = 0.003  # seconds between calls of `before_wait` while the kernel never waits
 END_TIMEOUT = 1.0  # seconds that the end of the program waits for daemon tasks to be ended
+MAX_NAMED = 3  # tasks that are named when Ctrl-C ends them
 BUG_STATUS = 70  # exit status after a bug in the kernel: EX_SOFTWARE of sysexits.h
 
 
@@ -241,14 +242,23 @@ class Loop:
             try:
                 if interrupted and not told:
                     told = True
+                    self._say_what_ends()
                     self.interrupt_all("the program was interrupted")
                 self.join()
-                break
+                # Inside, for what is called at exit may take a while too.
+                self.terminate()
+                return
             except KeyboardInterrupt:
                 if interrupted:
                     program.leave(130)
                 interrupted = True
-        self.terminate()
+
+    def _say_what_ends(self) -> None:
+        waited_for = [task for task in list(self.kernel.tasks.values()) if not task._daemon]
+        if waited_for or self._at_exit:
+            names = ", ".join(map(str, waited_for[:MAX_NAMED])) or "what the program began"
+            more = f" and {len(waited_for) - MAX_NAMED} more" if len(waited_for) > MAX_NAMED else ""
+            log.warning("interrupted: ending %s%s; Ctrl-C again leaves at once", names, more)
 
 
 class _ThreadJoin(Finish):

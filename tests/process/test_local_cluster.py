@@ -214,6 +214,7 @@ with LocalCluster(1):
         timeout=30,
     )
     assert code in (130, -2), err
+    assert "interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once" in err
 
 
 def test_a_task_outside_needs_no_cluster(program):

@@ -283,6 +283,55 @@ def test_ctrl_c_interrupts_the_tasks(python: str, tmp_path: Path, main: str) -> 
 
 @pytest.mark.row("KE-27")
 @pytest.mark.row("GN-06")
+def test_ctrl_c_says_what_it_waits_for_and_how_to_leave_at_once(python: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    blocks = """
+def block(task=None):
+    print("ready", flush=True)
+    time.sleep(1000)
+    yield
+
+for _ in range(5):
+    Task(block)
+"""
+    program.write_text(HEAD + blocks)
+    with background([python, program]) as running:
+        running.wait_line("ready")
+        running.signal(signal.SIGINT)
+        line = running.wait_line("interrupted: ")
+        assert line.endswith("ending block/1, block/2, block/3 and 2 more; Ctrl-C again leaves at once")
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+
+
+@pytest.mark.row("KE-27")
+def test_a_second_ctrl_c_leaves_at_once_what_is_called_at_exit_too(python: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        HEAD
+        + """
+def lasts():
+    print("at exit", flush=True)
+    time.sleep(1000)
+
+def work(task=None):
+    print("ready", flush=True)
+    yield task.receive()
+
+loop.default().at_exit(0, lasts)
+Task(work)
+"""
+    )
+    with background([python, program]) as running:
+        running.wait_line("ready")
+        running.signal(signal.SIGINT)
+        running.wait_line("at exit")
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+
+
+@pytest.mark.row("KE-27")
+@pytest.mark.row("GN-06")
 def test_a_second_ctrl_c_leaves_at_once(python: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(HEAD + INTERRUPTED)

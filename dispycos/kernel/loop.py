@@ -255,8 +255,8 @@ class Loop:
 
     def _say_what_ends(self) -> None:
         waited_for = [task for task in list(self.kernel.tasks.values()) if not task._daemon]
-        if waited_for or self._at_exit:
-            names = ", ".join(map(str, waited_for[:MAX_NAMED])) or "what the program began"
+        if waited_for:
+            names = ", ".join(map(str, waited_for[:MAX_NAMED]))
             more = f" and {len(waited_for) - MAX_NAMED} more" if len(waited_for) > MAX_NAMED else ""
             log.warning("interrupted: ending %s%s; Ctrl-C again leaves at once", names, more)
 

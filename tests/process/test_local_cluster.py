@@ -215,6 +215,7 @@ with LocalCluster(1):
     )
     assert code in (130, -2), err
     assert "interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once" in err
+    assert err.count("interrupted: ") == 1
 
 
 def test_a_task_outside_needs_no_cluster(program):

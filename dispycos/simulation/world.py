@@ -113,13 +113,6 @@ class World(Stage):
             if process.host == host:
                 process.kill("its host lost power")
 
-    def power_on(self, host: str) -> None:
-        """The host answers again; nothing runs there until it is started."""
-        self.vanished.discard(host)
-        for link in self.links:
-            if host in (link.ends[0].host, link.ends[1].host):
-                link.was_healed()
-
     def calm(self) -> None:
         """End all faults: heal every cut, thaw every process."""
         for one, other in sorted(self.blocked):

@@ -7,7 +7,6 @@ written in its arguments, see `Behaviour`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +17,11 @@ from dispycos.client.dispatch import Dispatch
 from dispycos.client.submission import Submission
 from dispycos.config import Limits
 from dispycos.events import Dial, Heard, PeerBack, PeerGone, PeerSuspect, PeerUp
-from dispycos.model import CLIENT_MADE, CodeHash, End, Incarnation, Location, Outcome, Payload, Role, TaskSpec
+from dispycos.model import CLIENT_MADE, CodeHash, End, Incarnation, Location, Outcome, Role, TaskSpec
 from dispycos.node import attempts
 from dispycos.node.execution import Execution
 from dispycos.testing import Chaos, Ledger, Process, World
+from tests.sim.servers import Behaviour, ServerProcess, payload
 
 # Short times, so that a run of a few virtual minutes sees every one of them pass.
 LIMITS = Limits(keepalive=0.3, suspect_after=1.0, refusal_window=1.0, redial_max_suspect=0.5, grace=1.0)
@@ -30,31 +30,8 @@ PULSE = 1.0
 FUNCTION = CodeHash(b"f" * 16)
 
 
-class Behaviour(enum.Enum):
-    """What a task does."""
-
-    RETURN = b"return"
-    RAISE = b"raise"
-    KILL = b"kill"  # ends its server's process
-    CATCH = b"catch"  # returns a value when it is interrupted
-    STUBBORN = b"stubborn"  # takes no notice of an interrupt, but yields
-    STUCK = b"stuck"  # never yields
-
-
-def payload(behaviour: Behaviour, seconds: float) -> Payload:
-    return Payload(b"%s %f" % (behaviour.value, seconds))
-
-
-def meaning(spec: TaskSpec) -> tuple[Behaviour, float]:
-    word, seconds = bytes(spec.args.data).split()
-    return Behaviour(word), float(seconds)
-
-
-class Server(Process):
-    """A server: its machine and a kernel that only passes the time."""
-
-    roles = Role.SERVER
-    machine = Execution
+class Server(ServerProcess):
+    """A server: what it takes and begins is judged here, apart from its machine."""
 
     def __init__(self, cluster: Cluster, node: Node, number: int, port: int) -> None:
         super().__init__(
@@ -62,14 +39,9 @@ class Server(Process):
         )
         self.cluster = cluster
         self.node = node
-        self.page = (0, 0)  # outlives the process
-        self.holds: dict[int, TaskSpec] = {}
 
     def boot(self) -> None:
-        self.execution = self.cluster.execution(self.cluster.client.incarnation, self.cluster.world.limits)
-        self.machines = [self.execution]
-        self.page = (0, 0)
-        self.holds = {}
+        self.run(self.cluster.execution(self.cluster.client.incarnation, self.cluster.world.limits))
         self.lease_ends = 0.0
         self.disturbed = False  # it was frozen or cut off: its answers may be late
 
@@ -99,56 +71,11 @@ class Server(Process):
         peer = event.peer if isinstance(event, Heard | PeerUp | PeerGone | PeerBack | PeerSuspect) else None
         return [] if isinstance(event, PeerUp) and peer != self.cluster.client.incarnation else self.machines
 
-    def perform(self, machine: Any, action: Any) -> None:
-        if isinstance(action, attempts.Begin):
-            # The page first, then the task (R-05).
-            self.page = (self.execution.begun, self.execution.begun_io)
-            self.begin(action.spec)
-        elif isinstance(action, attempts.Interrupt):
-            self.interrupt(action.id)
-        elif isinstance(action, attempts.ForceEnd):
-            if action.id in self.holds and meaning(self.holds[action.id])[0] is not Behaviour.STUCK:
-                self.after(self.world.delay(), self.ended, self.holds[action.id], End.CANCELLED)
-        elif isinstance(action, attempts.EndProcess):
-            self.after(0.1, self.kill, f"exit code 75: {action.reason}")
-        else:
-            super().perform(machine, action)
-
-    def begin(self, spec: TaskSpec) -> None:
+    def judge(self, spec: TaskSpec) -> None:
         self.cluster.ledger.began(spec.id, spec.attempt, self.name)
         cpu = [running for running in self.holds.values() if not running.io]
         assert spec.io or not cpu, f"{self.name} runs two CPU tasks at once: {cpu}"
         assert self.now < self.lease_ends, f"{self.name} begins a task without a lease"
-        self.holds[spec.id] = spec
-        behaviour, seconds = meaning(spec)
-        if behaviour is Behaviour.KILL:
-            self.after(seconds, self.kill)
-        elif behaviour is not Behaviour.STUCK:
-            end = End.FAILED if behaviour is Behaviour.RAISE else End.FINISHED
-            self.after(seconds, self.ended, spec, end)
-
-    def interrupt(self, id: int) -> None:
-        spec = self.holds.get(id)
-        if spec is None:
-            return
-        behaviour, _ = meaning(spec)
-        if behaviour is Behaviour.CATCH:
-            self.after(self.world.delay(), self.ended, spec, End.FINISHED)
-        elif behaviour in (Behaviour.RETURN, Behaviour.RAISE):
-            self.after(self.world.delay(), self.ended, spec, End.CANCELLED)
-
-    def ended(self, spec: TaskSpec, end: End) -> None:
-        if self.holds.get(spec.id) is spec:
-            del self.holds[spec.id]
-            _, seconds = meaning(spec)
-            text = "" if end is End.FINISHED else "Traceback (most recent call last): ..."
-            value = Payload(b"value") if end is not End.FAILED else Payload(b"exception")
-            self.act(self.execution, self.execution.ended, spec.id, spec.attempt, end, value, text, seconds)
-            if self.execution.unsent:
-                self.after(0.0005, self.flush)
-
-    def flush(self) -> None:
-        self._carry_out(self.execution, self.execution.flush())
 
     def say(self, peer: Incarnation, message: Any) -> None:
         super().say(peer, message)

@@ -8,7 +8,6 @@ what a client closed leaves nothing behind.
 
 from __future__ import annotations
 
-import enum
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -41,6 +40,7 @@ from dispycos.node.machine import NodeMachine, NodeState
 from dispycos.scheduler import events as journal
 from dispycos.scheduler.machine import SchedulerMachine
 from dispycos.testing import Chaos, Condition, Ledger, Process, World
+from tests.sim.servers import Behaviour, ServerProcess
 
 LIMITS = Limits(
     keepalive=0.3,
@@ -58,25 +58,8 @@ FUNCTION = CodeHash(b"f" * 16)
 _PEER = (Heard, PeerUp, PeerGone, PeerBack, PeerSuspect)
 
 
-class Behaviour(enum.Enum):
-    """What a task does; its arguments say which, and for how long."""
-
-    RETURN = b"return"
-    RAISE = b"raise"
-    KILL = b"kill"  # ends its server's process
-    CATCH = b"catch"  # returns a value when it is interrupted
-    STUCK = b"stuck"  # never yields
-
-
-def meaning(spec: TaskSpec) -> tuple[Behaviour, float]:
-    word, seconds = bytes(spec.args.data).split()
-    return Behaviour(word), float(seconds)
-
-
-class Server(Process):
-    """A server process: `Execution` and a kernel that only passes the time."""
-
-    roles = Role.SERVER
+class Server(ServerProcess):
+    """A server of a zygote: set up by its client, ended by its node."""
 
     def __init__(self, zygote: Zygote, index: int, port: int) -> None:
         node = zygote.node
@@ -86,18 +69,13 @@ class Server(Process):
         self.cluster = node.cluster
         self.zygote = zygote
         self.index = index
-        self.page = (0, 0)  # outlives the process
-        self.holds: dict[int, TaskSpec] = {}
         self.ending = False
         self.announced = False
         self.reservation = zygote.reservation
         self.client = zygote.client
 
     def boot(self) -> None:
-        self.execution = self.cluster.execution(self.client, self.world.limits)
-        self.machines = [self.execution]
-        self.page = (0, 0)
-        self.holds = {}
+        self.run(self.cluster.execution(self.client, self.world.limits))
 
     def machines_for(self, event: Any) -> Sequence[Any]:
         peer = event.peer if isinstance(event, _PEER) else None
@@ -124,55 +102,9 @@ class Server(Process):
         else:
             self.say(self.client, m.ServerReady(1, self.name))
 
-    def perform(self, machine: Any, action: Any) -> None:
-        match action:
-            case attempts.Begin():
-                # The page first, then the task (R-05).
-                self.page = (self.execution.begun, self.execution.begun_io)
-                self.begin(action.spec)
-            case attempts.Interrupt():
-                self.interrupt(action.id)
-            case attempts.ForceEnd():
-                spec = self.holds.get(action.id)
-                if spec is not None and meaning(spec)[0] is not Behaviour.STUCK:
-                    self.after(self.world.delay(), self.ended, spec, End.CANCELLED)
-            case attempts.EndProcess():
-                self.after(0.1, self.kill, f"exit code 75: {action.reason}")
-            case _:
-                super().perform(machine, action)
-
-    def begin(self, spec: TaskSpec) -> None:
+    def judge(self, spec: TaskSpec) -> None:
         assert self.execution.lease == self.cluster.lease_of(self), f"{self.name} works under a stale lease"
         self.cluster.began(self, spec)
-        self.holds[spec.id] = spec
-        behaviour, seconds = meaning(spec)
-        if behaviour is Behaviour.KILL:
-            self.after(seconds, self.kill)
-        elif behaviour is not Behaviour.STUCK:
-            end = End.FAILED if behaviour is Behaviour.RAISE else End.FINISHED
-            self.after(seconds, self.ended, spec, end)
-
-    def interrupt(self, id: int) -> None:
-        spec = self.holds.get(id)
-        if spec is None:
-            return
-        behaviour = meaning(spec)[0]
-        if behaviour is Behaviour.CATCH:
-            self.after(self.world.delay(), self.ended, spec, End.FINISHED)
-        elif behaviour is not Behaviour.STUCK:
-            self.after(self.world.delay(), self.ended, spec, End.CANCELLED)
-
-    def ended(self, spec: TaskSpec, end: End) -> None:
-        if self.holds.get(spec.id) is spec:
-            del self.holds[spec.id]
-            text = "" if end is End.FINISHED else "Traceback (most recent call last): ..."
-            ended = attempts.Ended(spec.id, spec.attempt, end, Payload(b"value"), text, meaning(spec)[1])
-            self.feed(self.execution, ended)
-            if self.execution.unsent:
-                self.after(0.0005, self.flush)
-
-    def flush(self) -> None:
-        self._carry_out(self.execution, self.execution.flush())
 
     def say(self, peer: Incarnation, message: Any) -> None:
         super().say(peer, message)

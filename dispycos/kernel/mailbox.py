@@ -10,9 +10,9 @@ Pure: no I/O, clock or randomness.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any
 
 from dispycos.kernel.wait import AT_ONCE, Known, Waitable, Waiter, seconds
 
@@ -21,17 +21,6 @@ log = logging.getLogger(__name__)
 ROOM = 1000  # messages in a mailbox from which on `deliver` waits (R-24)
 
 DELIVERED = Known(1)
-
-
-class Owner(Waiter, Protocol):
-    """A Task, as its mailbox sees it."""
-
-    _messages: deque[Any] | None
-    _blocked: OrderedDict[object, Callable[[], object]] | None
-
-    def _admit(self) -> None:
-        """Let the deliveries in that wait for room."""
-        ...
 
 
 class Hearing(Waitable):

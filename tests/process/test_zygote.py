@@ -26,6 +26,15 @@ K = os.urandom(32)  # the cluster's key, which no zygote may hold
 KEY = os.urandom(32)  # that of the reservation
 
 
+def printed(output: int) -> str:
+    """What a process wrote and nobody read yet."""
+    os.set_blocking(output, False)
+    try:
+        return os.read(output, 1 << 16).decode()
+    except BlockingIOError:
+        return ""
+
+
 class Server:
     """A server that the zygote was asked to fork, from the daemon's side."""
 
@@ -44,11 +53,7 @@ class Server:
         return said
 
     def printed(self) -> str:
-        os.set_blocking(self.output, False)
-        try:
-            return os.read(self.output, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        return printed(self.output)
 
     def close(self) -> None:
         self.control.close()
@@ -98,11 +103,7 @@ class Zygote:
         return said
 
     def printed(self) -> str:
-        os.set_blocking(self.output, False)
-        try:
-            return os.read(self.output, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        return printed(self.output)
 
     def close(self) -> None:
         self.pipe.close()

@@ -92,7 +92,7 @@ class Limits:
     max_credits: int = 256  # tasks sent ahead to one server
     max_io_credits: int = 1024  # I/O tasks on one server
     batch_tasks: int = 256  # task records in one message
-    send_ahead_time: float = 0.004  # seconds of work sent ahead: covers a round trip
+    send_ahead_time: float = 0.010  # seconds of work sent ahead: covers a round trip
 
     # Files (SE-47, SE-48).
     max_file_bytes: int = 0  # per file; 0: only the client's total counts

@@ -19,7 +19,7 @@ from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
-from dispycos.model import Address, End, Location, MonitorStatus, Outcome, Status
+from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Payload, Status
 from dispycos.net import values
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.remote import RemoteTask
@@ -51,7 +51,17 @@ class Maker(Protocol):
 class ClientTask(RemoteTask):
     """A task on a server, made by a Client of this process."""
 
-    __slots__ = ("_driver", "_info", "_outcome_raw", "_poisoned", "_request", "_submission", "_text")
+    __slots__ = (
+        "_address",
+        "_driver",
+        "_info",
+        "_outcome_raw",
+        "_poisoned",
+        "_request",
+        "_submission",
+        "_text",
+        "_where",
+    )
 
     @classmethod
     def wanted(cls, driver: Maker, number: int, name: str, reservation: int) -> ClientTask:
@@ -63,23 +73,37 @@ class ClientTask(RemoteTask):
         handle._name = name
         handle.reservation = reservation
         handle._end = handle._joiners = handle._monitors = handle._outcome_raw = handle._request = None
+        handle._address = None
         handle._daemon = False
         return handle
 
     _driver: Maker
     _request: Operation | None  # who waits for it to be placed
-    _submission: Submission
+    _submission: Submission | None  # until it has ended
+    _address: Address | None
+    _where: tuple[Incarnation, Location | None]  # its server, once it was placed
     _info: tuple[tuple[Any, ...], dict[str, Any]] | None  # its arguments, until TaskCreated tells of them
-    _outcome_raw: Outcome | None  # its outcome, until somebody looked at it
+    # Its outcome, until somebody looked at it; of a small result no more than its bytes, because
+    # the collector's work grows with the objects that a program with many handles keeps.
+    _outcome_raw: Outcome | bytes | None
 
     # Where it is: settled by the first one who refers to it.
+
+    @property
+    def address(self) -> Address:  # type: ignore[override]  # made for those who ask
+        """Where it is reached."""
+        address = self._address
+        if address is None:
+            incarnation, location = self._where
+            address = self._address = Address(incarnation, location, self.number)
+        return address
 
     @property
     def location(self) -> Location | None:
         """The server that runs it."""
         if self._end is None:
             self._hold(_nothing)
-        return self.address.location
+        return self._where[1]
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._end is None:
@@ -87,11 +111,11 @@ class ClientTask(RemoteTask):
         return super().__reduce__()
 
     def __str__(self) -> str:
-        return f"{self._name}/{self.number}@{self.address.location}"
+        return f"{self._name}/{self.number}@{self._where[1]}"
 
     def _hold(self, say: Callable[[], object]) -> bool:
         task = self._submission
-        return (task.pinned and task.stage is Stage.SENT) or self._driver.hold(task, say)
+        return task is None or (task.pinned and task.stage is Stage.SENT) or self._driver.hold(task, say)
 
     # How it ended, as a local task.
 
@@ -101,9 +125,13 @@ class ClientTask(RemoteTask):
     value = Task.value
     notify = Task.notify
 
-    def place(self, address: Address) -> None:
+    def place(self, where: tuple[Incarnation, Location | None]) -> None:
         """It is on its way to that server; kernel thread."""
-        self.address = address
+        self._where = where
+        self._address = None  # it may have been at another server before
+
+    def answer(self) -> None:
+        """Who asked for it gets it; kernel thread."""
         request = self._request
         if request is not None:
             self._request = None
@@ -114,8 +142,17 @@ class ClientTask(RemoteTask):
         self._value = self._error = None
         self._text = ""
         self._poisoned = poisoned
+        value = outcome.value
         self._outcome_raw = outcome
+        if (
+            outcome.end is End.FINISHED
+            and value is not None
+            and type(value.data) is bytes
+            and not value.buffers
+        ):
+            self._outcome_raw = value.data
         self._end = outcome.end
+        self._submission = None  # it knows us: a cycle would be the collector's to free
         request = self._request
         if request is not None:
             # It was never placed: what was asked for is refused.
@@ -159,18 +196,20 @@ class ClientTask(RemoteTask):
         outcome = self._outcome_raw
         if outcome is None:
             return
-        end, text = outcome.end, outcome.text
+        if isinstance(outcome, bytes):
+            outcome = Outcome(self.number, 1, End.FINISHED, Payload(outcome, ()), "")
+        end, text, value = outcome.end, outcome.text, outcome.value
         if end is End.FINISHED:
             try:
-                assert outcome.value is not None
-                self._value = values.load(outcome.value)
+                assert value is not None
+                self._value = values.load(value)
             except Exception as error:
                 text = f"{self} has computed its result, but it can't be loaded in this process"
                 error.add_note(text)
                 self._error, self._end = error, End.FAILED
                 self._text = f"{text}: {type(error).__name__}: {error}"
         elif end is End.FAILED and not self._poisoned:
-            self._error = values.load_exception(outcome.value, text)
+            self._error = values.load_exception(value, text)
             self._text = text
         else:
             kind = PoisonTask if self._poisoned else _ERRORS[end]

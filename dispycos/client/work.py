@@ -34,7 +34,6 @@ from dispycos.kernel.task import Task
 from dispycos.messages import Allocated, AskAllocate
 from dispycos.model import (
     CLIENT_MADE,
-    Address,
     DispycosNodeAvailInfo,
     DispycosStatus,
     Incarnation,
@@ -65,7 +64,8 @@ class Work:
         self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
         self._closing: Operation | None = None
         self._terminate = False
-        self._locations: dict[Incarnation, Location] = {}  # of servers that tasks were placed on
+        # Servers that tasks were placed on; as many as were ever granted.
+        self._places: dict[Incarnation, tuple[Incarnation, Location | None]] = {}
         network = runtime.network()
         self._network: Network = network
         self._deaths = network.limits.max_worker_deaths
@@ -97,8 +97,8 @@ class Work:
         self._files = NodeFiles(network, settings.components.files)
 
     def _describe(self, server: Incarnation) -> str:
-        location = self._locations.get(server)
-        return f"server {location}" if location is not None else f"server {server[:4].hex()}"
+        place = self._places.get(server)
+        return f"server {place[1]}" if place is not None else f"server {server[:4].hex()}"
 
     # The turn.
 
@@ -253,14 +253,14 @@ class Work:
 
     def placed(self, action: Placed) -> None:
         handle: ClientTask = action.task.owner
-        address = Address(action.server, self._locations.get(action.server), handle.number)
+        where = self._places.get(action.server) or (action.server, None)
+        handle.place(where)
         info = handle._info
         if info is not None:
             handle._info = None
-            handle.address = address
             now = time.time()
             self._tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
-        handle.place(address)
+        handle.answer()
 
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner
@@ -304,7 +304,7 @@ class Work:
         if usable:
             record = self.driver.fleet.crew.servers.get(server)
             if record is not None:
-                self._locations[server] = record.location
+                self._places[server] = (server, record.location)
             self._switchboard.connect(server, self.driver)
 
     # Rules.

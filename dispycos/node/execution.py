@@ -9,8 +9,8 @@ Rules of use for the I/O half, which calls this from the kernel's and the reacto
 one lock:
   - `begun` and `begun_io` are set when Begin is answered: copy them into the shared page before
     the task's generator is entered, so that a death in between counts the attempt as begun.
-  - `ended` is the kernel's way in; outcomes are answered as one message when no CPU task runs
-    any more, or `Limits.batch_tasks` of them wait. While `unsent` is true, have `flush` called
+  - `ended` is the kernel's way in; outcomes are answered as one message when half of what was
+    here at the last Submit is done, or all of it, or `Limits.batch_tasks`. While `unsent` is true, have `flush` called
     soon by the reactor: an outcome must not wait for the long task that follows it.
   - A task that died of an Interrupt or ForceEnd is reported with End.CANCELLED, its exception as
     the value; one that caught it and returned is FINISHED, and that counts (DC-56).
@@ -85,6 +85,7 @@ class Execution:
         "_number",
         "_queue",
         "_refused",
+        "_report_at",
         "_running",
         "_seen",
         "_spent",
@@ -118,6 +119,7 @@ class Execution:
         self._io = 0  # I/O tasks begun
         self._unsent: list[Outcome] = []  # at most batch_tasks
         self._unseen: deque[Outcome] = deque()  # said and not seen; the client's credits bound it
+        self._report_at = 1  # so many outcomes are worth a message
         self._number = 0  # of the newest outcome that was said
         self._seen = 0  # the newest that was seen
         self._spent = 0.0
@@ -228,6 +230,8 @@ class Execution:
             self._refused = True
             refusal = refusal or "this server holds a task of that id already"
             actions.append(Say(self.client, SubmitRefused(refused, self.lease, refusal)))
+        # With half of them done there is time to hear of more before the last is.
+        self._report_at = min(max(1, len(queue) // 2), self._limits.batch_tasks)
         if self._running is None and queue:
             self._begin_next(now, actions)
         return actions
@@ -282,7 +286,7 @@ class Execution:
                 self._begin_next(now, actions)
         else:
             self._io -= 1
-        if self._running is None or len(unsent) >= self._limits.batch_tasks:
+        if self._running is None or len(unsent) >= self._report_at:
             actions += self.flush()
         if self.phase is _DRAINING:
             self._wind_up(now, actions)

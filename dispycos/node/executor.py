@@ -49,7 +49,7 @@ from dispycos.node.page import Page
 
 log = logging.getLogger("dispycos")
 
-REPORT_EVERY = 0.002  # seconds between messages about ended tasks, while others go on
+REPORT_EVERY = 0.005  # seconds between messages about ended tasks, while others go on
 
 _FROM_CLIENT = (Submit, Recall, CancelTask, OutcomesSeen, Finish)
 

@@ -76,24 +76,33 @@ class Runner:
 
     def feed(self, event: Any) -> None:
         """Let something happen to the machine."""
-        self.act(lambda machine, now: machine.handle(event, now))
+        self.carry_out(self.ask(self.machine.handle, event))
 
-    def act(self, step: Callable[[Any, float], list[Any]]) -> None:
-        """Run `step(machine, now)` and carry out the actions it answers.
+    def ask(self, step: Callable[..., list[Any]], *args: Any) -> list[Any]:
+        """Run `step(*args, now)`, a method of the machine, and say what it has to say.
 
-        All of them, whatever goes wrong with one: the machine counts on each. The first fault
-        of `perform` is raised when the others are done.
+        Answers the other actions, which are to be given to `carry_out`.
         """
         if self._stopped:
-            return
+            return []
         with self._lock:
-            actions = step(self.machine, time.monotonic())
-            self._checked()
+            actions = step(*args, time.monotonic())
+            if VALIDATE:
+                self._check()
             # Under the lock, so that what two threads have to say goes out in the order in
             # which the machine said it.
-            queued = self._queue(actions)
+            queued = self._queue(actions) if actions else False
         if queued:
             self._endpoint.flush()
+        self._alarm.set(self.machine.next_deadline())
+        return actions
+
+    def carry_out(self, actions: list[Any]) -> None:
+        """Do what the machine answered beside its messages.
+
+        All of it, whatever goes wrong with one: the machine counts on each. The first fault
+        of `perform` is raised when the others are done.
+        """
         fault: Exception | None = None
         for action in actions:
             if type(action) is not Say:
@@ -104,7 +113,6 @@ class Runner:
                         fault = exc
                     else:
                         log.error("carrying out %s failed", type(action).__name__, exc_info=exc)
-        self._alarm.set(self.machine.next_deadline())
         if fault is not None:
             raise fault
 
@@ -135,9 +143,7 @@ class Runner:
             self._reactor.call(self._endpoint.lose, peer, f"it can't be told {what}: {error}")
         return False
 
-    def _checked(self) -> None:
-        if not VALIDATE:
-            return
+    def _check(self) -> None:
         try:
             self.machine.check()
         except AssertionError:
@@ -163,7 +169,7 @@ class Runner:
         self._endpoint.dial(action.location, reservation=action.reservation, owner=self)
 
     def _tick(self) -> None:
-        self.act(lambda machine, now: machine.tick(now))
+        self.carry_out(self.ask(self.machine.tick))
 
     def stop(self) -> None:
         """Nothing is fed or carried out any more; reactor thread only."""

@@ -10,8 +10,9 @@ one lock:
   - `begun` and `begun_io` are set when Begin is answered: copy them into the shared page before
     the task's generator is entered, so that a death in between counts the attempt as begun.
   - `ended` is the kernel's way in; outcomes are answered as one message when half of what was
-    here at the last Submit is done, or all of it, or `Limits.batch_tasks`. While `unsent` is true, have `flush` called
-    soon by the reactor: an outcome must not wait for the long task that follows it.
+    here at the last Submit is done (not few), or all of it, or `Limits.batch_tasks`. While `unsent` is
+    true, have `flush` called soon by the reactor: an outcome must not wait for the long task
+    that follows it.
   - A task that died of an Interrupt or ForceEnd is reported with End.CANCELLED, its exception as
     the value; one that caught it and returned is FINISHED, and that counts (DC-56).
 
@@ -62,6 +63,8 @@ from dispycos.node.attempts import (
 # After ForceEnd a task that yields is gone within one step of the kernel; one that is still here
 # after this many seconds does not yield at all, and only the end of the process ends it (DC-57).
 FORCE_WAIT = 0.5
+
+WORTH_A_MESSAGE = 8  # outcomes; fewer wait for the last task, or for `flush`
 
 _WAITING, _BEGUN, _INTERRUPTED, _FORCED, _ENDED = Stage
 _BEGIN, _INTERRUPT, _FORCE, _END, _DROP = Cause
@@ -119,7 +122,7 @@ class Execution:
         self._io = 0  # I/O tasks begun
         self._unsent: list[Outcome] = []  # at most batch_tasks
         self._unseen: deque[Outcome] = deque()  # said and not seen; the client's credits bound it
-        self._report_at = 1  # so many outcomes are worth a message
+        self._report_at = WORTH_A_MESSAGE  # so many outcomes are said before all is done
         self._number = 0  # of the newest outcome that was said
         self._seen = 0  # the newest that was seen
         self._spent = 0.0
@@ -231,7 +234,7 @@ class Execution:
             refusal = refusal or "this server holds a task of that id already"
             actions.append(Say(self.client, SubmitRefused(refused, self.lease, refusal)))
         # With half of them done there is time to hear of more before the last is.
-        self._report_at = min(max(1, len(queue) // 2), self._limits.batch_tasks)
+        self._report_at = min(max(WORTH_A_MESSAGE, len(queue) // 2), self._limits.batch_tasks)
         if self._running is None and queue:
             self._begin_next(now, actions)
         return actions

@@ -185,25 +185,32 @@ class Executor:
 
     # On the kernel's thread.
 
-    def _begin(self, spec: TaskSpec) -> None:
-        """Enter a task. Whatever goes wrong here is the task's outcome."""
-        machine = self._machine
+    def _begin(self, first: TaskSpec) -> None:
+        """Enter a task. Whatever goes wrong here is the task's outcome, and the next one begins."""
+        spec: TaskSpec | None = first
+        while spec is not None:
+            failed = self._enter(spec)
+            spec = None if failed is None else self._over(spec.id, *failed)
+
+    def _enter(self, spec: TaskSpec) -> tuple[End, Payload | None, str] | None:
+        """Enter a task; None, or its outcome if it can't be."""
+        machine, begun = self._machine, self._begun
         assert machine is not None
         # Into the page first: a death from here on counts it as begun (R-05).
         self._page.begin(machine.begun_io if spec.io else machine.begun, spec.io)
-        self._begun[spec.id] = (spec.attempt, time.monotonic())
-        self._page.set_running(len(self._begun))
+        begun[spec.id] = (spec.attempt, time.monotonic())
+        self._page.set_running(len(begun))
         try:
             function = self._namespace.function(spec.function)
             args, kwargs = self._namespace.load(spec.args)
         except BaseException as exc:
-            self._over(spec.id, End.REJECTED, *values.dump_exception(exc))
-            return
+            return (End.REJECTED, *values.dump_exception(exc))
         try:
             self._kernel.spawn(function, args, kwargs, number=spec.id, on_done=self._done)
             self._early.begun(spec.id)
         except BaseException as exc:
-            self._over(spec.id, End.FAILED, *values.dump_exception(exc))
+            return (End.FAILED, *values.dump_exception(exc))
+        return None
 
     def _done(self, task: Task) -> None:
         """A task of the client has ended."""
@@ -220,21 +227,30 @@ class Executor:
             if end is not End.FAILED or getattr(error, "by_request", False):
                 end = End.CANCELLED
             value, text = values.dump_exception(error)
-        self._over(task.number, end, value, text)
+        spec = self._over(task.number, end, value, text)
+        if spec is not None:
+            self._begin(spec)
 
-    def _over(self, id: int, end: End, value: Payload | None, text: str) -> None:
+    def _over(self, id: int, end: End, value: Payload | None, text: str) -> TaskSpec | None:
+        """Tell the machine how a task ended; answers which one begins now, if one does."""
         attempt, began = self._begun.pop(id)
         self._early.ended(id)
-        self._page.set_running(len(self._begun))
-        runner = self._runner
-        machine = self._machine
-        assert runner is not None
+        machine, runner = self._machine, self._runner
         assert machine is not None
+        assert runner is not None
         ran = time.monotonic() - began
-        runner.act(lambda _, now: machine.ended(id, attempt, end, value, text, ran, now))
+        actions = runner.ask(machine.ended, id, attempt, end, value, text, ran)
+        spec = None
+        if len(actions) == 1 and type(actions[0]) is Begin:
+            spec = actions[0].spec  # the usual case; no recursion, however many fail to begin
+        else:
+            self._page.set_running(len(self._begun))
+            runner.carry_out(actions)
         if machine.unsent:
             self._report()
-        self._look_for_the_end()
+        if self._ending:
+            self._look_for_the_end()
+        return spec
 
     # Outcomes of a burst of short tasks leave together; none waits behind a long task.
 
@@ -262,6 +278,6 @@ class Executor:
         runner, machine = self._runner, self._machine
         assert runner is not None
         assert machine is not None
-        runner.act(lambda _, now: machine.flush())
+        runner.carry_out(runner.ask(lambda now: machine.flush()))
         self._endpoint.write_dirty()
         self._look_for_the_end()

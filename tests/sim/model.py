@@ -373,7 +373,8 @@ class Cluster:
             and "while it ran" in outcome.text
             and "no record" not in outcome.text
         ):
-            assert outcome.attempt in begun or outcome.id in self.given_back, (
+            # A Submit that never arrived shifts positions until the next comparison: then it looks begun.
+            assert outcome.attempt in begun or outcome.id in self.given_back or self.losses, (
                 f"attempt {outcome.attempt} of {outcome.id} was lost and never began"
             )
         assert self.losses or "no record" not in outcome.text, f"{outcome} of a task that nobody lost"

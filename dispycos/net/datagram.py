@@ -43,7 +43,7 @@ _MAX_LINES: Final = 20  # in that time about all sources, for a source is easily
 _UNPRIVILEGED_PORT: Final = 1024  # a lower one is not dialled unless configured (SE-29)
 
 
-class Kind(enum.IntEnum):
+class DatagramKind(enum.IntEnum):
     """What a datagram says."""
 
     SEEK = 1  # I look for peers with one of these roles
@@ -54,7 +54,7 @@ class Kind(enum.IntEnum):
 class Record:
     """The content of a datagram; nothing in it but numbers."""
 
-    kind: Kind
+    kind: DatagramKind
     role: Role  # of the sender
     sought: Role  # roles a SEEK looks for; 0 in HERE
     incarnation: Incarnation
@@ -182,7 +182,7 @@ class Watch:
             return self._drop("repeated", source, now)
         echoes = self._echoes(record.echo, now)
         fresh = echoes or abs(wall - record.time) <= self._limits.datagram_valid
-        if not fresh and record.kind is not Kind.SEEK:
+        if not fresh and record.kind is not DatagramKind.SEEK:
             return self._drop("stale", source, now)
         self._seen[tag] = None
         if len(self._seen) > self._limits.datagram_cache:
@@ -323,17 +323,17 @@ def _decode(body: bytes) -> Record | str:
     if version != VERSION:
         return "version"
     if (
-        kind not in (Kind.SEEK, Kind.HERE)
+        kind not in (DatagramKind.SEEK, DatagramKind.HERE)
         or not role
         or (role | sought) & ~KNOWN_ROLES
-        or bool(sought) != (kind == Kind.SEEK)
+        or bool(sought) != (kind == DatagramKind.SEEK)
         or count > MAX_ADDRESSES
         or not any(incarnation)
         or not any(nonce)
     ):
         return "malformed"
     return Record(
-        kind=Kind(kind),
+        kind=DatagramKind(kind),
         role=Role(role),
         sought=Role(sought),
         incarnation=Incarnation(incarnation),

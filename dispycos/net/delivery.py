@@ -19,9 +19,9 @@ from typing import Any
 from dispycos.events import DialFailed, PeerGone, PeerUp
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.held import hold
-from dispycos.kernel.network import Kind as NameKind
+from dispycos.kernel.network import Kind
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Answer, Ask, Deliver, Kind, Message, Undelivered, Verb
+from dispycos.messages import Answer, Ask, Deliver, Message, ReceiverKind, Undelivered, Verb
 from dispycos.model import Address, Incarnation, Location, MonitorStatus, Payload, Role, Status
 from dispycos.net import remote, values
 from dispycos.net.endpoint import Endpoint
@@ -38,7 +38,7 @@ ANYONE = Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER
 MAX_WAITING = 10_000  # messages kept for one process that is being dialled; more are refused
 MAX_GONE = 4096  # incarnations remembered as lost; the one lost first is forgotten
 
-remote.makers[Kind.CHANNEL] = RemoteChannel.of
+remote.makers[ReceiverKind.CHANNEL] = RemoteChannel.of
 
 _Key = tuple[Incarnation, int]  # one task anywhere
 
@@ -104,9 +104,7 @@ class Delivery:
         """The living local receiver of that number, or None."""
         return self._exports.find(number)
 
-    def locate(
-        self, kind: NameKind, name: str, location: Location | None, timeout: float | None
-    ) -> Operation:
+    def locate(self, kind: Kind, name: str, location: Location | None, timeout: float | None) -> Operation:
         """The receiver registered as `name` at `location`, or, if None, anywhere; None if there is none."""
         return self._naming.locate(kind, name, location, timeout)
 

@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from dispycos import config
 from dispycos.model import Location, Role
 from dispycos.net import datagram
-from dispycos.net.datagram import DATAGRAM_BYTES, MAX_ADDRESSES, NONCE_BYTES, Kind, Record, Watch
+from dispycos.net.datagram import DATAGRAM_BYTES, MAX_ADDRESSES, NONCE_BYTES, DatagramKind, Record, Watch
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.interfaces import Interface, interfaces
 
@@ -99,18 +99,18 @@ class Discovery:
 
     def seek(self, sought: Role) -> None:
         """Ask who has one of these roles."""
-        record = self._record(Kind.SEEK, sought)
+        record = self._record(DatagramKind.SEEK, sought)
         self._send_all(self._watch.seek(record, time.monotonic()))
 
     def announce(self) -> None:
         """Say that this process is here."""
-        self._send_all(self._watch.here(self._record(Kind.HERE)))
+        self._send_all(self._watch.here(self._record(DatagramKind.HERE)))
 
     def _send_all(self, data: bytes) -> None:
         for channel in self._channels:
             channel.send_all(data)
 
-    def _record(self, kind: Kind, sought: Role = _NOBODY, echo: bytes = bytes(NONCE_BYTES)) -> Record:
+    def _record(self, kind: DatagramKind, sought: Role = _NOBODY, echo: bytes = bytes(NONCE_BYTES)) -> Record:
         location = self._endpoint.location
         claimed = [] if location is None else [location.addr]
         claimed += [where.addr for where in self._endpoint.listening]
@@ -141,11 +141,11 @@ class Discovery:
                 )
             return
         record = verdict.record
-        if record.kind is Kind.SEEK:
+        if record.kind is DatagramKind.SEEK:
             one_host = datagram.is_one_host(source[0], self._broadcasts)
             wanted = one_host and record.sought & self._endpoint.roles
             if wanted and self._watch.may_answer(source[0], now):
-                answer = self._record(Kind.HERE, echo=record.nonce)
+                answer = self._record(DatagramKind.HERE, echo=record.nonce)
                 channel.answer(self._watch.here(answer), source)
         elif verdict.fresh and self._endpoint.peer(record.incarnation) is None:
             location = datagram.dial_address(

@@ -12,17 +12,17 @@ from typing import Any
 
 from dispycos.config import Limits
 from dispycos.kernel.core import Kernel
-from dispycos.kernel.network import Kind as KernelKind
+from dispycos.kernel.network import Kind
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Kind, Locate, Located
+from dispycos.messages import Locate, Located, ReceiverKind
 from dispycos.model import Address, Incarnation, Location, Role
 from dispycos.net import remote
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.receivers import Exports
 from dispycos.net.tickets import Tickets
 
-KINDS: dict[KernelKind, Kind] = {"task": Kind.TASK, "channel": Kind.CHANNEL}
-_NAMES: dict[Kind, KernelKind] = {number: name for name, number in KINDS.items()}
+KINDS: dict[Kind, ReceiverKind] = {"task": ReceiverKind.TASK, "channel": ReceiverKind.CHANNEL}
+_NAMES: dict[ReceiverKind, Kind] = {number: name for name, number in KINDS.items()}
 
 _ANYONE = Incarnation(b"")
 
@@ -42,9 +42,7 @@ class Naming:
 
     # Searching.
 
-    def locate(
-        self, kind: KernelKind, name: str, location: Location | None, timeout: float | None
-    ) -> Operation:
+    def locate(self, kind: Kind, name: str, location: Location | None, timeout: float | None) -> Operation:
         """The receiver of that name, or None after `timeout` seconds."""
         operation = Operation()
         if location is not None:
@@ -55,7 +53,7 @@ class Naming:
             self._kernel.post(self._look_here, operation, kind, name)
         return operation
 
-    def _look_here(self, operation: Operation, kind: KernelKind, name: str) -> None:
+    def _look_here(self, operation: Operation, kind: Kind, name: str) -> None:
         names = self._kernel.names
         found = names.find(kind, name)
         if found is not None:
@@ -65,7 +63,7 @@ class Naming:
         operation.add_done_callback(lambda _: self._kernel.post(names.forget, kind, name, operation.complete))
 
     def _ask_one(
-        self, operation: Operation, kind: Kind, name: str, location: Location, timeout: float
+        self, operation: Operation, kind: ReceiverKind, name: str, location: Location, timeout: float
     ) -> None:
         peer = self._endpoint.peer_at(location)
         if peer is None:
@@ -74,7 +72,7 @@ class Naming:
         number = self._open(operation, peer.incarnation, timeout)
         self._endpoint.say(peer.incarnation, Locate(kind, name, number, max(0.0, timeout)))
 
-    def _ask_all(self, operation: Operation, kind: Kind, name: str, timeout: float | None) -> None:
+    def _ask_all(self, operation: Operation, kind: ReceiverKind, name: str, timeout: float | None) -> None:
         number = self._open(operation, _ANYONE, timeout)
         # A peer keeps such a question no longer than this; a search without end asks again then.
         patience = self._limits.visible_wait_again if timeout is None else max(0.0, timeout)

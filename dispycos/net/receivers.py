@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from dispycos.kernel.channel import Channel
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.task import Task
-from dispycos.messages import Kind, Verb
+from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import MonitorStatus
 
 MAX_ENDED = 10_000  # ended tasks whose results are kept for late questions
@@ -39,18 +39,18 @@ class Exports:
         # A channel that only a remote process holds must live on; it goes when it is closed.
         self._channels: OrderedDict[int, Channel] = OrderedDict()
 
-    def add(self, receiver: Any) -> Kind:
+    def add(self, receiver: Any) -> ReceiverKind:
         """Note that a reference to `receiver` leaves this process."""
         if isinstance(receiver, Channel):
             self._channels[receiver.number] = receiver
             if len(self._channels) > MAX_CHANNELS:
                 self._channels.popitem(last=False)
-            return Kind.CHANNEL
+            return ReceiverKind.CHANNEL
         number = receiver.number
         if number not in self._exported and number not in self._ended:
             self._exported[number] = watch = _Watch(self, receiver)
             self._kernel.post(receiver.notify, watch)
-        return Kind.TASK
+        return ReceiverKind.TASK
 
     def find(self, number: int) -> Any:
         """The living task or the channel of that number, or None."""

@@ -17,7 +17,7 @@ from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED, OK, seconds
-from dispycos.messages import Kind, Verb
+from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import Address, Incarnation, Location
 
 
@@ -112,7 +112,7 @@ class RemoteTask(Task):
     __hash__ = Task.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduction(Kind.TASK, self.address, self._name, self.reservation)
+        return reduction(ReceiverKind.TASK, self.address, self._name, self.reservation)
 
     def set_daemon(self, flag: bool = True) -> None:
         """Has no meaning here: this program's end never waits for a task of another process."""
@@ -200,7 +200,7 @@ def here() -> Carrier:
     return carrier
 
 
-def reduction(kind: Kind, address: Address, name: str, reservation: int) -> tuple[Any, ...]:
+def reduction(kind: ReceiverKind, address: Address, name: str, reservation: int) -> tuple[Any, ...]:
     """How a reference to a task or channel is pickled."""
     location = address.location
     where = None if location is None else (location.addr, location.port)
@@ -218,8 +218,8 @@ def restore(
             return local
     location = None if where is None else Location(*where)
     address = Address(Incarnation(incarnation), location, number)
-    return makers[Kind(kind)](address, name, reservation)
+    return makers[ReceiverKind(kind)](address, name, reservation)
 
 
 # How a handle of each kind is made; each module that defines one adds it here.
-makers: dict[Kind, Callable[[Address, str, int], Any]] = {Kind.TASK: RemoteTask.of}
+makers: dict[ReceiverKind, Callable[[Address, str, int], Any]] = {ReceiverKind.TASK: RemoteTask.of}

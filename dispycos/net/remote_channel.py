@@ -10,7 +10,7 @@ from typing import Any
 
 from dispycos.kernel.channel import Channel
 from dispycos.kernel.wait import seconds
-from dispycos.messages import Kind, Verb
+from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import Address, Location
 from dispycos.net import remote
 
@@ -50,7 +50,7 @@ class RemoteChannel(Channel):
     __hash__ = Channel.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return remote.reduction(Kind.CHANNEL, self.address, self._name, self.reservation)
+        return remote.reduction(ReceiverKind.CHANNEL, self.address, self._name, self.reservation)
 
     def register(self, name: str | None = None) -> int:
         """Make it known by `name` in its own process. 0, or -1 if that process is gone."""

@@ -79,7 +79,7 @@ class Undelivered:
     reason: str
 
 
-class Kind(enum.IntEnum):
+class ReceiverKind(enum.IntEnum):
     """What kind of receiver a name stands for."""
 
     TASK = 1
@@ -90,7 +90,7 @@ class Kind(enum.IntEnum):
 class Locate:
     """Who is registered under this name there? Answered when known, or at the timeout."""
 
-    kind: Kind
+    kind: ReceiverKind
     name: str
     ticket: int
     timeout: float
@@ -102,7 +102,7 @@ class Located:
 
     ticket: int
     address: Address | None
-    kind: Kind
+    kind: ReceiverKind
     name: str = ""
 
 

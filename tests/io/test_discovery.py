@@ -11,7 +11,7 @@ import pytest
 from dispycos.config import Limits
 from dispycos.model import Location, Role
 from dispycos.net import addresses, interfaces
-from dispycos.net.datagram import DATAGRAM_BYTES, Kind, Record
+from dispycos.net.datagram import DATAGRAM_BYTES, DatagramKind, Record
 from dispycos.net.discovery import Discovery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import ClusterKey, Keyring
@@ -136,7 +136,7 @@ def test_garbage_is_counted_and_nothing_else(party, udp_port, size):
 def test_a_recorded_datagram_sent_a_thousand_times_is_one_hint(party, udp_port):
     scheduler, node = party(Role.SCHEDULER), party(Role.NODE)
     record = Record(
-        Kind.HERE,
+        DatagramKind.HERE,
         Role.NODE,
         Role(0),
         node.endpoint.incarnation,
@@ -147,7 +147,7 @@ def test_a_recorded_datagram_sent_a_thousand_times_is_one_hint(party, udp_port):
     )
     data = record.encode(node.endpoint.keyring.discovery_keys()[0])
     old = Record(
-        Kind.HERE, Role.NODE, Role(0), node.endpoint.incarnation, 40_001, ("127.0.0.1",),
+        DatagramKind.HERE, Role.NODE, Role(0), node.endpoint.incarnation, 40_001, ("127.0.0.1",),
         int(time.time()) - 3600, b"o" * 16,
     ).encode(node.endpoint.keyring.discovery_keys()[0])  # fmt: skip
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -172,7 +172,7 @@ def test_many_announcements_lead_to_five_dials_a_second_and_none_is_forgotten(pa
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         for number in range(8):
             record = Record(
-                Kind.HERE, Role.NODE, Role(0), os.urandom(16), 41_000 + number, ("127.0.0.1",),
+                DatagramKind.HERE, Role.NODE, Role(0), os.urandom(16), 41_000 + number, ("127.0.0.1",),
                 int(time.time()), os.urandom(16),
             )  # fmt: skip
             sock.sendto(record.encode(key), ("127.255.255.255", udp_port))

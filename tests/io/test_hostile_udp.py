@@ -18,7 +18,7 @@ import pytest
 
 from dispycos.events import DialFailed, PeerUp
 from dispycos.model import Incarnation, Location, Role
-from dispycos.net.datagram import DATAGRAM_BYTES, MAGIC, Kind, Record
+from dispycos.net.datagram import DATAGRAM_BYTES, MAGIC, DatagramKind, Record
 from dispycos.net.keys import ClusterKey
 from dispycos.net.search import Search
 from tests.helpers import wait_until
@@ -116,7 +116,7 @@ def voice(finder) -> Iterator[Voice]:
 def record(**changes: Any) -> Record:
     """A HERE of a node that is in order but for `changes`."""
     fields: dict[str, Any] = {
-        "kind": Kind.HERE,
+        "kind": DatagramKind.HERE,
         "role": Role.NODE,
         "sought": Role(0),
         "incarnation": Incarnation(os.urandom(16)),
@@ -133,7 +133,7 @@ def made(key: ClusterKey = K, **changes: Any) -> bytes:
 
 
 def question(key: ClusterKey = K, **changes: Any) -> bytes:
-    return made(key, kind=Kind.SEEK, role=Role.NODE, sought=Role.SCHEDULER, **changes)
+    return made(key, kind=DatagramKind.SEEK, role=Role.NODE, sought=Role.SCHEDULER, **changes)
 
 
 def hang_up(_sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dispycos.config import Limits
 from dispycos.errors import LocalProtocolError
 from dispycos.model import Location, Role
-from dispycos.net.datagram import DATAGRAM_BYTES, Dropped, Heard, Kind, Record, Watch, dial_address
+from dispycos.net.datagram import DATAGRAM_BYTES, DatagramKind, Dropped, Heard, Record, Watch, dial_address
 from dispycos.net.keys import Keyring
 from tests.unit.net.pairs import OTHER, A, B, K, random
 
@@ -31,7 +31,7 @@ def watch(**options: Any) -> Watch:
 
 def record(**changes: Any) -> Record:
     fields: dict[str, Any] = {
-        "kind": Kind.SEEK,
+        "kind": DatagramKind.SEEK,
         "role": Role.CLIENT,
         "sought": Role.NODE,
         "incarnation": B,
@@ -41,7 +41,7 @@ def record(**changes: Any) -> Record:
         "nonce": random("nonce", 16),
     }
     fields.update(changes)
-    if fields["kind"] is Kind.HERE:
+    if fields["kind"] is DatagramKind.HERE:
         fields["sought"] = Role(0)
     return Record(**fields)
 
@@ -157,12 +157,12 @@ def test_a_double_is_refused_and_an_old_one_leads_to_no_dial() -> None:
 @pytest.mark.parametrize("time", [0, WALL - 61, WALL + 61, 4_291_747_200, (1 << 64) - 1])
 def test_an_answer_by_another_clock_counts_if_it_echoes_our_question(time: int) -> None:
     guard = watch()
-    here = encoded(kind=Kind.HERE, time=time)
+    here = encoded(kind=DatagramKind.HERE, time=time)
     assert reason(guard.received(here, FAR, 0.0, WALL)) == "stale"
     question = record(incarnation=A, nonce=random("asked", 16))
     guard.seek(question, 100.0)
-    echo = encoded(kind=Kind.HERE, time=time, echo=question.nonce)
-    late = encoded(kind=Kind.HERE, time=time, echo=question.nonce, nonce=random("late", 16))
+    echo = encoded(kind=DatagramKind.HERE, time=time, echo=question.nonce)
+    late = encoded(kind=DatagramKind.HERE, time=time, echo=question.nonce, nonce=random("late", 16))
     heard = guard.received(echo, FAR, 101.0, WALL)
     assert isinstance(heard, Heard)
     assert heard.fresh
@@ -179,7 +179,7 @@ def test_a_question_by_another_clock_may_be_answered_but_leads_to_no_dial() -> N
 @pytest.mark.row("SE-31")
 def test_answers_are_few_and_not_longer_than_their_question() -> None:
     guard = watch()
-    assert len(encoded(kind=Kind.HERE, echo=random("q", 16))) == len(encoded())
+    assert len(encoded(kind=DatagramKind.HERE, echo=random("q", 16))) == len(encoded())
     assert [guard.may_answer(FAR, 0.0) for _ in range(4)] == [True] * 3 + [False]
     assert [guard.may_answer("192.0.2.8", 0.5) for _ in range(4)] == [True] * 3 + [False]
     assert not guard.may_answer("192.0.2.9", 0.9)

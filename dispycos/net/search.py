@@ -62,6 +62,11 @@ class Search:
             for delay in _ASK_AT:
                 self._endpoint.reactor.loop.call_later(delay, self._ask, roles, announce)
 
+    def announce(self) -> None:
+        """Say to all that we are here, once."""
+        if self._discovery is not None:
+            self._discovery.announce()
+
     def _ask(self, roles: Role, announce: bool) -> None:
         if self._discovery is None or not roles & self._wanted:
             return

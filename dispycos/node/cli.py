@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import dataclasses
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             saved.save(options.save_config, given)
             return 0
         loopback = all(addresses.is_loopback(host) for host in settings.hosts)
+        if os.geteuid() == 0 and not loopback and not options.allow_root:
+            raise DispycosError(
+                f"tasks of clients would run as root here, and other machines reach {settings.hosts[0]}: "
+                "start this node as another user, or with --allow_root"
+            )
         keyring = keyfile.load(options.secret, options.secret_file, loopback_only=loopback)
         return _run(settings, keyring)
     except (DispycosError, OSError, ValueError) as exc:
@@ -148,6 +154,12 @@ def _parser(bare: bool = False) -> argparse.ArgumentParser:
     add("--clean", action="store_true", help="end processes that an earlier run left, and remove their files")
     add("--peer", action="append", type=_peer, default=[], metavar="HOST:PORT",
         help="contact this scheduler or client; may be repeated")  # fmt: skip
+    add("--peer_file", type=_peer_file, default=[], metavar="FILE",
+        help="contact the schedulers and clients in FILE too, a HOST:PORT a line")  # fmt: skip
+    add("--ping_interval", type=_seconds, default=0.0, metavar="SEC",
+        help="announce this node to all again and again, so often; 0: never")  # fmt: skip
+    add("--allow_root", action="store_true",
+        help="run tasks of clients as root, though other machines reach this node")  # fmt: skip
     add("--msg_timeout", type=_seconds, metavar="SEC", help="time for a question to a peer")
     add("--save_config", metavar="FILE", help="write the given options to FILE and exit; those of one node "
         "(addresses, name, secret) are left out")  # fmt: skip
@@ -189,7 +201,8 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         udp_port=options.udp_port or None,
         multicast=options.ipv4_udp_multicast,
         discover=options.discover_peers,
-        peers=tuple(options.peer),
+        peers=(*options.peer, *options.peer_file),
+        ping_interval=options.ping_interval,
         min_pulse=min_pulse,
         max_pulse=max_pulse,
         zombie_period=options.zombie_period,
@@ -246,3 +259,20 @@ def _peer(text: str) -> tuple[str, int]:
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
     return host, number
+
+
+def _peer_file(path: str) -> list[tuple[str, int]]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.partition("#")[0].strip() for line in file]
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise argparse.ArgumentTypeError(f"{path} can't be read: {reason}") from None
+    peers = []
+    for number, line in enumerate(lines, 1):
+        if line:
+            try:
+                peers.append(_peer(line))
+            except argparse.ArgumentTypeError as exc:
+                raise argparse.ArgumentTypeError(f"{path}, line {number}: {exc}") from None
+    return peers

@@ -33,8 +33,15 @@ class Neighbours:
             endpoint, settings.udp_port, multicast=settings.multicast, wanted=Role.SCHEDULER
         )
         self._search.seek(Role.SCHEDULER, announce=settings.discover)
+        if settings.ping_interval:
+            endpoint.reactor.spawn(self._ping(settings.ping_interval))
         for host, port in settings.peers:
             endpoint.reactor.spawn(self._reach(host, port))
+
+    async def _ping(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            self._search.announce()
 
     async def _reach(self, host: str, port: int) -> None:
         """Dial a peer for ever; a name that can't be resolved yet is looked up again (DN-27)."""

@@ -34,6 +34,9 @@ OPTIONS = {
     "service_end": False,
     "daemon": False,
     "peer": True,
+    "peer_file": False,
+    "ping_interval": False,
+    "allow_root": False,
     "msg_timeout": False,
 }
 

@@ -30,6 +30,7 @@ class NodeSettings:
     multicast: bool = False
     discover: bool = False  # announce itself at start to all (DN-28)
     peers: tuple[tuple[str, int], ...] = ()  # dialled for ever
+    ping_interval: float = 0.0  # seconds between announcements to all; 0: none
     min_pulse: float = 10.0
     max_pulse: float = 100.0
     zombie_period: float = 0.0

@@ -58,6 +58,7 @@ def key(tmp_path: Path) -> Path:
 def node(host: Host, key: Path, tmp_path: Path, *options: str):
     command = [sys.executable, "-m", "dispycos.node", "--daemon", "-c", "2", "--tcp_ports", "9706"]
     command += ["-i", host.address, "--dest_path", str(tmp_path / "node"), "--secret_file", str(key)]
+    command += ["--allow_root"]
     return host.start([*command, *options])
 
 

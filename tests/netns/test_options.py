@@ -77,7 +77,7 @@ def test_a_node_listens_at_the_addresses_it_was_given_and_nowhere_else(
 def test_all_interfaces_are_used_only_where_that_is_typed(network: Make, key: Path, tmp_path: Path) -> None:
     (a,) = network(1).hosts
     command = [sys.executable, "-m", "dispycos.node", "--daemon", "-c", "1", "-i", "0.0.0.0"]
-    command += ["--dest_path", str(tmp_path / "node"), "--secret_file", str(key), "-u", "0"]
+    command += ["--dest_path", str(tmp_path / "node"), "--secret_file", str(key), "-u", "0", "--allow_root"]
     with a.start(command) as running:
         running.wait_line("ready at", 10)
         assert listening(a) == {"0.0.0.0"}
@@ -119,6 +119,44 @@ def test_a_node_announces_itself_to_all_only_if_it_was_told_to(
         seen = third.lines.index(third.wait_line(f"heard 1 {a.address}", 10)) + 1
         third.wait_line(f"heard 1 {a.address}", 10, after=seen)
         assert any(line == f"heard 2 {a.address}" for line in third.lines) is announces
+
+
+@pytest.mark.row("DN-31")
+def test_a_node_announces_itself_again_and_again_if_it_is_to(
+    network: Make, key: Path, tmp_path: Path
+) -> None:
+    a, b = network(2).hosts
+    with eavesdropping(b) as third, node(a, key, tmp_path, "--ping_interval", "0.2"):
+        seen = 0
+        for _ in range(3):
+            line = third.wait_line(f"heard 2 {a.address}", 10, after=seen)
+            seen = third.lines.index(line, seen) + 1
+
+
+@pytest.mark.row("DN-31", "SE-33")
+def test_a_node_contacts_the_peers_that_stand_in_a_file(network: Make, key: Path, tmp_path: Path) -> None:
+    a, b = network(2).hosts
+    file = tmp_path / "peers"
+    file.write_text(f"# our programs\n{b.address}:4568\n\n{b.address}:4567  # the one that runs\n")
+    with node(a, key, tmp_path, "-u", "0", "--peer_file", str(file)) as running:
+        running.wait_line("ready at", 10)
+        with client(b, key, discover_peers=False, tcp_port=4567) as program:
+            expect_answers(program, a)
+
+
+@pytest.mark.row("DN-31", "SE-52")
+def test_a_node_that_others_reach_runs_no_tasks_as_root_unless_that_is_allowed(
+    network: Make, key: Path, tmp_path: Path
+) -> None:
+    (a,) = network(1).hosts
+    command = [sys.executable, "-m", "dispycos.node", "--daemon", "-u", "0", "--secret_file", str(key)]
+    command += ["--dest_path", str(tmp_path / "node")]
+    code, out, err = a.run([*command, "-i", a.address])
+    assert (code, out) == (1, "")
+    assert "would run as root" in err and a.address in err and "--allow_root" in err
+    assert not (tmp_path / "node").exists()
+    with a.start([*command, "-i", "127.0.0.1"]) as running:
+        running.wait_line("ready at", 10)
 
 
 RESTARTED = """

@@ -6,6 +6,8 @@ under TYPE_CHECKING too. To add a module, name it on its line; to move one, move
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -278,6 +280,26 @@ def test_the_table_names_only_what_is_there() -> None:
     known = imports.modules()
     names = [name.removesuffix(".*") for line in LINES for name in line.names.split()]
     assert not [name for name in names if name not in known]
+
+
+def test_a_file_that_states_its_layer_states_that_of_the_table() -> None:
+    wrong = []
+    for module in imports.modules().values():
+        stated = re.search(r"\bLayer (\d)", ast.get_docstring(module.tree) or "")
+        where = place(module.name)
+        if stated and where and int(stated[1]) != where[1].layer:
+            wrong.append(f"{module.name} says {stated[0]}, the table {where[1].layer}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_file_that_says_whether_it_is_pure_is_right() -> None:
+    wrong = []
+    for module in imports.modules().values():
+        stated = re.search(r"^(Pure\b|I/O half)", ast.get_docstring(module.tree) or "", re.MULTILINE)
+        where = place(module.name)
+        if stated and where and (stated[1] == "Pure") != where[1].pure:
+            wrong.append(f"{module.name} says {stated[1]!r}, the table pure={where[1].pure}")
+    assert not wrong, "\n".join(wrong)
 
 
 # The checker itself can fail: each planted fault is found.

@@ -281,20 +281,30 @@ def test_ctrl_c_interrupts_the_tasks(python: str, tmp_path: Path, main: str) -> 
         assert code in ((0,) if not main else (-signal.SIGINT, 130))
 
 
+MAIN_WAITS = """
+def main_waits():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None and frame.f_code.co_name != "join":
+        frame = frame.f_back
+    return frame is not None
+"""
+
+
 @pytest.mark.row("KE-27")
 @pytest.mark.row("GN-06")
 def test_ctrl_c_says_what_it_waits_for_and_how_to_leave_at_once(python: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     blocks = """
 def block(task=None):
+    while not main_waits():
+        yield task.sleep(0.001)
     print("ready", flush=True)
     time.sleep(1000)
-    yield
 
 for _ in range(5):
     Task(block)
 """
-    program.write_text(HEAD + blocks)
+    program.write_text(HEAD + MAIN_WAITS + blocks)
     with background([python, program]) as running:
         running.wait_line("ready")
         running.signal(signal.SIGINT)
@@ -309,12 +319,15 @@ def test_a_second_ctrl_c_leaves_at_once_what_is_called_at_exit_too(python: str, 
     program = tmp_path / "program.py"
     program.write_text(
         HEAD
+        + MAIN_WAITS
         + """
 def lasts():
     print("at exit", flush=True)
     time.sleep(1000)
 
 def work(task=None):
+    while not main_waits():
+        yield task.sleep(0.001)
     print("ready", flush=True)
     yield task.receive()
 

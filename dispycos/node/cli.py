@@ -128,7 +128,7 @@ def _parser(bare: bool = False) -> argparse.ArgumentParser:
     )
     add("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
         help="address or host name to use; may be repeated")  # fmt: skip
-    add("--ext_ip_addr", "--ext_host", dest="announce", default="", metavar="ADDR",
+    add("--ext_ip_addr", "--ext_host", dest="announce", action="append", default=[], metavar="ADDR",
         help="address that others reach this node by, where it differs (NAT)")  # fmt: skip
     add("-u", "--udp_port", type=_udp_port, default=config.NetPort, metavar="N",
         help="UDP port of discovery; 0: no UDP")  # fmt: skip
@@ -175,6 +175,14 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
         parser.error(f"--max_pulse_interval {max_pulse:g} is below --min_pulse_interval {min_pulse:g}")
     if options.serve < 1 and options.serve != -1:
         parser.error(f"--serve {options.serve} is neither -1 nor at least 1")
+    external = list(dict.fromkeys(filter(None, options.announce)))
+    if len(external) > 1:
+        # A pair for each --ip_addr would promise more than there is: one address is announced,
+        # also of a node that listens at several.
+        parser.error(
+            f"--ext_ip_addr names {len(external)} addresses, {' and '.join(external)}, but a node "
+            "announces one: give the one that clients reach it by"
+        )
     try:
         servers = server_count(options.cpus)
         ports = port_list(options.tcp_ports, servers, config.DispycosNodePort)
@@ -193,7 +201,7 @@ def _settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> N
     return NodeSettings(
         name=options.name or host_name(),
         hosts=tuple(addresses.bind_addresses(options.hosts)),
-        announce=addresses.resolve(options.announce) if options.announce else "",
+        announce=addresses.resolve(external[0]) if external else "",
         servers=servers,
         ports=ports,
         dest_path=options.dest_path,

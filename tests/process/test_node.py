@@ -308,6 +308,21 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, key_file: Path, more: list[str]
     assert err.startswith("usage: dispycosnode")
 
 
+@pytest.mark.row("DN-04")
+def test_a_node_that_is_given_two_external_addresses_refuses(tmp_path: Path, key_file: Path) -> None:
+    more = ["--ip_addr", "127.0.0.2", "--ext_ip_addr", "192.0.2.1", "--ext_host", "192.0.2.2"]
+    code, out, err = run_program(command(tmp_path, key_file, *more))
+    assert (code, out) == (2, "")
+    assert "--ext_ip_addr names 2 addresses, 192.0.2.1 and 192.0.2.2, but a node announces one" in err
+
+
+@pytest.mark.row("DN-04")
+def test_an_external_address_may_be_said_twice(tmp_path: Path, key_file: Path) -> None:
+    twice = ["--ext_ip_addr", "127.0.0.9", "--ext_ip_addr", "127.0.0.9"]
+    with background(command(tmp_path, key_file, *twice)) as program:
+        assert Node(program).location.addr == "127.0.0.9"
+
+
 @pytest.mark.row("DN-26", "DN-40")
 def test_a_second_node_refuses_the_same_directory(tmp_path: Path, key_file: Path) -> None:
     with background(command(tmp_path, key_file)) as program:

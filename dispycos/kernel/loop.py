@@ -31,6 +31,7 @@ log = logging.getLogger("dispycos")
 
 FLUSH_INTERVAL = 0.003  # seconds between calls of `before_wait` while the kernel never waits
 END_TIMEOUT = 1.0  # seconds that the end of the program waits for daemon tasks to be ended
+LOOK_UP = 0.5  # seconds after which who waits for tasks looks whether a signal came
 MAX_NAMED = 3  # tasks that are named when Ctrl-C ends them
 BUG_STATUS = 70  # exit status after a bug in the kernel: EX_SOFTWARE of sysexits.h
 
@@ -160,8 +161,12 @@ class Loop:
         kernel.on_empty.append(told.set)
         try:
             while not kernel.is_empty:
-                if not told.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                left = LOOK_UP if deadline is None else min(LOOK_UP, deadline - time.monotonic())
+                if left <= 0:
                     return kernel.is_empty
+                # Not without end: a signal that comes just before a lock is waited for does not
+                # interrupt that wait, and Ctrl-C would have no effect.
+                told.wait(left)
                 told.clear()
             return True
         finally:

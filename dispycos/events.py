@@ -72,6 +72,7 @@ class DialFailed:
 
     location: Location
     reason: str
+    told: bool = False  # waiting won't mend it, so that it stands in the log already
 
 
 PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerGone

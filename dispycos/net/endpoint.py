@@ -507,6 +507,7 @@ class Endpoint:
             left_out = self._lines.due(event.location.addr, time.monotonic())
             if left_out is not None:
                 log.warning("can't join %s%s", event.reason, _others(left_out))
+            event = replace(event, told=True)
         self._tell(event)
 
     def _tell(self, event: PeerEvent | DialFailed) -> None:

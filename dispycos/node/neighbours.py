@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from dispycos.events import DialFailed, PeerEvent
 from dispycos.model import Location, Role
 from dispycos.net import addresses
 from dispycos.net.endpoint import Endpoint
@@ -35,6 +36,8 @@ class Neighbours:
         self._search.seek(Role.SCHEDULER, announce=settings.discover)
         if settings.ping_interval:
             endpoint.reactor.spawn(self._ping(settings.ping_interval))
+        self._unreached: set[Location] = set()  # peers that were named, and of which nothing was said
+        endpoint.watch(self._peer_event)
         for host, port in settings.peers:
             endpoint.reactor.spawn(self._reach(host, port))
 
@@ -52,8 +55,15 @@ class Neighbours:
                 log.warning("--peer %s:%s: %s; trying again", host, port, exc)
                 await asyncio.sleep(_RESOLVE_AGAIN)
             else:
+                self._unreached.add(location)
                 self._endpoint.dial(location, owner=self)
                 return
+
+    def _peer_event(self, event: PeerEvent | DialFailed) -> None:
+        if isinstance(event, DialFailed) and event.location in self._unreached:
+            self._unreached.discard(event.location)
+            if not event.told:
+                log.warning("--peer %s: %s; trying again until it is there", event.location, event.reason)
 
     def close(self) -> None:
         """Close the UDP sockets; may be repeated."""

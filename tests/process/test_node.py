@@ -499,6 +499,16 @@ def test_no_secret_stands_in_a_list_of_processes(tmp_path: Path, key_file: Path,
                 assert b"DISPYCOS_SECRET" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
+@pytest.mark.row("DN-27", "SE-03")
+def test_a_peer_with_another_key_is_told_of_once(tmp_path: Path, key_file: Path) -> None:
+    with Master(bytes(32)) as other:
+        where = str(other.endpoint.location)
+        with background(command(tmp_path, key_file, "--peer", where)) as program:
+            assert "authentication failed" in program.wait_line(f"can't join {where}")
+            Node(program)
+            assert "--peer" not in program.output
+
+
 NO_PSUTIL = """
 import sys
 sys.modules["psutil"] = None  # importing it fails
@@ -549,6 +559,11 @@ def test_a_peer_is_dialled_until_it_is_there(tmp_path: Path, key_file: Path) -> 
     port = free_ports(1)
     with background(command(tmp_path, key_file, "--peer", f"127.0.0.1:{port}")) as program:
         Node(program)
+        line = program.wait_line("--peer")
+        assert line.endswith(
+            f"--peer 127.0.0.1:{port}: can't reach 127.0.0.1:{port}: Connection refused; "
+            "trying again until it is there"
+        )
         with Master(KEY, port) as late:
             assert late.next(NodeHere).facts.cpus == 2
 

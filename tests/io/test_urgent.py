@@ -13,7 +13,7 @@ from dispycos.model import Payload, Role
 from dispycos.net import frame as wire
 from dispycos.net.codec import decode
 from dispycos.net.runner import Runner
-from dispycos.peers import Peers
+from dispycos.net.search import Search
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
 from tests.helpers import wait_until
 from tests.io.hostile import EVERYONE, K, Party, Player, meet
@@ -64,13 +64,13 @@ class Scheduling:
 
     def _start(self) -> None:
         endpoint = self.party.endpoint
-        self.peers = Peers(endpoint, None, False)
-        self.service = SchedulerService(endpoint, ServiceOptions(), peers=self.peers)
+        self.search = Search(endpoint, None)
+        self.service = SchedulerService(endpoint, ServiceOptions(), search=self.search)
         self.service.start()
 
     def close(self) -> None:
         self.party.do(self.service.stop(terminate=True, reason="the test is over", within=1.0))
-        self.party.ask(self.peers.close)
+        self.party.ask(self.search.close)
 
 
 @pytest.fixture

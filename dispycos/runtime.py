@@ -191,6 +191,7 @@ class Runtime:
             except BaseException:
                 await endpoint.close()
                 raise
+            endpoint.hear_with(loop)
             search = Search(endpoint, options.udp_port, multicast=options.multicast)
             network = Network(loop.kernel, reactor, endpoint, Delivery(loop.kernel, endpoint), search)
             received = Received(endpoint, options.dest_path, options.max_file_size, options.limits)

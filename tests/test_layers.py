@@ -80,7 +80,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.interfaces net.addresses net.reactor net.alarm net.transport",
+        "net.interfaces net.addresses net.reactor net.alarm net.ears net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(

@@ -61,7 +61,7 @@ class Switchboard:
                 who = Role.SERVER
             endpoint.handle(kind, self._for_fleet, who=who)
         for kind in _OF_TASKS:
-            endpoint.handle(kind, self._for_dispatch, who=Role.SERVER)
+            endpoint.handle(kind, self._for_dispatch, who=Role.SERVER, aside=True)
         endpoint.handle(m.AskAllocate, self._ask_allocate, who=Role.SCHEDULER)
         endpoint.watch(self._peer_event)
 

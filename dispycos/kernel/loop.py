@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dispycos.errors import Timeout
 from dispycos.kernel import operation, program, trace
@@ -44,6 +44,39 @@ class Running(NamedTuple):
     frames: list[Frame]  # where it is, outermost first
 
 
+class Waiter(Protocol):
+    """Where a kernel's thread waits while it has nothing to do."""
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until `wake`, or for so many seconds; it may return earlier. The kernel's thread."""
+
+    def look(self) -> None:
+        """See whether something came, without waiting; called now and then while there is work."""
+
+    def wake(self) -> None:
+        """Let `wait` return, now or when it is called next; any thread, signal handlers included."""
+
+
+class _Latch:
+    """A waiter for whom nobody but other threads has work."""
+
+    def __init__(self) -> None:
+        self._signal = threading.Lock()  # released to wake the thread, however often
+        self._signal.acquire()
+
+    def wait(self, timeout: float | None) -> None:
+        self._signal.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+
+    def look(self) -> None:
+        """Nobody comes here."""
+
+    def wake(self) -> None:
+        try:
+            self._signal.release()
+        except RuntimeError:
+            pass  # it is released: the thread wakes in any case
+
+
 class Loop:
     """A kernel and the thread that runs it."""
 
@@ -53,8 +86,7 @@ class Loop:
         self.kernel.ident = threading.get_ident
         self.kernel.wake = self._wake
         self.kernel.join_in_thread = self._join_task
-        self._signal = threading.Lock()  # released to wake the thread, however often
-        self._signal.acquire()
+        self._waiter: Waiter = _Latch()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._step_began = 0.0  # time.monotonic() when the present step began
@@ -91,7 +123,7 @@ class Loop:
             kernel.thread = -1
 
     def _run(self, kernel: Kernel) -> None:
-        clock, step, acquire = time.monotonic, kernel.step, self._signal.acquire
+        clock, step = time.monotonic, kernel.step
         flushed = 0.0
         while not self._stopping:
             self._step_began = now = clock()
@@ -101,6 +133,7 @@ class Loop:
                     flushed = now
                     for call in kernel.before_wait:
                         call()
+                    self._waiter.look()
                 continue
             for call in kernel.before_wait:
                 call()
@@ -108,17 +141,21 @@ class Loop:
             kernel.asleep = True
             if not (kernel.has_work or self._stopping):
                 kernel.idles += 1
-                if deadline is None:
-                    acquire()
-                else:
-                    acquire(timeout=min(max(0.0, deadline - clock()), threading.TIMEOUT_MAX))
+                self._waiter.wait(None if deadline is None else max(0.0, deadline - clock()))
             kernel.asleep = False
 
     def _wake(self) -> None:
-        try:
-            self._signal.release()
-        except RuntimeError:
-            pass  # it is released: the thread wakes in any case
+        self._waiter.wake()
+
+    def wait_in(self, waiter: Waiter) -> None:
+        """Have the thread wait there from now on; any thread."""
+        before, self._waiter = self._waiter, waiter
+        before.wake()  # it may be there just now
+
+    def leave(self, waiter: Waiter) -> None:
+        """Have it wait as at first, if it waits there; any thread."""
+        if self._waiter is waiter:
+            self.wait_in(_Latch())
 
     def _give_up(self) -> None:
         # A bug of ours (K5). Going on could lose messages or results without a word.

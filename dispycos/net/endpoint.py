@@ -20,21 +20,23 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dispycos.config import RELEASE, Limits, of_the_wire
 from dispycos.errors import Closed
 from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerGone, PeerSuspect
 from dispycos.kernel.core import Kernel
+from dispycos.kernel.loop import Loop
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Location, Role
+from dispycos.net import ears, transport
 from dispycos.net import session as sessions
-from dispycos.net import transport
 from dispycos.net.auth import Proven
 from dispycos.net.codec import decode, encode
 from dispycos.net.dialling import Dialler
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, nearly_full, room
+from dispycos.net.ears import Ears
 from dispycos.net.greeting import Ended, Greeting
 from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer, turn_away
@@ -50,6 +52,17 @@ _MAY_PASS = frozenset({"refused", "unreached", "busy", "closed", "timeout", "sel
 
 M = TypeVar("M")
 Handler = Callable[[Incarnation, Any], None]
+
+# Whose messages are for tasks, which run on the kernel's thread.
+_OVERHEARD = Role.SERVER | Role.CLIENT
+
+
+class _Entry(NamedTuple):
+    """Who hears messages of one kind."""
+
+    handler: Handler
+    who: Role
+    aside: bool
 
 
 class Endpoint:
@@ -79,7 +92,7 @@ class Endpoint:
         self.incarnation = incarnation or Incarnation(os.urandom(16))
         self.location: Location | None = None  # announced; None before `listen`
         self._peers: dict[Incarnation, Peer] = {}
-        self._handlers: dict[type[Any], tuple[Handler, Role]] = {}
+        self._handlers: dict[type[Any], _Entry] = {}
         self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
         self._listeners: list[transport.Listener] = []
         self._door = Doorkeeper(limits)
@@ -88,6 +101,8 @@ class Endpoint:
         self._dirty: dict[Incarnation, Peer] = {}  # peers with something to write
         self._told = False  # the reactor has been told that some are dirty
         self._kernel: Kernel | None = None
+        self._loop: Loop | None = None
+        self._ears: Ears | None = None  # where its thread waits, if it hears there
         self._last_idle = -1  # kernel.idles when it last wrote from its own thread
         self._hearing = False  # the reactor hands out what was read, and will write afterwards
         self._lines = Repeats(limits)  # about refused connections
@@ -126,23 +141,27 @@ class Endpoint:
         """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerGone and DialFailed."""
         self._watchers.append(watcher)
 
-    def handle(self, kind: type[M], handler: Callable[[Incarnation, M], None], *, who: Role) -> None:
+    def handle(
+        self, kind: type[M], handler: Callable[[Incarnation, M], None], *, who: Role, aside: bool = False
+    ) -> None:
         """Bring messages of this kind to `handler`, if their sender has one of the roles `who`.
+
+        aside  it may be called on the kernel's thread, too, never by both threads for one peer.
 
         Anyone else who sends one has broken the rules: his session ends (SE-19). A second
         handler hears it after the first: a private scheduler and its client share an endpoint.
         """
         known = self._handlers.get(kind)
         if known is None:
-            self._handlers[kind] = (handler, who)
+            self._handlers[kind] = _Entry(handler, who, aside)
             return
-        first, roles = known
+        first, roles, first_aside = known
 
         def both(peer: Incarnation, message: Any) -> None:
             first(peer, message)
             handler(peer, message)
 
-        self._handlers[kind] = (both, roles | who)
+        self._handlers[kind] = _Entry(both, roles | who, aside and first_aside)
 
     # Listening and dialling.
 
@@ -338,6 +357,17 @@ class Endpoint:
         else:
             peer.waiting.append(operation)
 
+    def hear_with(self, loop: Loop) -> None:
+        """Have that loop's thread read what comes for its tasks while it waits; see `net.ears`."""
+        if ears.AVAILABLE:
+            self._loop, self._ears = loop, Ears(loop.kernel, self.reactor)
+            loop.wait_in(self._ears)
+
+    def overhear(self, peer: Peer, connection: Connection) -> None:
+        """A connection carries the session of this peer from now on."""
+        if self._ears is not None and peer.roles & _OVERHEARD:
+            connection.watch(self._ears)
+
     def bind_kernel(self, kernel: Kernel) -> None:
         """Let tasks of this kernel write from its thread: see `flush`."""
         self._kernel = kernel
@@ -385,6 +415,9 @@ class Endpoint:
 
     def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None:
         """What came of the bytes that a peer's connection brought; reactor thread."""
+        if peer.left:
+            events = [*peer.left, *events]
+            peer.left.clear()
         self._hearing = True
         try:
             for event in events:
@@ -397,6 +430,33 @@ class Endpoint:
         finally:
             self._hearing = False
         self.write_dirty()
+
+    def hear_aside(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None:
+        """As `hear_events`, on the kernel's thread; what is not for it is left to the reactor, in order."""
+        left = peer.left
+        for event in events:
+            if left or not self._heard_aside(peer, event):
+                left.append(event)
+        if left:
+            self.reactor.call(self._hear_left, peer, connection)
+
+    def _heard_aside(self, peer: Peer, event: sessions.Event) -> bool:
+        if type(event) is not sessions.Message or not peer.introduced or peer.lost:
+            return False
+        try:
+            message = decode(event.head, memoryview(event.tail))
+        except Exception:
+            return False  # the reactor will see it again, and end the session
+        entry = self._handlers.get(type(message))
+        if entry is None or not entry.aside or not entry.who & peer.roles:
+            return False
+        self._call(entry.handler, peer, message)
+        return True
+
+    def _hear_left(self, peer: Peer, connection: Connection) -> None:
+        with connection.reading:
+            if peer.left:
+                self.hear_events(peer, (), connection)
 
     def _session_event(self, peer: Peer, event: sessions.Event, connection: Connection) -> None:
         if isinstance(event, sessions.Writable):
@@ -429,15 +489,23 @@ class Endpoint:
             self.lose(peer, message.reason or "it said goodbye")
             return
         entry = self._handlers.get(kind)
-        if entry is None or not entry[1] & peer.roles:
+        if entry is None or not entry.who & peer.roles:
             self.violation(peer, f"said {kind.__name__}, which is not for {peer.roles!r} to say here")
             return
+        self._call(entry.handler, peer, message)
+
+    def _call(self, handler: Handler, peer: Peer, message: Message) -> None:
         try:
-            entry[0](peer.incarnation, message)
+            handler(peer.incarnation, message)
         except Exception:
             # One handler's fault ends this session, nothing else (R-75).
-            log.exception("handling %s of %s failed", kind.__name__, peer)
-            self.lose(peer, f"a fault of ours while handling {kind.__name__}")
+            kind = type(message).__name__
+            log.exception("handling %s of %s failed", kind, peer)
+            reason = f"a fault of ours while handling {kind}"
+            if self.reactor.here:
+                self.lose(peer, reason)
+            else:
+                self.reactor.call(self.lose, peer, reason)
 
     def _hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None:
         """A message of a peer as it came from the wire."""
@@ -453,7 +521,7 @@ class Endpoint:
         if entry is None:
             log.error("nobody here handles %s", type(message).__name__)
             return
-        entry[0](self.incarnation, message)
+        entry.handler(self.incarnation, message)
 
     def introduction(self) -> Introduction:
         """What we say first on each new session."""
@@ -533,6 +601,10 @@ class Endpoint:
         for incarnation in list(self._peers):
             self.forget(incarnation, "its process closed")
         self._closed = True
+        if self._ears is not None and self._loop is not None:
+            self._loop.leave(self._ears)
+            # Its thread has left when it takes the next step.
+            self._loop.kernel.post(self._ears.close)
         self._ticker.cancel()
         for listener in self._listeners:
             listener.close()

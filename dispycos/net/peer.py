@@ -29,7 +29,7 @@ from dispycos.net.auth import Proven
 from dispycos.net.codec import encode
 from dispycos.net.greeting import Greeting
 from dispycos.net.keys import Keyring
-from dispycos.net.liveness import Action, Dial, KeepAlive, Liveness, Lost, Recovered, Suspected
+from dispycos.net.liveness import Action, Dial, KeepAlive, Level, Liveness, Lost, Recovered, Suspected
 from dispycos.net.reactor import Reactor
 from dispycos.net.session import Session, SessionState
 from dispycos.net.transport import Connection
@@ -50,6 +50,8 @@ class Host(Protocol):
 
     def introduction(self) -> Introduction: ...
     def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
+    def hear_aside(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
+    def overhear(self, peer: Peer, connection: Connection) -> None: ...
     def redial(self, peer: Peer) -> None: ...
     def suspect(self, peer: Peer) -> None: ...
     def back(self, peer: Peer) -> None: ...
@@ -72,6 +74,7 @@ class Peer:
         "dialled",
         "incarnation",
         "introduced",
+        "left",
         "liveness",
         "location",
         "lock",
@@ -103,6 +106,8 @@ class Peer:
         self.session = Session(host.incarnation, incarnation, limits)
         self.liveness = Liveness(host.limits, time.monotonic(), dials=True)
         self.connection: Connection | None = None
+        # What the kernel's thread read and the reactor is to hear; under the connection's `reading`.
+        self.left: list[sessions.Event] = []
         self.waiting: list[Operation] = []  # senders that wait until there is room (N4)
         self._dialer = False  # we dialled the connection that is attached
         self._address = ""  # whence it spoke last
@@ -188,6 +193,7 @@ class Peer:
             with self.lock:
                 events = self.session.feed(left, now)
             line.carry_out(events)
+        self._host.overhear(self, connection)
         return True
 
     def _drop_connection(self) -> None:
@@ -375,12 +381,21 @@ class _Line:
         now = time.monotonic()
         with peer.lock:
             events = peer.session.received(count, now)
-        peer.heard(now)
-        self.carry_out(events)
+        if peer._host.reactor.here:
+            peer.heard(now)
+            self.carry_out(events)
+            return
+        if peer.liveness.level is Level.RESPONSIVE:
+            peer.liveness.heard(now)  # no more than a note of the time
+        else:
+            peer._host.reactor.call(peer.heard, now)
+        if events:
+            peer._host.hear_aside(peer, events, self._connection)
+        self._connection.flush()
 
     def carry_out(self, events: Sequence[sessions.Event]) -> None:
         peer = self._peer
-        if events:
+        if events or peer.left:
             peer._host.hear_events(peer, events, self._connection)
         # Acknowledgements and, after a resume, the replay.
         self._connection.flush()

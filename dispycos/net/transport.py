@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dispycos.model import Buffer, Location
+from dispycos.net.ears import Ears
 from dispycos.net.reactor import Reactor
 
 _IOV_MAX = 512  # parts of one gathered write; Linux takes 1,024
@@ -28,7 +29,11 @@ _TURN_BYTES = 8 * 1024 * 1024  # written before other connections get a turn
 
 
 class Reader(Protocol):
-    """Who understands a connection's bytes. All but `take` are called on the reactor thread."""
+    """Who understands a connection's bytes.
+
+    All but `take` are called on the reactor's thread, or where the connection is watched by the
+    kernel's; never by both at once.
+    """
 
     def get_buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
@@ -62,6 +67,10 @@ class Connection:
                 milliseconds = int(unacknowledged * 1000)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         self.lock = threading.Lock()
+        # Held while something is read and while what it says is heard, so that two threads
+        # that read keep its order; by one thread again where hearing closes the connection.
+        self.reading = threading.RLock()
+        self._ears: Ears | None = None
         self.reader = reader
         self._reactor = reactor
         self._socket = sock
@@ -69,7 +78,7 @@ class Connection:
         self._due = False  # somebody found the lock taken: its holder looks again
         self._waiting = False  # the loop will go on when the socket is writable
         self._closed = False
-        reactor.loop.add_reader(sock.fileno(), self._readable)
+        self.let_reactor_read(True)
 
     @property
     def closed(self) -> bool:
@@ -79,18 +88,56 @@ class Connection:
         """Our and their end, as this side sees them; None for what is no IP socket."""
         return socket_ends(self._socket)
 
+    def watch(self, ears: Ears) -> None:
+        """Let the kernel's thread read while it looks there; reactor thread."""
+        if not self._closed:
+            self._ears = ears
+            ears.watch(self)
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def let_reactor_read(self, flag: bool) -> None:
+        """Whether the reactor reads; somebody else does if it does not. Reactor thread."""
+        if flag:
+            self._reactor.loop.add_reader(self._socket.fileno(), self._readable)
+        else:
+            self._reactor.loop.remove_reader(self._socket.fileno())
+
     def _readable(self) -> None:
+        with self.reading:
+            if not self._closed:
+                broken = self._read()
+                if broken is not None:
+                    self._break(broken)
+
+    def read_aside(self) -> None:
+        """Read on the kernel's thread."""
+        with self.reading:
+            if not self._closed:
+                broken = self._read()
+                if broken is not None:
+                    self._stop_watching()
+                    self._reactor.call(self._break, broken)
+
+    def _read(self) -> str | None:
+        """Read what is there and have it heard; why nothing will come any more, or None."""
         try:
             count = self._socket.recv_into(self.reader.get_buffer())
         except (BlockingIOError, InterruptedError):
-            return
+            return None
         except OSError as exc:
-            self._break(f"reading failed: {exc.strerror or exc}")
-            return
+            return f"reading failed: {exc.strerror or exc}"
         if count == 0:
-            self._break("the other side closed the connection")
-            return
+            return "the other side closed the connection"
         self.reader.received(count)
+        return None
+
+    def _stop_watching(self) -> None:
+        ears, self._ears = self._ears, None
+        if ears is not None:
+            ears.forget(self)
 
     def flush(self) -> None:
         """Write what the reader has to say; legal from any thread, returns without waiting.
@@ -163,11 +210,12 @@ class Connection:
 
         What is written and still in the kernel's buffer is delivered by the kernel.
         """
-        with self.lock:
+        with self.reading, self.lock:
             if self._closed:
                 return False
             self._closed = True
             self._rest = []
+        self._stop_watching()
         descriptor = self._socket.fileno()
         self._reactor.loop.remove_reader(descriptor)
         self._reactor.loop.remove_writer(descriptor)

@@ -89,8 +89,8 @@ class Executor:
         self._ending = False
         kernel.before_wait.append(self._before_wait)
         for kind in _FROM_CLIENT:
-            endpoint.handle(kind, self._heard, who=Role.CLIENT)
-        endpoint.handle(Define, self._define, who=Role.CLIENT)
+            endpoint.handle(kind, self._heard, who=Role.CLIENT, aside=True)
+        endpoint.handle(Define, self._define, who=Role.CLIENT, aside=True)
         endpoint.watch(self._peer_event)
 
     # From the reactor's thread.

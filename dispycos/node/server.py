@@ -137,6 +137,7 @@ class Server:
         self._endpoint = Endpoint(
             self._reactor, roles=Role.SERVER, keyring=keyring, limits=self._limits, name=start.name
         )
+        self._endpoint.hear_with(self._loop)
         delivery = Delivery(self._kernel, self._endpoint, reservation=zygote.reservation)
         delivery.load = self._birth.namespace.load
         self._executor = Executor(

@@ -1,0 +1,138 @@
+"""Ears: the kernel's thread reads what is meant for its tasks itself, while it has nothing else to do.
+
+Otherwise a message for a task that waits would wake two threads, the reactor's and then the
+kernel's, and on a machine that idles a wake-up costs more than all else that is done about the
+message. So the kernel's thread waits in a poll of its own, for whoever rouses it and for the
+connections of those who talk to tasks, and the reactor does not watch these. While the kernel
+is busy it looks now and then, and a task that keeps it from looking is noticed: the reactor
+guards the ears with a timer, and reads itself until the kernel looks again.
+
+Linux only: elsewhere the kernel's thread waits for a lock. I/O half. Layer 3.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import Final, Protocol
+
+from dispycos.kernel.core import Kernel
+from dispycos.net.reactor import Reactor
+
+AVAILABLE: Final = hasattr(select, "epoll") and hasattr(os, "eventfd")
+
+# Seconds without a look of the kernel's after which the reactor reads; how often it sees, while
+# it does, whether it need not; looks that find the kernel in one and the same wait before the
+# timer rests until that ends.
+GUARD_EVERY: Final = 0.005
+GUARD_BUSY_EVERY: Final = 0.05
+_REST_AFTER: Final = 10
+
+
+class Readable(Protocol):
+    """A connection, as far as ears need it."""
+
+    def fileno(self) -> int: ...
+    def read_aside(self) -> None: ...  # on the kernel's thread
+    def let_reactor_read(self, flag: bool) -> None: ...  # on the reactor's
+
+
+class Ears:
+    """Where one kernel's thread waits; a `kernel.loop.Waiter`."""
+
+    def __init__(self, kernel: Kernel, reactor: Reactor) -> None:
+        self._kernel = kernel
+        self._reactor = reactor
+        self._poll = select.epoll()
+        self._roused = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._roused, select.EPOLLIN)
+        self._watched: dict[int, Readable] = {}  # one for each open connection
+        self._closed = False
+        # Written by the kernel's thread.
+        self._looks = 0
+        self._waiting = False
+        # Whether the timer runs. Who leaves a wait starts it; it rests only in a wait.
+        self._guarded = False
+        # The reactor's.
+        self._looks_seen = 0
+        self._same = 0  # times in a row that the kernel was seen in the same wait
+        self._reactor_reads = False
+
+    def watch(self, connection: Readable) -> None:
+        """From now on the kernel's thread reads from this connection; reactor thread."""
+        self._watched[connection.fileno()] = connection
+        connection.let_reactor_read(self._reactor_reads)
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def forget(self, connection: Readable) -> None:
+        """Before the connection's socket is closed; may be repeated; any thread."""
+        if self._watched.pop(connection.fileno(), None) is not None and not self._closed:
+            self._poll.unregister(connection.fileno())
+
+    def close(self) -> None:
+        """When the kernel's thread waits elsewhere."""
+        if not self._closed:
+            self._closed = True
+            self._poll.close()
+            os.close(self._roused)
+
+    # The kernel's thread, but for `wake`.
+
+    def wake(self) -> None:
+        """Let `wait` return, now or when it is called next; any thread, signal handlers included."""
+        if not self._closed:
+            os.eventfd_write(self._roused, 1)
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until roused, until something was read, or for so many seconds."""
+        self._looks += 1
+        self._waiting = True
+        events = self._poll.poll(timeout)
+        self._waiting = False
+        if not self._guarded:
+            # In this order: `_guard` clears its flag before it looks whether we wait.
+            self._guarded = True
+            self._reactor.call(self._guard)
+        # Awake from here on: what is read need not rouse this thread.
+        self._kernel.asleep = False
+        self._read(events)
+
+    def look(self) -> None:
+        """Read what is there, while there is other work."""
+        self._looks += 1
+        self._read(self._poll.poll(0))
+
+    def _read(self, events: list[tuple[int, int]]) -> None:
+        for descriptor, _ in events:
+            if descriptor == self._roused:
+                os.eventfd_read(descriptor)
+            else:
+                connection = self._watched.get(descriptor)
+                if connection is not None:
+                    connection.read_aside()
+
+    # The reactor's thread.
+
+    def _guard(self) -> None:
+        if self._closed:
+            return
+        same, waits = self._looks == self._looks_seen, self._waiting
+        self._looks_seen = self._looks
+        self._same = self._same + 1 if same and waits else 0
+        if waits or not same:
+            self._let_reactor_read(False)
+        else:
+            self._let_reactor_read(True)
+        if self._same >= _REST_AFTER:
+            self._guarded = False
+            if self._waiting:
+                return
+            self._guarded = True
+        every = GUARD_BUSY_EVERY if self._reactor_reads else GUARD_EVERY
+        self._reactor.loop.call_later(every, self._guard)
+
+    def _let_reactor_read(self, flag: bool) -> None:
+        if flag is not self._reactor_reads:
+            self._reactor_reads = flag
+            for connection in list(self._watched.values()):
+                connection.let_reactor_read(flag)

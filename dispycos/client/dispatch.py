@@ -153,8 +153,14 @@ class Dispatch:
         return actions
 
     def next_deadline(self) -> float | None:
-        known = (self.placement.look_at, self._ack_at, self._agenda.first)
-        return min((when for when in known if when is not None), default=None)
+        # Asked after each event: written out, because a generator would cost more than the rest.
+        first = self._agenda.first
+        look_at, ack_at = self.placement.look_at, self._ack_at
+        if look_at is not None and (first is None or look_at < first):
+            first = look_at
+        if ack_at is not None and (first is None or ack_at < first):
+            first = ack_at
+        return first
 
     def tick(self, now: float) -> list[Any]:
         actions: list[Any] = []

@@ -372,7 +372,6 @@ class Driver:
         with self._lock:
             self._flush_now(time.monotonic())
         self._write()
-        self._rearm()
 
     def _before_wait(self) -> None:
         if self._dirty:
@@ -382,7 +381,6 @@ class Driver:
                 self._said = False
                 # The kernel is about to wait: there is no better moment, and nobody else to do it.
                 self.endpoint.write_dirty()
-            self._rearm()
 
     def _hear_news(self) -> None:
         self._posted = False

@@ -61,7 +61,7 @@ class _Entry(NamedTuple):
     """Who hears messages of one kind."""
 
     handler: Handler
-    who: Role
+    who: int  # roles; as a number, because a Flag's own operators are slow Python code
     aside: bool
 
 
@@ -153,7 +153,7 @@ class Endpoint:
         """
         known = self._handlers.get(kind)
         if known is None:
-            self._handlers[kind] = _Entry(handler, who, aside)
+            self._handlers[kind] = _Entry(handler, who.value, aside)
             return
         first, roles, first_aside = known
 
@@ -161,7 +161,7 @@ class Endpoint:
             first(peer, message)
             handler(peer, message)
 
-        self._handlers[kind] = _Entry(both, roles | who, aside and first_aside)
+        self._handlers[kind] = _Entry(both, roles | who.value, aside and first_aside)
 
     # Listening and dialling.
 
@@ -448,7 +448,7 @@ class Endpoint:
         except Exception:
             return False  # the reactor will see it again, and end the session
         entry = self._handlers.get(type(message))
-        if entry is None or not entry.aside or not entry.who & peer.roles:
+        if entry is None or not entry.aside or not entry.who & peer.roles.value:
             return False
         self._call(entry.handler, peer, message)
         return True
@@ -489,7 +489,7 @@ class Endpoint:
             self.lose(peer, message.reason or "it said goodbye")
             return
         entry = self._handlers.get(kind)
-        if entry is None or not entry.who & peer.roles:
+        if entry is None or not entry.who & peer.roles.value:
             self.violation(peer, f"said {kind.__name__}, which is not for {peer.roles!r} to say here")
             return
         self._call(entry.handler, peer, message)

@@ -68,7 +68,8 @@ class Pycos:
         made = Pycos._instance
         if made is not None and not made._network.closed:
             if arguments and arguments != made._arguments:
-                log.warning("Pycos was made before, with %s: %s is ignored", made._arguments, arguments)
+                # Names, not values: one of them is the secret (SE-57).
+                log.warning("Pycos was made before, with other values: %s is ignored", ", ".join(arguments))
             return made  # type: ignore[return-value]  # one per process, whatever the subclass
         self = super().__new__(cls)
         self._network = runtime.network(replace(Options.given(cls, arguments), meets_peers=True))

@@ -42,6 +42,7 @@ from dispycos.client.submission import (
     Submission,
 )
 from dispycos.client.tasks import finished
+from dispycos.errors import Closed
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
@@ -319,12 +320,20 @@ class Driver:
         self._check()
 
     def _say(self, action: Say) -> None:
+        parts = [action.message]
         if self._large and type(action.message) is Submit:
-            for part in portions(action.message):
-                self.endpoint.queue(action.peer, part)
-        else:
-            self.endpoint.queue(action.peer, action.message)
+            parts = portions(action.message)
         self._said = True
+        try:
+            for part in parts:
+                self.endpoint.queue(action.peer, part)
+        except Exception as error:
+            # Whoever must not miss a message of ours is given up: its tasks have an end then.
+            what = type(action.message).__name__
+            peer = self.endpoint.peer(action.peer)
+            if peer is not None and not isinstance(error, Closed):
+                log.error("%s can't be told %s: %s", peer, what, error)
+                self._reactor.call(self.endpoint.lose, peer, f"it can't be told {what}: {error}")
 
     def _flush_now(self, now: float) -> None:
         if self._dirty:

@@ -29,8 +29,9 @@ class Shipping:
     """
 
     def __init__(self, components: Components, limits: Limits) -> None:
-        self.components = code.dump_components(components.definitions)
         self._limits = limits
+        self.components = code.dump_components(components.definitions)
+        self._must_fit("the components", self.components)
         self._known: set[CodeHash] = set(code.hashes(components.definitions))
         # Targets that were checked, by id(), kept alive, with their names; at most _MAX_CHECKED.
         self._checked: dict[int, tuple[Any, str]] = {}
@@ -48,9 +49,10 @@ class Shipping:
         return name
 
     def function(self, target: Any, define: Callable[[CodeHash, Payload], object]) -> CodeHash:
-        """The hash by which servers know it; NotSerializable if it can't travel."""
+        """The hash by which servers know it; NotSerializable or MessageTooLarge if it can't travel."""
         hash_, payload = code.dump_definition(target)
         if hash_ not in self._known:
+            self._must_fit(f"{self.name(target)} and what it refers to", payload)
             define(hash_, payload)
         return hash_
 
@@ -58,13 +60,15 @@ class Shipping:
         """Pickled arguments; what pickling raises, or MessageTooLarge."""
         payload = values.dump_call(args, kwargs, name=name)
         if payload.buffers or len(payload.data) > LARGE_BYTES:
-            size = payload.size
-            if size > self._limits.max_message_bytes:
-                raise MessageTooLarge(
-                    f"the arguments of {name} have {size} bytes, more than "
-                    f"max_message_bytes={self._limits.max_message_bytes}"
-                )
+            self._must_fit(f"the arguments of {name}", payload)
         return payload
+
+    def _must_fit(self, what: str, payload: Payload) -> None:
+        size, most = payload.size, self._limits.max_message_bytes
+        if size > most:
+            raise MessageTooLarge(
+                f"{what} have {size} bytes, more than max_message_bytes={most}; large data is sent as a file"
+            )
 
 
 _MAX_CHECKED = 4096

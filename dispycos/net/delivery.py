@@ -66,9 +66,9 @@ class Delivery:
         self._gone: OrderedDict[Incarnation, str] = OrderedDict()
         endpoint.bind_kernel(kernel)
         endpoint.watch(self._peer_event)
-        endpoint.handle(Deliver, self._hear_deliver, who=ANYONE)
-        endpoint.handle(Ask, self._hear_ask, who=ANYONE)
-        endpoint.handle(Answer, self._hear_answer, who=ANYONE)
+        endpoint.handle(Deliver, self._hear_deliver, who=ANYONE, aside=True)
+        endpoint.handle(Ask, self._hear_ask, who=ANYONE, aside=True)
+        endpoint.handle(Answer, self._hear_answer, who=ANYONE, aside=True)
         endpoint.handle(Undelivered, self._hear_undelivered, who=ANYONE)
         kernel.network = self
         remote.carrier = self

@@ -264,3 +264,21 @@ def test_a_result_that_is_too_large_for_the_wire_is_a_failure_that_says_so(narro
         assert len((yield (yield client.rtask(fills, MIB // 2))())) == MIB // 2
 
     scheduled(body, fills)
+
+
+@pytest.mark.row("R-23")
+def test_code_that_is_too_large_for_the_wire_is_said_where_it_is_asked_for(narrow):
+    many = b"x" * (2 * MIB)
+
+    def holds() -> Any:
+        yield
+        return len(many)
+
+    def body(client: Client, task: Any) -> Any:
+        with pytest.raises(MessageTooLarge, match=r"holds and what it refers to have .* bytes, more than"):
+            client.rtask(holds)
+        assert len((yield (yield client.rtask(fills, 10))())) == 10
+
+    scheduled(body, fills)
+    with pytest.raises(AssertionError, match="MessageTooLarge: the components have"):
+        scheduled(body, fills, holds)

@@ -52,13 +52,14 @@ def pycos(program: None) -> Pycos:
     return Pycos(host="127.0.0.1", discover_peers=False, name="mine", secret="a test's own secret")
 
 
-@pytest.mark.row("KE-25", "KE-26")
+@pytest.mark.row("KE-25", "KE-26", "SE-57")
 def test_there_is_one_in_a_process(pycos, caplog):
     assert Pycos() is pycos
     assert Pycos.instance() is pycos
     assert "ignored" not in caplog.text
-    assert Pycos(name="another") is pycos
-    assert "ignored" in caplog.text
+    assert Pycos(name="another", secret="correct horse battery") is pycos
+    assert "name, secret is ignored" in caplog.text
+    assert "horse" not in caplog.text
     assert pycos.name == "mine"
     assert pycos.locations == [pycos.location]
     assert pycos.is_alive()

@@ -32,7 +32,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m dispycos.demo
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .

@@ -28,6 +28,8 @@ GUARD_EVERY: Final = 0.005
 GUARD_BUSY_EVERY: Final = 0.05
 _REST_AFTER: Final = 10
 
+_BUFFERS: Final = 8  # of one connection, in one look
+
 
 class Readable(Protocol):
     """A connection, as far as ears need it."""
@@ -51,9 +53,11 @@ class Ears:
         # Written by the kernel's thread.
         self._looks = 0
         self._waiting = False
-        # Whether the timer runs. Who leaves a wait starts it; it rests only in a wait.
+        # Whether the timer runs, as far as the kernel's thread need know. Who leaves a wait sees to
+        # it; it rests only in a wait.
         self._guarded = False
         # The reactor's.
+        self._ticks = False  # the timer runs
         self._looks_seen = 0
         self._same = 0  # times in a row that the kernel was seen in the same wait
         self._reactor_reads = False
@@ -63,6 +67,9 @@ class Ears:
         self._watched[connection.fileno()] = connection
         connection.let_reactor_read(self._reactor_reads)
         self._poll.register(connection.fileno(), select.EPOLLIN)
+        # The kernel may be in a step that began long ago, and never have waited here.
+        self._guarded = True
+        self._start_guard()
 
     def forget(self, connection: Readable) -> None:
         """Before the connection's socket is closed; may be repeated; any thread."""
@@ -76,6 +83,10 @@ class Ears:
             self._poll.close()
             os.close(self._roused)
 
+    def __del__(self) -> None:
+        # The program's end may come before its kernel's thread leaves.
+        self.close()
+
     # The kernel's thread, but for `wake`.
 
     def wake(self) -> None:
@@ -84,7 +95,7 @@ class Ears:
             os.eventfd_write(self._roused, 1)
 
     def wait(self, timeout: float | None) -> None:
-        """Wait until roused, until something was read, or for so many seconds."""
+        """Wait until roused, until something was read, or for so many seconds, rounded up to milliseconds."""
         self._looks += 1
         self._waiting = True
         events = self._poll.poll(timeout)
@@ -92,15 +103,19 @@ class Ears:
         if not self._guarded:
             # In this order: `_guard` clears its flag before it looks whether we wait.
             self._guarded = True
-            self._reactor.call(self._guard)
+            self._reactor.call(self._start_guard)
         # Awake from here on: what is read need not rouse this thread.
         self._kernel.asleep = False
         self._read(events)
 
     def look(self) -> None:
-        """Read what is there, while there is other work."""
+        """Read what is there, but no more than a few buffers full, while there is other work."""
         self._looks += 1
-        self._read(self._poll.poll(0))
+        for _ in range(_BUFFERS):
+            events = self._poll.poll(0)
+            if not events:
+                return
+            self._read(events)
 
     def _read(self, events: list[tuple[int, int]]) -> None:
         for descriptor, _ in events:
@@ -112,6 +127,12 @@ class Ears:
                     connection.read_aside()
 
     # The reactor's thread.
+
+    def _start_guard(self) -> None:
+        if not self._ticks:
+            self._ticks = True
+            self._looks_seen, self._same = self._looks, 0
+            self._reactor.loop.call_later(GUARD_EVERY, self._guard)
 
     def _guard(self) -> None:
         if self._closed:
@@ -125,7 +146,8 @@ class Ears:
             self._let_reactor_read(True)
         if self._same >= _REST_AFTER:
             self._guarded = False
-            if self._waiting:
+            if self._waiting and self._looks == self._looks_seen:
+                self._ticks = False
                 return
             self._guarded = True
         every = GUARD_BUSY_EVERY if self._reactor_reads else GUARD_EVERY

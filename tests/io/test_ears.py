@@ -1,0 +1,193 @@
+"""The kernel's thread reads what is for its tasks, and the reactor when it can't (net.ears)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dispycos.kernel.loop import Loop
+from dispycos.kernel.task import Task
+from dispycos.net import ears
+from dispycos.net.ears import Ears
+from dispycos.net.reactor import Reactor
+from tests.helpers import wait_until
+
+pytestmark = pytest.mark.skipif(not ears.AVAILABLE, reason="ears: this system has no epoll")
+
+
+class Line:
+    """A connection that notes which thread read what."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.far, self.near = socket.socketpair()
+        self.near.setblocking(False)
+        self.reactor = reactor
+        self.lock = threading.Lock()
+        self.heard: list[tuple[str, bytes]] = []
+
+    def fileno(self) -> int:
+        return self.near.fileno()
+
+    def read_aside(self) -> None:
+        self._read("kernel")
+
+    def let_reactor_read(self, flag: bool) -> None:
+        if flag:
+            self.reactor.loop.add_reader(self.near.fileno(), self._read, "reactor")
+        else:
+            self.reactor.loop.remove_reader(self.near.fileno())
+
+    def _read(self, who: str) -> None:
+        with self.lock:
+            try:
+                self.heard.append((who, self.near.recv(100)))
+            except BlockingIOError:
+                pass
+
+    def say(self, data: bytes) -> None:
+        count = len(self.heard)
+        self.far.send(data)
+        wait_until(lambda: len(self.heard) > count)
+
+    def close(self) -> None:
+        self.far.close()
+        self.near.close()
+
+
+class Side:
+    """A loop whose thread waits in ears."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.reactor = Reactor.in_thread()
+        self.ears = Ears(self.loop.kernel, self.reactor)
+        self.line = Line(self.reactor)
+        self.loop.start()
+        self.loop.wait_in(self.ears)
+
+    def watch(self) -> None:
+        self.reactor.call(self.ears.watch, self.line)
+
+    def spawn(self, target: object, *args: object) -> None:
+        self.loop.kernel.post(self.loop.kernel.spawn, target, args)
+
+    def close(self) -> None:
+        self.reactor.call(self.line.let_reactor_read, False)
+        self.ears.forget(self.line)
+        self.loop.leave(self.ears)
+        self.loop.kernel.post(self.ears.close)
+        wait_until(lambda: self.ears._closed)
+        self.loop.terminate()
+        self.reactor.stop()
+        self.line.close()
+
+
+@pytest.fixture
+def side() -> Iterator[Side]:
+    side = Side()
+    yield side
+    side.close()
+
+
+def test_the_kernels_thread_reads_while_it_waits(side):
+    side.watch()
+    for number in range(20):
+        side.line.say(b"%d" % number)
+    assert side.line.heard == [("kernel", b"%d" % number) for number in range(20)]
+
+
+def test_the_reactor_reads_while_a_task_keeps_the_kernel_and_no_longer(side):
+    side.watch()
+    side.line.say(b"before")
+    go_on, blocked = threading.Event(), threading.Event()
+
+    def blocks(task: Task | None = None):
+        yield
+        blocked.set()
+        go_on.wait(30)
+
+    side.spawn(blocks)
+    assert blocked.wait(10)
+    side.line.say(b"meanwhile")
+    assert side.line.heard[-1] == ("reactor", b"meanwhile")
+    go_on.set()
+
+    def kernel_reads_again() -> bool:
+        side.line.say(b"after")
+        return side.line.heard[-1][0] == "kernel" and not side.ears._reactor_reads
+
+    wait_until(kernel_reads_again)
+
+
+def test_a_connection_that_comes_while_a_task_keeps_the_kernel_is_read(side):
+    go_on, blocked = threading.Event(), threading.Event()
+
+    def blocks(task: Task | None = None):
+        blocked.set()
+        go_on.wait(30)
+        yield
+
+    side.spawn(blocks)
+    assert blocked.wait(10)
+    side.watch()
+    side.line.say(b"hello")
+    assert side.line.heard == [("reactor", b"hello")]
+    go_on.set()
+
+
+def test_the_guard_rests_while_the_kernel_waits_and_wakes_with_it(side):
+    side.watch()
+    wait_until(lambda: not side.ears._ticks)
+    go_on, blocked = threading.Event(), threading.Event()
+
+    def blocks(task: Task | None = None):
+        blocked.set()
+        go_on.wait(30)
+        yield
+
+    side.spawn(blocks)
+    assert blocked.wait(10)
+    side.line.say(b"hello")
+    assert side.line.heard == [("reactor", b"hello")]
+    go_on.set()
+    wait_until(lambda: not side.ears._ticks)
+
+
+def test_a_kernel_that_is_always_busy_looks_now_and_then(side):
+    side.watch()
+    stop = threading.Event()
+
+    def spins(task: Task | None = None):
+        while not stop.is_set():
+            yield
+
+    side.spawn(spins)
+    for number in range(5):
+        side.line.say(b"%d" % number)
+    assert {who for who, _ in side.line.heard} == {"kernel"}
+    stop.set()
+
+
+def test_who_rouses_it_is_heard_at_once(side):
+    side.watch()
+    for _ in range(100):
+        done = threading.Event()
+        began = time.monotonic()
+        side.loop.kernel.post(done.set)
+        assert done.wait(10)
+        assert time.monotonic() - began < 5
+
+
+def test_nothing_is_left_when_it_is_closed():
+    before = set(os.listdir("/proc/self/fd"))
+    side = Side()
+    side.watch()
+    side.line.say(b"x")
+    side.close()
+    side.ears.close()
+    assert len(set(os.listdir("/proc/self/fd"))) <= len(before)

@@ -142,6 +142,7 @@ def test_a_connection_that_comes_while_a_task_keeps_the_kernel_is_read(side):
 
 def test_the_guard_rests_while_the_kernel_waits_and_wakes_with_it(side):
     side.watch()
+    side.line.say(b"first")
     wait_until(lambda: not side.ears._ticks)
     go_on, blocked = threading.Event(), threading.Event()
 
@@ -153,7 +154,7 @@ def test_the_guard_rests_while_the_kernel_waits_and_wakes_with_it(side):
     side.spawn(blocks)
     assert blocked.wait(10)
     side.line.say(b"hello")
-    assert side.line.heard == [("reactor", b"hello")]
+    assert side.line.heard == [("kernel", b"first"), ("reactor", b"hello")]
     go_on.set()
     wait_until(lambda: not side.ears._ticks)
 

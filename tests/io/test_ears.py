@@ -168,9 +168,13 @@ def test_a_kernel_that_is_always_busy_looks_now_and_then(side):
             yield
 
     side.spawn(spins)
-    for number in range(5):
-        side.line.say(b"%d" % number)
-    assert {who for who, _ in side.line.heard} == {"kernel"}
+
+    def kernel_read() -> bool:
+        side.line.say(b"x")
+        return side.line.heard[-1][0] == "kernel"
+
+    # The reactor may be the first where the machine has no time for the kernel.
+    wait_until(kernel_read)
     stop.set()
 
 

@@ -831,6 +831,8 @@ def test_what_a_server_started_ends_with_it(master: Master, local: LocalNode) ->
 def test_a_server_that_is_asked_to_close_ends_its_tasks(master: Master, local: LocalNode) -> None:
     servers = master.use(local.location, 2)
     task = master.submit(servers[0], wait_for_ever)
+    # Asked before it begins, the server gives it back instead.
+    wait_until(lambda: any(s.begun for r in master.all(NodeReport)[-1:] for s in r.servers))
     master.say(local.incarnation, CloseServer(1, servers[0], False, 5.0, "the test wants it"))
     outcome = master.outcome(task)
     assert outcome.end is not End.FINISHED

@@ -9,6 +9,21 @@ from bench.work import busy, check, same
 from bench.workloads import WORKERS
 
 
+def same_task(value):
+    """`bench.work.same` as a task, which is a generator function or an async def."""
+    return same(value)
+    yield
+
+
+def busy_task(seconds):
+    """`bench.work.busy` as a task."""
+    return busy(seconds)
+    yield
+
+
+TASKS = {same: same_task, busy: busy_task}
+
+
 def echo(task=None):
     """A remote task that sends back what it gets: `(sender, value)`."""
     while True:
@@ -27,13 +42,16 @@ class Peer(TaskPeer):
         self.api = importlib.import_module("dispycos")
         self.cluster = self.api.LocalCluster(WORKERS)
         self.cluster.__enter__()
-        self.client = self.api.Client([same, busy, echo])
+        self.client = self.api.Client([same, busy, same_task, busy_task, echo])
         self._run(self._schedule)
         self._echo = None
 
     def _run(self, function, *args):
-        """Run a local task to its end from this plain thread."""
-        return self.api.Task(function, *args).value()
+        """Run a local task to its end from this plain thread; RuntimeError if it fails."""
+        result = self.api.Task(function, *args).value()
+        if isinstance(result, self.api.MonitorStatus):
+            raise RuntimeError(f"{function.__name__} failed: {result.value}")
+        return result
 
     def _schedule(self, task=None):
         if (yield self.client.schedule()):
@@ -42,7 +60,7 @@ class Peer(TaskPeer):
     def _each(self, function, values, task=None):
         rtasks = []
         for value in values:
-            rtasks.append((yield self.client.rtask(function, value)))
+            rtasks.append((yield self.client.rtask(TASKS[function], value)))
         results = []
         for rtask in rtasks:
             results.append((yield rtask()))
@@ -50,7 +68,7 @@ class Peer(TaskPeer):
 
     def _one_by_one(self, n, task=None):
         for i in range(n):
-            rtask = yield self.client.rtask(same, i)
+            rtask = yield self.client.rtask(same_task, i)
             assert (yield rtask()) == i
 
     def _remote_echo(self, task=None):
@@ -79,7 +97,7 @@ class Peer(TaskPeer):
     def _bulk(self, n, task=None):
         data = random_bytes()
         for _ in range(n):
-            rtask = yield self.client.rtask(same, data)
+            rtask = yield self.client.rtask(same_task, data)
             assert len((yield rtask())) == len(data)
 
     def each(self, function, values):

@@ -18,8 +18,9 @@ from dispycos.client import orders
 from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
+from dispycos.client.submitter import Submitter
 from dispycos.client.surroundings import Surroundings
-from dispycos.client.tasks import finished, refusal
+from dispycos.client.tasks import finished
 from dispycos.client.work import Work
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -29,7 +30,7 @@ from dispycos.model import Location
 log = logging.getLogger("dispycos")
 
 
-class Client:
+class Client(Submitter):
     """Run tasks on the nodes of a cluster.
 
     components       functions, classes, instances (their class), modules and paths of files that
@@ -131,48 +132,6 @@ class Client:
 
     # Tasks.
 
-    def rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
-        """Yield this: a Task that runs `gen(*args, **kwargs)` on a server of the least loaded node.
-
-        A server runs one such task at a time; waits until one has room. A refusal (no Task: its
-        `type` is an exception class, its `value` the reason) if none can come. What can't be
-        pickled raises here.
-        """
-        work = self._work
-        if work is None or not work.open:
-            return self._refused()
-        return work.submit(gen, args, kwargs)
-
-    def rtask_at(
-        self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Operation:
-        """As `rtask`, at a server (its Location) or at any server of a node (its address)."""
-        work = self._work
-        if work is None or not work.open:
-            return self._refused()
-        return work.submit(gen, args, kwargs, place=where)
-
-    def io_rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
-        """As `rtask`, for a task that mostly waits: it runs beside others, at once."""
-        work = self._work
-        if work is None or not work.open:
-            return self._refused()
-        return work.submit(gen, args, kwargs, io=True)
-
-    def io_rtask_at(
-        self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Operation:
-        """As `io_rtask`, at a server or node."""
-        work = self._work
-        if work is None or not work.open:
-            return self._refused()
-        return work.submit(gen, args, kwargs, place=where, io=True)
-
-    run = rtask
-    run_at = rtask_at
-    run_async = io_rtask
-    run_async_at = io_rtask_at
-
     def tasks(self, where: Location | str | None = None) -> Operation:
         """Yield this: the Tasks running at a node or server, or everywhere; [] if nothing is known of it."""
         return finished([] if self._work is None else self._work.tasks(where))
@@ -252,10 +211,6 @@ class Client:
         if work is None or not work.scheduled:
             return Accepted(-1)
         return Accepted.of(*work.driver.order(make))
-
-    def _refused(self) -> Operation:
-        state = "not scheduled yet: yield client.schedule() first" if self._work is None else self._work.state
-        return finished(refusal(f"the client is {state}"))
 
 
 class Accepted(Known):

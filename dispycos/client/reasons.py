@@ -45,13 +45,13 @@ def not_again(task: Submission, end: End, only_there: bool) -> str:
     if only_there:
         return "; not tried again: it was meant for that server only"
     if not task.retries:
-        return "; not tried again, since a task may have effects"
+        return "; not tried again, since a task may have effects (client.options(retries=...) allows it)"
     return f"; not tried again: all {1 + task.retries} attempts are used"
 
 
 def poison(task: Submission) -> str:
     deaths = "; ".join(f"{number}: {text}" for number, text in enumerate(task.deaths, 1))
     return (
-        f"{task!r} is tried no more, for {len(task.deaths)} servers died while it ran, the most that one "
-        f"task may cost; look at what it does to its process. Deaths: {deaths}"
+        f"{task!r} is tried no more, for {len(task.deaths)} servers died while it ran "
+        f"(max_worker_deaths={task.max_worker_deaths}); look at what it does to its process. Deaths: {deaths}"
     )

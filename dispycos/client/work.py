@@ -27,6 +27,7 @@ from dispycos.client.shipping import Shipping, is_large, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
+from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import ClientTask, finished, refusal
 from dispycos.events import PeerSuspect, PeerUp
 from dispycos.kernel.operation import Operation
@@ -188,10 +189,11 @@ class Work:
         gen: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        options: TaskOptions,
         place: Location | str | None = None,
         io: bool = False,
     ) -> Operation:
-        """See `Client.rtask`; any thread."""
+        """See `Submitter.rtask`; any thread."""
         driver, shipping = self.driver, self._shipping
         name = shipping.name(gen)
         function = shipping.function(gen, self._define)
@@ -204,7 +206,19 @@ class Work:
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else (args, kwargs)
         task = handle._submission = Submission(
-            handle.number, function, payload, io, where, 0, 0, 0.0, self._deaths, False, True, name, handle
+            handle.number,
+            function,
+            payload,
+            io,
+            where,
+            options.priority,
+            options.retries,
+            options.timeout,
+            options.max_worker_deaths or self._deaths,
+            False,
+            True,
+            name,
+            handle,
         )
         return driver.submit(task, is_large(payload))
 

@@ -1,0 +1,109 @@
+"""Submitters: who asks for tasks to be run, a Client or a view of one with other options.
+
+I/O half. Layer 5. Rows DC-17 to DC-21, DC-61.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.client.task_options import TaskOptions
+from dispycos.client.tasks import finished, refusal
+from dispycos.client.work import Work
+from dispycos.kernel.operation import Operation
+from dispycos.model import Location
+
+_KEPT: Any = object()  # "as it is" of an option whose None means something
+
+
+class Submitter:
+    """The ways to have a task run."""
+
+    _work: Work | None
+    _task_options = TaskOptions()
+
+    def options(
+        self,
+        *,
+        retries: int = _KEPT,
+        timeout: float | None = _KEPT,
+        max_worker_deaths: int = _KEPT,
+        priority: int = _KEPT,
+    ) -> Submitter:
+        """The same client with other options, for what is submitted through the answer.
+
+        retries            further attempts for a task whose server or node is lost (R-41); an
+                           exception of the task is its result. It may then begin more than once.
+        timeout            seconds that it may run; then it is ended, with Timeout. None: any.
+        max_worker_deaths  servers that may die under attempts of it; then it is PoisonTask (R-07).
+        priority           higher ones are placed first, equal ones in order; negative: after others.
+        TypeError and ValueError name the option.
+        """
+        given = {
+            "retries": retries,
+            "timeout": timeout,
+            "max_worker_deaths": max_worker_deaths,
+            "priority": priority,
+        }
+        chosen = {name: value for name, value in given.items() if value is not _KEPT}
+        return _View(self, self._task_options.changed(chosen))
+
+    def rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
+        """Yield this: a Task that runs `gen(*args, **kwargs)` on a server of the least loaded node.
+
+        A server runs one such task at a time; waits until one has room. A refusal (no Task: its
+        `type` is an exception class, its `value` the reason) if none can come. What can't be
+        pickled raises here.
+        """
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, self._task_options)
+
+    def rtask_at(
+        self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Operation:
+        """As `rtask`, at a server (its Location) or at any server of a node (its address)."""
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, self._task_options, place=where)
+
+    def io_rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
+        """As `rtask`, for a task that mostly waits: it runs beside others, at once."""
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, self._task_options, io=True)
+
+    def io_rtask_at(
+        self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Operation:
+        """As `io_rtask`, at a server or node."""
+        work = self._work
+        if work is None or not work.open:
+            return self._refused()
+        return work.submit(gen, args, kwargs, self._task_options, place=where, io=True)
+
+    run = rtask
+    run_at = rtask_at
+    run_async = io_rtask
+    run_async_at = io_rtask_at
+
+    def _refused(self) -> Operation:
+        work = self._work
+        state = "not scheduled yet: yield client.schedule() first" if work is None else work.state
+        return finished(refusal(f"the client is {state}"))
+
+
+class _View(Submitter):
+    """A client with other options. It has no state of its own."""
+
+    def __init__(self, of: Submitter, options: TaskOptions) -> None:
+        self._of = of
+        self._task_options = options
+
+    @property
+    def _work(self) -> Work | None:  # type: ignore[override]  # the client's, at any time
+        return self._of._work

@@ -67,8 +67,9 @@ LINES = (
         "scheduler.events scheduler.allocate scheduler.roster scheduler.grants scheduler.machine"
         " node.events node.places node.tenancy node.machine node.attempts node.execution"
         " client.events client.orders client.task_options client.members client.turn client.crew"
-        " client.holdings client.desk client.survey client.fleet client.submission client.lines client.credits client.reasons"
-        " client.gate client.placement client.cancels client.audit client.dispatch",
+        " client.holdings client.desk client.survey client.fleet client.submission client.lines"
+        " client.credits client.reasons client.gate client.placement"
+        " client.cancels client.audit client.dispatch",
         pure=True,
         reach=only(0),
     ),

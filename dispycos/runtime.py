@@ -212,3 +212,17 @@ class Runtime:
 
 # One for each process; a forked child begins anew.
 runtime = Runtime()
+
+
+def _after_fork() -> None:
+    # The network's threads stayed in the parent, and what its descriptors carry is the parent's.
+    network = runtime._network
+    runtime.__init__()  # type: ignore[misc]  # everybody has imported this object
+    if network is not None:
+        network.closed = True
+        network.delivery.close()
+        network.kernel.thread = -1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

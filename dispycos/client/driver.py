@@ -1,7 +1,8 @@
 """The driver of one client: its two machines, their events and what they ask for.
 
 `fleet` and `dispatch` run under one lock, from whatever thread something happens in: tasks
-are submitted on the kernel's thread or a plain one, everything heard comes on the reactor's.
+are submitted on the kernel's thread or a plain one, the fleet hears on the reactor's, dispatch
+on that which read the message, the kernel's or the reactor's.
 What they answer for other processes is handed to the endpoint before the lock is released,
 so it leaves in the order in which it was answered. What they answer for the program is
 *news*: it crosses to the kernel's thread in one batch per wake-up and keeps its order too.
@@ -46,7 +47,7 @@ from dispycos.errors import Closed
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Counts, NodeReport, Recalled, Submit
+from dispycos.messages import Counts, NodeReport, Recalled, ServerEnded, Submit
 from dispycos.model import DispycosStatus, End, Incarnation, Status
 from dispycos.net.alarm import Alarm
 from dispycos.net.endpoint import Endpoint
@@ -92,7 +93,7 @@ class Driver:
         self._listener = listener
         self._reactor = endpoint.reactor
         self._lock = threading.Lock()
-        self._said = False  # something waits in the endpoint; under the lock
+        self._said = False  # something waits in the endpoint; set when it does, by who has the lock
         self._dirty = False  # dispatch may have placed tasks that are not said yet
         self._large = False  # some of them may be large
         self._told = False  # the reactor has been told of that
@@ -106,7 +107,10 @@ class Driver:
         self._parking = Parking()
         self._alarm = Alarm(self._reactor, self._tick)
         self._unchecked = 0
+        self._deadlines: tuple[float | None, float | None] = (None, None)
         kernel.before_wait.append(self._before_wait)
+        # Whether somebody flushes while a task keeps the kernel from it.
+        self._watched_over = endpoint.when_kept(self._flush_kept)
 
     # Events.
 
@@ -120,10 +124,13 @@ class Driver:
 
     def hear_fleet(self, peer: Incarnation, message: Any) -> None:
         """A message of scheduler, node or server that the fleet wants; reactor thread."""
+        if type(message) is ServerEnded:
+            # What it said before it died goes before the proof of its death.
+            self.endpoint.read_out(message.server)
         self.feed(Heard(peer, message))
 
     def hear_dispatch(self, peer: Incarnation, message: Any) -> None:
-        """A message of a server about its tasks; reactor thread."""
+        """A message of a server about its tasks; the thread that read it."""
         with self._lock:
             now = time.monotonic()
             self._of_dispatch(self.dispatch.handle(Heard(peer, message), now), now)
@@ -201,6 +208,8 @@ class Driver:
         self._listener.placed(placed)
         if self.dispatch.full:
             self.flush()
+        elif not self._watched_over:
+            self._flush_soon()
         return finished(task.owner)
 
     def define(self, function: Any, code: Any) -> None:
@@ -240,6 +249,7 @@ class Driver:
             if task.stage is Stage.PLACED:
                 # It goes there ahead of what is said to it.
                 self._flush_now(time.monotonic())
+            self._listener.settled(task)
         self._write()
         return True
 
@@ -252,6 +262,7 @@ class Driver:
         for task, calls in self._parking.leave():
             self.dispatch.pin(task.id)
             self._flush_now(time.monotonic())
+            self._listener.settled(task)
             for say in calls:
                 self._reactor.call(say)
 
@@ -317,16 +328,19 @@ class Driver:
         """Bring an event to its end: all that the machines have for each other, and their checks."""
         while self._for_fleet:
             self._of_fleet(self.fleet.handle(self._for_fleet.pop(0), now), now)
+        # Under the lock: who is asked may tidy up.
+        self._deadlines = (self.fleet.next_deadline(), self.dispatch.next_deadline())
         self._check()
 
     def _say(self, action: Say) -> None:
         parts = [action.message]
         if self._large and type(action.message) is Submit:
             parts = portions(action.message)
-        self._said = True
         try:
             for part in parts:
                 self.endpoint.queue(action.peer, part)
+                # Not before: who writes clears it, and would find nothing yet.
+                self._said = True
         except Exception as error:
             # Whoever must not miss a message of ours is given up: its tasks have an end then.
             what = type(action.message).__name__
@@ -356,14 +370,15 @@ class Driver:
             elif self._reactor.here:
                 # What was placed last was waited for: who waited runs now and may have more for
                 # the same message. Only if the kernel is kept from waiting do we write.
+                self._flush_soon()
+            elif not self.kernel.here:
+                # From a plain thread: whatever comes until the reactor looks is one batch.
                 if not self._told:
                     self._told = True
-                    self._reactor.later(BURST, self._flush_told)
-            elif not self.kernel.here and not self._told:
-                # From a plain thread: whatever comes until the reactor looks is one batch.
-                self._told = True
-                self._reactor.call(self._flush_told)
-            # On the kernel's own thread a burst lasts until it waits: see _before_wait.
+                    self._reactor.call(self._flush_told)
+            elif not self._watched_over:
+                # On the kernel's own thread a burst lasts until it waits: see _before_wait.
+                self._flush_soon()
         self._write()
         self._rearm()
 
@@ -371,6 +386,16 @@ class Driver:
         if self._said:
             self._said = False
             self.endpoint.flush()
+
+    def _flush_soon(self) -> None:
+        if not self._told:
+            self._told = True
+            self._reactor.later(BURST, self._flush_told)
+
+    def _flush_kept(self) -> None:
+        """A task keeps the kernel from waiting: what it asked for is on its way all the same."""
+        if self._dirty:
+            self.flush()
 
     def _flush_told(self) -> None:
         self._told = False
@@ -416,7 +441,7 @@ class Driver:
     # Time.
 
     def _rearm(self) -> None:
-        self._alarm.set(self.fleet.next_deadline(), self.dispatch.next_deadline())
+        self._alarm.set(*self._deadlines)
 
     def _tick(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from dispycos.client.submission import Ended, Placed
+from dispycos.client.submission import Ended, Placed, Submission
 from dispycos.model import Incarnation
 
 
@@ -25,6 +25,9 @@ class Listener(Protocol):
 
     def turn_begun(self, reservation: int) -> None:
         """Ahead of the news; any thread, under the driver's lock."""
+
+    def settled(self, task: Submission) -> None:
+        """Where this task is, it stays, and it is told there; any thread, under the driver's lock."""
 
     def server_usable(self, server: Incarnation, usable: bool) -> None:
         """Whose words are this client's; any thread, under the driver's lock."""

@@ -38,7 +38,7 @@ _OF_TASKS = (m.Outcomes, m.Recalled, m.SubmitRefused, m.Holding, m.Ending)
 
 
 class Subscriber(Protocol):
-    """A client's driver, as far as messages go; reactor thread."""
+    """A client's driver, as far as messages go; the thread that read them."""
 
     def feed(self, event: Any) -> None: ...
     def hear_fleet(self, peer: Incarnation, message: Any) -> None: ...
@@ -46,7 +46,10 @@ class Subscriber(Protocol):
 
 
 class Switchboard:
-    """The clients of this process, on one endpoint; reactor thread, but for `connect`."""
+    """The clients of this process, on one endpoint.
+
+    On the reactor's thread, but for `connect`; what is for dispatch comes on the thread that read it.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -73,7 +76,7 @@ class Switchboard:
         if driver in self._drivers:
             number = self._drivers.index(driver)
             del self._drivers[number], self._allocators[number]
-        for server in [server for server, other in self._of_server.items() if other is driver]:
+        for server in [server for server, other in list(self._of_server.items()) if other is driver]:
             del self._of_server[server]
 
     def connect(self, server: Incarnation, driver: Subscriber) -> None:

@@ -35,6 +35,9 @@ _ERRORS: dict[End, type[Exception]] = {
 }
 
 
+_NOWHERE = (Incarnation(bytes(16)), None)  # not placed yet
+
+
 class Maker(Protocol):
     """The driver that submitted a task, as its handle sees it."""
 
@@ -74,6 +77,7 @@ class ClientTask(RemoteTask):
         handle.reservation = reservation
         handle._end = handle._joiners = handle._monitors = handle._outcome_raw = handle._request = None
         handle._address = None
+        handle._where = _NOWHERE
         handle._daemon = False
         return handle
 
@@ -93,8 +97,8 @@ class ClientTask(RemoteTask):
     def address(self) -> Address:  # type: ignore[override]  # made for those who ask
         """Where it is reached."""
         address = self._address
-        if address is None:
-            incarnation, location = self._where
+        incarnation, location = self._where
+        if address is None or address.incarnation is not incarnation:
             address = self._address = Address(incarnation, location, self.number)
         return address
 
@@ -115,7 +119,11 @@ class ClientTask(RemoteTask):
 
     def _hold(self, say: Callable[[], object]) -> bool:
         task = self._submission
-        return task is None or (task.pinned and task.stage is Stage.SENT) or self._driver.hold(task, say)
+        if task is None:
+            return True
+        server = task.server
+        here = server is not None and self._where[0] == server.incarnation
+        return (here and task.pinned and task.stage is Stage.SENT) or self._driver.hold(task, say)
 
     # How it ended, as a local task.
 

@@ -267,14 +267,22 @@ class Work:
 
     def placed(self, action: Placed) -> None:
         handle: ClientTask = action.task.owner
-        where = self._places.get(action.server) or (action.server, None)
-        handle.place(where)
+        handle.place(self._where(action.server))
         info = handle._info
         if info is not None:
             handle._info = None
             now = time.time()
             self._tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
         handle.answer()
+
+    def settled(self, task: Submission) -> None:
+        server = task.server
+        if server is not None:
+            # The news of its place may still be under way to the kernel.
+            task.owner.place(self._where(server.incarnation))
+
+    def _where(self, server: Incarnation) -> tuple[Incarnation, Location | None]:
+        return self._places.get(server) or (server, None)
 
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner

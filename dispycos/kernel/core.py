@@ -59,8 +59,8 @@ class Kernel:
     channels     those that somebody holds, by number.
     names        registered tasks and channels.
     network      this process's face to others; None until it has one.
-    before_wait  called on the kernel's thread each time before it would block, and at least
-                 each millisecond while it is busy.
+    before_wait  called on the kernel's thread each time before it would block, and every
+                 few milliseconds while it is busy.
     idles        how often it has blocked.
     on_empty     called on the kernel's thread whenever the last non-daemon task has ended.
     """

@@ -6,6 +6,7 @@ I/O half. Layer 3.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 
@@ -21,17 +22,23 @@ class Alarm:
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
         self._stopped = False
+        self._lock = threading.Lock()  # of `_due`: two threads may each have an earlier one
 
     def set(self, *deadlines: float | None) -> None:
         """Ring at the earliest of these, or before; any thread."""
         for deadline in deadlines:
             # One that rings too early costs an empty tick; one too late would be a fault.
-            if deadline is not None and (self._due is None or deadline < self._due):
+            due = self._due
+            if deadline is None or (due is not None and due <= deadline):
+                continue
+            with self._lock:
+                if self._due is not None and self._due <= deadline:
+                    continue
                 self._due = deadline
-                if self._reactor.here:
-                    self._arm()
-                else:
-                    self._reactor.call(self._arm)
+            if self._reactor.here:
+                self._arm()
+            else:
+                self._reactor.call(self._arm)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -43,7 +50,8 @@ class Alarm:
 
     def _fire(self) -> None:
         self._timer = None
-        self._due = None
+        with self._lock:
+            self._due = None
         self._ring()
 
     def stop(self) -> None:

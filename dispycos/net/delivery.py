@@ -69,7 +69,7 @@ class Delivery:
         endpoint.handle(Deliver, self._hear_deliver, who=ANYONE, aside=True)
         endpoint.handle(Ask, self._hear_ask, who=ANYONE, aside=True)
         endpoint.handle(Answer, self._hear_answer, who=ANYONE, aside=True)
-        endpoint.handle(Undelivered, self._hear_undelivered, who=ANYONE)
+        endpoint.handle(Undelivered, self._hear_undelivered, who=ANYONE, aside=True)
         kernel.network = self
         remote.carrier = self
 
@@ -241,6 +241,10 @@ class Delivery:
         self._gone[peer] = reason
         if len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
+        # Behind what it said before: that is on its way to the kernel, too.
+        self.kernel.post(self._tell_lost, peer, reason)
+
+    def _tell_lost(self, peer: Incarnation, reason: str) -> None:
         self._tickets.lose_peer(peer, reason)
         self._naming.peer_lost(peer, reason)
         for key in [key for key in list(self._watched) if key[0] == peer]:
@@ -252,7 +256,7 @@ class Delivery:
             for watcher in entry[1]:
                 watcher.send(MonitorStatus(entry[0], Status.TaskAbandoned, reason))
 
-    # Hearing: on the reactor's thread, handed to the kernel's, where values are unpickled.
+    # Hearing: handed to the kernel's next step, where values are unpickled, in order.
 
     def take(self, peer: Incarnation, message: Deliver | Ask) -> None:
         """Bring a message that was kept to its receiver, who is here now; kernel thread."""
@@ -329,6 +333,9 @@ class Delivery:
             self._tickets.fail(message.ticket, exc)
 
     def _hear_undelivered(self, peer: Incarnation, message: Undelivered) -> None:
+        self.kernel.post(self._take_undelivered, peer, message)
+
+    def _take_undelivered(self, peer: Incarnation, message: Undelivered) -> None:
         if not message.ticket:
             self._lose_watched((peer, message.to), message.reason)
         elif self._tickets.get(message.ticket, peer) is not None:

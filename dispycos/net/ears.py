@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from dispycos.kernel.core import Kernel
@@ -28,6 +29,7 @@ GUARD_EVERY: Final = 0.005
 GUARD_BUSY_EVERY: Final = 0.05
 _REST_AFTER: Final = 10
 
+_LONGEST: Final = 86_400.0  # seconds of one wait; epoll counts milliseconds in 31 bits
 _BUFFERS: Final = 8  # of one connection, in one look
 
 
@@ -43,13 +45,15 @@ class Ears:
     """Where one kernel's thread waits; a `kernel.loop.Waiter`."""
 
     def __init__(self, kernel: Kernel, reactor: Reactor) -> None:
+        self._closed = True  # until all is made: see __del__
         self._kernel = kernel
         self._reactor = reactor
+        # Called on the reactor at each of its looks that finds the kernel kept from looking.
+        self.when_kept: list[Callable[[], object]] = []
         self._poll = select.epoll()
         self._roused = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._roused, select.EPOLLIN)
         self._watched: dict[int, Readable] = {}  # one for each open connection
-        self._closed = False
         # Written by the kernel's thread.
         self._looks = 0
         self._waiting = False
@@ -61,6 +65,7 @@ class Ears:
         self._looks_seen = 0
         self._same = 0  # times in a row that the kernel was seen in the same wait
         self._reactor_reads = False
+        self._closed = False
 
     def watch(self, connection: Readable) -> None:
         """From now on the kernel's thread reads from this connection; reactor thread."""
@@ -73,40 +78,39 @@ class Ears:
 
     def forget(self, connection: Readable) -> None:
         """Before the connection's socket is closed; may be repeated; any thread."""
-        if self._watched.pop(connection.fileno(), None) is not None and not self._closed:
+        if self._watched.pop(connection.fileno(), None) is not None:
             self._poll.unregister(connection.fileno())
 
     def close(self) -> None:
-        """When the kernel's thread waits elsewhere."""
-        if not self._closed:
-            self._closed = True
-            self._poll.close()
-            os.close(self._roused)
+        """Guard no more, when the kernel's thread is told to wait elsewhere; reactor thread."""
+        self._closed = True
+        self.when_kept.clear()
 
     def __del__(self) -> None:
-        # The program's end may come before its kernel's thread leaves.
-        self.close()
+        # Not before: a thread may be inside `wake` or `wait`, and the descriptor's number must not
+        # be another's then.
+        if hasattr(self, "_roused"):
+            os.close(self._roused)
 
     # The kernel's thread, but for `wake`.
 
     def wake(self) -> None:
         """Let `wait` return, now or when it is called next; any thread, signal handlers included."""
-        if not self._closed:
-            os.eventfd_write(self._roused, 1)
+        os.eventfd_write(self._roused, 1)
 
     def wait(self, timeout: float | None) -> None:
         """Wait until roused, until something was read, or for so many seconds, rounded up to milliseconds."""
         self._looks += 1
         self._waiting = True
-        events = self._poll.poll(timeout)
+        events = self._poll.poll(None if timeout is None else min(timeout, _LONGEST))
         self._waiting = False
+        # Awake from here on: what is read need not rouse this thread.
+        self._kernel.asleep = False
+        self._read(events)
         if not self._guarded:
             # In this order: `_guard` clears its flag before it looks whether we wait.
             self._guarded = True
             self._reactor.call(self._start_guard)
-        # Awake from here on: what is read need not rouse this thread.
-        self._kernel.asleep = False
-        self._read(events)
 
     def look(self) -> None:
         """Read what is there, but no more than a few buffers full, while there is other work."""
@@ -144,6 +148,8 @@ class Ears:
             self._let_reactor_read(False)
         else:
             self._let_reactor_read(True)
+            for call in list(self.when_kept):
+                call()
         if self._same >= _REST_AFTER:
             self._guarded = False
             if self._waiting and self._looks == self._looks_seen:

@@ -7,7 +7,8 @@ lost. It knows nothing of tasks: see `net.delivery`.
 
 Any thread may say (`say`, `queue`, `flush`, `write_dirty`), ask whether there is room
 (`writable`, `when_writable`) and look who is here (`peer`, `peers`); all else, and all that
-watchers and handlers are told, belongs to the reactor thread. I/O half. Layer 4.
+watchers and handlers are told, belongs to the reactor thread, but for handlers that may be
+called on the kernel's (`handle(..., aside=True)`). I/O half. Layer 4.
 Rules N2, N3, N5, N7.
 """
 
@@ -146,7 +147,8 @@ class Endpoint:
     ) -> None:
         """Bring messages of this kind to `handler`, if their sender has one of the roles `who`.
 
-        aside  it may be called on the kernel's thread, too, never by both threads for one peer.
+        aside  it may be called on the kernel's thread, too, never by both threads for one peer at
+               once. It runs no code of users and waits for nothing.
 
         Anyone else who sends one has broken the rules: his session ends (SE-19). A second
         handler hears it after the first: a private scheduler and its client share an endpoint.
@@ -363,6 +365,13 @@ class Endpoint:
             self._loop, self._ears = loop, Ears(loop.kernel, self.reactor)
             loop.wait_in(self._ears)
 
+    def when_kept(self, call: Callable[[], object]) -> bool:
+        """Call this on the reactor while a task keeps the kernel from writing; False: nobody will."""
+        if self._ears is None:
+            return False
+        self._ears.when_kept.append(call)
+        return True
+
     def overhear(self, peer: Peer, connection: Connection) -> None:
         """A connection carries the session of this peer from now on."""
         if self._ears is not None and peer.roles & _OVERHEARD:
@@ -421,12 +430,12 @@ class Endpoint:
         self._hearing = True
         try:
             for event in events:
+                if peer.lost:
+                    break
                 if type(event) is sessions.Message:
                     self._hear_bytes(peer, event.head, memoryview(event.tail))
                 else:
                     self._session_event(peer, event, connection)
-                if peer.lost:
-                    break
         finally:
             self._hearing = False
         self.write_dirty()
@@ -455,8 +464,14 @@ class Endpoint:
 
     def _hear_left(self, peer: Peer, connection: Connection) -> None:
         with connection.reading:
-            if peer.left:
+            if peer.left and not peer.lost:
                 self.hear_events(peer, (), connection)
+
+    def read_out(self, incarnation: Incarnation) -> None:
+        """Hear all that a peer has said so far, before anything else is heard; reactor thread."""
+        peer = self._peers.get(incarnation)
+        if peer is not None and peer.connection is not None:
+            peer.connection.read_out()
 
     def _session_event(self, peer: Peer, event: sessions.Event, connection: Connection) -> None:
         if isinstance(event, sessions.Writable):
@@ -580,7 +595,11 @@ class Endpoint:
 
     def _tell(self, event: PeerEvent | DialFailed) -> None:
         for watcher in list(self._watchers):
-            watcher(event)
+            try:
+                watcher(event)
+            except Exception:
+                # The others are to know all the same (R-75).
+                log.exception("a watcher failed at %s", type(event).__name__)
 
     # Time.
 
@@ -603,8 +622,8 @@ class Endpoint:
         self._closed = True
         if self._ears is not None and self._loop is not None:
             self._loop.leave(self._ears)
-            # Its thread has left when it takes the next step.
-            self._loop.kernel.post(self._ears.close)
+            self._ears.close()
+            self._ears = None
         self._ticker.cancel()
         for listener in self._listeners:
             listener.close()

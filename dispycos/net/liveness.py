@@ -198,6 +198,10 @@ class Liveness:
             return [Recovered()]
         return []
 
+    def note(self, now: float) -> None:
+        """Bytes came from the peer, and another thread will say `heard` if that changes anything."""
+        self._heard = now
+
     def said(self, now: float) -> None:
         """Bytes went to the peer."""
         self._said = now

@@ -97,7 +97,7 @@ class Naming:
 
     def peer_up(self, peer: Incarnation) -> None:
         """Somebody appeared: ask him too."""
-        for question in self._searches.values():
+        for question in list(self._searches.values()):
             self._endpoint.say(peer, question)
 
     def peer_lost(self, peer: Incarnation, reason: str) -> None:

@@ -60,7 +60,7 @@ class Host(Protocol):
 
 
 class Peer:
-    """All that this process knows of one other. Made and changed on the reactor thread."""
+    """All that this process knows of one other. Made and changed on the reactor thread, but for what the kernel's reads."""
 
     __slots__ = (
         "_address",
@@ -163,6 +163,11 @@ class Peer:
                 if greeting.dialer != we_win:
                     return False
             self._drop_connection()
+        if self.left:
+            # Of the connection before: nobody adds to it any more, and it comes first.
+            self._host.hear_events(self, (), greeting.connection)
+            if self.lost:
+                return False
         first = self.session.state is SessionState.NEW
         with self.lock:
             self.session.attach(
@@ -385,9 +390,8 @@ class _Line:
             peer.heard(now)
             self.carry_out(events)
             return
-        if peer.liveness.level is Level.RESPONSIVE:
-            peer.liveness.heard(now)  # no more than a note of the time
-        else:
+        peer.liveness.note(now)
+        if peer.liveness.level is not Level.RESPONSIVE:
             peer._host.reactor.call(peer.heard, now)
         if events:
             peer._host.hear_aside(peer, events, self._connection)

@@ -81,7 +81,7 @@ class Runner:
     def ask(self, step: Callable[..., list[Any]], *args: Any) -> list[Any]:
         """Run `step(*args, now)`, a method of the machine, and say what it has to say.
 
-        Answers the other actions, which are to be given to `carry_out`.
+        Answers all actions; `carry_out` does the others.
         """
         if self._stopped:
             return []
@@ -92,9 +92,10 @@ class Runner:
             # Under the lock, so that what two threads have to say goes out in the order in
             # which the machine said it.
             queued = self._queue(actions) if actions else False
+            deadline = self.machine.next_deadline()
         if queued:
             self._endpoint.flush()
-        self._alarm.set(self.machine.next_deadline())
+        self._alarm.set(deadline)
         return actions
 
     def carry_out(self, actions: list[Any]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from typing import Protocol
 from dispycos.model import Buffer, Location
 from dispycos.net.ears import Ears
 from dispycos.net.reactor import Reactor
+
+log = logging.getLogger("dispycos")
 
 _IOV_MAX = 512  # parts of one gathered write; Linux takes 1,024
 _TURN_BYTES = 8 * 1024 * 1024  # written before other connections get a turn
@@ -71,6 +74,7 @@ class Connection:
         # that read keep its order; by one thread again where hearing closes the connection.
         self.reading = threading.RLock()
         self._ears: Ears | None = None
+        self._came = 0  # bytes that were read last
         self.reader = reader
         self._reactor = reactor
         self._socket = sock
@@ -116,10 +120,26 @@ class Connection:
         """Read on the kernel's thread."""
         with self.reading:
             if not self._closed:
-                broken = self._read()
+                try:
+                    broken = self._read()
+                except Exception as exc:
+                    # A bug of ours, or no memory: this connection's end, not the kernel's.
+                    log.exception("what came could not be heard")
+                    broken = f"what came could not be heard: {exc}"
                 if broken is not None:
                     self._stop_watching()
                     self._reactor.call(self._break, broken)
+
+    def read_out(self) -> None:
+        """Read all that has come so far; reactor thread."""
+        with self.reading:
+            while not self._closed:
+                self._came = 0
+                broken = self._read()
+                if broken is not None:
+                    self._break(broken)
+                if not self._came:
+                    return
 
     def _read(self) -> str | None:
         """Read what is there and have it heard; why nothing will come any more, or None."""
@@ -131,6 +151,7 @@ class Connection:
             return f"reading failed: {exc.strerror or exc}"
         if count == 0:
             return "the other side closed the connection"
+        self._came = count
         self.reader.received(count)
         return None
 

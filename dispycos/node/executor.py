@@ -1,7 +1,7 @@
 """Carries out what `node.execution` decides: tasks begin, are interrupted, end; outcomes leave.
 
-The machine is driven from two threads under one lock: the reactor's, where the client is
-heard, and the kernel's, where tasks end. What follows from the end of a task, above all the
+The machine is driven from two threads under one lock: the kernel's, where tasks end and the
+client is heard while it waits, and the reactor's, which hears the client while a task runs. What follows from the end of a task, above all the
 next task, is done in the kernel's thread at once, without a detour.
 
 I/O half. Layer 5. Rules D1, N6; R-01 to R-05, DC-53 to DC-57.
@@ -93,7 +93,7 @@ class Executor:
         endpoint.handle(Define, self._define, who=Role.CLIENT, aside=True)
         endpoint.watch(self._peer_event)
 
-    # From the reactor's thread.
+    # What the node and the client say.
 
     def serve(self, client: Incarnation) -> bool:
         """Work for this client from now on; False: this server has another one."""
@@ -160,10 +160,9 @@ class Executor:
     def _perform(self, action: Any) -> None:
         kind = type(action)
         if kind is Begin:
-            if self._kernel.here:
-                self._begin(action.spec)
-            else:
-                self._kernel.post(self._begin, action.spec)
+            # In the kernel's next step also where this thread is its own: what is unpickled runs
+            # code of the client's, and whoever hears messages must not stand still for that.
+            self._kernel.post(self._begin, action.spec)
         elif kind is Interrupt:
             self._kernel.post(self._interrupt, action)
         elif kind is ForceEnd:
@@ -240,10 +239,10 @@ class Executor:
         assert runner is not None
         ran = time.monotonic() - began
         actions = runner.ask(machine.ended, id, attempt, end, value, text, ran)
-        spec = None
         if len(actions) == 1 and type(actions[0]) is Begin:
-            spec = actions[0].spec  # the usual case; no recursion, however many fail to begin
+            spec: TaskSpec | None = actions[0].spec  # the usual case
         else:
+            spec = None
             self._page.set_running(len(self._begun))
             runner.carry_out(actions)
         if machine.unsent:

@@ -54,7 +54,7 @@ class CancelTask:
 
     id: int
     attempt: int
-    end: int  # End.CANCELLED or End.TIMED_OUT: what its outcome shall be
+    end: int  # End.CANCELLED, TIMED_OUT or FAILED: what its outcome shall be
     grace: float
     reason: str
 

@@ -80,11 +80,11 @@ class Side:
         self.reactor.call(self.line.let_reactor_read, False)
         self.ears.forget(self.line)
         self.loop.leave(self.ears)
-        self.loop.kernel.post(self.ears.close)
-        wait_until(lambda: self.ears._closed)
+        self.ears.close()
         self.loop.terminate()
         self.reactor.stop()
         self.line.close()
+        del self.ears  # its descriptors go with it
 
 
 @pytest.fixture
@@ -194,5 +194,28 @@ def test_nothing_is_left_when_it_is_closed():
     side.watch()
     side.line.say(b"x")
     side.close()
-    side.ears.close()
     assert len(set(os.listdir("/proc/self/fd"))) <= len(before)
+
+
+def test_a_wait_for_years_is_a_wait(side):
+    side.loop.kernel.post(side.loop.kernel.call_later, 4e7, int)
+    side.watch()
+    side.line.say(b"hello")
+    assert side.line.heard == [("kernel", b"hello")]
+
+
+def test_who_is_kept_from_writing_is_asked_for_it(side):
+    asked = threading.Event()
+    side.ears.when_kept.append(asked.set)
+    side.watch()
+    side.line.say(b"hello")
+    assert not asked.is_set()
+    go_on = threading.Event()
+
+    def blocks(task: Task | None = None):
+        yield
+        go_on.wait(30)
+
+    side.spawn(blocks)
+    assert asked.wait(10)
+    go_on.set()

@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from dispycos import (
     NotSerializable,
     Task,
 )
+from tests.helpers import wait_until
 from tests.process.clusters import (
     cluster,
     echo,
@@ -289,3 +291,20 @@ def test_a_monitor_gets_the_status_of_a_remote_task(cluster):
         assert (yield task.receive(timeout=20)).value == 0.05
 
     scheduled(body, sleeps)
+
+
+def touches(path: str) -> Any:
+    yield
+    Path(path).touch()
+
+
+@pytest.mark.row("DC-17")
+def test_a_task_begins_while_its_program_computes(cluster, tmp_path):
+    mark = tmp_path / "begun"
+
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(touches, str(mark))
+        wait_until(mark.exists)  # blocks this task, and its kernel with it
+        yield rtask()
+
+    scheduled(body, touches)

@@ -60,7 +60,10 @@ class Host(Protocol):
 
 
 class Peer:
-    """All that this process knows of one other. Made and changed on the reactor thread, but for what the kernel's reads."""
+    """All that this process knows of one other.
+
+    Made and changed on the reactor thread; the kernel's thread may read for it: see `_Line`.
+    """
 
     __slots__ = (
         "_address",

@@ -1,8 +1,9 @@
 """Carries out what `node.execution` decides: tasks begin, are interrupted, end; outcomes leave.
 
 The machine is driven from two threads under one lock: the kernel's, where tasks end and the
-client is heard while it waits, and the reactor's, which hears the client while a task runs. What follows from the end of a task, above all the
-next task, is done in the kernel's thread at once, without a detour.
+client is heard while it waits, and the reactor's, which hears the client while a task runs.
+What follows from the end of a task, above all the next task, is done in the kernel's thread
+at once, without a detour.
 
 I/O half. Layer 5. Rules D1, N6; R-01 to R-05, DC-53 to DC-57.
 """

@@ -220,8 +220,8 @@ def _after_fork() -> None:
     runtime.__init__()  # type: ignore[misc]  # everybody has imported this object
     if network is not None:
         network.closed = True
+        network.endpoint.forsake()
         network.delivery.close()
-        network.kernel.thread = -1
 
 
 if hasattr(os, "register_at_fork"):

@@ -23,6 +23,7 @@ from dispycos.node.settings import server_count
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
 from dispycos.scheduler import scheduler
+from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
 
@@ -59,6 +60,11 @@ class LocalCluster:
     ) -> None:
         if kind is KeyboardInterrupt:
             log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
+        elif kind is None and (living := runtime.kernel().lasting()):
+            log.warning(
+                "the LocalCluster ends while these tasks live: %s; Task(main).value() within it waits",
+                listed([str(task) for task in living]),
+            )
         self.close()
 
     def start(self) -> Self:

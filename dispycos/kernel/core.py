@@ -148,6 +148,10 @@ class Kernel:
         """Whether no task but daemons lives; any thread."""
         return len(self.tasks) <= len(self._daemons)
 
+    def lasting(self) -> list[Task]:
+        """The tasks that the end of the program waits for; any thread."""
+        return [task for number, task in list(self.tasks.items()) if number not in self._daemons]
+
     def tell_empty(self) -> None:
         """Tell those of `on_empty`, if it is so."""
         if self.is_empty:

@@ -380,6 +380,10 @@ def _at_program_end(interrupted: bool) -> None:
 def _after_fork() -> None:
     # The threads stayed in the parent, and its tasks with them: the child begins anew.
     global _own, _owning
+    if _own is not None:
+        # A child that a task forked and that returns into the parent's loop leaves it.
+        _own._stopping = True
+        _own.kernel.thread = -1
     _own = None
     _owning = threading.Lock()
     current.set(None)

@@ -12,6 +12,7 @@ Linux only: elsewhere the kernel's thread waits for a lock. I/O half. Layer 3.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from collections.abc import Callable
@@ -79,7 +80,14 @@ class Ears:
     def forget(self, connection: Readable) -> None:
         """Before the connection's socket is closed; may be repeated; any thread."""
         if self._watched.pop(connection.fileno(), None) is not None:
-            self._poll.unregister(connection.fileno())
+            # A forked child that closes its copy takes it out of the one epoll that both have.
+            with contextlib.suppress(OSError):
+                self._poll.unregister(connection.fileno())
+
+    def forsake(self) -> None:
+        """In a forked child, which has the same epoll as its parent: read nothing, change nothing."""
+        self._closed = True
+        self._watched.clear()
 
     def close(self) -> None:
         """Guard no more, when the kernel's thread is told to wait elsewhere; reactor thread."""

@@ -613,6 +613,14 @@ class Endpoint:
         if not self._closed:
             self._ticker = self.reactor.loop.call_later(self._beat, self._tick)
 
+    def forsake(self) -> None:
+        """In a forked child: what the parent's connections carry is the parent's."""
+        self._closed = True
+        self._peers.clear()
+        self._dirty.clear()
+        if self._ears is not None:
+            self._ears.forsake()
+
     async def close(self) -> None:
         """Say goodbye to everyone, stop listening; may be repeated."""
         if self._closed:

@@ -110,6 +110,11 @@ class Redial:
         self._delay = self._limits.redial_first
         self._refusals.clear()
 
+    def hurry(self, longest: float) -> None:
+        """No delay is longer than this from now on."""
+        self._longest = min(self._longest, longest)
+        self._delay = min(self._delay, self._longest)
+
     def delay(self, fraction: float) -> float:
         """Seconds until the next dial; `fraction` is random, from 0 to 1."""
         limits = self._limits
@@ -230,6 +235,9 @@ class Liveness:
             # A link that comes and goes must not be dialled afresh each time (R-16).
             if now - self._since >= limits.redial_max_suspect:
                 self._redial = Redial(limits, limits.redial_max_suspect)
+            else:
+                # But whoever was up is dialled as a suspect, however short it was (R-50).
+                self._redial.hurry(limits.redial_max_suspect)
             self._next_dial = now + self._redial.delay(fraction)
         self._ticked_by = self._deadline()
         return [Suspected("its connection broke")] if before is Level.RESPONSIVE else []

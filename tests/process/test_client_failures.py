@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import sys
 from collections.abc import Iterator
@@ -282,3 +283,28 @@ def test_code_that_is_too_large_for_the_wire_is_said_where_it_is_asked_for(narro
     scheduled(body, fills)
     with pytest.raises(AssertionError, match="MessageTooLarge: the components have"):
         scheduled(body, fills, holds)
+
+
+def forks(how: str) -> Any:
+    yield
+    child = os.fork()
+    if child == 0:
+        # What a user should not do: the child goes on as if it were the task.
+        if how == "returns":
+            return "child"
+        raise SystemExit("child")
+    os.waitpid(child, 0)
+    return "parent"
+
+
+@pytest.mark.row("R-48")
+@pytest.mark.parametrize("how", ["returns", "raises"])
+def test_a_forked_child_that_goes_on_harms_nobody(cluster, how):
+    def body(client: Client, task: Any) -> Any:
+        for _ in range(10):
+            assert (yield (yield client.rtask(forks, how))()) == "parent"
+        servers = yield client.servers()
+        assert (yield (yield client.rtask(pid))()) > 0
+        assert len(servers) == 2
+
+    scheduled(body, forks, pid)

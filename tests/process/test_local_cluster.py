@@ -11,7 +11,7 @@ import pytest
 
 from dispycos import Client, LocalCluster, Task
 from tests.helpers import alive, run_python, wait_until
-from tests.process.clusters import cluster, program, run
+from tests.process.clusters import cluster, program, run, waits
 
 __all__ = ["cluster", "program"]
 
@@ -216,6 +216,14 @@ with LocalCluster(1):
     assert code in (130, -2), err
     assert "interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once" in err
     assert err.count("interrupted: ") == 1
+
+
+def test_a_cluster_that_ends_before_its_tasks_says_so(program, caplog):
+    with LocalCluster(1):
+        left = Task(waits)
+    assert f"the LocalCluster ends while these tasks live: {left}" in caplog.text
+    left.send("go on")
+    assert left.value(10) == "go on"
 
 
 def test_a_task_outside_needs_no_cluster(program):

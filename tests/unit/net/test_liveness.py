@@ -188,6 +188,23 @@ def test_a_peer_that_was_never_reached_is_dialled_for_ever_and_never_lost() -> N
     assert len(dials) < 400
 
 
+@pytest.mark.row("R-50", "R-16")
+def test_a_link_that_breaks_each_time_after_a_second_is_dialled_as_a_suspect() -> None:
+    life = Liveness(LIMITS, 0.0, dials=True)
+    now, waits = 0.0, []
+    life.connected(now)
+    for _ in range(9):
+        now += 1.0
+        life.broke(now)
+        deadline = life.next_deadline()
+        assert deadline is not None
+        assert life.tick(deadline) == [Dial()]
+        waits.append(deadline - now)
+        now = deadline
+        life.connected(now)
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0, 3.0])
+
+
 @pytest.mark.row("R-50")
 def test_a_suspect_is_dialled_every_3_seconds_at_last() -> None:
     life = connected(dials=True)

@@ -283,8 +283,9 @@ class MonitorStatus:
 
     def __str__(self) -> str:
         kind = getattr(self.type, "__name__", None) or getattr(self.type, "name", str(self.type))
-        value = str(self.value).strip().splitlines()
-        return f"{self.info}: {kind}: {value[-1] if value else ''}"
+        value = (str(self.value).strip().splitlines() or [""])[-1]
+        # The last line of a traceback begins with the type already.
+        return f"{self.info}: {value}" if value.startswith(f"{kind}: ") else f"{self.info}: {kind}: {value}"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MonitorStatus):

@@ -88,12 +88,13 @@ def _definition(where: str, component: Any) -> Definition:
 
 def check_target(target: Any, what: str = "gen") -> Callable[..., Any]:
     """The target of a remote task: a generator function or `async def`; else TypeError (DC-21)."""
+    needed = f"{what} must be a generator function (one with a `yield`) or `async def`, not"
     function = target
     while hasattr(function, "func") and not inspect.isfunction(function):
         function = function.func  # functools.partial
     if not callable(function):
-        raise TypeError(f"{what} must be a generator function or `async def`, not {target!r:.200}")
+        raise TypeError(f"{needed} {target!r:.200}")
     for candidate in (function, inspect.unwrap(function), type(function).__call__):
         if inspect.isgeneratorfunction(candidate) or inspect.iscoroutinefunction(candidate):
             return target  # type: ignore[no-any-return]  # a function of some kind, or callable
-    raise TypeError(f"{what} must be a generator function or `async def`, not {target!r:.200}")
+    raise TypeError(f"{needed} {target!r:.200}")

@@ -42,7 +42,9 @@ from dispycos.model import (
     Status,
     TaskInfo,
 )
+from dispycos.net.reactor import Later
 from dispycos.runtime import Network, runtime
+from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
 
@@ -64,6 +66,7 @@ class Work:
         self._status_task = status_task
         self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
         self._closing: Operation | None = None
+        self._note: Later | None = None  # says what a close waits for
         self._terminate = False
         # Servers that tasks were placed on; as many as were ever granted.
         self._places: dict[Incarnation, tuple[Incarnation, Location | None]] = {}
@@ -168,6 +171,8 @@ class Work:
     def _stop(self, state: str) -> None:
         self.state = state
         self.open = self.scheduled = False
+        if self._note is not None:
+            self._note.cancel()
         self._network.reactor.call(self._disconnect)
 
     async def _program_ends(self) -> None:
@@ -367,7 +372,20 @@ class Work:
             self._end_all("the client closes with terminate=True")
         elif timeout is not None:
             self._network.reactor.call(self._end_all_later, timeout)
+        self._note_later(self._network.limits.visible_wait)
         return self._closing
+
+    def _note_later(self, seconds: float) -> None:
+        self._note = self._network.reactor.later(seconds, self._say_what_waits)
+
+    def _say_what_waits(self) -> None:
+        """A close that takes long says why (R-33)."""
+        if self.state != "closing":
+            return
+        living = [str(task) for task in self.tasks(None)]
+        if living and not self._terminate:
+            log.warning("client.close() waits for %s; close(terminate=True) ends them", listed(living))
+        self._note_later(self._network.limits.visible_wait_again)
 
     def _end_all_later(self, timeout: float) -> None:
         text = f"the client closes, and its tasks did not end within timeout={timeout:g} s"

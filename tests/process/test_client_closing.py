@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dispycos import (
     Client,
+    LocalCluster,
     MonitorStatus,
     Scheduler,
     TaskCancelled,
+    keyfile,
 )
+from dispycos.config import Limits
+from dispycos.model import Role
+from dispycos.options import Options
+from dispycos.runtime import runtime
 from tests.helpers import wait_until
 from tests.process.clusters import (
     Watcher,
@@ -135,3 +142,23 @@ def test_a_client_without_a_single_task_closes(cluster):
             assert (yield client.close()) == 0
 
     run(main)
+
+
+@pytest.mark.row("R-33", "DC-39")
+def test_a_close_that_waits_says_for_what(program, caplog):
+    limits = replace(Limits(), visible_wait=0.2)
+    roles = Role.PEER | Role.CLIENT | Role.SCHEDULER
+    runtime.network(Options(hosts=("127.0.0.1",), roles=roles, limits=limits), keyfile.throwaway())
+
+    def main(task: Any = None) -> Any:
+        client = Client([waits])
+        assert (yield client.schedule()) == 0
+        rtask = yield client.rtask(waits)
+        closing = client.close()
+        while f"client.close() waits for {rtask}; close(terminate=True) ends them" not in caplog.text:
+            yield task.sleep(0.01)
+        rtask.send("go on")
+        assert (yield closing) == 0
+
+    with LocalCluster(1):
+        run(main)

@@ -43,7 +43,7 @@ def test_an_example_whose_main_task_fails_exits_with_1(path):
     code, _, err = run_python(source, timeout=40)
     assert code == 1, err
     # One line says how it ended, after the traceback in the log.
-    assert err.splitlines()[-1] == "main/1: ValueError: ValueError: broken"
+    assert err.splitlines()[-1] == "main/1: ValueError: broken"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

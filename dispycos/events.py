@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 # Events.
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen only because one is made for each message.
+@dataclass(slots=True)
 class Heard:
     """A proven peer said something; delivered in order, each exactly once (N2)."""
 
@@ -81,7 +82,7 @@ PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerGone
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Say:
     """Send a message to a peer. To a peer that is lost it has no effect: PeerGone tells."""
 

@@ -398,7 +398,8 @@ class _Line:
             peer._host.reactor.call(peer.heard, now)
         if events:
             peer._host.hear_aside(peer, events, self._connection)
-        self._connection.flush()
+        if peer.session.due:
+            self._connection.flush()
 
     def carry_out(self, events: Sequence[sessions.Event]) -> None:
         peer = self._peer

@@ -34,6 +34,7 @@ from tests.process.clusters import (
     program,
     run,
     scheduled,
+    two_servers,
 )
 
 __all__ = ["cluster", "program"]
@@ -301,10 +302,10 @@ def forks(how: str) -> Any:
 @pytest.mark.parametrize("how", ["returns", "raises"])
 def test_a_forked_child_that_goes_on_harms_nobody(cluster, how):
     def body(client: Client, task: Any) -> Any:
+        servers = yield two_servers(client, task)
         for _ in range(10):
             assert (yield (yield client.rtask(forks, how))()) == "parent"
-        servers = yield client.servers()
         assert (yield (yield client.rtask(pid))()) > 0
-        assert len(servers) == 2
+        assert (yield two_servers(client, task)) == servers
 
     scheduled(body, forks, pid)

@@ -323,7 +323,8 @@ def test_a_second_ctrl_c_leaves_at_once_what_is_called_at_exit_too(python: str, 
         + """
 def lasts():
     print("at exit", flush=True)
-    time.sleep(1000)
+    while True:
+        time.sleep(0.01)  # not one long sleep: see test_ctrl_c_interrupts_the_tasks
 
 def work(task=None):
     while not main_waits():

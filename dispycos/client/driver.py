@@ -43,14 +43,13 @@ from dispycos.client.submission import (
     Submission,
 )
 from dispycos.client.tasks import finished
-from dispycos.errors import Closed
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Counts, NodeReport, Recalled, ServerEnded, Submit
 from dispycos.model import DispycosStatus, End, Incarnation, Status
 from dispycos.net.alarm import Alarm
-from dispycos.net.endpoint import Endpoint
+from dispycos.net.endpoint import BURST, Endpoint
 
 log = logging.getLogger("dispycos")
 
@@ -59,9 +58,6 @@ VALIDATE = os.environ.get("DISPYCOS_VALIDATE") == "1"
 # A check of every invariant looks at each living task: with many of them it is made now and then.
 CHECK_ALWAYS = 200  # tasks
 CHECK_EVERY = 100  # events, beyond that
-
-# Seconds that the kernel's thread has to hand over what was placed, before the reactor does.
-BURST = 0.003
 
 _FOR_DISPATCH = frozenset(
     {
@@ -342,12 +338,8 @@ class Driver:
                 # Not before: who writes clears it, and would find nothing yet.
                 self._said = True
         except Exception as error:
-            # Whoever must not miss a message of ours is given up: its tasks have an end then.
-            what = type(action.message).__name__
-            peer = self.endpoint.peer(action.peer)
-            if peer is not None and not isinstance(error, Closed):
-                log.error("%s can't be told %s: %s", peer, what, error)
-                self._reactor.call(self.endpoint.lose, peer, f"it can't be told {what}: {error}")
+            # Its tasks have an end then.
+            self.endpoint.could_not_say(action.peer, action.message, error)
 
     def _flush_now(self, now: float) -> None:
         if self._dirty:

@@ -24,7 +24,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from dispycos.config import RELEASE, Limits, of_the_wire
-from dispycos.errors import Closed
+from dispycos.errors import Closed, LocalProtocolError
 from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerGone, PeerSuspect
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.loop import Loop
@@ -340,6 +340,17 @@ class Endpoint:
             peer.session.send(head, attachments, urgent)
         self._dirty[to] = peer
         return True
+
+    def could_not_say(self, to: Incarnation, message: Message, error: Exception) -> None:
+        """`queue` raised this: the session ends, for its two ends would not agree any more; any thread."""
+        if isinstance(error, Closed):
+            return  # this process or that session has ended: nobody waits
+        peer, what = self.peer(to), type(message).__name__
+        # Only our bug raises anything else: then where it did matters.
+        bug = None if isinstance(error, LocalProtocolError) else error
+        log.error("%s can't be told %s: %s", peer or to.hex()[:8], what, error, exc_info=bug)
+        if peer is not None:
+            self.reactor.call(self.lose, peer, f"it can't be told {what}: {error}")
 
     def writable(self, to: Incarnation) -> bool:
         """False: so much is queued for this peer that the sender ought to wait (N4)."""

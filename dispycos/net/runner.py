@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dispycos.errors import Closed, LocalProtocolError, MessageTooLarge
+from dispycos.errors import MessageTooLarge
 from dispycos.events import Dial, Forget, Note, Say, StopDialling
 from dispycos.net.alarm import Alarm
 from dispycos.net.endpoint import Endpoint
@@ -129,19 +129,11 @@ class Runner:
 
     def _not_queued(self, action: Say, error: Exception) -> bool:
         """A message can't be said: its receiver must not wait for it, nor act without it."""
-        if isinstance(error, Closed):
-            return False  # this process or that session has ended: nobody waits
         if isinstance(error, MessageTooLarge):
             parts = self._smaller(action.message, error)
             if parts:
                 return self._queue([Say(action.peer, part) for part in parts])
-        peer = self._endpoint.peer(action.peer)
-        what = type(action.message).__name__
-        # Only our bug raises anything else: then where it did matters.
-        bug = None if isinstance(error, LocalProtocolError) else error
-        log.error("%s can't be told %s: %s", peer or action.peer.hex()[:8], what, error, exc_info=bug)
-        if peer is not None:
-            self._reactor.call(self._endpoint.lose, peer, f"it can't be told {what}: {error}")
+        self._endpoint.could_not_say(action.peer, action.message, error)
         return False
 
     def _check(self) -> None:

@@ -73,7 +73,7 @@ LINES = (
         pure=True,
         reach=only(0),
     ),
-    Line(3, "log keyfile"),
+    Line(3, "log keyfile folders console printer"),
     Line(
         3,
         "kernel.loop kernel.operation kernel.program kernel.threads kernel.pipes kernel.sockets"
@@ -113,6 +113,7 @@ LINES = (
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
     Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),
+    Line(8, "commandline"),
     Line(8, "node.saved node.cli node.__main__ demo"),
 )
 

@@ -16,6 +16,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from dispycos.console import read_commands
 from dispycos.events import DialFailed, Heard, PeerEvent
 from dispycos.messages import (
     CloseServer,
@@ -39,11 +40,11 @@ from dispycos.node.events import CleanWorkspace, Exit, Hours, Order, Ordered, Se
 from dispycos.node.hours import LOOK_EVERY, ServiceTimes
 from dispycos.node.machine import NodeMachine
 from dispycos.node.neighbours import Neighbours
-from dispycos.node.output import Printer
 from dispycos.node.processes import Processes
 from dispycos.node.settings import NodeSettings
 from dispycos.node.tenancy import NodeState
 from dispycos.node.workspace import Workspace
+from dispycos.printer import Printer
 
 log = logging.getLogger("dispycos")
 
@@ -126,7 +127,7 @@ class Daemon:
         if settings.hours is not None:
             self._look_at_the_clock(settings.hours)
         if settings.commands:
-            console.read_commands(self._loop, self._typed)
+            read_commands(self._loop, self._typed)
         return location
 
     def say(self, line: str) -> None:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from dispycos import folders
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Incarnation, Location
@@ -145,7 +146,7 @@ def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
         parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
         try:
-            workspace.remove_tree(os.path.basename(path), parent)
+            folders.remove_tree(os.path.basename(path), parent)
         finally:
             os.close(parent)
     with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dispycos.errors import RemoteProtocolError
+from dispycos.folders import FolderError
 from dispycos.model import Incarnation, Location
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.reactor import Reactor
@@ -46,11 +47,12 @@ from dispycos.node.events import (
     ZygoteReady,
 )
 from dispycos.node.figures import Figures, MemoryWatch, resident_bytes
-from dispycos.node.output import Output, Printer
+from dispycos.node.output import Output
 from dispycos.node.pipe import LoopPipe, Said
 from dispycos.node.settings import NodeSettings
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
-from dispycos.node.workspace import ClientFolder, Workspace, WorkspaceError
+from dispycos.node.workspace import ClientFolder, Workspace
+from dispycos.printer import Printer
 
 _LOOK_AGAIN = 0.02  # seconds between looks at a process that nobody reports
 _ORPHANS_GRACE = 0.3  # seconds that orphans get: resource trackers of shared memory end by themselves
@@ -411,7 +413,7 @@ class Processes:
             try:
                 # In a thread: there may be 100,000 files, and the pulses go on.
                 await asyncio.to_thread(folder.remove)
-            except (OSError, WorkspaceError) as exc:
+            except (OSError, FolderError) as exc:
                 reason = reason or f"files below {folder.path} could not be removed: {exc}"
         self._feed(CleanedUp(reservation, reason))
 

@@ -14,7 +14,6 @@ I/O half. Layer 5. Rows DN-25, DN-26, DN-32, DN-33; rules R-48, R-49.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -24,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from dispycos.errors import DispycosError
+from dispycos.folders import FolderError, default_path, open_private, remove_tree
 from dispycos.node import ties
 from dispycos.node.ties import Identity
 
@@ -38,15 +37,6 @@ _ENDS_WITH_NODE = 3.0  # seconds in which the processes of a dead node end by th
 _TRIES = 20  # to make a directory that others remove meanwhile
 
 
-class WorkspaceError(DispycosError, OSError):
-    """A directory can't be used; the text is one sentence that says why and what to do."""
-
-
-def default_path() -> str:
-    """`$TMPDIR/dispycos-<uid>`: no other account can have a part in it."""
-    return os.path.join(tempfile.gettempdir(), f"dispycos-{os.getuid()}")
-
-
 def local_path() -> str:
     """A new directory below the default one, for the node of a LocalCluster.
 
@@ -55,7 +45,7 @@ def local_path() -> str:
     base = default_path()
     # The last node to end removes the default directory, perhaps while we are in it.
     for _ in range(_TRIES):
-        folder = _open_private(base)
+        folder = open_private(base)
         try:
             for name in os.listdir(folder):
                 if name.startswith(_LOCAL_PREFIX) and not _in_use(folder, name):
@@ -67,7 +57,7 @@ def local_path() -> str:
                 return os.path.join(base, name)
         finally:
             os.close(folder)
-    raise WorkspaceError(f"{base} is removed by others as often as it is made")
+    raise FolderError(f"{base} is removed by others as often as it is made")
 
 
 def _in_use(parent: int, name: str) -> bool:
@@ -153,7 +143,7 @@ class Workspace:
     # Left-overs of an earlier run.
 
     def take(self, clean: bool) -> None:
-        """Make this directory ours; WorkspaceError if another node works in it.
+        """Make this directory ours; FolderError if another node works in it.
 
         Processes of an earlier run that live are ended if `clean`, else they are the reason
         of the refusal. Files of dead ones go, with a notice (R-86).
@@ -179,7 +169,7 @@ class Workspace:
                 if clean
                 else "end them with --clean, or give this node another --dest_path"
             )
-            raise WorkspaceError(f"{self.path} is in use by {', '.join(alive)}: {advice}")
+            raise FolderError(f"{self.path} is in use by {', '.join(alive)}: {advice}")
         for name in os.listdir(self._folder):
             if _CLIENT_NAME.fullmatch(name):
                 remove_tree(name, self._folder)
@@ -208,7 +198,7 @@ class ClientFolder:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=folder)
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise WorkspaceError(f"{name} in the node directory is not a directory: the client made it")
+                raise FolderError(f"{name} in the node directory is not a directory: the client made it")
         finally:
             os.close(folder)
         return os.path.join(self.path, name)
@@ -224,13 +214,13 @@ def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace
 
     The default lies where every account can write, so it must be ours alone: no link, mode
     0700. A path that the user named may be a link or readable, but nobody else may write there.
-    WorkspaceError in one sentence: not ours, open to others, in use, unwritable.
+    FolderError in one sentence: not ours, open to others, in use, unwritable.
     """
     forbidden = 0o022 if path else 0o077
     path = os.path.realpath(path) if path else default_path()
     for _ in range(_TRIES):
         made = not os.path.lexists(path)
-        folder = _open_private(path, forbidden)
+        folder = open_private(path, forbidden)
         workspace = Workspace(path, folder, made)
         try:
             # Two nodes that start at once: the second waits for the first one's pid file.
@@ -241,7 +231,7 @@ def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace
             finally:
                 fcntl.flock(folder, fcntl.LOCK_UN)
             return workspace
-        except WorkspaceError:
+        except FolderError:
             os.close(folder)
             raise
         except OSError as exc:
@@ -249,8 +239,8 @@ def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace
             gone = os.fstat(folder).st_nlink == 0
             os.close(folder)
             if not gone:
-                raise WorkspaceError(f"can't write in {path}: {exc.strerror or exc}") from None
-    raise WorkspaceError(f"{path} is removed by others as often as it is made")
+                raise FolderError(f"can't write in {path}: {exc.strerror or exc}") from None
+    raise FolderError(f"{path} is removed by others as often as it is made")
 
 
 def _await_end(who: Identity) -> None:
@@ -261,30 +251,6 @@ def _await_end(who: Identity) -> None:
 
 def _is_local(path: str) -> bool:
     return os.path.basename(path).startswith(_LOCAL_PREFIX) and os.path.dirname(path) == default_path()
-
-
-def _open_private(path: str, forbidden: int = 0o077) -> int:
-    """Open a directory of ours, made with mode 0700 if missing; bits of `forbidden` refuse it (SE-49)."""
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.mkdir(path, 0o700)
-        folder = os.open(path, _FOLDER)
-    except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):
-            raise WorkspaceError(f"{path} is a link, which could be bent: give its target") from None
-        raise WorkspaceError(f"can't use {path} as directory: {exc.strerror or exc}") from None
-    status = os.fstat(folder)
-    problem = ""
-    if status.st_uid != os.getuid():
-        problem = f"{path} belongs to uid {status.st_uid}, not to us (uid {os.getuid()}): give another one"
-    elif status.st_mode & forbidden:
-        mode = stat.S_IMODE(status.st_mode)
-        problem = f"{path} is open to others (mode {mode:04o}): run `chmod 700 {path}`, or give another one"
-    if problem:
-        os.close(folder)
-        raise WorkspaceError(problem)
-    return folder
 
 
 def _read_pid_file(folder: int, name: str) -> Identity | None:
@@ -304,64 +270,3 @@ def _read_pid_file(folder: int, name: str) -> Identity | None:
     if not (pid.isdecimal() and 0 < int(pid) < 1 << 31):
         return None
     return Identity(int(pid), fields.get("start", ""), fields.get("boot", ""))
-
-
-def remove_tree(name: str, parent: int) -> None:
-    """Remove directory `name` of the open directory `parent`, and all below it, following no link.
-
-    A sub-directory that is not empty is first moved up into `name` itself, so that however
-    deep a client nested them, two descriptors are enough.
-    """
-    if not _is_folder(name, parent):
-        os.unlink(name, dir_fd=parent)
-        return
-    root = _open_for_removal(name, parent)
-    try:
-        waiting = [""]  # "": the root itself
-        while waiting:
-            name_here = waiting.pop()
-            here = _open_for_removal(name_here, root) if name_here else root
-            try:
-                for entry in os.listdir(here):
-                    if not _is_folder(entry, here):
-                        os.unlink(entry, dir_fd=here)
-                    elif not _removed_empty(entry, here):
-                        moved = f".removed-{secrets.token_hex(8)}"
-                        os.close(_open_for_removal(entry, here))
-                        os.rename(entry, moved, src_dir_fd=here, dst_dir_fd=root)
-                        waiting.append(moved)
-            finally:
-                if here != root:
-                    os.close(here)
-            if name_here:
-                os.rmdir(name_here, dir_fd=root)
-    finally:
-        os.close(root)
-    os.rmdir(name, dir_fd=parent)
-
-
-def _removed_empty(name: str, folder: int) -> bool:
-    try:
-        os.rmdir(name, dir_fd=folder)
-    except OSError as exc:
-        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
-    return True
-
-
-def _is_folder(name: str, folder: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-
-
-def _open_for_removal(name: str, folder: int) -> int:
-    """Open a directory so that its entries can go, whatever mode its maker gave it."""
-    try:
-        descriptor = os.open(name, _FOLDER, dir_fd=folder)
-    except PermissionError:
-        # No entry of a client's is changed any more when this runs: its processes are dead.
-        os.chmod(name, 0o700, dir_fd=folder)
-        descriptor = os.open(name, _FOLDER, dir_fd=folder)
-    if os.fstat(descriptor).st_mode & 0o700 != 0o700:
-        os.fchmod(descriptor, 0o700)
-    return descriptor

@@ -34,13 +34,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dispycos.folders import remove_tree
 from dispycos.kernel import loop
 from dispycos.kernel.task import Task
 from dispycos.node import server, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
-from dispycos.node.workspace import remove_tree
 
 _POLL_WITHOUT_PIDFD = 50  # milliseconds between looks at the children, where nothing wakes us
 _POLL_FOR_ORPHANS = 1000  # ... and at what was left to us, of which nothing else tells

@@ -15,10 +15,11 @@ import pytest
 from dispycos.errors import RemoteProtocolError
 from dispycos.model import Payload
 from dispycos.node import page
-from dispycos.node.output import Output, Printer
+from dispycos.node.output import Output
 from dispycos.node.page import Counters, Page, StepWatch
 from dispycos.node.pipe import MAX_JSON, Decoder, LoopPipe, Pipe, Said, encode
 from dispycos.node.start import pack, unpack
+from dispycos.printer import Printer
 
 
 async def until(condition: Callable[[], Any], timeout: float = 5.0) -> None:

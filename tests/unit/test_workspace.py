@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from dispycos.folders import FolderError
 from dispycos.node import ties, workspace
-from dispycos.node.workspace import Workspace, WorkspaceError, open_workspace
+from dispycos.node.workspace import Workspace, open_workspace
 from tests.helpers import wait_until
 
 
@@ -76,7 +77,7 @@ def test_a_default_directory_with_wider_bits_is_refused(tmp_path: Path) -> None:
     planted = tmp_path / f"dispycos-{os.getuid()}"
     planted.mkdir()
     planted.chmod(0o750)
-    with pytest.raises(WorkspaceError, match="chmod 700"):
+    with pytest.raises(FolderError, match="chmod 700"):
         open_workspace()
 
 
@@ -84,7 +85,7 @@ def test_a_default_directory_with_wider_bits_is_refused(tmp_path: Path) -> None:
 def test_a_default_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / f"dispycos-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(WorkspaceError, match="is a link"):
+    with pytest.raises(FolderError, match="is a link"):
         open_workspace()
 
 
@@ -93,7 +94,7 @@ def test_a_default_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
 def test_a_directory_of_another_account_is_refused(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     os.chown(folder, 12345, 12345)
-    with pytest.raises(WorkspaceError, match="belongs to uid 12345"):
+    with pytest.raises(FolderError, match="belongs to uid 12345"):
         open_workspace(str(folder))
 
 
@@ -123,7 +124,7 @@ def test_an_unusable_directory_is_refused_in_one_sentence(folder: Path, bad: str
     else:
         folder.write_text("")
         path = folder if bad == "a file" else folder / "below"
-    with pytest.raises(WorkspaceError) as caught:
+    with pytest.raises(FolderError) as caught:
         open_workspace(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -144,7 +145,7 @@ def test_a_pid_file_is_text_with_pid_start_and_boot(opened: Workspace, folder: P
 @pytest.mark.row("DN-26", "DN-40")
 def test_a_directory_in_use_is_refused(folder: Path, sleeper: subprocess.Popen[bytes]) -> None:
     file = forge(folder, "dispycosnode", sleeper.pid)
-    with pytest.raises(WorkspaceError, match=rf"dispycosnode \(pid {sleeper.pid}\).*--clean"):
+    with pytest.raises(FolderError, match=rf"dispycosnode \(pid {sleeper.pid}\).*--clean"):
         open_workspace(str(folder))
     assert file.exists()
     assert sleeper.poll() is None
@@ -225,7 +226,7 @@ def test_each_client_has_a_directory_of_its_own(opened: Workspace) -> None:
 def test_a_planted_link_is_no_server_directory(opened: Workspace, tmp_path: Path) -> None:
     client = opened.new_client()
     Path(client.path, "dispycosproc-1").symlink_to(tmp_path)
-    with pytest.raises(WorkspaceError, match="not a directory"):
+    with pytest.raises(FolderError, match="not a directory"):
         client.server_path(1)
 
 

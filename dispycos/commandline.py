@@ -1,0 +1,201 @@
+"""What the command lines of ours share: options, their values, and how a failure is told.
+
+`_` and `-` are the same in long options. Wrong usage ends with 2, anything that can't be done
+with 1 and one sentence, Ctrl-C before anything was begun with 130.
+
+Layer 8. Rows DN-03 to DN-09, DS-03 to DS-11; GN-06.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dispycos import config, keyfile
+from dispycos.arguments import port, seconds
+from dispycos.errors import DispycosError
+from dispycos.model import host_and_port
+from dispycos.net import addresses
+from dispycos.net.keys import Keyring
+
+SECRET_HELP = (
+    "talk only to programs with this secret; other users of this machine can see it in the list of "
+    "processes, so prefer --secret_file"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser without abbreviations.
+
+    bare  it answers only what is given, as it was typed.
+    """
+
+    def __init__(self, *, bare: bool = False, **more: Any) -> None:
+        super().__init__(allow_abbrev=False, **more)
+        self._bare = bare
+
+    def option(self, *names: str, **more: Any) -> None:
+        """As `add_argument`."""
+        if self._bare:
+            more.pop("type", None)
+            more["default"] = argparse.SUPPRESS
+        self.add_argument(*names, **more)
+
+    def network_options(self, what: str) -> None:
+        """Where a process listens, what it is called and whom it believes."""
+        self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
+            help="address or host name to use; may be repeated")  # fmt: skip
+        self.option("--ext_ip_addr", "--ext_host", dest="announce", action="append", default=[],
+            metavar="ADDR",
+            help=f"address that others reach this {what} by, where it differs (NAT)")  # fmt: skip
+        self.option("-u", "--udp_port", type=port_number, default=config.NetPort, metavar="N",
+            help="UDP port of discovery; 0: no UDP")  # fmt: skip
+        self.option(
+            "--ipv4_udp_multicast", action="store_true", help="multicast instead of broadcast on IPv4"
+        )
+        self.option("-n", "--name", default="", help=f"name of the {what} (default: host name)")
+        self.option("-s", "--secret", default="", help=SECRET_HELP)
+        self.option("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
+        self.option("--msg_timeout", type=a_time, metavar="SEC", help="time for a question to a peer")
+
+    def process_options(self) -> None:
+        """Where files are kept, and how the process behaves at its terminal."""
+        self.option(
+            "--dest_path", metavar="DIR", help="directory for all files (default: $TMPDIR/dispycos-<uid>)"
+        )
+        self.option(
+            "--max_file_size", type=size, default=0, metavar="N[kKmMgGtT]", help="refuse larger files"
+        )
+        self.option("-d", "--debug", action="store_true", help="log debug messages")
+        self.option("--daemon", action="store_true", help="don't read commands from standard input")
+
+    def announced(self, options: argparse.Namespace, what: str) -> str:
+        """The address of `--ext_ip_addr`, resolved; "" if there is none. ValueError."""
+        external = list(dict.fromkeys(filter(None, options.announce)))
+        if len(external) > 1:
+            # A pair for each --ip_addr would promise more than there is: one address is announced,
+            # also of a process that listens at several.
+            self.error(
+                f"--ext_ip_addr names {len(external)} addresses, {' and '.join(external)}, but a {what} "
+                "announces one: give the one that others reach it by"
+            )
+        return addresses.resolve(external[0]) if external else ""
+
+
+def normal(arguments: Sequence[str]) -> list[str]:
+    """Long options with `_` for `-`: both spellings are the same."""
+    found: list[str] = []
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            return [*found, *arguments[number:]]
+        if argument.startswith("--"):
+            name, equals, value = argument.partition("=")
+            argument = "--" + name[2:].replace("-", "_") + equals + value
+        found.append(argument)
+    return found
+
+
+def log_to_stderr(debug: bool) -> None:
+    """As a command logs: each line with its time and level."""
+    level = logging.DEBUG if debug else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+
+
+def keyring(options: argparse.Namespace, hosts: Sequence[str]) -> Keyring:
+    """The key of `--secret`, `--secret_file` or the account; see `keyfile.load`."""
+    loopback = all(addresses.is_loopback(host) for host in hosts)
+    return keyfile.load(options.secret, options.secret_file, loopback_only=loopback)
+
+
+def carry_out(program: str, run: Callable[[], int]) -> int:
+    """The exit code of `run`; 1 and one sentence for what the world refuses."""
+    try:
+        return run()
+    except (DispycosError, OSError, ValueError) as exc:
+        print(f"{program}: {_sentence(exc)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _sentence(exc: BaseException) -> str:
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    if isinstance(exc, OSError) and exc.filename:
+        text = f"{exc.filename}: {text}"
+    return " ".join(text.split())
+
+
+# Values of options. ValueError becomes a usage error of argparse.
+
+
+def a_time(text: str) -> float:
+    """Seconds, 0 or more."""
+    try:
+        return seconds("it", float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+
+
+def port_number(text: str) -> int:
+    """A port; 0 stands for none, or for any free one."""
+    try:
+        return port("it", int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
+
+
+def ports(text: str) -> tuple[int, int]:
+    """A port or a range of ports, both ends included."""
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor a range N-M")
+    low, high = int(found[1]), int(found[2] or found[1])
+    if not 1 <= low <= high <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of ports between 1 and 65535")
+    return low, high
+
+
+def size(text: str) -> int:
+    """Bytes, with a unit of powers of 1024."""
+    found = re.fullmatch(r"(\d+)([kKmMgGtT]?)", text)
+    if not found or int(found[1]) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 100, 10k, 5M or 2G")
+    return int(found[1]) << (10 * " kmgt".index(found[2].lower() or " "))
+
+
+def host_or_port(text: str) -> tuple[str, int | None]:
+    """HOST or HOST:PORT."""
+    try:
+        return host_and_port(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def peer(text: str) -> tuple[str, int]:
+    """HOST:PORT."""
+    host, number = host_or_port(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+    return host, number
+
+
+def peer_file(path: str) -> list[tuple[str, int]]:
+    """A file with a HOST:PORT a line; `#` begins a comment."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.partition("#")[0].strip() for line in file]
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise argparse.ArgumentTypeError(f"{path} can't be read: {reason}") from None
+    peers = []
+    for number, line in enumerate(lines, 1):
+        if line:
+            try:
+                peers.append(peer(line))
+            except argparse.ArgumentTypeError as exc:
+                raise argparse.ArgumentTypeError(f"{path}, line {number}: {exc}") from None
+    return peers

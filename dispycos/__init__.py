@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dispycos.kernel.mailbox import CategorizeMessages
     from dispycos.kernel.operation import Operation
     from dispycos.kernel.pipes import AsyncFile, AsyncPipe
+    from dispycos.kernel.rps import RPS
     from dispycos.kernel.sockets import AsyncSocket
     from dispycos.kernel.sync import Condition, Event, Lock, RLock, Semaphore
     from dispycos.kernel.task import Task
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IPV4_MULTICAST_GROUP",
     "IPV6_MULTICAST_GROUP",
+    "RPS",
     "AsyncDBCursor",
     "AsyncFile",
     "AsyncPipe",
@@ -146,6 +148,7 @@ _HOMES = {
     "PoisonTask": "errors",
     "Pycos": "pycos",
     "RLock": "kernel.sync",
+    "RPS": "kernel.rps",
     "RemoteError": "errors",
     "Scheduler": "scheduler.scheduler",
     "Semaphore": "kernel.sync",
@@ -172,7 +175,7 @@ _SETTINGS = {
 }
 
 # Names that need another module, which puts something in place when it is imported; all need `log`.
-_WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "Task": "kernel.loop"}
+_WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "RPS": "kernel.loop", "Task": "kernel.loop"}
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,7 @@ LINES = (
     Line(
         1,
         "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel kernel.held"
-        " kernel.wait kernel.network kernel.receiver kernel.target kernel.trace",
+        " kernel.wait kernel.network kernel.receiver kernel.target kernel.trace kernel.refusal kernel.rps",
         pure=True,
     ),
     Line(1, "net.keys net.frame net.packing", pure=True),
@@ -91,8 +91,8 @@ LINES = (
     ),
     Line(
         4,
-        "net.endpoint net.tickets net.remote net.remote_channel net.receivers net.naming net.delivery"
-        " net.files net.runner net.discovery net.search",
+        "net.endpoint net.tickets net.remote net.remote_channel net.remote_rps net.receivers net.naming"
+        " net.delivery net.files net.runner net.discovery net.search",
     ),
     Line(5, "options peers received runtime"),
     Line(5, "pycos"),

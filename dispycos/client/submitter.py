@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dispycos.client.task_options import TaskOptions
-from dispycos.client.tasks import finished, refusal
+from dispycos.client.tasks import finished
 from dispycos.client.work import Work
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.refusal import refusal
 from dispycos.model import Location
 
 _KEPT: Any = object()  # "as it is" of an option whose None means something

@@ -10,12 +10,13 @@ I/O half. Layer 5. Rows DC-22, DC-23, DC-58, DC-62, ST-10; rules D3, R-31.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from dispycos.client.submission import Stage, Submission
-from dispycos.errors import NoTask, PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
+from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.refusal import refusal
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
@@ -311,39 +312,3 @@ def finished(value: Any) -> Operation:
     operation = Operation()
     operation._value = value  # nobody waits for it yet, so nobody need be told
     return operation
-
-
-def refusal(reason: str) -> Refused:
-    """What is given where a Task was asked for and none can come."""
-    return Refused(None, TaskRejected, Reason(reason))
-
-
-class Reason(str):
-    """Why a request was refused; what calls it like the method of a Task is told so."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise NoTask: it stands where a Task has its method `value`."""
-        raise _no_task(self, "value()")
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return (str, (str(self),))
-
-
-class Refused(MonitorStatus):
-    """The refusal of a task: `type` is an exception class, `value` the reason."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise _no_task(self.value, name)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise NoTask: who calls it waits for the end of a Task."""
-        raise _no_task(self.value, "()")
-
-
-def _no_task(reason: str, used: str) -> NoTask:
-    return NoTask(
-        f"there is no Task to ask for {used}, the request for it was refused: {reason} "
-        "(before a Task is used, isinstance(it, Task) tells whether it is one)"
-    )

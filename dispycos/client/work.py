@@ -28,9 +28,10 @@ from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submis
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.task_options import TaskOptions
-from dispycos.client.tasks import ClientTask, finished, refusal
+from dispycos.client.tasks import ClientTask, finished
 from dispycos.events import PeerSuspect, PeerUp
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.refusal import refusal
 from dispycos.kernel.task import Task
 from dispycos.messages import Allocated, AskAllocate
 from dispycos.model import (

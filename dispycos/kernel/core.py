@@ -56,7 +56,7 @@ class Kernel:
     Attributes of use to others:
     current      the Task that runs, or None.
     tasks        those that live, by number.
-    channels     those that somebody holds, by number.
+    channels     channels and RPS that somebody holds, by number.
     names        registered tasks and channels.
     network      this process's face to others; None until it has one.
     before_wait  called on the kernel's thread each time before it would block, and every

@@ -153,6 +153,8 @@ class CategorizeMessages:
             raise RuntimeError(f"only {self._task} itself receives its messages")
         return _ReceiveCategory(self, category, timeout, alarm_value)
 
+    recv = receive
+
     def _sort_again(self) -> None:
         # What was sorted by the old functions goes back in front, in order of arrival.
         numbered = sorted((entry for queue in self._queues.values() for entry in queue), key=lambda e: e[0])

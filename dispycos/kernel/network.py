@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from dispycos.kernel.wait import Waitable, Waiter, seconds
 from dispycos.model import Location
 
-Kind: TypeAlias = Literal["task", "channel"]
+Kind: TypeAlias = Literal["task", "channel", "rps"]
 
 MAX_NAMES = 100_000  # registered names of one process; beyond it `register` answers -1
 
@@ -28,11 +28,11 @@ class Outside(Protocol):
         ...
 
     def reduce(self, receiver: Any) -> tuple[Any, ...]:
-        """The pickle reduction of a local Task or Channel: it travels as a reference."""
+        """The pickle reduction of a local Task, Channel or RPS: it travels as a reference."""
         ...
 
     def locate(self, kind: Kind, name: str, location: Location | None, timeout: float | None) -> Any:
-        """Answer a waitable: the Task or Channel registered as `name` elsewhere, else None.
+        """Answer a waitable: the Task, Channel or RPS registered as `name` elsewhere, else None.
 
         location  the only process to ask; None: those present, and those that appear until `timeout`.
         """

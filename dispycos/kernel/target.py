@@ -48,6 +48,13 @@ def begin(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     return made
 
 
+def check(target: object) -> None:
+    """TypeError if `target` is no generator function or async def."""
+    function = target if type(target) is FunctionType else _inner(target, 0, {})[0]
+    if not function.__code__.co_flags & RUNS:
+        _refuse(target)
+
+
 def _wants_task(function: FunctionType, code: CodeType, given: int) -> bool:
     """Whether the parameter `task` exists, has a default, and is not among the positional arguments."""
     names = code.co_varnames

@@ -16,11 +16,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from dispycos.errors import PeerLost
 from dispycos.events import DialFailed, PeerGone, PeerUp
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.held import hold
 from dispycos.kernel.network import Kind
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.rps import RPS
 from dispycos.messages import Answer, Ask, Deliver, Message, ReceiverKind, Undelivered, Verb
 from dispycos.model import Address, Incarnation, Location, MonitorStatus, Payload, Role, Status
 from dispycos.net import remote, values
@@ -29,6 +31,7 @@ from dispycos.net.naming import Naming
 from dispycos.net.receivers import Exports, answer_to
 from dispycos.net.remote import Handle, RemoteTask
 from dispycos.net.remote_channel import RemoteChannel
+from dispycos.net.remote_rps import RemoteRPS
 from dispycos.net.tickets import Tickets
 
 log = logging.getLogger("dispycos")
@@ -39,6 +42,7 @@ MAX_WAITING = 10_000  # messages kept for one process that is being dialled; mor
 MAX_GONE = 4096  # incarnations remembered as lost; the one lost first is forgotten
 
 remote.makers[ReceiverKind.CHANNEL] = RemoteChannel.of
+remote.makers[ReceiverKind.RPS] = RemoteRPS.of
 
 _Key = tuple[Incarnation, int]  # one task anywhere
 
@@ -131,7 +135,7 @@ class Delivery:
     ) -> Operation:
         payload = values.dump(value, what=f"the argument of {verb.name.lower()}")
         operation = Operation()
-        number = self._open(operation, handle, timeout, at_timeout=at_timeout, result=verb is Verb.RESULT)
+        number = self._open(operation, handle, timeout, at_timeout=at_timeout, verb=verb)
         if self._post(handle, Ask(handle.address.number, verb, payload, number)):
             self._tickets.lose(number, self._why_gone(handle.address.incarnation))
         return operation
@@ -150,10 +154,12 @@ class Delivery:
         timeout: float | None,
         *,
         at_timeout: Any = None,
-        result: bool = False,
+        verb: Verb | None = None,
     ) -> int:
         def if_lost(reason: str) -> Any:
-            return MonitorStatus(handle, Status.TaskAbandoned, reason) if result else -1
+            if verb is Verb.CALL:
+                return MonitorStatus(handle, PeerLost, reason)
+            return MonitorStatus(handle, Status.TaskAbandoned, reason) if verb is Verb.RESULT else -1
 
         peer = handle.address.incarnation
         return self._tickets.open(operation, peer, if_lost=if_lost, timeout=timeout, at_timeout=at_timeout)
@@ -270,7 +276,7 @@ class Delivery:
 
     def _take_deliver(self, peer: Incarnation, message: Deliver) -> None:
         receiver = self._exports.find(message.to)
-        if receiver is None:
+        if receiver is None or isinstance(receiver, RPS):  # which takes calls, no messages
             self._nobody(peer, message)
             return
         try:

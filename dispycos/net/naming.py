@@ -21,7 +21,11 @@ from dispycos.net.endpoint import Endpoint
 from dispycos.net.receivers import Exports
 from dispycos.net.tickets import Tickets
 
-KINDS: dict[Kind, ReceiverKind] = {"task": ReceiverKind.TASK, "channel": ReceiverKind.CHANNEL}
+KINDS: dict[Kind, ReceiverKind] = {
+    "task": ReceiverKind.TASK,
+    "channel": ReceiverKind.CHANNEL,
+    "rps": ReceiverKind.RPS,
+}
 _NAMES: dict[ReceiverKind, Kind] = {number: name for name, number in KINDS.items()}
 
 _ANYONE = Incarnation(b"")

@@ -1,4 +1,4 @@
-"""Receivers: the local tasks and channels that other processes refer to, and what may be asked of them.
+"""Receivers: the local tasks, channels and RPS that other processes refer to, and what may be asked of them.
 
 A number is found as long as its task lives. Of an exported task the end is remembered too,
 so that who asks for its result late still gets it; the records are bounded, the oldest
@@ -15,12 +15,14 @@ from typing import Any, Protocol
 
 from dispycos.kernel.channel import Channel
 from dispycos.kernel.core import Kernel
+from dispycos.kernel.rps import RPS
 from dispycos.kernel.task import Task
 from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import MonitorStatus
 
 MAX_ENDED = 10_000  # ended tasks whose results are kept for late questions
 MAX_CHANNELS = 10_000  # exported channels kept alive for their remote holders
+MAX_RPS = 10_000  # exported RPS likewise
 
 
 class Reply(Protocol):
@@ -38,6 +40,8 @@ class Exports:
         self._ended: OrderedDict[int, Task] = OrderedDict()
         # A channel that only a remote process holds must live on; it goes when it is closed.
         self._channels: OrderedDict[int, Channel] = OrderedDict()
+        # Likewise an RPS that somebody was told of; who may call it is known by its names.
+        self._rps: OrderedDict[int, RPS] = OrderedDict()
 
     def add(self, receiver: Any) -> ReceiverKind:
         """Note that a reference to `receiver` leaves this process."""
@@ -46,6 +50,11 @@ class Exports:
             if len(self._channels) > MAX_CHANNELS:
                 self._channels.popitem(last=False)
             return ReceiverKind.CHANNEL
+        if isinstance(receiver, RPS):
+            self._rps[receiver.number] = receiver
+            if len(self._rps) > MAX_RPS:
+                self._rps.popitem(last=False)
+            return ReceiverKind.RPS
         number = receiver.number
         if number not in self._exported and number not in self._ended:
             self._exported[number] = watch = _Watch(self, receiver)
@@ -53,7 +62,7 @@ class Exports:
         return ReceiverKind.TASK
 
     def find(self, number: int) -> Any:
-        """The living task or the channel of that number, or None."""
+        """The living task, the channel or the RPS of that number, or None."""
         return self._kernel.tasks.get(number) or self._kernel.channels.get(number)
 
     def ended(self, number: int) -> Task | None:
@@ -104,7 +113,13 @@ class _Once:
 def answer_to(exports: Exports, receiver: Any, verb: Verb, value: Any, reply: Reply) -> None:
     """Do what a peer asks of a local receiver, and reply now or when it is known."""
     kernel = exports._kernel
-    if verb is Verb.RESULT:
+    if (verb is Verb.CALL) is not isinstance(receiver, RPS):
+        # Calls are all that peers may ask of an RPS: who may call it is decided in its own process.
+        raise ValueError(f"{verb.name} can't be asked of {receiver}")
+    if verb is Verb.CALL:
+        args, kwargs = value
+        reply(receiver._start(tuple(args), dict(kwargs)))
+    elif verb is Verb.RESULT:
         _when_ended(receiver, lambda: _reply_outcome(receiver, bool(value), reply))
     elif verb is Verb.MONITOR:
         reply(int(receiver.notify(value)))

@@ -48,6 +48,7 @@ class Verb(enum.IntEnum):
     HOT_SWAP = 11  # value: (function, args, kwargs)
     REGISTER = 12  # value: name
     UNREGISTER = 13
+    CALL = 14  # of an RPS; value: (args, kwargs); answer: the Task, or a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class ReceiverKind(enum.IntEnum):
 
     TASK = 1
     CHANNEL = 2
+    RPS = 3
 
 
 @dataclass(frozen=True, slots=True)

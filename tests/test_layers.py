@@ -76,7 +76,7 @@ LINES = (
     Line(3, "log keyfile folders console printer"),
     Line(
         3,
-        "kernel.loop kernel.operation kernel.program kernel.threads kernel.pipes kernel.sockets"
+        "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"
         " kernel.readiness",
     ),
     Line(
@@ -107,7 +107,7 @@ LINES = (
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
         " client.shipping client.files client.parking client.listener client.tasks client.settings"
-        " client.components client.allocation client.surroundings client.local client.progress",
+        " client.future client.components client.allocation client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),

@@ -52,7 +52,7 @@ class Shipping:
         """The hash by which servers know it; NotSerializable or MessageTooLarge if it can't travel."""
         hash_, payload = code.dump_definition(target)
         if hash_ not in self._known:
-            self._must_fit(f"{self.name(target)} and what it refers to", payload)
+            self._must_fit(f"{name_of(target)} and what it refers to", payload)
             define(hash_, payload)
         return hash_
 

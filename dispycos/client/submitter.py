@@ -1,6 +1,6 @@
 """Submitters: who asks for tasks to be run, a Client or a view of one with other options.
 
-I/O half. Layer 5. Rows DC-17 to DC-21, DC-61.
+I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dispycos.client.future import Future
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import finished
 from dispycos.client.work import Work
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
+from dispycos.kernel.target import name_of
 from dispycos.model import Location
 
 _KEPT: Any = object()  # "as it is" of an option whose None means something
@@ -87,15 +89,34 @@ class Submitter:
             return self._refused()
         return work.submit(gen, args, kwargs, self._task_options, place=where, io=True)
 
+    def submit(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Have `func(*args, **kwargs)` called on a server; any thread. Its Future, at once.
+
+        func  a plain function, or one that `rtask` takes. A server runs one at a time, and its
+              tasks that wait have their turn when it returns or yields.
+        A Future that fails with TaskRejected if nobody takes it. TypeError if func can't be
+        called; what can't be pickled raises here.
+        """
+        if not callable(func):
+            raise TypeError(f"func must be a function, not {func!r:.200}")
+        work = self._work
+        if work is None or not work.open:
+            return Future.refused(self._why_refused())
+        name = name_of(func)
+        return work.call(work.definition(func), name, args, kwargs, self._task_options)
+
     run = rtask
     run_at = rtask_at
     run_async = io_rtask
     run_async_at = io_rtask_at
 
     def _refused(self) -> Operation:
+        return finished(refusal(self._why_refused()))
+
+    def _why_refused(self) -> str:
         work = self._work
         state = "not scheduled yet: yield client.schedule() first" if work is None else work.state
-        return finished(refusal(f"the client is {state}"))
+        return f"the client is {state}"
 
 
 class _View(Submitter):

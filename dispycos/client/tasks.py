@@ -10,7 +10,7 @@ I/O half. Layer 5. Rows DC-22, DC-23, DC-58, DC-62, ST-10; rules D3, R-31.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from dispycos.client.submission import Stage, Submission
 from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
@@ -68,7 +68,7 @@ class ClientTask(RemoteTask):
     )
 
     @classmethod
-    def wanted(cls, driver: Maker, number: int, name: str, reservation: int) -> ClientTask:
+    def wanted(cls, driver: Maker, number: int, name: str, reservation: int) -> Self:
         """The handle of a task that is about to be submitted; it has no address yet."""
         handle = cls.__new__(cls)
         handle._kernel = driver.kernel

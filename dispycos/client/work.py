@@ -22,6 +22,7 @@ from dispycos.client.driver import Driver
 from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
+from dispycos.client.future import Future, FutureTask
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, is_large, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
@@ -36,10 +37,12 @@ from dispycos.kernel.task import Task
 from dispycos.messages import Allocated, AskAllocate
 from dispycos.model import (
     CLIENT_MADE,
+    CodeHash,
     DispycosNodeAvailInfo,
     DispycosStatus,
     Incarnation,
     Location,
+    Payload,
     Status,
     TaskInfo,
 )
@@ -211,6 +214,17 @@ class Work:
                 return finished(refusal(f"no server or node at {place} is in use"))
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else (args, kwargs)
+        return self._enter(handle, function, payload, options, where, io)
+
+    def _enter(
+        self,
+        handle: ClientTask,
+        function: CodeHash,
+        payload: Payload,
+        options: TaskOptions,
+        where: Incarnation | None,
+        io: bool,
+    ) -> Operation:
         task = handle._submission = Submission(
             handle.number,
             function,
@@ -223,10 +237,37 @@ class Work:
             options.max_worker_deaths or self._deaths,
             False,
             True,
-            name,
+            handle._name,
             handle,
         )
-        return driver.submit(task, is_large(payload))
+        return self.driver.submit(task, is_large(payload))
+
+    def definition(self, function: Callable[..., Any]) -> CodeHash:
+        """What calls name a function of any kind by, made known to the servers; any thread.
+
+        NotSerializable or MessageTooLarge if it can't travel.
+        """
+        return self._shipping.function(function, self._define)
+
+    def call(
+        self,
+        function: CodeHash,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+        where: Incarnation | None = None,
+    ) -> Future:
+        """Have a definition called on a server that is free, or at a server or node; any thread.
+
+        What pickling the arguments raises, or MessageTooLarge.
+        """
+        payload = self._shipping.arguments(name, args, kwargs)
+        handle = FutureTask.wanted(self.driver, next(_numbers), name, self._reservation)
+        handle._info = None if self._status_task is None else (args, kwargs)
+        future = Future(handle)
+        self._enter(handle, function, payload, options, where, False)
+        return future
 
     def _define(self, function: Any, code: Any) -> None:
         if not self.driver.defined(function):

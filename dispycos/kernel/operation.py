@@ -180,10 +180,14 @@ class Operation(Waitable):
 
         def settle() -> None:
             if not future.done():
-                if self._error is not None:
-                    future.set_exception(self._error)
+                error = self.exception()
+                if isinstance(error, StopIteration):
+                    # No future takes it, for it would end who awaits it.
+                    future.set_exception(RuntimeError(f"{self!r} raised {error!r}"))
+                elif error is not None:
+                    future.set_exception(error)
                 else:
-                    future.set_result(self._value)
+                    future.set_result(self.result())
 
         def tell(_: Any) -> None:
             try:

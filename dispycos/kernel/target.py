@@ -1,7 +1,8 @@
 """What a task runs: from a function and its arguments to a generator or coroutine.
 
 A target is a generator function or an `async def`, a method or a nested one included. A
-parameter `task` with a default that the caller did not pass is filled with the Task (K6).
+parameter `task` with a default that the caller did not pass is filled with the Task (K6). A
+plain function is none, and `as_target` makes one of it where a program may give either.
 
 Pure: no I/O, clock or randomness.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, NoReturn, TypeAlias
 
 Runnable: TypeAlias = Generator[Any, Any, Any] | Coroutine[Any, Any, Any]
@@ -53,6 +54,34 @@ def check(target: object) -> None:
     function = target if type(target) is FunctionType else _inner(target, 0, {})[0]
     if not function.__code__.co_flags & RUNS:
         _refuse(target)
+
+
+def runs(target: object) -> bool:
+    """Whether `begin` takes this target; else it is a plain function, or can't be called at all."""
+    try:
+        check(target)
+    except TypeError:
+        return False
+    return True
+
+
+def as_target(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself if it is a target, else one that calls it: what it returns is the result.
+
+    A generator or coroutine that it returns is run, as of a decorated generator function. No
+    `task` is filled in for a plain function: there the name may mean anything.
+    """
+    if runs(function):
+        return function
+
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        value = function(*args, **kwargs)
+        if type(value) is GeneratorType or type(value) is CoroutineType:
+            value = yield value
+        return value
+
+    call.__name__ = name_of(function)
+    return call
 
 
 def _wants_task(function: FunctionType, code: CodeType, given: int) -> bool:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from dispycos.errors import Closed
 from dispycos.kernel import trace
+from dispycos.kernel.target import RUNS, as_target
 from dispycos.kernel.task import Task
 from dispycos.model import CodeHash, End, Payload
 from dispycos.net import values
@@ -30,6 +32,8 @@ class ClientNamespace:
 
     def __init__(self) -> None:
         self._names = Namespace()
+        # As many as there are definitions: what was defined, and the target that stands for it.
+        self._made: dict[CodeHash, tuple[Any, Callable[..., Any]]] = {}
         builtins.dispycos = sys.modules["dispycos"]  # type: ignore[attr-defined]  # ready in every task (DC-53)
 
     def load_components(self, code: Payload) -> None:
@@ -46,8 +50,14 @@ class ClientNamespace:
         self._names.define(function, code)
 
     def function(self, function: CodeHash) -> Any:
-        """What a hash stands for. LookupError if it was never sent."""
-        return self._names.function(function)
+        """What a task runs for a hash, which may call a plain function. LookupError if it was never sent."""
+        found = self._names.function(function)
+        if type(found) is FunctionType and found.__code__.co_flags & RUNS:
+            return found
+        made = self._made.get(function)
+        if made is None or made[0] is not found:
+            made = self._made[function] = (found, as_target(found))
+        return made[1]
 
     def add_server_names(self, ask: AskToClose) -> None:
         """Make the names that exist in servers only (DC-54, DC-55)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -123,6 +124,17 @@ def scheduled(body: Any, *components: Any, **options: Any) -> Any:
             assert (yield client.close(terminate=True)) == 0
 
     return run(main)
+
+
+@contextmanager
+def opened(*components: Any, **options: Any) -> Iterator[Client]:
+    """A scheduled client of this plain thread; closed afterwards, with what still runs."""
+    client = Client(list(components), **options)
+    assert client.schedule().result(LIMIT) == 0
+    try:
+        yield client
+    finally:
+        assert client.close(terminate=True).result(LIMIT) == 0
 
 
 def two_servers(client: Client, task: Any) -> Any:

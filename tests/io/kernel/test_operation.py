@@ -81,6 +81,18 @@ def test_an_asyncio_program_awaits_an_operation(loop_kind: str, when: str, outco
     wait_until(lambda: not [t for t in threading.enumerate() if isinstance(t, threading.Timer)])
 
 
+@pytest.mark.row("DC-60")
+def test_asyncio_gets_an_error_for_a_stop_iteration_which_no_future_takes() -> None:
+    operation = Operation()
+    operation.fail(StopIteration(1))
+
+    async def main() -> Any:
+        with pytest.raises(RuntimeError, match=r"raised StopIteration\(1\)"):
+            await operation
+
+    asyncio.run(main())
+
+
 async def _as_coroutine(operation: Operation) -> Any:
     return await operation
 

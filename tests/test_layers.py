@@ -73,6 +73,14 @@ LINES = (
         pure=True,
         reach=only(0),
     ),
+    Line(
+        2,
+        "httpd.events httpd.rows httpd.history httpd.changes httpd.places httpd.tasks httpd.view httpd.topics"
+        " httpd.situation httpd.why httpd.metrics httpd.actions httpd.answers httpd.packing httpd.strictjson"
+        " httpd.origin",
+        pure=True,
+        reach=only(0),
+    ),
     Line(3, "log keyfile folders console printer"),
     Line(
         3,
@@ -110,6 +118,8 @@ LINES = (
         " client.future client.components client.allocation client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
+    Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),
+    Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.server"),
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
     Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),

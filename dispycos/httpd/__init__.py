@@ -1,0 +1,1 @@
+"""The web monitor: what a cluster does, watched live in a browser."""

@@ -1,0 +1,189 @@
+"""Where the monitor listens: addresses, the port, and what is wrong if it can't be had.
+
+I/O half. Layer 7. Rows HT-01, HT-02, HT-05, MO-01, MO-02, SE-34.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+LOOPBACK = "127.0.0.1"
+BACKLOG = 128
+MAX_LOOK = 200  # ports looked at for a free one
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Listening sockets, and what they are called."""
+
+    sockets: tuple[socket.socket, ...]
+    scheme: str
+    host: str  # as it stands in the printed address
+    port: int
+    names: tuple[str, ...]  # hosts under which requests may ask for it
+    warning: str = ""  # what the user should know
+
+    @property
+    def url(self) -> str:
+        """The address to open."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+
+
+def bind(host: str | None, port: int, scheme: str) -> Binding:
+    """Listen at `host` (None: loopback; '': everywhere) and `port` (0: a free one).
+
+    ValueError: the host is none of this machine's. OSError says who has the port, and which is free.
+    """
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"host must be a string, not {host!r:.200}")
+    addresses, shown, names = _addresses(host)
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            try:
+                sock = _listen(address, port)
+            except OSError as error:
+                # Of localhost's two addresses the second may be missing: the first one is named then.
+                if sockets and host == "localhost":
+                    shown = addresses[0]
+                    break
+                raise _explained(error, address, port) from None
+            sockets.append(sock)
+            port = port or sock.getsockname()[1]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    warning = ""
+    if scheme == "http" and not all(_is_loopback(address) for address in addresses):
+        warning = (
+            f"the web monitor listens at {shown}:{port} for other machines without TLS: what is typed and "
+            "shown there can be read on the network; certfile=... and keyfile=... prevent that"
+        )
+    return Binding(tuple(sockets), scheme, shown, port, names, warning)
+
+
+def _addresses(host: str | None) -> tuple[list[str], str, tuple[str, ...]]:
+    """Addresses to listen at, the one to show, and names that stand for them."""
+    if host is None:
+        return [LOOPBACK], LOOPBACK, ()
+    if host == "localhost":
+        found = [LOOPBACK, "::1"] if socket.has_ipv6 else [LOOPBACK]
+        return found, "localhost", ()
+    if host == "":
+        own = _own_addresses()
+        name = socket.gethostname()
+        everywhere = ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]
+        return (
+            everywhere,
+            next((a for a in own if not _is_loopback(a)), LOOPBACK),
+            (*own, name, socket.getfqdn()),
+        )
+    try:
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ValueError(f"host {host!r} has no address: {error.strerror or error}") from None
+    addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
+    return addresses, host, (host, *addresses)
+
+
+def _own_addresses() -> list[str]:
+    found = []
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family in (socket.AF_INET, socket.AF_INET6):
+                found.append(str(address.address).partition("%")[0])
+    return found
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _explained(error: OSError, address: str, port: int) -> OSError:
+    import errno
+
+    if error.errno != errno.EADDRINUSE:
+        why = f"can't listen at {address} port {port} for the web monitor: {error.strerror}"
+        return OSError(error.errno, why)
+    who = _listener(port)
+    free = next_free(address, port + 1)
+    hint = f"; port {free} is free" if free else ""
+    return OSError(error.errno, f"port {port} at {address} is in use{f' by {who}' if who else ''}{hint}")
+
+
+def _listener(port: int) -> str:
+    """Who listens at a port, as far as this account may know."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            own = connection.laddr
+            if own and own.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return ""
+
+
+def next_free(address: str, port: int) -> int | None:
+    """The first port from there on that can be listened at just now."""
+    for candidate in range(port, min(port + MAX_LOOK, 65536)):
+        try:
+            _listen(address, candidate).close()
+        except OSError:
+            continue
+        return candidate
+    return None
+
+
+def tls(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
+    """TLS with that certificate; None: plain. ValueError says what is wrong with the files."""
+    if certfile is None and keyfile is None:
+        return None
+    if certfile is None:
+        raise ValueError("keyfile is given without certfile: a certificate is needed too")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except (OSError, ssl.SSLError, TypeError) as error:
+        raise ValueError(f"certfile {certfile!r} and keyfile {keyfile!r} can't be used: {error}") from None
+    return context

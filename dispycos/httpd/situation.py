@@ -1,0 +1,135 @@
+"""The situation: everything that may explain why nothing runs, as one record.
+
+Made of the view and of what only the program knows (`Source.surroundings`). What is unknown is
+empty; nothing is guessed.
+
+Pure. Layer 2. Rows MO-24, MO-25; rule S6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dispycos.httpd.view import View
+
+MAX_NAMED = 10  # nodes and servers that are named one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node or server that takes no tasks just now."""
+
+    name: str
+    state: str
+    why: str = ""
+    since: float | None = None  # when it was heard last, or entered this state
+    abandon: bool = False  # of a silent node: it is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A node that no rule took, and the first criterion that failed."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Times are seconds since the epoch; `now` is when it was taken."""
+
+    now: float
+    state: str = "scheduled"  # of the client: see rows.CLUSTER
+    scheduled: float | None = None  # when its turn began
+    # The client's turn.
+    place: int = 0  # in the queue
+    queue_reason: str = ""  # what the scheduler says it waits for
+    holder: str = ""  # the client that has the cluster, its address, since when, what it does
+    scheduler_lost: str = ""  # the scheduler does not answer, and since when
+    # Tasks.
+    submitted: int = 0
+    done: int = 0
+    running: int = 0
+    waiting: int = 0
+    last_begun: float | None = None  # when a task began last; None: never
+    blocked_task: str = ""  # a task of the program that does not yield, and its line
+    poisonous: tuple[str, ...] = ()  # tasks that killed their servers, with their deaths
+    # Nodes.
+    announced: tuple[str, ...] = ()  # where beacons were sent
+    listening: str = ""  # where this process listens
+    unreached: tuple[str, ...] = ()  # peers that were tried, with their last error
+    fingerprint: str = ""  # of the key, as `dispycos key fingerprint` prints it
+    wrong_key: tuple[str, ...] = ()  # who was refused for another key, and how often
+    refused: tuple[str, ...] = ()  # refused for their version, TLS, or an ended lease
+    ignored: tuple[Ignored, ...] = ()
+    nodes: tuple[Place, ...] = ()  # that are held, whatever their state
+    servers: tuple[Place, ...] = ()  # that are neither busy nor idle
+    busy: int = 0
+    idle: int = 0
+    credits_used: int = 0  # tasks handed over and not begun
+    longest: str = ""  # the longest running task, where it stands
+    longest_since: float | None = None
+    mean: float | None = None  # seconds that a task takes
+    resources: tuple[str, ...] = ()  # disk full, no descriptor, a fork that failed
+
+
+def of(view: View, told: Mapping[str, Any], now: float) -> Situation:
+    """The situation of a view and of what its program tells.
+
+    told  fields of `Situation` by name under "situation"; they go before what the view knows.
+    """
+    cluster = view.cluster
+    nodes = [node.row for node in view.nodes.values() if not node.closed]
+    servers = [server.row for server in view.servers.values() if not server.closed]
+    means = [row["mean"] for row in servers if row["mean"] is not None]
+    longest, since = _longest(view)
+    found = Situation(
+        now,
+        state=cluster["state"],
+        scheduled=cluster["scheduled"],
+        submitted=cluster["submitted"],
+        done=cluster["done"],
+        running=cluster["running"],
+        waiting=cluster["waiting"],
+        last_begun=view.moved,
+        nodes=tuple(
+            Place(f"{row['name']} ({row['address']})", row["state"], row["why"] or "", row["pulse"])
+            for row in nodes
+        ),
+        servers=tuple(
+            Place(row["location"], row["state"], row["why"] or "", row["pulse"])
+            for row in servers
+            if row["state"] not in ("busy", "idle")
+        ),
+        busy=sum(row["state"] == "busy" for row in servers),
+        idle=sum(row["state"] == "idle" for row in servers),
+        credits_used=sum(row["waiting"] for row in servers),
+        longest=longest,
+        longest_since=since,
+        mean=sum(means) / len(means) if means else None,
+        poisonous=tuple(_poisonous(view)),
+    )
+    return replace(found, **told.get("situation", {}))
+
+
+def _longest(view: View) -> tuple[str, float | None]:
+    running = [
+        row for row in view.tasks.living.values() if row["state"] == "running" and row["kind"] == "CPU"
+    ]
+    if not running:
+        return "", None
+    row = min(running, key=lambda row: row["begun"] or view.now)
+    where = row["where"]
+    at = f", at {where[-1][0]}:{where[-1][1]} in {where[-1][2]}" if where else ""
+    server = view.find(row["server"] or "")
+    place = f" on {server['location']}" if server is not None else ""
+    return f"{row['name']}#{row.id[1:]}{place}{at}", row["begun"]
+
+
+def _poisonous(view: View) -> Iterable[str]:
+    for row in view.tasks.ended:
+        text = view.tasks.reason(row.key) or ""
+        if row["state"] == "failed" and "max_worker_deaths=" in text:
+            yield text

@@ -52,7 +52,7 @@ LINES = (
     Line(1, "net.keys net.frame net.packing", pure=True),
     Line(1, "net.hello net.auth net.doorkeeper", pure=True),
     Line(1, "net.outbox net.inbox", pure=True),
-    Line(1, "net.session net.liveness net.datagram", pure=True),
+    Line(1, "net.session net.liveness net.datagram net.patience", pure=True),
     Line(1, "net.scalars", pure=True),
     Line(1, "net.fields", pure=True),
     Line(1, "net.codec", pure=True),
@@ -89,7 +89,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.interfaces net.addresses net.reactor net.alarm net.ears net.transport",
+        "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(

@@ -15,10 +15,12 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from dispycos.kernel.core import Kernel
+from dispycos.net.patience import Patience
 from dispycos.net.reactor import Reactor
 
 AVAILABLE: Final = hasattr(select, "epoll") and hasattr(os, "eventfd")
@@ -58,6 +60,9 @@ class Ears:
         # Written by the kernel's thread.
         self._looks = 0
         self._waiting = False
+        self._patience = Patience()
+        # Who looks keeps a processor: there must be another one for whom we wait for.
+        self._may_look = len(os.sched_getaffinity(0)) > 1
         # Whether the timer runs, as far as the kernel's thread need know. Who leaves a wait sees to
         # it; it rests only in a wait.
         self._guarded = False
@@ -110,7 +115,7 @@ class Ears:
         """Wait until roused, until something was read, or for so many seconds, rounded up to milliseconds."""
         self._looks += 1
         self._waiting = True
-        events = self._poll.poll(None if timeout is None else min(timeout, _LONGEST))
+        events = self._events(_LONGEST if timeout is None else min(timeout, _LONGEST))
         self._waiting = False
         # Awake from here on: what is read need not rouse this thread.
         self._kernel.asleep = False
@@ -119,6 +124,23 @@ class Ears:
             # In this order: `_guard` clears its flag before it looks whether we wait.
             self._guarded = True
             self._reactor.call(self._start_guard)
+
+    def _events(self, timeout: float) -> list[tuple[int, int]]:
+        clock, poll, patience = time.monotonic, self._poll.poll, self._patience
+        began = clock()
+        moment = patience.moment if self._may_look else 0.0
+        if moment:
+            until = began + min(moment, timeout)
+            while True:
+                events = poll(0)
+                if events:
+                    patience.found()
+                    return events
+                if clock() >= until:
+                    break
+        events = poll(timeout)
+        patience.slept(clock() - began)
+        return events
 
     def look(self) -> None:
         """Read what is there, but no more than a few buffers full, while there is other work."""

@@ -31,7 +31,7 @@ from dispycos.kernel.loop import Loop
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Location, Role
-from dispycos.net import ears, transport
+from dispycos.net import ears, local_sockets, transport
 from dispycos.net import session as sessions
 from dispycos.net.auth import Proven
 from dispycos.net.codec import decode, encode
@@ -96,6 +96,7 @@ class Endpoint:
         self._handlers: dict[type[Any], _Entry] = {}
         self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
         self._listeners: list[transport.Listener] = []
+        self._near: list[transport.Listener] = []  # local sockets beside those
         self._door = Doorkeeper(limits)
         self._dialler = Dialler(self)
         self._greetings: set[Greeting] = set()
@@ -180,6 +181,9 @@ class Endpoint:
             listener = transport.Listener(self.reactor, sock, self._accepted)
             port = listener.location.port
             self._listeners.append(listener)
+            near = local_sockets.listening_socket(listener.location)
+            if near is not None:
+                self._near.append(transport.Listener(self.reactor, near, self._accepted))
         first = self._listeners[0].location
         if isinstance(announce, Location):
             self.location = announce
@@ -209,12 +213,11 @@ class Endpoint:
         self._dialler.stop(location, owner)
 
     def _accepted(self, sock: socket.socket) -> None:
-        try:
-            source = sock.getpeername()[0]
-        except OSError:
+        _, theirs = transport.socket_ends(sock)
+        if theirs is None or (local_sockets.is_local(sock) and not local_sockets.is_ours(sock)):
             transport.unfinished(sock)
             return
-        source = source.partition("%")[0]
+        source = theirs.addr
         if self._closed or not self._door.admit(source, time.monotonic()):
             transport.unfinished(sock)
             return
@@ -644,7 +647,7 @@ class Endpoint:
             self._ears.close()
             self._ears = None
         self._ticker.cancel()
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._near):
             listener.close()
         for greeting in list(self._greetings):
             greeting.close()

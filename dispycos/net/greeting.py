@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from dispycos.config import Limits
 from dispycos.model import Buffer, Incarnation, Location, Role
+from dispycos.net import local_sockets
 from dispycos.net.auth import Failed, Handshake, Proven
 from dispycos.net.keys import Key, Keyring
 from dispycos.net.reactor import Reactor
@@ -60,6 +61,7 @@ class Greeting:
             theirs=self.theirs,
             port=port,
             max_message_bytes=limits.max_message_bytes,
+            unix_same_uid=local_sockets.is_local(sock) and local_sockets.is_ours(sock),
         )
         self.connection = Connection(reactor, sock, self, unacknowledged=limits.suspect_after)
         self._timer: asyncio.TimerHandle = reactor.loop.call_later(

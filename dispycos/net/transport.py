@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dispycos.model import Buffer, Location
+from dispycos.net import local_sockets
 from dispycos.net.ears import Ears
 from dispycos.net.reactor import Reactor
 
@@ -89,7 +90,7 @@ class Connection:
         return self._closed
 
     def ends(self) -> tuple[Location | None, Location | None]:
-        """Our and their end, as this side sees them; None for what is no IP socket."""
+        """Our and their end, as this side sees them; None for what has no address."""
         return socket_ends(self._socket)
 
     def watch(self, ears: Ears) -> None:
@@ -258,10 +259,12 @@ def _after(parts: list[memoryview], count: int) -> list[memoryview]:
 
 
 def socket_ends(sock: socket.socket) -> tuple[Location | None, Location | None]:
-    """Both ends of a connected socket, or None where it has no IP address."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return (None, None)
+    """Both ends of a connected socket, or None where it has no address."""
     try:
+        if local_sockets.is_local(sock):
+            return local_sockets.ends(sock)
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return (None, None)
         ours, theirs = sock.getsockname(), sock.getpeername()
     except OSError:
         return (None, None)
@@ -273,8 +276,17 @@ def _plain(address: str) -> str:
     return address.partition("%")[0]
 
 
+def _bound(sock: socket.socket) -> Location:
+    """Where a listening socket is dialled."""
+    beside = local_sockets.location(sock) if local_sockets.is_local(sock) else None
+    return beside or Location(_plain(sock.getsockname()[0]), sock.getsockname()[1])
+
+
 async def connect(loop: asyncio.AbstractEventLoop, location: Location, timeout: float) -> socket.socket:
-    """Connect to a location. OSError (ConnectionRefusedError among them), TimeoutError."""
+    """Connect to a location, by a local socket if our account listens there. OSError, TimeoutError."""
+    near = local_sockets.connect(location)
+    if near is not None:
+        return near
     family = socket.AF_INET6 if ":" in location.addr else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -301,7 +313,7 @@ class Listener:
         self._paused = False
         self._closed = False
         sock.setblocking(False)
-        self.location = Location(_plain(sock.getsockname()[0]), sock.getsockname()[1])
+        self.location = _bound(sock)
         reactor.loop.add_reader(sock.fileno(), self._readable)
 
     def _readable(self) -> None:

@@ -219,3 +219,50 @@ def test_who_is_kept_from_writing_is_asked_for_it(side):
     side.spawn(blocks)
     assert asked.wait(10)
     go_on.set()
+
+
+class Eager:
+    """Patience that always looks for so long, and notes what came of it."""
+
+    def __init__(self, moment: float) -> None:
+        self.moment = moment
+        self.looks = self.sleeps = 0
+
+    def found(self) -> None:
+        self.looks += 1
+
+    def slept(self, seconds: float) -> None:
+        self.sleeps += 1
+
+
+def test_what_comes_while_it_looks_is_read_without_a_sleep(side):
+    side.ears._patience = eager = Eager(30.0)
+    side.ears._may_look = True
+    side.watch()
+    for number in range(20):
+        side.line.say(b"%d" % number)
+    assert side.line.heard == [("kernel", b"%d" % number) for number in range(20)]
+    assert eager.looks >= 20
+    assert eager.sleeps <= 1  # the one that it was in
+
+
+def test_who_looks_first_wakes_in_time_all_the_same(side):
+    side.ears._patience = Eager(0.002)
+    side.ears._may_look = True
+    took: list[float] = []
+
+    def sleeper(task: Task | None = None):
+        for seconds in (0.0005, 0.02):
+            began = time.monotonic()
+            yield task.sleep(seconds)
+            took.append(time.monotonic() - began - seconds)
+
+    side.spawn(sleeper)
+    wait_until(lambda: len(took) == 2)
+    assert all(0 <= late < 1 for late in took)
+
+
+def test_on_one_processor_nobody_looks(side, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    alone = Ears(side.loop.kernel, side.reactor)
+    assert not alone._may_look

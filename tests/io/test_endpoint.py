@@ -12,6 +12,7 @@ from dispycos.config import Limits
 from dispycos.events import DialFailed, PeerBack, PeerGone, PeerSuspect, PeerUp
 from dispycos.messages import Answer, Deliver, Queued
 from dispycos.model import Location, Payload, Role
+from dispycos.net import local_sockets
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.reactor import Reactor
@@ -60,8 +61,10 @@ class Party:
         self.reactor.stop()
 
 
-@pytest.fixture
-def parties() -> Iterator:
+@pytest.fixture(params=["local sockets", "TCP"])
+def parties(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    if request.param == "TCP":
+        monkeypatch.setattr(local_sockets, "AVAILABLE", False)
     made: list[Party] = []
     key = ClusterKey(os.urandom(32))
 
@@ -133,9 +136,10 @@ def test_a_peer_whose_port_refuses_is_suspect_then_lost(parties):
     meet(one, other)
 
     async def vanish() -> None:
-        for listener in other.endpoint._listeners:
-            listener.close()
-        other.endpoint._listeners.clear()
+        for listeners in (other.endpoint._listeners, other.endpoint._near):
+            for listener in listeners:
+                listener.close()
+            listeners.clear()
         other.endpoint._closed = True
         other.endpoint._peers[one.endpoint.incarnation].connection.close()
 

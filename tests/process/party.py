@@ -70,7 +70,9 @@ def spawner(task=None):
     kinds = {function.__name__: function for function in (answer, failing, caught, echo)}
     while True:
         kind, reply_to = yield task.receive()
-        reply_to.send(os.getpid() if kind == "pid" else Task(kinds[kind]))
+        made = os.getpid() if kind == "pid" else Task(kinds[kind])
+        yield  # it begins before anybody can throw into it
+        reply_to.send(made)
 
 
 def crash(task=None):

@@ -242,8 +242,9 @@ def test_what_comes_while_it_looks_is_read_without_a_sleep(side):
     for number in range(20):
         side.line.say(b"%d" % number)
     assert side.line.heard == [("kernel", b"%d" % number) for number in range(20)]
-    assert eager.looks >= 20
-    assert eager.sleeps <= 1  # the one that it was in
+    # The first may have found it in a sleep that began before.
+    assert eager.looks >= 19
+    assert eager.sleeps <= 1
 
 
 def test_who_looks_first_wakes_in_time_all_the_same(side):

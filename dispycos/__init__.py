@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dispycos.client.client import Client
     from dispycos.client.client import Client as Computation
     from dispycos.client.local import LocalCluster
+    from dispycos.client.waiting import as_completed, gather, wait
     from dispycos.config import (
         IPV4_MULTICAST_GROUP,
         IPV6_MULTICAST_GROUP,
@@ -112,7 +113,10 @@ __all__ = [
     "TaskLost",
     "TaskRejected",
     "Timeout",
+    "as_completed",
+    "gather",
     "logger",
+    "wait",
 ]
 
 # name -> module, and the name in it where that differs.
@@ -158,7 +162,10 @@ _HOMES = {
     "TaskLost": "errors",
     "TaskRejected": "errors",
     "Timeout": "errors",
+    "as_completed": "client.waiting",
+    "gather": "client.waiting",
     "logger": "log",
+    "wait": "client.waiting",
 }
 
 # Read where they are kept, each time: a program may set others there (KE-33).

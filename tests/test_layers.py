@@ -67,8 +67,8 @@ LINES = (
         "scheduler.events scheduler.allocate scheduler.roster scheduler.grants scheduler.machine"
         " node.events node.places node.tenancy node.machine node.attempts node.execution"
         " client.events client.orders client.task_options client.members client.turn client.crew"
-        " client.holdings client.desk client.survey client.fleet client.submission client.lines"
-        " client.credits client.reasons client.gate client.placement"
+        " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
+        " client.lines client.credits client.reasons client.gate client.placement"
         " client.cancels client.audit client.dispatch",
         pure=True,
         reach=only(0),
@@ -115,7 +115,8 @@ LINES = (
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
         " client.shipping client.files client.parking client.listener client.tasks client.settings"
-        " client.future client.components client.allocation client.surroundings client.local client.progress",
+        " client.future client.chunk client.arrivals client.waiting client.mapping client.components"
+        " client.allocation client.surroundings client.local client.progress",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),

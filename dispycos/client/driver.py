@@ -222,11 +222,11 @@ class Driver:
             if node in self.fleet.nodes_held:
                 self._of_dispatch(self.dispatch.handle(NodeExpected(node), 0.0), 0.0)
 
-    def cancel(self, id: int, reason: str, end: End) -> bool:
-        """End a task: False if it had ended; any thread."""
+    def cancel(self, id: int, reason: str, end: End, grace: float | None = None) -> bool:
+        """End a task: False if it had ended; any thread. `grace`: seconds; None: as the limits say."""
         with self._lock:
             now = time.monotonic()
-            will, actions = self.dispatch.cancel(id, reason, now, end)
+            will, actions = self.dispatch.cancel(id, reason, now, end, grace)
             self._of_dispatch(actions, now)
             self._settle(now)
         self._after()

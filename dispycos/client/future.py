@@ -90,14 +90,21 @@ class Future(Late, concurrent.futures.Future[Any]):
         """Whether somebody ended it before it returned."""
         return self.done() and isinstance(self.exception(), FutureCancelled)
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended and raises, as far as its server knows: nothing is unpickled to find out."""
+        task = self.task
+        return self.done() and (task is None or task._end is not End.FINISHED)
+
     def _make(self) -> tuple[Any, BaseException | None]:
         task = self.task
         assert task is not None
         value, error = task._outcome(True)
         if task._end is End.CANCELLED or isinstance(error, KeyboardInterrupt):
-            # Raised as it is, it would look like Ctrl-C at this program.
-            cancelled = FutureCancelled(task._text)
-            cancelled.__cause__ = None if task._end is End.CANCELLED else error
+            # Raised as it is, a KeyboardInterrupt would look like Ctrl-C at this program.
+            interrupted = isinstance(error, KeyboardInterrupt)
+            cancelled = FutureCancelled(str(error) if interrupted else task._text)
+            cancelled.__cause__ = error if interrupted else None
             return None, cancelled
         return value, error
 

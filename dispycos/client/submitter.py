@@ -1,17 +1,19 @@
 """Submitters: who asks for tasks to be run, a Client or a view of one with other options.
 
-I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63.
+I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63, DC-64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dispycos.client.future import Future
+from dispycos.client.mapping import Map
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import finished
 from dispycos.client.work import Work
+from dispycos.errors import TaskRejected
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
 from dispycos.kernel.target import name_of
@@ -102,8 +104,39 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             return Future.refused(self._why_refused())
-        name = name_of(func)
-        return work.call(work.definition(func), name, args, kwargs, self._task_options)
+        name, function = name_of(func), work.definition(func)
+        payload = work.pickled(name, args, kwargs)
+        return work.call(function, name, payload, (args, kwargs), self._task_options)
+
+    def map(
+        self,
+        func: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        timeout: float | None = None,
+    ) -> Map:
+        """`func` of each item of the input, as the builtin `map`: the results, in order, as they are taken.
+
+        `for`, `async for` and `yield it.next(None)` take them one by one; `yield it`, `await it`
+        and `it.result()` give a list of all. The input may have no end: it is read only so far
+        ahead that all servers have work. The first failure is raised in the place of its result,
+        and ends the map. `close()`, or dropping it, withdraws what has not begun.
+
+        func       any function that `submit` takes.
+        chunksize  items that travel and run as one task, one after the other; None: as many as
+                   take some 20 ms, by measurement.
+        timeout    seconds from now until TimeoutError is raised in place of the next result.
+        What `client.options(...)` says holds for a chunk; its `timeout` for each item of it.
+        """
+        if not callable(func):
+            raise TypeError(f"func must be a function, not {func!r:.200}")
+        if not iterables:
+            raise TypeError("map() needs at least one iterable")
+        work = self._work
+        if work is None or not work.open:
+            raise TaskRejected(self._why_refused())
+        return Map(work, func, iterables, chunksize, timeout, self._task_options)
 
     run = rtask
     run_at = rtask_at

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dispycos.client import orders
@@ -40,6 +40,7 @@ from dispycos.model import (
     CodeHash,
     DispycosNodeAvailInfo,
     DispycosStatus,
+    End,
     Incarnation,
     Location,
     Payload,
@@ -54,6 +55,10 @@ log = logging.getLogger("dispycos")
 
 # Ids of tasks are used once, ever (rule 5): one count for all clients of this process.
 _numbers = itertools.count(CLIENT_MADE + 1)
+
+WITHDRAWN_GRACE = (
+    3600.0  # seconds for a call that nobody waits for and that does not yield: no server dies for it
+)
 
 
 class Work:
@@ -249,25 +254,48 @@ class Work:
         """
         return self._shipping.function(function, self._define)
 
+    def pickled(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+        """The arguments of a call; what pickling them raises, or MessageTooLarge."""
+        return self._shipping.arguments(name, args, kwargs)
+
     def call(
         self,
         function: CodeHash,
         name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        payload: Payload,
+        info: tuple[tuple[Any, ...], dict[str, Any]],
         options: TaskOptions,
         where: Incarnation | None = None,
     ) -> Future:
         """Have a definition called on a server that is free, or at a server or node; any thread.
 
-        What pickling the arguments raises, or MessageTooLarge.
+        info  the arguments that are pickled in `payload`, for who watches statuses.
         """
-        payload = self._shipping.arguments(name, args, kwargs)
         handle = FutureTask.wanted(self.driver, next(_numbers), name, self._reservation)
-        handle._info = None if self._status_task is None else (args, kwargs)
+        handle._info = None if self._status_task is None else info
         future = Future(handle)
         self._enter(handle, function, payload, options, where, False)
         return future
+
+    def withdraw(self, futures: Sequence[Future]) -> None:
+        """Nobody wants these any more; any thread, also in a finalizer.
+
+        What did not begin never begins; what runs is interrupted at its next `yield`, and is not
+        ended by force before WITHDRAWN_GRACE.
+        """
+        # Not here and now: a finalizer may run while this thread has the driver's lock.
+        self._network.kernel.post(self._withdraw, futures)
+
+    def _withdraw(self, futures: Sequence[Future]) -> None:
+        for future in futures:
+            if future.task is not None and not future.done():
+                reason = "its result is not wanted any more"
+                self.driver.cancel(future.task.number, reason, End.CANCELLED, WITHDRAWN_GRACE)
+
+    @property
+    def servers(self) -> int:
+        """How many may be given tasks; any thread."""
+        return len(self.driver.dispatch.placement.servers)
 
     def _define(self, function: Any, code: Any) -> None:
         if not self.driver.defined(function):

@@ -1,0 +1,234 @@
+"""Arrivals: values that come one after another, and all the ways to wait for them (DC-60).
+
+    for value in arrivals                       in a plain thread
+    async for value in arrivals                 in an asyncio program or an `async def` task
+    value = yield arrivals.next(None)           in a generator task; None: that were all
+    yield arrivals, await arrivals, .result()   a list of all that are to come
+
+Whatever makes them come is done in the thread of who waits. One waits at a time.
+
+I/O half. Layer 5. Rows DC-60, DC-64.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from dispycos.arguments import seconds_or_none
+from dispycos.errors import Timeout
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.loop import current_kernel
+from dispycos.kernel.operation import Operation, kernel_threads
+from dispycos.kernel.timers import Timer
+from dispycos.kernel.wait import Waitable, Waiter
+
+_NOTHING: Iterator[Any] = iter(())
+
+
+class Bell:
+    """Tells one who listens that something has changed; rung by any thread."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self) -> None:
+        self._listener: Operation | None = None
+
+    def listen(self) -> Operation:
+        """Done when it rings next. Whoever listens looks afterwards, so that nothing is missed."""
+        listener = self._listener = Operation()
+        return listener
+
+    def ring(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.complete()
+
+
+class Deadline:
+    """Calls a function on the kernel's thread when a time has come."""
+
+    __slots__ = ("_call", "_kernel", "_timer", "at", "seconds")
+
+    def __init__(self, kernel: Kernel, seconds: float, call: Callable[[], object]) -> None:
+        self.seconds = seconds
+        self.at = time.monotonic() + seconds
+        self._kernel = kernel
+        self._call = call
+        self._timer: Timer | None = None
+        kernel.post(self._begin)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.at
+
+    def cancel(self) -> None:
+        """Call it no more; any thread."""
+        self._kernel.post(self._end)
+
+    def _begin(self) -> None:
+        left = max(0.0, self.at - time.monotonic())
+        self._timer = self._kernel.call_later(left, self._call)
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._kernel.timers.cancel(self._timer)
+
+
+class Arrivals(Waitable):
+    """What `client.map`, `as_completed` and `progress` give. A subclass says what arrives.
+
+    timeout  seconds from now until TimeoutError is raised at who waits; None: never.
+    """
+
+    _closed = True  # until it is whole
+
+    def __init__(self, timeout: float | None) -> None:
+        limit = seconds_or_none("timeout", timeout)
+        self._bell = Bell()
+        self._batch = _NOTHING  # has arrived and is to be taken
+        self._closed = False
+        self._deadline = None if limit is None else Deadline(current_kernel(), limit, self._bell.ring)
+
+    # A subclass says these.
+
+    def _take(self) -> list[Any] | None:
+        """What has arrived since the last time, in order; None: that were all. Or raises a failure.
+
+        Whatever changes the answer rings the bell.
+        """
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Nobody takes any more; any thread, once."""
+        raise NotImplementedError
+
+    def _unfinished(self) -> str:
+        """What is still waited for, in a few words."""
+        raise NotImplementedError
+
+    # Taking them.
+
+    def close(self) -> None:
+        """Take no more. May be repeated; so ends `with`, and who keeps no reference."""
+        if not self._closed:
+            self._closed = True
+            self._batch = _NOTHING
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._release()
+
+    def _turn(self) -> Operation | None:
+        """Have a batch, or be closed: None. Else answer what is done when it is worth to look again."""
+        if self._closed:
+            return None
+        bell = self._bell.listen()
+        try:
+            batch = self._take()
+            if batch:
+                self._batch = iter(batch)
+                return None
+            if batch is None:
+                self.close()
+                return None
+            if self._deadline is not None and self._deadline.over:
+                raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
+        except BaseException:
+            self.close()
+            raise
+        return bell
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        for value in self._batch:
+            return value
+        while (bell := self._turn()) is not None:
+            if threading.get_ident() in kernel_threads:
+                raise RuntimeError(
+                    "a `for` over this in a task would block all tasks: "
+                    "`value = yield it.next(None)` or `async for` waits for one, `yield it` for all"
+                )
+            bell.result()
+        for value in self._batch:
+            return value
+        raise StopIteration
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        for value in self._batch:
+            return value
+        while (bell := self._turn()) is not None:
+            await bell
+        for value in self._batch:
+            return value
+        raise StopAsyncIteration
+
+    def next(self, default: Any = None) -> Generator[Any, Any, Any]:
+        """Yield this in a task: the next one, or `default` if there are no more."""
+        for value in self._batch:
+            return value
+        while (bell := self._turn()) is not None:
+            yield bell
+        for value in self._batch:
+            return value
+        return default
+
+    # Taking all.
+
+    def _all(self) -> Generator[Any, Any, list[Any]]:
+        values: list[Any] = []
+        while not self._closed:
+            values += self._batch
+            bell = self._turn()
+            if bell is not None:
+                yield bell
+        return values
+
+    def _wait(self, task: Waiter) -> None:
+        task._kernel._call(task, self._all())
+
+    async def _awaited(self) -> list[Any]:
+        return [value async for value in self]
+
+    def __await__(self) -> Generator[Any, Any, list[Any]]:
+        return self._awaited().__await__()
+
+    def result(self, timeout: float | None = None) -> list[Any]:
+        """All that are to come, in a list, waited for in a plain thread.
+
+        TimeoutError after `timeout` seconds; what has come until then is kept for the next time.
+        """
+        limit = seconds_or_none("timeout", timeout)
+        deadline = None if limit is None else time.monotonic() + limit
+        values: list[Any] = []
+        while not self._closed:
+            values += self._batch
+            bell = self._turn()
+            if bell is None:
+                continue
+            try:
+                bell.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except Timeout:
+                self._batch = iter(values)
+                raise Timeout(f"{self._unfinished()} in {timeout} s") from None
+        return values
+
+    # The end.
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

@@ -77,7 +77,7 @@ LINES = (
         2,
         "httpd.events httpd.rows httpd.history httpd.changes httpd.places httpd.tasks httpd.view httpd.topics"
         " httpd.situation httpd.why httpd.metrics httpd.actions httpd.answers httpd.packing httpd.strictjson"
-        " httpd.origin",
+        " httpd.origin httpd.argtext",
         pure=True,
         reach=only(0),
     ),
@@ -116,11 +116,12 @@ LINES = (
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
         " client.shipping client.files client.parking client.listener client.tasks client.settings"
         " client.future client.chunk client.arrivals client.waiting client.mapping client.components"
-        " client.allocation client.surroundings client.local client.progress",
+        " client.allocation client.surroundings client.local client.progress client.watcher",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),
-    Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.server"),
+    Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
+    Line(7, "httpd.client_survey httpd.client_surroundings httpd.client_source httpd.server"),
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
     Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),
@@ -137,7 +138,7 @@ MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
 # other. Other packages' hold a docstring. There is none yet; the planted ones below are such.
-SURFACES: frozenset[str] = frozenset()
+SURFACES: frozenset[str] = frozenset({"httpd"})
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",

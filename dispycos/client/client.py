@@ -21,6 +21,7 @@ from dispycos.client.shipping import setup
 from dispycos.client.submitter import Submitter
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.tasks import finished
+from dispycos.client.watcher import Watcher
 from dispycos.client.work import Work
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -85,6 +86,7 @@ class Client(Submitter):
         self._status_task: Task | None = None
         self.status_task = status_task
         self._work: Work | None = None
+        self._watchers: tuple[Watcher, ...] = ()
 
     @property
     def status_task(self) -> Task | None:
@@ -114,6 +116,7 @@ class Client(Submitter):
         if work is not None and not work.refused:
             return _said(-1, f"the client is {work.state} already")
         self._work = work = Work(config, self._surroundings, self._status_task)
+        work.watchers = self._watchers
         return work.schedule(location, limit)
 
     def close(
@@ -129,6 +132,26 @@ class Client(Submitter):
         if self._work is None:
             return finished(0)
         return self._work.close(bool(await_io), bool(terminate), limit)
+
+    # Who watches.
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` what happens from now on; any thread."""
+        self._watch_with((*self._watchers, watcher))
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Take `watch` back. May be repeated."""
+        self._watch_with(tuple(other for other in self._watchers if other is not watcher))
+
+    def _watch_with(self, watchers: tuple[Watcher, ...]) -> None:
+        self._watchers = watchers
+        if self._work is not None:
+            self._work.watchers = watchers
+
+    @property
+    def work(self) -> Work | None:
+        """Its time with a cluster, for those who watch; None before `schedule()`."""
+        return self._work
 
     # Tasks.
 

@@ -30,6 +30,7 @@ from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import ClientTask, finished
+from dispycos.client.watcher import Watcher
 from dispycos.events import PeerSuspect, PeerUp
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
@@ -73,6 +74,7 @@ class Work:
         self.open = False  # takes tasks
         self._reservation = 0
         self._status_task = status_task
+        self.watchers: tuple[Watcher, ...] = ()  # replaced as a whole, by any thread
         self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
         self._closing: Operation | None = None
         self._note: Later | None = None  # says what a close waits for
@@ -108,6 +110,16 @@ class Work:
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
+
+    @property
+    def network(self) -> Network:
+        """The network that it uses."""
+        return self._network
+
+    @property
+    def settings(self) -> Settings:
+        """What its Client was made with."""
+        return self._settings
 
     def _describe(self, server: Incarnation) -> str:
         place = self._places.get(server)
@@ -219,13 +231,14 @@ class Work:
                 return finished(refusal(f"no server or node at {place} is in use"))
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else (args, kwargs)
-        return self._enter(handle, function, payload, options, where, io)
+        return self._enter(handle, function, payload, (args, kwargs), options, where, io)
 
     def _enter(
         self,
         handle: ClientTask,
         function: CodeHash,
         payload: Payload,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
         options: TaskOptions,
         where: Incarnation | None,
         io: bool,
@@ -245,6 +258,8 @@ class Work:
             handle._name,
             handle,
         )
+        for watcher in self.watchers:
+            watcher.submitted(task, *given)
         return self.driver.submit(task, is_large(payload))
 
     def definition(self, function: Callable[..., Any]) -> CodeHash:
@@ -274,7 +289,7 @@ class Work:
         handle = FutureTask.wanted(self.driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else info
         future = Future(handle)
-        self._enter(handle, function, payload, options, where, False)
+        self._enter(handle, function, payload, (args, kwargs), options, where, False)
         return future
 
     def withdraw(self, futures: Sequence[Future]) -> None:
@@ -348,6 +363,8 @@ class Work:
             handle._info = None
             now = time.time()
             self._tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
+        for watcher in self.watchers:
+            watcher.placed(action)
         handle.answer()
 
     def settled(self, task: Submission) -> None:
@@ -362,11 +379,15 @@ class Work:
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner
         was_task = handle._request is None
+        for watcher in self.watchers:
+            watcher.ended(action)
         handle.conclude(action.outcome, action.poisoned)
         if was_task and self._status_task is not None:
             self._tell(handle._status())
 
     def news(self, action: Any) -> None:
+        for watcher in self.watchers:
+            watcher.news(action)
         kind = type(action)
         if kind is orders.Notify:
             self._tell(action.message)

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+PORT = 8181  # the founding document's
 LOOPBACK = "127.0.0.1"
 BACKLOG = 128
 MAX_LOOK = 200  # ports looked at for a free one

@@ -89,7 +89,7 @@ class Monitor:
 
     def wall(self) -> float:
         """Seconds since the epoch: for people."""
-        return time.time()
+        return round(time.time(), 3)
 
     def clock(self) -> float:
         """Seconds that only go forward: for deadlines."""

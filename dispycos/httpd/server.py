@@ -3,92 +3,130 @@
 It takes its port when it is made, and shows what the client does from then on, before and after
 `schedule()`. It never changes what the program does: `client.status_task` stays the program's.
 
-I/O half. Layer 7. Rows HT-01 to HT-10, MO-01, MO-02, SE-34.
+I/O half. Layer 7. Rows HT-01 to HT-10, MO-01, MO-02, MO-60.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dispycos.arguments import port, seconds
-from dispycos.httpd import files, listening
-from dispycos.httpd.app import MonitorThread
-from dispycos.httpd.listening import Binding
-from dispycos.httpd.login import Logins
-from dispycos.httpd.monitor import Options
-from dispycos.httpd.origin import Names
-from dispycos.httpd.source import Source
+from dispycos.arguments import flag
+from dispycos.client.client import Client
+from dispycos.httpd import argtext, listening, running
+from dispycos.httpd.client_source import ClientSource
+from dispycos.kernel import loop
+from dispycos.kernel.task import Task
 
-log = logging.getLogger("dispycos.monitor")
+AFTER_NETWORK = 60.0  # where it ends among the functions at exit: clients have closed by then
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A monitor that listens and runs."""
+class HTTPServer:
+    """Watch a Client in a browser.
 
-    thread: MonitorThread
-    binding: Binding
-    logins: Logins
-    poll: float
+    host          name or address; None: loopback only; '': every interface.
+    port          0: a free one, see `.port`.
+    poll_sec      seconds between updates that pages use at first, and the longest time between
+                  two requests of one that polls (10 by default); not given: pages are live.
+    DocumentRoot  directory of the page; None: the package's own.
+    certfile, keyfile  PEM files for https; one file with both is certfile.
+    show_task_args  False: arguments of tasks are neither converted to text nor sent.
+    redact        patterns of names of keyword arguments that are shown as ***.
+    allow_hosts   further host names under which browsers may ask for it.
+    read_only     nobody may act, only look.
+    metrics_public  /metrics needs no token.
+
+    The address to open is printed as one line on standard error. TypeError and ValueError name the
+    argument; OSError says who has the port, and which one is free.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        host: str | None = None,
+        port: int = listening.PORT,
+        poll_sec: float | None = None,
+        DocumentRoot: str | os.PathLike[str] | None = None,  # noqa: N803 - the founding document's name
+        keyfile: str | os.PathLike[str] | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        show_task_args: bool = True,
+        *,
+        redact: Sequence[str] = (),
+        allow_hosts: Sequence[str] = (),
+        read_only: bool = False,
+        metrics_public: bool = False,
+    ) -> None:
+        if not isinstance(client, Client):
+            raise TypeError(f"client must be a Client, not {client!r:.200}")
+        source = ClientSource(client, flag("show_task_args", show_task_args), argtext.patterns(redact))
+        self._running = running.run(
+            source,
+            host=host,
+            port=port,
+            poll_sec=poll_sec,
+            root=DocumentRoot,
+            keyfile=keyfile,
+            certfile=certfile,
+            allow_hosts=tuple(allow_hosts),
+            read_only=flag("read_only", read_only),
+            metrics_public=flag("metrics_public", metrics_public),
+        )
+        self._status_task: Task | None = None
+        self._loop = loop.default()
+        self._loop.at_exit(AFTER_NETWORK, self._program_ends)
+        print(f"dispycos monitor: {self.link}", file=sys.stderr, flush=True)
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens at."""
+        return self._running.binding.port
 
     @property
     def link(self) -> str:
-        """What an operator opens; its fragment is the token, which browsers do not send."""
-        return f"{self.binding.url}/#token={self.logins.token}"
+        """The address to open, with the token of an operator."""
+        return self._running.link
 
     @property
     def viewer_link(self) -> str:
-        """Likewise, for who may only look."""
-        return f"{self.binding.url}/#token={self.logins.viewer_token}"
+        """The same with the token of a viewer, who may look and not act."""
+        return self._running.viewer_link
+
+    @property
+    def status_task(self) -> Task:
+        """A task that takes the client's status messages, for programs that relay them.
+
+        The monitor knows what they say already, whoever is the client's status_task: this one
+        only takes them, so that programs which pass them on can do so.
+        """
+        if self._status_task is None:
+            self._status_task = Task(_take)
+        return self._status_task
+
+    def shutdown(self, wait: bool = True) -> None:
+        """End it; may be repeated. `wait`: browsers get the last state first, within 10 s or `poll_sec`."""
+        self._end("finished", "", self._running.poll if wait else 0.0)
+        self._loop.drop_at_exit(self._program_ends)
+
+    def _program_ends(self) -> None:
+        error = getattr(sys, "last_value", None)
+        if isinstance(error, KeyboardInterrupt):
+            self._end("interrupted", "Ctrl-C", self._running.poll)
+        elif error is not None:
+            text = "".join(traceback.format_exception_only(error)).strip()
+            self._end("failed", text[-2000:], self._running.poll)
+        else:
+            self._end("finished", "", self._running.poll)
+
+    def _end(self, reason: str, text: str, within: float) -> None:
+        self._running.thread.stop(reason, text, within)
+        if self._status_task is not None:
+            self._status_task.terminate("the monitor was shut down")
 
 
-def run(
-    source: Source,
-    *,
-    host: str | None,
-    port_: int,
-    poll_sec: Any = None,
-    root: Any = None,
-    keyfile: Any = None,
-    certfile: Any = None,
-    allow_hosts: tuple[str, ...] = (),
-    read_only: bool = False,
-    metrics_public: bool = False,
-) -> Running:
-    """Start a monitor of that source. ValueError and TypeError name the argument; OSError the port."""
-    poll = poll_seconds(poll_sec)
-    pages = files.table(root)
-    tls = listening.tls(certfile, keyfile)
-    binding = listening.bind(host, port("port", port_), "https" if tls else "http")
-    logins = Logins(operators=not read_only)
-    options = Options(
-        poll_sec=poll,
-        first_interval=poll if poll_sec is not None else 0.0,
-        operators=not read_only,
-        metrics_public=metrics_public,
-    )
-    names = Names((*binding.names, *allow_hosts), binding.scheme)
-    thread = MonitorThread(source, logins, pages, options, names, binding.sockets, tls)
-    try:
-        thread.start()
-    except BaseException:
-        binding.close()
-        raise
-    if binding.warning:
-        log.warning("%s", binding.warning)
-    return Running(thread, binding, logins, poll)
-
-
-DEFAULT_POLL = 10.0  # seconds, the founding document's
-
-
-def poll_seconds(value: Any) -> float:
-    """`poll_sec`, checked; None: the default."""
-    if value is None:
-        return DEFAULT_POLL
-    poll = seconds("poll_sec", value)
-    if not 0.2 <= poll <= 3600:
-        raise ValueError(f"poll_sec must be from 0.2 to 3600 seconds, not {value!r}")
-    return poll
+def _take(task: Any = None) -> Iterator[Any]:
+    task.set_daemon()
+    while True:
+        yield task.receive()

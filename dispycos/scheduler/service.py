@@ -71,7 +71,7 @@ class SchedulerService:
             idle_limit=options.idle_limit,
             hold=options.hold,
             searching=searching,
-            unreached=self._why_unreached,
+            unreached=self.why_unreached,
         )
         # A private scheduler shares its client's sessions: a lease is not to lapse behind a file.
         self._runner = Runner(self.machine, endpoint.reactor, endpoint, self._perform, urgent=True)
@@ -122,8 +122,9 @@ class SchedulerService:
         active = self.machine.active
         return location in self._named or (active is not None and location in active.dialled)
 
-    def _why_unreached(self) -> list[str]:
-        return [reason for location, reason in self._failed.items() if self._wants(location)]
+    def why_unreached(self) -> list[str]:
+        """Nodes that are wanted by name and not reached: why the last dial failed. Any thread."""
+        return [reason for location, reason in list(self._failed.items()) if self._wants(location)]
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
         if isinstance(event, DialFailed):

@@ -20,7 +20,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dispycos.httpd import server
+from dispycos.httpd import running
 from dispycos.httpd.events import (
     Changed,
     Gone,
@@ -467,12 +467,12 @@ def main() -> None:
     source = SyntheticSource(
         options.nodes, options.servers, options.rate, options.failures, options.seed, not options.steady
     )
-    running = server.run(source, host=None, port_=options.port)
-    print(f"operator: {running.link}\nviewer:   {running.viewer_link}", flush=True)
+    monitor = running.run(source, host=None, port=options.port)
+    print(f"operator: {monitor.link}\nviewer:   {monitor.viewer_link}", flush=True)
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: (stop.set(), signal.signal(signal.SIGINT, signal.SIG_DFL)))
     stop.wait()
-    running.thread.stop("interrupted", "Ctrl-C", 10.0)
+    monitor.thread.stop("interrupted", "Ctrl-C", 10.0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,453 @@
+"""A client as the source of a monitor: its machines are read, its statuses noted.
+
+It watches the client's `Work` from the side: `status_task` and everything else of the program is
+as without it. What costs something for each task is done only while somebody looks at tasks; what
+is counted for each task is a few additions.
+
+Which thread: `submitted` in the program's, `placed`, `ended` and `news` on the kernel's, surveys
+on the reactor's. All tell the monitor by its feed only.
+
+I/O half. Layer 7. Rows HT-08, HT-14, HT-17, MO-03, MO-04, MO-23, MO-36.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from dispycos.client import orders
+from dispycos.client.client import Client
+from dispycos.client.members import Node, Server
+from dispycos.client.orders import Notify, TurnEnded
+from dispycos.client.submission import Ended, Placed, Submission
+from dispycos.client.work import Work
+from dispycos.httpd import argtext, client_survey
+from dispycos.httpd.client_surroundings import Surroundings
+from dispycos.httpd.events import (
+    Changed,
+    Gone,
+    Happened,
+    Living,
+    LivingTask,
+    TaskEnded,
+    TaskPlaced,
+    TaskSubmitted,
+)
+from dispycos.httpd.feed import Feed
+from dispycos.httpd.metrics import Tally
+from dispycos.httpd.source import Look, Result
+from dispycos.httpd.tasks import GOOD
+from dispycos.kernel.operation import Operation
+from dispycos.model import DispycosStatus, End, Incarnation, Location, Status
+
+MAX_TEXTS = 1000  # argument texts made in a second (MO-36)
+MAX_KEPT = 20_000  # argument texts of tasks that live
+NOT_RECORDED = "not recorded: more than 1,000 tasks were submitted in a second"
+NOT_SHOWN = "the program does not show arguments"
+NOT_THERE = "the task was submitted before its arguments were recorded"
+
+_LEVELS = {
+    Status.NodeDisconnected: "warning",
+    Status.NodeAbandoned: "error",
+    Status.NodeIgnore: "warning",
+    Status.ServerDisconnected: "warning",
+    Status.ServerAbandoned: "error",
+}
+
+
+class ClientSource:
+    """Tells a monitor of one client; see `httpd.source.Source`.
+
+    show_args  arguments are recorded as text.
+    redact     patterns of names of keyword arguments that are not shown.
+    """
+
+    def __init__(self, client: Client, show_args: bool, redact: Sequence[str] = ()) -> None:
+        self.name = os.path.basename(sys.argv[0]) or "python"
+        self.show_args = show_args
+        self._client = client
+        self._redact = tuple(redact)
+        self._feed = Feed()  # replaced by the monitor's
+        self._look = Look()
+        self._tally = Tally()
+        self._work: Work | None = None  # whose machines are shown
+        self._surroundings = Surroundings(client)
+        self._texts: dict[int, str] = {}  # arguments of tasks that live; at most MAX_KEPT
+        self._second = 0.0  # when the present count of texts began
+        self._made = 0
+        self._failed = 0
+        # server -> [ended, failed], for those of the present work
+        self._counts: dict[Incarnation, list[int]] = {}
+        self._told: dict[Hashable, Any] = {}  # what the feed was told last of each node and server
+        self._nodes: dict[Incarnation, Location] = {}  # that are shown
+        self._servers: dict[Incarnation, Location] = {}
+        self._reasons: dict[Location, str] = {}  # the last reason of a status, by place; at most a few
+        self._scheduled: float | None = None
+        self._stopped = False
+
+    # As the monitor's source.
+
+    def watch(self, feed: Feed) -> None:
+        self._feed = feed
+        self._surroundings.tell(feed)
+        self._client.watch(self)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._client.unwatch(self)
+        self._surroundings.close()
+
+    def set_show_args(self, show: bool) -> None:
+        self.show_args = show
+        if not show:
+            self._texts.clear()
+
+    def refresh(self, look: Look) -> Operation:
+        self._look = look
+        done = Operation()
+        work = self._client.work
+        if work is None:
+            self._put_cluster({"state": "not scheduled"})
+            done.complete(None)
+        elif work.network.closed:
+            # Its thread is gone, and nothing changes any more.
+            self._survey(work, look, done)
+        else:
+            work.network.reactor.call(self._survey, work, look, done)
+        return done
+
+    def surroundings(self) -> dict[str, Any]:
+        return self._surroundings.told(self._work, self._tally)
+
+    # As the client's watcher.
+
+    def submitted(self, task: Submission, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        now = _now()
+        text = self._record(task.id, args, kwargs, now) if self.show_args else None
+        if self._look.tasks:
+            why = self._why_no_args(text)
+            self._feed.put(TaskSubmitted(task.id, task.name, task.io, 1 + task.retries, now, text, why))
+
+    def placed(self, action: Placed) -> None:
+        task = action.task
+        if self._look.tasks:
+            text = self._texts.get(task.id)
+            self._feed.put(
+                TaskPlaced(
+                    task.id,
+                    task.name,
+                    task.io,
+                    1 + task.retries,
+                    action.server,
+                    task.attempt,
+                    _now(),
+                    text,
+                    self._why_no_args(text),
+                )
+            )
+
+    def ended(self, action: Ended) -> None:
+        task, outcome = action.task, action.outcome
+        server, end = task.owner._where[0], outcome.end
+        if self._texts:
+            self._texts.pop(task.id, None)
+        passed = time.monotonic() - task.since
+        self._tally.ended(task.name, end, passed)
+        failed = end not in GOOD
+        self._failed += failed
+        counts = self._counts.get(server)
+        if counts is None:
+            counts = self._counts[server] = [0, 0]
+        counts[0] += 1
+        counts[1] += failed
+        if self._look.tasks or failed:
+            now = _now()
+            event = TaskEnded(
+                task.id,
+                task.name,
+                task.io,
+                outcome.attempt,
+                end,
+                outcome.text,
+                server,
+                round(now - passed, 3),
+                now,
+            )
+            self._feed.put(event)
+
+    def news(self, action: Any) -> None:
+        if type(action) is Notify:
+            message = action.message
+            if isinstance(message, DispycosStatus):
+                self._status(message)
+        elif type(action) is TurnEnded:
+            text = f"its turn is over: {action.reason}"
+            self._happened("info", "client", self.name, text, None)
+
+    def _status(self, message: DispycosStatus) -> None:
+        status, info = message.status, message.info
+        place = info if isinstance(info, Location) else getattr(info, "location", None)
+        reason = message.reason or getattr(info, "reason", "")
+        if status is Status.ClientScheduled:
+            self._scheduled = _now()
+        if status is Status.NodeIgnore:
+            self._surroundings.ignored(getattr(info, "name", str(place)), place, reason)
+        if isinstance(place, Location) and reason:
+            if len(self._reasons) > 1000:
+                self._reasons.clear()
+            self._reasons[place] = reason
+        text = _words(status.name)
+        kind = "node" if status < 12 else "server" if status < 21 else "task" if status < 31 else "client"
+        about: tuple[str, Hashable] | None = None
+        if kind in ("node", "server"):
+            known = self._nodes if kind == "node" else self._servers
+            key = next((key for key, location in list(known.items()) if location == place), None)
+            about = (kind, key) if key is not None else None
+        subject = getattr(info, "name", "") or str(place or self.name)
+        self._happened(
+            _LEVELS.get(status, "info"), kind, subject, f"{text}: {reason}" if reason else text, about
+        )
+
+    def _happened(
+        self, level: str, kind: str, subject: str, text: str, about: tuple[str, Hashable] | None
+    ) -> None:
+        self._feed.put(Happened(level, kind, subject, text, _now(), about))
+
+    # Arguments.
+
+    def _record(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], now: float) -> str | None:
+        if now - self._second >= 1.0:
+            self._second, self._made = now, 0
+        if self._made >= MAX_TEXTS or len(self._texts) >= MAX_KEPT:
+            return None
+        self._made += 1
+        text = argtext.text(args, kwargs, self._redact)
+        self._texts[number] = text
+        return text
+
+    def _why_no_args(self, text: str | None) -> str:
+        if text is not None:
+            return ""
+        return NOT_RECORDED if self.show_args else NOT_SHOWN
+
+    # Surveys, on the reactor's thread.
+
+    def _survey(self, work: Work, look: Look, done: Operation) -> None:
+        try:
+            if work is not self._work:
+                self._begin(work)
+            wall, clock = _now(), time.monotonic()
+            self._survey_nodes(work, wall, clock)
+            self._survey_servers(work, wall, clock)
+            self._survey_client(work)
+            if look.survey:
+                tasks = [
+                    self._living(task, wall, clock) for task in client_survey.living(work.driver.dispatch)
+                ]
+                self._feed.put_always(Living(tasks, wall))
+        finally:
+            done.complete(None)
+
+    def _begin(self, work: Work) -> None:
+        """A client begins a turn: what was shown of another one is over (HT-17)."""
+        now = _now()
+        for key in list(self._nodes):
+            self._feed.put_always(Gone("node", key, "the turn it was held for is over", now))
+        self._nodes.clear()
+        self._servers.clear()
+        self._told.clear()
+        self._work = work
+        self._surroundings.begin(work)
+        for server in list(work.driver.dispatch.placement.servers.values()):
+            self._counts.setdefault(server.incarnation, [client_survey.done_before(server), 0])
+
+    def _survey_nodes(self, work: Work, wall: float, clock: float) -> None:
+        fleet = work.driver.fleet
+        held = dict(fleet.nodes_held)
+        for key, node in held.items():
+            values = client_survey.node_values(node, wall, clock)
+            if key not in self._nodes:
+                self._nodes[key] = node.location
+                values |= self._node_facts(work, node)
+                values["since"] = wall
+            self._tell("node", key, values)
+        for key in [key for key in self._nodes if key not in held]:
+            why = self._reasons.get(self._nodes.pop(key), "it is held no more")
+            self._told.pop(key, None)
+            self._feed.put_always(Gone("node", key, why, wall))
+
+    def _node_facts(self, work: Work, node: Node) -> dict[str, Any]:
+        peer = work.network.endpoint.peer(node.incarnation)
+        return client_survey.node_facts(node, peer.release if peer is not None else "", self.name)
+
+    def _survey_servers(self, work: Work, wall: float, clock: float) -> None:
+        crew = work.driver.fleet.crew
+        placement = work.driver.dispatch.placement
+        waits = crew.plan.wait
+        alive = dict(crew.servers)
+        for key, server in alive.items():
+            placed = placement.servers.get(key)
+            counts = self._counts.get(key)
+            ended, failed = (counts[0], counts[1]) if counts is not None else (0, 0)
+            running, waiting = client_survey.server_counts(placed)
+            state = client_survey.server_state(server, placed)
+            mean = placed.mean if placed is not None and placed.mean >= 0 else None
+            seen = (state, running, waiting, ended, failed, server.why, server.unresponsive, mean)
+            if self._told.get(key) == seen and key in self._servers:
+                continue
+            self._told[key] = seen
+            values: dict[str, Any] = {
+                "state": state,
+                "why": client_survey.server_why(server, waits),
+                "running": running,
+                "waiting": waiting,
+                "done": ended,
+                "failed": failed,
+                "submitted": ended + running + waiting,
+                "unresponsive": server.unresponsive,
+                "credits": placed.cpu_credits if placed is not None else None,
+                "mean": None if mean is None else float(f"{mean:.3g}"),
+            }
+            if key not in self._servers:
+                self._servers[key] = server.location
+                values |= self._server_facts(server, wall)
+            self._feed.put_always(Changed("server", key, values, server.node.incarnation))
+        for key in [key for key in self._servers if key not in alive]:
+            why = self._reasons.get(self._servers.pop(key), "it is gone")
+            self._told.pop(key, None)
+            self._feed.put_always(Gone("server", key, why, wall))
+
+    def _server_facts(self, server: Server, wall: float) -> dict[str, Any]:
+        return {
+            "location": str(server.location),
+            "index": server.index,
+            "incarnation": server.incarnation.hex(),
+            "since": wall,
+        }
+
+    def _survey_client(self, work: Work) -> None:
+        driver = work.driver
+        turn, dispatch = driver.fleet.turn, driver.dispatch
+        state = client_survey.CLIENT_STATES[turn.state]
+        if turn.ending and state == "scheduled":
+            state = "closing"
+        has_turn = state in ("scheduled", "closing")
+        self._put_cluster(
+            {
+                "state": state,
+                "submitted": dispatch.submitted,
+                "done": dispatch.done,
+                "failed": self._failed,
+                "client": turn.name if has_turn else "",
+                "scheduled": self._scheduled,
+                "pulse_interval": turn.pulse_interval,
+                "waiting_clients": 1 if state == "queued" else 0,
+            }
+        )
+        running = dispatch.submitted - dispatch.done
+        values = {
+            "name": turn.name,
+            "location": str(turn.our_location) if turn.our_location is not None else None,
+            "state": state,
+            "place": turn.place if state == "queued" else 0,
+            "why": turn.reason,
+            "submitted": dispatch.submitted,
+            "done": dispatch.done,
+            "running": running,
+        }
+        self._tell("client", "ours", values)
+
+    def _put_cluster(self, values: dict[str, Any]) -> None:
+        self._tell("cluster", None, values)
+
+    def _tell(self, kind: str, key: Hashable, values: dict[str, Any]) -> None:
+        if self._told.get((kind, key)) != values:
+            self._told[kind, key] = values
+            self._feed.put_always(Changed(kind, key, values))
+
+    def _living(self, task: Submission, wall: float, clock: float) -> LivingTask:
+        text = self._texts.get(task.id)
+        server = client_survey.incarnation_of(task)
+        return LivingTask(
+            task.id,
+            task.name,
+            task.io,
+            "waiting" if server is None else "sent",
+            task.attempt if server is not None else task.attempt - 1,
+            1 + task.retries,
+            server,
+            round(wall - (clock - task.since), 3),
+            text,
+            "" if text is not None else NOT_THERE if self.show_args else NOT_SHOWN,
+        )
+
+    # Actions.
+
+    def act(self, action: str, key: Hashable, role: str) -> Operation:
+        done = Operation()
+        work = self._work
+        if work is None or work.network.closed:
+            done.complete(Result("gone", "the client's turn is over"))
+        else:
+            # Not here: an order takes the driver's lock, and the monitor's thread takes none of tasks.
+            work.network.reactor.call(self._act, work, action, key, role, done)
+        return done
+
+    def _act(self, work: Work, action: str, key: Any, role: str, done: Operation) -> None:
+        result = Result("refused", "it failed; the program's log says why")
+        try:
+            if action == "terminate_tasks":
+                reason = f"ended by an {role} of the web monitor"
+                hit = work.driver.cancel(key, reason, End.FAILED)
+                result = (
+                    Result("done", "it gets KeyboardInterrupt, and is ended by force after the grace")
+                    if hit
+                    else Result("gone", "it has ended before")
+                )
+            else:
+                code, _ = work.driver.order(_ORDERS[action](key))
+                result = (
+                    Result("refused", "nothing is known of it any more")
+                    if code
+                    else Result("done", _DONE[action])
+                )
+        finally:
+            done.complete(result)
+
+
+_Order = Callable[[int], Any]
+_ORDERS: dict[str, Callable[[Any], _Order]] = {
+    "suspend_node": lambda key: lambda ticket: orders.Suspend(ticket, key, True),
+    "resume_node": lambda key: lambda ticket: orders.Resume(ticket, key, True),
+    "close_node": lambda key: lambda ticket: orders.CloseNode(ticket, key, True),
+    "restart_node": lambda key: lambda ticket: orders.RestartOneNode(ticket, key, True, None),
+    "suspend_server": lambda key: lambda ticket: orders.Suspend(ticket, key, False),
+    "resume_server": lambda key: lambda ticket: orders.Resume(ticket, key, False),
+    "close_server": lambda key: lambda ticket: orders.CloseOneServer(ticket, key, True, False),
+    "restart_server": lambda key: lambda ticket: orders.CloseOneServer(ticket, key, True, True),
+}
+_DONE = {
+    "suspend_node": "its servers get no new tasks",
+    "resume_node": "its servers get tasks again",
+    "close_node": "its tasks end, its servers close, then it is given back",
+    "restart_node": "its tasks end, its servers close, then it is prepared anew",
+    "suspend_server": "it gets no new tasks",
+    "resume_server": "it gets tasks again",
+    "close_server": "its tasks end, then its process",
+    "restart_server": "its tasks end, then another process takes its place",
+}
+
+
+def _now() -> float:
+    """Seconds since the epoch: for people, who see no more than milliseconds."""
+    return round(time.time(), 3)
+
+
+def _words(name: str) -> str:
+    """NodeInitialized -> initialized."""
+    for kind in ("Node", "Server", "Client", "Task"):
+        name = name.removeprefix(kind)
+    return name.lower()

@@ -1,0 +1,91 @@
+"""Running monitors: a source, its browsers' names, port and credentials put together.
+
+I/O half. Layer 7. Rows HT-01 to HT-05, MO-01, SE-34, SE-36.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from dispycos.arguments import port as checked_port
+from dispycos.arguments import seconds
+from dispycos.httpd import files, listening
+from dispycos.httpd.app import MonitorThread
+from dispycos.httpd.listening import Binding
+from dispycos.httpd.login import Logins
+from dispycos.httpd.monitor import Options
+from dispycos.httpd.origin import Names
+from dispycos.httpd.source import Source
+
+log = logging.getLogger("dispycos.monitor")
+
+DEFAULT_POLL = 10.0  # seconds, the founding document's
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A monitor that listens and runs."""
+
+    thread: MonitorThread
+    binding: Binding
+    logins: Logins
+    poll: float
+
+    @property
+    def link(self) -> str:
+        """What an operator opens; its fragment is the token, which browsers do not send."""
+        return f"{self.binding.url}/#token={self.logins.token}"
+
+    @property
+    def viewer_link(self) -> str:
+        """Likewise, for who may only look."""
+        return f"{self.binding.url}/#token={self.logins.viewer_token}"
+
+
+def run(
+    source: Source,
+    *,
+    host: str | None,
+    port: Any,
+    poll_sec: Any = None,
+    root: Any = None,
+    keyfile: Any = None,
+    certfile: Any = None,
+    allow_hosts: tuple[str, ...] = (),
+    read_only: bool = False,
+    metrics_public: bool = False,
+) -> Running:
+    """Start a monitor of that source. ValueError and TypeError name the argument; OSError the port."""
+    poll = poll_seconds(poll_sec)
+    pages = files.table(root)
+    tls = listening.tls(certfile, keyfile)
+    binding = listening.bind(host, checked_port("port", port), "https" if tls else "http")
+    logins = Logins(operators=not read_only)
+    options = Options(
+        poll_sec=poll,
+        first_interval=poll if poll_sec is not None else 0.0,
+        operators=not read_only,
+        metrics_public=metrics_public,
+    )
+    names = Names((*binding.names, *allow_hosts), binding.scheme)
+    thread = MonitorThread(source, logins, pages, options, names, binding.sockets, tls)
+    try:
+        thread.start()
+    except BaseException:
+        binding.close()
+        raise
+    if binding.warning:
+        log.warning("%s", binding.warning)
+    return Running(thread, binding, logins, poll)
+
+
+def poll_seconds(value: Any) -> float:
+    """`poll_sec`, checked; None: the default."""
+    if value is None:
+        return DEFAULT_POLL
+    poll = seconds("poll_sec", value)
+    if not 0.2 <= poll <= 3600:
+        raise ValueError(f"poll_sec must be from 0.2 to 3600 seconds, not {value!r}")
+    return poll

@@ -289,7 +289,7 @@ class Work:
         handle = FutureTask.wanted(self.driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else info
         future = Future(handle)
-        self._enter(handle, function, payload, (args, kwargs), options, where, False)
+        self._enter(handle, function, payload, info, options, where, False)
         return future
 
     def withdraw(self, futures: Sequence[Future]) -> None:

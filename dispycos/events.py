@@ -74,6 +74,7 @@ class DialFailed:
     location: Location
     reason: str
     told: bool = False  # waiting won't mend it, so that it stands in the log already
+    refused: bool = False  # the host is there, and nobody listens at that port
 
 
 PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerGone

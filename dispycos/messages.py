@@ -42,7 +42,9 @@ from dispycos.protocol.preparing import (
     ServerStarted,
 )
 from dispycos.protocol.reserving import (
+    FindNodes,
     NodeHere,
+    NodeNear,
     Pulse,
     Release,
     Released,
@@ -104,15 +106,17 @@ from dispycos.protocol.talking import (
 
 __all__ = [
     "NUMBERS", "AddRule", "Allocated", "Answer", "Ask", "AskAllocate", "Avail", "CancelTask",
-    "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts", "Define",
-    "Deliver", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice", "FileVerdict", "Finish",
-    "Finished", "Goodbye", "Holding", "Introduction", "LeaseRenewed", "Locate", "Located", "Message",
-    "NodeFacts", "NodeGranted", "NodeHere", "NodeIgnored", "NodeOpen", "NodeReport", "NodeWithdrawn",
-    "Outcomes", "OutcomesSeen", "Prepare", "PrepareFailed", "Prepared", "Pulse", "Queued", "Recall",
+    "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts",
+    "Define", "Deliver", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice",
+    "FileVerdict", "FindNodes", "Finish", "Finished", "Goodbye", "Holding", "Introduction",
+    "LeaseRenewed", "Locate", "Located", "Message", "NodeFacts", "NodeGranted", "NodeHere",
+    "NodeIgnored", "NodeNear", "NodeOpen", "NodeReport", "NodeWithdrawn", "Outcomes",
+    "OutcomesSeen", "Prepare", "PrepareFailed", "Prepared", "Pulse", "Queued", "Recall",
     "Recalled", "ReceiverKind", "RegisterAgain", "Release", "Released", "Renew", "Reserve",
-    "ReserveRefused", "Reserved", "RestartNode", "ReturnNode", "Rule", "Schedule", "ScheduleRefused",
-    "Scheduled", "ServerDelayed", "ServerEnded", "ServerFacts", "ServerReady", "ServerStarted",
-    "SetUpFailed", "SetUpServer", "Submit", "SubmitRefused", "Undelivered", "Unschedule", "Verb",
+    "ReserveRefused", "Reserved", "RestartNode", "ReturnNode", "Rule", "Schedule",
+    "ScheduleRefused", "Scheduled", "ServerDelayed", "ServerEnded", "ServerFacts",
+    "ServerReady", "ServerStarted", "SetUpFailed", "SetUpServer", "Submit", "SubmitRefused",
+    "Undelivered", "Unschedule", "Verb",
 ]  # fmt: skip
 
 NUMBERS: dict[int, type[Any]] = {

@@ -101,7 +101,7 @@ class Dialler:
                     reason = await peer.settled()
                     if not reason:
                         return
-                self._host.dial_failed(DialFailed(location, reason), code)
+                self._host.dial_failed(DialFailed(location, reason, refused=code == "refused"), code)
                 if code == "self" or key in self._once:
                     return  # to itself it will always lead (SE-67)
                 await asyncio.sleep(delays.delay(random.random()))

@@ -32,7 +32,7 @@ from dispycos.events import (
     PeerUp,
     Say,
 )
-from dispycos.model import Incarnation, Role
+from dispycos.model import Incarnation, Location, Role
 from dispycos.node.events import (
     AvailMeasured,
     CleanedUp,
@@ -63,6 +63,7 @@ _WORKING = frozenset({NodeState.RESERVED, NodeState.PREPARING, NodeState.SERVING
 @dataclass(slots=True)
 class _Peer:
     roles: Role
+    location: Location | None
     suspect: bool = False
 
 
@@ -227,9 +228,13 @@ class NodeMachine:
     # Peers.
 
     def _peer_up(self, event: PeerUp, now: float, out: list[Action]) -> None:
-        self._peers[event.peer] = _Peer(event.roles)
+        self._peers[event.peer] = _Peer(event.roles, event.location)
         self._client_heard(event.peer)
         if Role.SCHEDULER in event.roles:
+            tenancy = self._tenancy
+            if tenancy is not None and event.location is not None and event.location == tenancy.scheduler_at:
+                # Who listens where our scheduler did is its successor, whatever it remembers (S3).
+                tenancy.scheduler = event.peer
             self._say_here(event.peer, out)
             if self._next_free_pulse is None:
                 self._next_free_pulse = now + self.limits.reconcile_interval
@@ -327,7 +332,7 @@ class NodeMachine:
                 and self.state is not NodeState.RELEASING
                 and self._schedules(peer, tenancy)
             ):
-                tenancy.scheduler = peer
+                self._served_by(tenancy, peer)
                 tenancy.take_lease(message.lease, message.lease_time, now, out)
                 out.append(Say(peer, m.Reserved(tenancy.reservation, tenancy.pulse)))
                 return
@@ -366,9 +371,14 @@ class NodeMachine:
             stories=self._stories,
             silent_since=None if client is not None and not client.suspect else now,
         )
+        self._served_by(self._tenancy, peer)
         self._stories.add(message.reservation, now, "reserved")
         out.append(OpenReservationKey(message.reservation))
         out.append(Say(peer, m.Reserved(message.reservation, pulse)))
+
+    def _served_by(self, tenancy: Tenancy, scheduler: Incarnation) -> None:
+        tenancy.scheduler = scheduler
+        tenancy.scheduler_at = self._peers[scheduler].location if scheduler in self._peers else None
 
     def _renew(self, peer: Incarnation, message: m.Renew, now: float, out: list[Action]) -> None:
         tenancy = self._tenancy
@@ -378,7 +388,7 @@ class NodeMachine:
             or not self._schedules(peer, tenancy)
         ):
             return
-        tenancy.scheduler = peer
+        self._served_by(tenancy, peer)
         tenancy.take_lease(message.lease, message.lease_time, now, out)
 
     def _release(self, peer: Incarnation, message: m.Release, now: float, out: list[Action]) -> None:
@@ -398,7 +408,7 @@ class NodeMachine:
             )
             return
         if peer != tenancy.client:
-            tenancy.scheduler = peer
+            self._served_by(tenancy, peer)
         self._end_tenancy(message.reason, now, out)
 
     # The client speaks.

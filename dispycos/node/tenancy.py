@@ -23,7 +23,7 @@ from dispycos.messages import (
     ServerEnded,
     ServerStarted,
 )
-from dispycos.model import Incarnation, Payload
+from dispycos.model import Incarnation, Location, Payload
 from dispycos.node.events import (
     AskServerToEnd,
     CleanWorkspace,
@@ -85,6 +85,7 @@ class Tenancy:
     lease_until: float
     client: Incarnation
     scheduler: Incarnation
+    scheduler_at: Location | None = field(default=None, kw_only=True)  # where that one is dialled
     pulse: float  # seconds between pulses
     hold: float  # seconds the client may be silent
     idle_limit: float  # seconds without a task until the client is closed here; 0: never

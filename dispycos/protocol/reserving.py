@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dispycos.model import Incarnation
+from dispycos.model import Incarnation, Location
 from dispycos.protocol.facts import Avail, NodeFacts, ServerFacts
 
 # The node says to the scheduler.
@@ -62,6 +62,13 @@ class Released:
     idle: bool = False  # it ran nothing here for too long (DN-14)
 
 
+@dataclass(frozen=True, slots=True)
+class NodeNear:
+    """The answer to FindNodes: another node is near me, there. Said once for each that is found."""
+
+    location: Location
+
+
 # The scheduler says to the node (Release: the reservation's client may say it too).
 
 
@@ -77,6 +84,7 @@ class Reserve:
     pulse_interval: float  # seconds
     zombie_period: float  # seconds idle before you close this client; 0: never
     hold: float  # seconds to keep its work while it can't be heard (H)
+    max_file_bytes: int = 0  # refuse its files that are larger (DS-10); 0: your own limit holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +106,20 @@ class Release:
     lease: int = 0  # the grant that is over; 0: whichever
 
 
+@dataclass(frozen=True, slots=True)
+class FindNodes:
+    """Look for other nodes near you, and tell me (DS-08)."""
+
+
 NUMBERS: dict[int, type[Any]] = {
     20: NodeHere,
     21: Reserved,
     22: ReserveRefused,
     23: Pulse,
     24: Released,
+    25: NodeNear,
     30: Reserve,
     31: Renew,
     32: Release,
+    33: FindNodes,
 }

@@ -6,6 +6,7 @@ Pure. Layer 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from dispycos.messages import Rule
 from dispycos.model import Incarnation, Location
@@ -21,6 +22,23 @@ class Stop:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The clock runs: what the journal gave back counts from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Every entry that was answered so far is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFailed:
+    """Entries could not be written, and why; Written follows when all of them are (R-22)."""
+
+    reason: str
+
+
 # Actions.
 
 
@@ -31,8 +49,8 @@ class Stopped:
     reason: str
 
 
-# Entries of the journal: actions, to be on disk before the next action is carried out (R-35,
-# R-54). A private scheduler drops them.
+# Entries of the journal: actions, to be on disk before anything is said that was answered with
+# or after them (R-35, R-54); then Written is fed. A private scheduler drops them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,16 @@ class KeepLease:
     lease: int
     reservation: int
     node: Incarnation
+    location: Location  # where that node is dialled
+
+
+Entry: TypeAlias = KeepClient | DropClient | KeepLease
+ENTRIES = (KeepClient, DropClient, KeepLease)
+
+
+# A scheduler whose journal fails may have granted a few numbers that are not in it, at most one
+# for each node: its successor begins above them (R-35).
+UNWRITTEN_LEASES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +101,7 @@ class Restored:
     """What a journal gives back after a restart (R-17)."""
 
     clients: tuple[KeepClient, ...] = ()
-    last_lease: int = 0
+    last_lease: int = 0  # no number up to it is granted again
     former: frozenset[Incarnation] = frozenset()  # incarnations that kept this journal before
+    nodes: tuple[Location, ...] = ()  # granted to the running client
+    lost: bool = False  # there was one, and it can't be read: somebody may hold the cluster (R-54)

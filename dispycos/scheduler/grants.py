@@ -9,6 +9,7 @@ Pure. Rules S1 to S3, S5, R-13, R-34 to R-37, R-46, R-78.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -43,6 +44,7 @@ class Grants:
         last_lease: int,
         idle_limit: float,
         hold: float,
+        max_file_bytes: int,
         active: Callable[[], Client | None],
         client_of: Callable[[int], Client | None],
         on_node_left: Callable[[Client, float, list[Action]], None],
@@ -52,9 +54,13 @@ class Grants:
         self.free: dict[Incarnation, Node] = {}  # those in state discovered
         self.last_lease = last_lease
         self.gap_end = 0.0  # when our own clock last jumped (R-46)
+        self.settling = False  # the journal is lost: whose turn it is may still be claimed (R-54)
+        self.unwritten = ""  # why lease numbers can't be written down: then none is granted (R-35)
         self._our = our
+        self._over: deque[int] = deque(maxlen=limits.max_ended_records)  # reservations of turns that ended
         self._idle_limit = idle_limit
         self._hold = hold
+        self._max_file_bytes = max_file_bytes
         self._questions: dict[int, tuple[Node, Client, int]] = {}  # number -> node, asked, rule
         self._question = 0
         self._deadlines = deadlines
@@ -106,8 +112,9 @@ class Grants:
         if client is not None and wanted and node.incarnation not in client.excluded:
             self._adopt(node, client, message.lease, now, out)
             return
-        ours = client is not None or message.scheduler in self._our
-        if ours:
+        ours = message.scheduler in self._our
+        known = client is not None or message.reservation in self._over
+        if known or (ours and not self.settling):
             text = "that turn is over"
             out.append(Say(node.incarnation, m.Release(message.reservation, True, text, message.lease)))
             if node.state is NodeState.DISCOVERED:
@@ -117,6 +124,7 @@ class Grants:
             node.why = text
         else:
             node.foreign = message.reservation
+            node.former = ours
             node.lease = message.lease
 
     def _adopt(self, node: Node, client: Client, lease: int, now: float, out: list[Action]) -> None:
@@ -138,6 +146,13 @@ class Grants:
         for node in list(self.nodes.values()):
             if node.foreign == client.reservation and node.state is NodeState.SUSPENDED:
                 self._adopt(node, client, node.lease, now, out)
+
+    def settled(self, out: list[Action]) -> None:
+        """What nobody has claimed is over: each node says again what it holds, and is told."""
+        self.settling = False
+        for node in self.nodes.values():
+            if node.former and node.foreign:
+                out.append(Say(node.incarnation, m.RegisterAgain("nobody claimed the turn you serve")))
 
     def pulse(self, peer: Incarnation, message: m.Pulse, now: float, out: list[Action]) -> None:
         """A sign of life; answered by Renew if the node holds what we gave it."""
@@ -307,7 +322,7 @@ class Grants:
     def consider(self, node: Node, now: float, out: list[Action]) -> None:
         """Offer a free node to the running client."""
         client = self._active()
-        if client is None or client.state is not ClientState.SCHEDULED or node.question:
+        if client is None or client.state is not ClientState.SCHEDULED or node.question or self.unwritten:
             return
         # A client that is not heard gets nothing new: another may need it sooner.
         if client.unheard_since is not None:
@@ -346,7 +361,7 @@ class Grants:
     def _answered(self, question: int, servers: int | None, now: float, out: list[Action]) -> None:
         node, client, index = self._questions[question]
         self._forget_question(node)
-        running = client is self._active() and client.state is ClientState.SCHEDULED
+        running = client is self._active() and client.state is ClientState.SCHEDULED and not self.unwritten
         if running and node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
             verdict = allocate.answered(client.rules, node.described(), index, servers)
             self._judged(node, client, verdict, now, out)
@@ -368,7 +383,7 @@ class Grants:
         client.ignored.pop(incarnation, None)
         self._move(node, "reserve", now)
         self._deadlines.set(("node", incarnation), now + self.limits.request_timeout)
-        out.append(KeepLease(node.lease, client.reservation, incarnation))
+        out.append(KeepLease(node.lease, client.reservation, incarnation, node.facts.location))
         out.append(
             Say(
                 incarnation,
@@ -381,6 +396,7 @@ class Grants:
                     client.pulse,
                     self._idle_limit,
                     self._hold,
+                    self._max_file_bytes,
                 ),
             )
         )
@@ -425,6 +441,10 @@ class Grants:
         client.nodes.pop(node.incarnation, None)
         client.leaving.pop(node.incarnation, None)
         node.client = None
+
+    def turn_over(self, client: Client) -> None:
+        """Whoever comes later and still holds something of its turn is to let go."""
+        self._over.append(client.reservation)
 
     def client_gone(self, client: Client) -> None:
         """Its turn is over: what still lets go does so for nobody."""

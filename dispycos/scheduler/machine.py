@@ -17,6 +17,7 @@ Pure: no I/O, clock or randomness; reservation numbers are handed in. Rules S1 t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,13 +37,23 @@ from dispycos.events import (
     Say,
     StopDialling,
 )
-from dispycos.model import Incarnation
-from dispycos.scheduler import allocate
-from dispycos.scheduler.events import DropClient, KeepClient, Restored, Stop, Stopped
+from dispycos.model import Incarnation, Location
+from dispycos.scheduler import allocate, survey
+from dispycos.scheduler.events import (
+    DropClient,
+    Entry,
+    JournalFailed,
+    KeepLease,
+    Restored,
+    Started,
+    Stop,
+    Stopped,
+    Written,
+)
 from dispycos.scheduler.grants import Grants
-from dispycos.scheduler.roster import HELD, Client, ClientState, Node, NodeState
+from dispycos.scheduler.roster import Client, ClientState, Node, NodeState
 from dispycos.story import Stories
-from dispycos.wording import MAX_NAMED, listed
+from dispycos.wording import listed
 
 
 class SchedulerMachine:
@@ -52,6 +63,9 @@ class SchedulerMachine:
     reservation_numbers  numbers that no reservation ever had, here or elsewhere.
     idle_limit           seconds after which a node that ran nothing closes its client; 0: never (DS-14).
     hold                 H: seconds the work of a silent client is kept (R-19).
+    longest_pulse        seconds; a client that asks for a longer pulse_interval gets this one (DS-18).
+    max_file_bytes       of one file of a client, at nodes too; 0: what each of them allows (DS-10).
+    journalled           entries are answered by Written or JournalFailed; who is new waits for that.
     restored             what the journal gave back (R-17).
     searching            says where nodes are looked for, in the reason of a client without any (R-52).
     unreached            says of each node that was named and can't be reached what was found there.
@@ -65,6 +79,9 @@ class SchedulerMachine:
         reservation_numbers: Iterator[int],
         idle_limit: float = 0.0,
         hold: float = 1000.0,
+        longest_pulse: float = math.inf,
+        max_file_bytes: int = 0,
+        journalled: bool = False,
         restored: Restored | None = None,
         searching: Callable[[], str] = lambda: "",
         unreached: Callable[[], list[str]] = list,
@@ -78,6 +95,8 @@ class SchedulerMachine:
         self.unreached = unreached
         self._numbers = reservation_numbers
         self._hold = hold
+        self._longest_pulse = longest_pulse
+        self._journalled = journalled
         self._order = 0
         self._stopping = ""  # why no client is taken any more
         self._stopped = False
@@ -85,7 +104,8 @@ class SchedulerMachine:
         self._peers: dict[Incarnation, bool] = {our: False}  # live sessions -> suspect
         self._deadlines: Deadlines[tuple[str, Any]] = Deadlines()
         self._stories = Stories()
-        self._restored: list[KeepClient] = sorted(restored.clients, key=lambda kept: kept.order)
+        self._restored = sorted(restored.clients, key=lambda kept: kept.order)
+        self._former_nodes = sorted(restored.nodes)
         self._grants = Grants(
             limits,
             self._deadlines,
@@ -94,17 +114,22 @@ class SchedulerMachine:
             last_lease=restored.last_lease,
             idle_limit=idle_limit,
             hold=hold,
+            max_file_bytes=max_file_bytes,
             active=lambda: self.active,
             client_of=self._client_of,
             on_node_left=self._node_left,
         )
+        self._grants.settling = restored.lost
         self._on: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
             Heard: self._heard,
             PeerUp: self._peer_up,
             PeerSuspect: self._peer_suspect,
             PeerBack: self._peer_back,
             PeerGone: self._peer_gone,
-            DialFailed: lambda event, now, out: None,
+            DialFailed: self._dial_failed,
+            Started: self._started,
+            Written: self._written,
+            JournalFailed: self._journal_failed,
             Stop: self._stop,
         }
         grants = self._grants
@@ -132,13 +157,13 @@ class SchedulerMachine:
 
     def handle(self, event: Any, now: float) -> list[Action]:
         out: list[Action] = []
-        self._wake(now)
+        self._wake(now, out)
         self._on[type(event)](event, now, out)
         return out
 
     def tick(self, now: float) -> list[Action]:
         out: list[Action] = []
-        self._wake(now)
+        self._wake(now, out)
         for kind, key in self._deadlines.due(now):
             if kind == "node":
                 self._grants.due(key, now, out)
@@ -148,6 +173,8 @@ class SchedulerMachine:
                 self._show(key, now, out)
             elif kind == "silent":
                 self._silence_due(key, now, out)
+            elif kind == "settle":
+                self._settled(now, out)
             else:
                 self._closing_due(key, now, out)
         return out
@@ -171,8 +198,9 @@ class SchedulerMachine:
                 assert not self.active.nodes, "a closing client holds nodes"
                 assert self.active.leaving, "a closed client is kept"
         else:
-            waiting = [client for client in self.queue.values() if client.unheard_since is None]
-            assert not waiting or self._stopping or self._restored, "clients wait and nobody runs"
+            waiting = [client for client in self.queue.values() if self._may_begin(client)]
+            assert not waiting or self._stopping, "clients wait and nobody runs"
+        assert self._journalled or all(client.kept for client in self.queue.values())
         for clients in self._of_peer.values():
             for client in clients.values():
                 assert client is self.active or self.queue.get(client.reservation) is client
@@ -183,16 +211,10 @@ class SchedulerMachine:
 
     # Peers.
 
-    def _wake(self, now: float) -> None:
+    def _wake(self, now: float, out: list[Action]) -> None:
         # What the journal gave back begins to count with the first event: here is a clock.
         if self._restored:
-            kept, self._restored = self._restored, []
-            for entry in kept:
-                self._take_up(entry, now)
-            for place, client in enumerate(self.queue.values(), 1):
-                client.place = place
-            if self.active is not None:
-                self._unheard(self.active, now)
+            self._take_up(now, out)
         # We came back late: silence of others counts anew from here (R-46).
         due = self._deadlines.next()
         if due is not None and now - due > self.limits.keepalive:
@@ -203,8 +225,21 @@ class SchedulerMachine:
         if said is not None:
             said(event.peer, event.message, now, out)
 
+    def _started(self, event: Started, now: float, out: list[Action]) -> None:
+        if self._grants.settling:
+            self._deadlines.set(("settle", 0), now + self.limits.request_timeout)
+
+    def _settled(self, now: float, out: list[Action]) -> None:
+        self._grants.settled(out)
+        self._deadlines.drop(("settle", 0))
+        self._next(now, out)
+
     def _peer_up(self, event: PeerUp, now: float, out: list[Action]) -> None:
         self._peers[event.peer] = False
+        for client in self._unclaimed_at(event.location):
+            if client.incarnation != event.peer:
+                # Its address has another process now.
+                self._gone(client, "another process answers at its address", now, out)
         for client in self._of_peer.get(event.peer, {}).values():
             if not client.claimed:
                 # It is alive, so it claims what it still wants soon (R-78).
@@ -231,9 +266,26 @@ class SchedulerMachine:
         if node is not None:
             self._grants.peer_lost(node, event.reason, now, out)
         for client in list(self._of_peer.get(event.peer, {}).values()):
-            reason = f"client {client.name} is gone: {event.reason}"
-            out.append(Note("info", reason))
-            self._leave(client, reason, now, out, lost=True)
+            self._gone(client, event.reason, now, out)
+
+    def _gone(self, client: Client, evidence: str, now: float, out: list[Action]) -> None:
+        """Its process is proved dead (R-78)."""
+        reason = f"client {client.name} is gone: {evidence}"
+        out.append(Note("info", reason))
+        self._leave(client, reason, now, out, lost=True)
+
+    def _dial_failed(self, event: DialFailed, now: float, out: list[Action]) -> None:
+        # Of a client that has a session, the session's own dials say whether it lives.
+        if event.refused:
+            for client in self._unclaimed_at(event.location):
+                client.refusals += 1
+                if client.refusals >= self.limits.refusals_until_lost:
+                    self._gone(client, event.reason, now, out)
+
+    def _unclaimed_at(self, location: Location | None) -> list[Client]:
+        """Clients of the journal that should be there, and have not come yet."""
+        known = [client for client in (self.active, *self.queue.values()) if client is not None]
+        return [c for c in known if not c.claimed and c.location is not None and c.location == location]
 
     def _client_heard(self, peer: Incarnation, now: float, out: list[Action]) -> None:
         for client in self._of_peer.get(peer, {}).values():
@@ -291,20 +343,36 @@ class SchedulerMachine:
             return
         known = self._of_peer.get(peer, {}).get(message.ticket)
         if known is not None:
-            known.claimed = True
+            self._claimed(known, out)
             self._client_heard(peer, now, out)
-            self._tell_again(known, out)
+            if known.kept:
+                self._tell_again(known, out)
             return
-        if self._stopping or len(self.queue) >= self.limits.max_queued_clients:
-            why = self._stopping or f"{len(self.queue)} clients wait already"
+        if why := self._why_refused():
             out.append(Say(peer, m.ScheduleRefused(message.ticket, why)))
             return
         client = self._new_client(next(self._numbers), peer, message, now)
-        out.append(self._kept(client, False))
+        client.kept = not self._journalled
+        out.append(client.entry())
         self.queue[client.reservation] = client
         self._stories.add(client.reservation, now, f"client {client.name} queued")
         if self.active is not None and self.active.unheard_since is not None:
             self._unheard(self.active, now)
+        if client.kept:
+            self._admit(client, now, out)
+
+    def _why_refused(self) -> str:
+        """Why nobody new is queued; "" if he is."""
+        if self._stopping:
+            return self._stopping
+        if len(self.queue) >= self.limits.max_queued_clients:
+            return f"{len(self.queue)} clients wait already"
+        if self.unwritten:
+            return f"the scheduler can't write down who waits: {self.unwritten}"
+        return ""
+
+    def _admit(self, client: Client, now: float, out: list[Action]) -> None:
+        """It waits, and nothing that happens to us makes it lose its place."""
         self._next(now, out)
         if client.state is ClientState.QUEUED:
             client.place = len(self.queue)
@@ -321,7 +389,7 @@ class SchedulerMachine:
             message.name,
             message.location,
             message.rules[: self.limits.max_client_rules],
-            message.pulse_interval,
+            min(message.pulse_interval, self._longest_pulse),
             message.zombie_period,
             message.abandon_zombies,
             now,
@@ -329,46 +397,29 @@ class SchedulerMachine:
         self._of_peer.setdefault(peer, {})[message.ticket] = client
         return client
 
-    def _kept(self, client: Client, scheduled: bool) -> KeepClient:
-        return KeepClient(
-            client.reservation,
-            client.order,
-            scheduled,
-            client.incarnation,
-            client.ticket,
-            client.name,
-            client.location,
-            tuple(client.rules),
-            client.pulse,
-            client.silence,
-            client.abandon,
-        )
-
-    def _take_up(self, kept: KeepClient, now: float) -> None:
-        """A client of before our restart; it has to come and claim its place (R-17)."""
-        client = Client(
-            kept.reservation,
-            kept.order,
-            kept.incarnation,
-            kept.ticket,
-            kept.name,
-            kept.location,
-            list(kept.rules),
-            kept.pulse_interval,
-            kept.silence,
-            kept.abandon,
-            now,
-            claimed=False,
-        )
-        self._order = max(self._order, kept.order)
-        self._of_peer.setdefault(kept.incarnation, {})[kept.ticket] = client
-        self.queue[client.reservation] = client
-        if kept.scheduled and self.active is None:
-            del self.queue[client.reservation]
-            client.move("schedule")
-            self.active = client
-        self._unheard(client, now)
-        self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
+    def _take_up(self, now: float, out: list[Action]) -> None:
+        """The clients of before our restart; each has to come and claim its place (R-17)."""
+        for kept in self._restored:
+            client = Client.of(kept, now)
+            self._order = max(self._order, kept.order)
+            self._of_peer.setdefault(kept.incarnation, {})[kept.ticket] = client
+            self.queue[client.reservation] = client
+            if kept.scheduled and self.active is None:
+                del self.queue[client.reservation]
+                client.move("schedule")
+                self.active = client
+                # Whoever was granted, and has lost sight of us, is reached for like nodes of rules.
+                client.dialled.update(self._former_nodes)
+                out.extend(Dial(location) for location in self._former_nodes)
+            if client.location is not None:
+                out.append(Dial(client.location))
+            self._unheard(client, now)
+            self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
+        self._restored = []
+        for place, client in enumerate(self.queue.values(), 1):
+            client.place = place
+        if self.active is not None:
+            self._unheard(self.active, now)
 
     def _claim(self, peer: Incarnation, message: m.Schedule, now: float, out: list[Action]) -> None:
         """A client that holds a turn from before we, or it, lost sight of the other (S3)."""
@@ -378,11 +429,15 @@ class SchedulerMachine:
             client = self._new_client(message.reservation, peer, message, now)
             self.queue[client.reservation] = client
             self._begin(client, now, out)
+            if self._grants.settling:
+                self._settled(now, out)
             return
+        if client is not None and client.incarnation == peer and client.state is ClientState.QUEUED:
+            self._overtaken(client, now, out)
         if client is None or client.incarnation != peer or client.state is ClientState.QUEUED:
             out.append(Say(peer, m.ScheduleRefused(message.ticket, "that turn is over")))
             return
-        client.claimed = True
+        self._claimed(client, out)
         self._client_heard(peer, now, out)
         client.rules = message.rules[: self.limits.max_client_rules]
         if client.state is ClientState.SCHEDULED:
@@ -391,16 +446,40 @@ class SchedulerMachine:
             self._dial_rules(client, out)
             self._grants.consider_all(now, out)
 
+    def _overtaken(self, client: Client, now: float, out: list[Action]) -> None:
+        """The journal has it in the queue, and it holds the cluster: that was not written any more (R-22)."""
+        former = self.active
+        if client.claimed or self._stopping or (former is not None and former.claimed):
+            return
+        self._claimed(client, out)
+        client.unheard_since = None
+        self.queue = {client.reservation: client, **self.queue}
+        if former is not None:
+            self._leave(former, f"client {client.name} holds the cluster by now", now, out, lost=True)
+        else:
+            self._next(now, out)
+
+    def _claimed(self, client: Client, out: list[Action]) -> None:
+        if not client.claimed:
+            client.claimed = True
+            if client.location is not None:
+                out.append(StopDialling(client.location))
+
     def _next(self, now: float, out: list[Action]) -> None:
         """If nobody holds the cluster, it is the turn of the first who waits and is heard."""
         if self.active is None and not self._stopping:
             for client in self.queue.values():
-                if client.unheard_since is None:
+                if self._may_begin(client):
                     self._begin(client, now, out)
                     break
         if self.active is None and self._stopping and not self._stopped:
             self._stopped = True
             out.append(Stopped(self._stopping))
+
+    def _may_begin(self, client: Client) -> bool:
+        # A turn that could not be written down would be another's after a restart.
+        waits = self.unwritten or self._grants.settling or not client.kept
+        return not waits and client.unheard_since is None
 
     def _begin(self, client: Client, now: float, out: list[Action]) -> None:
         del self.queue[client.reservation]
@@ -408,7 +487,7 @@ class SchedulerMachine:
         client.since = now
         self.active = client
         self._stories.add(client.reservation, now, f"turn of client {client.name}")
-        out.append(self._kept(client, True))
+        out.append(client.entry())
         out.append(Say(client.incarnation, m.Scheduled(client.ticket, client.reservation)))
         out.append(Note("info", f"client {client.name} is scheduled"))
         self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
@@ -459,7 +538,7 @@ class SchedulerMachine:
             )
             return
         client.rules.append(message.rule)
-        out.append(self._kept(client, client.state is ClientState.SCHEDULED))
+        out.append(client.entry())
         if client.state is ClientState.SCHEDULED:
             self._dial_rules(client, out)
             self._grants.consider_all(now, out)
@@ -513,6 +592,7 @@ class SchedulerMachine:
 
     def _over(self, client: Client, now: float, out: list[Action]) -> None:
         client.move("over")
+        self._grants.turn_over(client)
         self.active = None
         out.append(Say(client.incarnation, m.ClientEnded(client.reservation, client.reason)))
         self._drop(client, client.reason, now, out)
@@ -523,6 +603,8 @@ class SchedulerMachine:
         del clients[client.ticket]
         if not clients:
             del self._of_peer[client.incarnation]
+        if not client.claimed and client.location is not None:
+            out.append(StopDialling(client.location))
         for kind in ("why", "silent", "closing"):
             self._deadlines.drop((kind, client.reservation))
         self._stories.add(client.reservation, now, f"gone: {reason}")
@@ -560,11 +642,52 @@ class SchedulerMachine:
             out.append(Say(active.incarnation, asked))
         self._next(now, out)
 
+    # The journal.
+
+    @property
+    def unwritten(self) -> str:
+        """Why entries can't be written; "" if they can, or there is no journal."""
+        return self._grants.unwritten
+
+    def entries(self) -> list[Entry]:
+        """Everything that a journal has to keep, from nothing."""
+        found: list[Entry] = []
+        if self.active is not None:
+            found.append(self.active.entry())
+            for node in self.active.nodes.values():
+                incarnation, location = node.incarnation, node.facts.location
+                found.append(KeepLease(node.lease, self.active.reservation, incarnation, location))
+        found += [client.entry() for client in self.queue.values()]
+        return found
+
+    def _written(self, event: Written, now: float, out: list[Action]) -> None:
+        if self._grants.unwritten:
+            self._grants.unwritten = ""
+            out.append(Note("info", "the journal is written again"))
+            self._grants.consider_all(now, out)
+            self._next(now, out)
+        for client in [client for client in self.queue.values() if not client.kept]:
+            client.kept = True
+            self._admit(client, now, out)
+
+    def _journal_failed(self, event: JournalFailed, now: float, out: list[Action]) -> None:
+        if event.reason != self._grants.unwritten:
+            text = f"no new client is taken, the running one goes on: {event.reason}"
+            out.append(Note("error", text))
+        self._grants.unwritten = event.reason
+        for client in [client for client in self.queue.values() if not client.kept]:
+            out.append(Say(client.incarnation, m.ScheduleRefused(client.ticket, self._why_refused())))
+            self._leave(client, event.reason, now, out)
+
     # Waiting (S6).
 
     def why(self, client: Client, now: float) -> str:
         """What this client waits for; "" if for nothing."""
         if client.state is ClientState.QUEUED:
+            if self.unwritten:
+                return f"the scheduler can't write down whose turn it is: {self.unwritten}"
+            if self._grants.settling:
+                return "the scheduler lost its journal, and whoever holds the cluster may say so"
             if self.active is None:
                 return f"client {client.name} is not heard"
             verb = "closes" if self.active.state is ClientState.CLOSING else "holds the cluster"
@@ -576,37 +699,7 @@ class SchedulerMachine:
             return f"client {client.name} is not heard"
         if client.granted:
             return ""
-        return self._why_no_node(client)
-
-    def _why_no_node(self, client: Client) -> str:
-        # Who was named and does not answer is what the user can mend, so it comes first.
-        unreached = self.unreached()
-        named = unreached[:MAX_NAMED]
-        if len(unreached) > MAX_NAMED:
-            named.append(f"and {len(unreached) - MAX_NAMED} more can't be reached")
-        if not self.nodes:
-            return "; ".join(filter(None, ("no node is known", *named, self.searching())))
-        reasons: list[str] = []
-        for incarnation, node in self.nodes.items():
-            if node.state in HELD:
-                reason = "it has not answered yet" if node.state is NodeState.RESERVING else "it is silent"
-            elif node.state is NodeState.RELEASING:
-                reason = f"it lets go of its former client ({node.why})"
-            elif node.state is NodeState.SUSPENDED:
-                reason = node.why_not_free()
-            elif incarnation in client.excluded:
-                reason = "the client gave it back"
-            elif node.question:
-                reason = "the client is asked for its rule"
-            else:
-                reason = client.ignored.get(incarnation, "it is about to be offered")
-            reasons.append(f"node {node.facts.name}: {reason}")
-            if len(reasons) == MAX_NAMED:
-                break
-        more = len(self.nodes) - len(reasons)
-        if more:
-            reasons.append(f"and {more} more nodes")
-        return "; ".join(named + reasons)
+        return survey.why_no_node(client, self.nodes.values(), self.unreached(), self.searching())
 
     def _show(self, reservation: int, now: float, out: list[Action]) -> None:
         client = self._client_of(reservation)
@@ -621,36 +714,13 @@ class SchedulerMachine:
 
     def status(self, now: float) -> dict[str, Any]:
         """Running and queued clients, nodes, servers (DS-19)."""
+        waiting = {client.reservation: self.why(client, now) for client in self.queue.values()}
+        if self.active is not None:
+            waiting[self.active.reservation] = self.why(self.active, now)
         return {
             "stopping": self._stopping,
-            "active": self._client_status(self.active, now) if self.active else None,
-            "queue": [self._client_status(client, now) for client in self.queue.values()],
-            "nodes": [
-                {
-                    "incarnation": node.incarnation,
-                    "name": node.facts.name,
-                    "location": node.facts.location,
-                    "platform": node.facts.platform,
-                    "cpus": node.facts.cpus,
-                    "avail": node.avail,
-                    "state": node.state.value,
-                    "why": node.why_not_free() if node.state is NodeState.SUSPENDED else node.why,
-                    "reservation": node.client.reservation if node.client else 0,
-                    "lease": node.lease,
-                    "servers": list(node.living),
-                }
-                for node in self.nodes.values()
-            ],
-        }
-
-    def _client_status(self, client: Client, now: float) -> dict[str, Any]:
-        return {
-            "reservation": client.reservation,
-            "name": client.name,
-            "location": client.location,
-            "state": client.state.value,
-            "since": now - client.since,
-            "nodes": len(client.nodes),
-            "counts": client.counts,
-            "why": self.why(client, now),
+            "journal": self.unwritten,
+            "active": survey.of_client(self.active, now, waiting) if self.active else None,
+            "queue": [survey.of_client(client, now, waiting) for client in self.queue.values()],
+            "nodes": [survey.of_node(node) for node in self.nodes.values()],
         }

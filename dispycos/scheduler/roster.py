@@ -14,6 +14,7 @@ from dispycos.errors import InternalError
 from dispycos.events import Say
 from dispycos.messages import Avail, Counts, NodeFacts, Rule, ServerFacts
 from dispycos.model import Incarnation, Location
+from dispycos.scheduler.events import KeepClient
 
 
 class NodeState(enum.Enum):
@@ -67,7 +68,8 @@ class Node:
     state: NodeState = NodeState.SUSPENDED
     suspect: bool = False  # its session is silent
     open: bool = True  # serves new clients (DN-24)
-    foreign: int = 0  # a reservation it holds that is not ours
+    foreign: int = 0  # a reservation it holds that is not ours, or not yet
+    former: bool = False  # that one was given by a process whose journal we have, or lost
     refused: str = ""  # why it refused; forgotten when it says again what it is
     client: Client | None = None  # whose it is, or was until it has let go
     lease: int = 0  # of the present or last grant
@@ -129,17 +131,53 @@ class Client:
     since: float  # when it came, and then when its turn began
     state: ClientState = ClientState.QUEUED
     claimed: bool = True  # False: known from the journal only; its process has not said so yet
+    kept: bool = True  # False: its request is not on disk yet, so it was told nothing
+    refusals: int = 0  # dials that were refused where a client that is not claimed should be
     unheard_since: float | None = None  # when it was last heard; None: it is heard
     nodes: dict[Incarnation, Node] = field(default_factory=dict)  # granted, or about to be
     leaving: dict[Incarnation, Node] = field(default_factory=dict)  # told to let go, waited for
     excluded: set[Incarnation] = field(default_factory=set)  # live nodes it is not to get
     ignored: dict[Incarnation, str] = field(default_factory=dict)  # live nodes no rule took: why
-    dialled: set[Location] = field(default_factory=set)  # nodes that its rules name
+    dialled: set[Location] = field(default_factory=set)  # nodes that its rules or the journal name
     granted: int = 0  # nodes in state initialized
     counts: Counts | None = None
     place: int = 0  # as it was told last
     reason: str = ""  # why its turn ends
     went_idle: bool = False  # a node closed it for idleness
+
+    @classmethod
+    def of(cls, entry: KeepClient, now: float) -> Client:
+        """One that the journal gave back."""
+        return cls(
+            entry.reservation,
+            entry.order,
+            entry.incarnation,
+            entry.ticket,
+            entry.name,
+            entry.location,
+            list(entry.rules),
+            entry.pulse_interval,
+            entry.silence,
+            entry.abandon,
+            now,
+            claimed=False,
+        )
+
+    def entry(self) -> KeepClient:
+        """What the journal keeps of it."""
+        return KeepClient(
+            self.reservation,
+            self.order,
+            self.state is not ClientState.QUEUED,
+            self.incarnation,
+            self.ticket,
+            self.name,
+            self.location,
+            tuple(self.rules),
+            self.pulse,
+            self.silence,
+            self.abandon,
+        )
 
     def move(self, cause: str) -> None:
         """Take the state that the table gives for this cause."""

@@ -19,6 +19,7 @@ from dispycos.model import Location, Status
 from dispycos.net.reactor import Reactor
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
+from dispycos.scheduler import survey
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
 
 
@@ -84,18 +85,8 @@ class Scheduler:
 
     def print_status(self) -> None:
         """Print `status()`, a line for each client and node."""
-        status = self.status()
-        clients = [client for client in (status["active"], *status["queue"]) if client is not None]
-        for client in clients:
-            counts = client["counts"]
-            tasks = f"; {counts.submitted} tasks, {counts.done} done" if counts is not None else ""
-            why = f"; {client['why']}" if client["why"] else ""
-            print(f"client {client['name']} is {client['state']} since {client['since']:.0f} s{tasks}{why}")
-        for node in status["nodes"]:
-            servers = f"{len(node['servers'])} of {node['cpus']} servers run"
-            print(f"node {node['name']} at {node['location']} is {node['state']}; {servers}")
-        if not clients and not status["nodes"]:
-            print("no client, no node")
+        for line in survey.lines(self.status()):
+            print(line)
 
     def close(self, terminate: bool = False, timeout: float | None = None) -> Operation:
         """Yield this: end the scheduler, when the running client has closed, or with it if `terminate`."""

@@ -20,7 +20,7 @@ from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
 from dispycos.client.submission import Submission
 from dispycos.config import Limits
-from dispycos.events import Dial, DialFailed, Heard, PeerBack, PeerGone, PeerSuspect, PeerUp
+from dispycos.events import Dial, DialFailed, Heard, PeerBack, PeerGone, PeerSuspect, PeerUp, StopDialling
 from dispycos.model import (
     CLIENT_MADE,
     CodeHash,
@@ -290,19 +290,29 @@ class Scheduler(Process):
         self.stopped = ""
         self.kept: dict[int, journal.KeepClient] = {}
         self.last_lease = 0
+        self.places: dict[Incarnation, Location] = {}
         self.former: frozenset[Incarnation] = frozenset()
+        self.full = False  # the journal's disk
+        self.lost = False  # the journal, before the next start
 
     def boot(self) -> None:
-        restored = journal.Restored(tuple(self.kept.values()), self.last_lease, self.former)
+        lease = self.last_lease + journal.UNWRITTEN_LEASES
+        nodes = tuple(self.places.values())
+        restored = journal.Restored(tuple(self.kept.values()), lease, self.former, nodes, self.lost)
         self.former |= {self.incarnation}
+        self.lost = False
         self.machine = self.cluster.scheduler_machine(
             self.incarnation,
             self.world.limits,
             reservation_numbers=self.cluster.numbers,
             hold=HOLD,
+            journalled=True,
             restored=restored,
         )
         self.machines = [self.machine]
+        self.feed(self.machine, journal.Started())
+        if self.full:
+            self.after(0.0, self.write, [])
         for node in self.cluster.nodes:
             assert node.location is not None
             self.world.dial(self, Dial(node.location))
@@ -314,16 +324,57 @@ class Scheduler(Process):
 
     def perform(self, machine: Any, action: Any) -> None:
         match action:
-            case journal.KeepClient():
-                self.kept[action.reservation] = action
-            case journal.DropClient():
-                self.kept.pop(action.reservation, None)
-            case journal.KeepLease():
-                self.last_lease = max(self.last_lease, action.lease)
+            case journal.KeepClient() | journal.DropClient() | journal.KeepLease():
+                pass  # written before anything was said
             case journal.Stopped():
                 self.stopped = action.reason
             case _:
                 super().perform(machine, action)
+
+    def _carry_out(self, machine: Any, actions: Sequence[Any]) -> None:
+        entries = [action for action in actions if isinstance(action, journal.ENTRIES)]
+        if entries and not self.full:
+            self.keep(entries)
+        # Its nodes are found by discovery, whoever else wants them dialled no more.
+        found = {node.location for node in self.cluster.nodes}
+        actions = [a for a in actions if not (isinstance(a, StopDialling) and a.location in found)]
+        super()._carry_out(machine, actions)
+        if entries:
+            self.write(entries)
+
+    def write(self, entries: Sequence[Any]) -> None:
+        if not self.full:
+            self.feed(self.machine, journal.Written())
+            return
+        self.feed(self.machine, journal.JournalFailed("no space left on device"))
+
+    def keep(self, entries: Sequence[Any]) -> None:
+        for entry in entries:
+            match entry:
+                case journal.KeepClient():
+                    self.kept[entry.reservation] = entry
+                case journal.DropClient():
+                    self.kept.pop(entry.reservation, None)
+                    if not any(kept.scheduled for kept in self.kept.values()):
+                        self.places = {}
+                case journal.KeepLease():
+                    self.last_lease = max(self.last_lease, entry.lease)
+                    self.places[entry.node] = entry.location
+
+    def fill(self, seconds: float) -> None:
+        """Its disk is full for so long; then it writes everything that it did not."""
+        self.full = True
+        self.world.plan(seconds, self.make_room)
+
+    def make_room(self) -> None:
+        self.full = False
+        if self.alive:
+            self.after(0.0, self.catch_up)
+
+    def catch_up(self) -> None:
+        self.kept = {}
+        self.keep(self.machine.entries())
+        self.write([])
 
 
 _NODE_STREAM = re.compile(r"D(I[SRX]*)?A?C")
@@ -446,6 +497,12 @@ class Client(Process):
         if Role.SCHEDULER in up.roles and up.location == self.cluster.scheduler.location:
             self.schedule(up.peer, up.location)
 
+    def schedule_again(self, round: int) -> None:
+        if self.rounds == round and not self.closing and not self.ended:
+            self.scheduled = False
+            for up in list(self.peers.values()):
+                self.schedule_with(up)
+
     def schedule(self, scheduler: Incarnation, location: Location | None) -> None:
         if not self.scheduled:
             self.scheduled = True
@@ -493,6 +550,9 @@ class Client(Process):
                 self.answers[action.ticket] = (action.code, action.reason)
                 if action.ticket == self.ticket and action.code == 0:
                     self.run_program()
+                elif action.ticket == self.ticket and not self.closing:
+                    # Refused, because it could not be written down: tried again (R-22).
+                    self.after(1.0, self.schedule_again, self.rounds)
             case orders.SendFiles():
                 answer = orders.FilesSent(action.node)
                 self.after(self.world.random.uniform(0, 0.3), self.order, answer)
@@ -754,7 +814,7 @@ class Cluster:
             self.manage,
         ]
         if self.shared:
-            verbs.append(self.kill_scheduler)
+            verbs += [self.kill_scheduler, self.fill_disk, self.lose_journal]
         return Chaos(self.world, verbs, mean=mean, duration=duration)
 
     def pick(self, processes: Sequence[Process]) -> Process | None:
@@ -776,6 +836,17 @@ class Cluster:
 
     def kill_node(self) -> None:
         self.kill_and_restart(self.pick(self.nodes))
+
+    def fill_disk(self) -> None:
+        if not self.scheduler.full:
+            self.scheduler.fill(self.random.uniform(0.1, 10))
+
+    def lose_journal(self) -> None:
+        if victim := self.pick([self.scheduler]):
+            victim.kill()
+            self.scheduler.kept, self.scheduler.places = {}, {}
+            self.scheduler.former, self.scheduler.lost = frozenset(), True
+            self.world.plan(self.random.uniform(0.05, 4), self.restart, victim)
 
     def kill_scheduler(self) -> None:
         self.kill_and_restart(self.pick([self.scheduler]))

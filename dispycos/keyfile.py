@@ -65,6 +65,14 @@ def load(
     return keyring_of(_read(path, explicit=False))
 
 
+def no_core_dumps() -> None:
+    """Leave no memory image of this process: it holds the cluster's key (SE-11)."""
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def throwaway() -> Keyring:
     """A key that lives in memory only, for a LocalCluster (SE-06)."""
     return Keyring(ClusterKey(secrets.token_bytes(KEY_BYTES)))

@@ -101,13 +101,13 @@ LINES = (
     Line(
         4,
         "net.endpoint net.tickets net.remote net.remote_channel net.remote_rps net.receivers net.naming"
-        " net.delivery net.files net.runner net.discovery net.search",
+        " net.delivery net.files net.runner net.discovery net.search net.named",
     ),
     Line(5, "options peers received runtime"),
     Line(5, "pycos"),
     Line(
         5,
-        "scheduler.service scheduler.scheduler"
+        "scheduler.journal scheduler.storage scheduler.service scheduler.scheduler scheduler.shared"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
         " node.processes node.console node.hours node.neighbours node.inherited node.embedded node.oversize",
@@ -127,7 +127,9 @@ LINES = (
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
     Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),
     Line(8, "commandline"),
-    Line(8, "node.saved node.cli node.__main__ demo"),
+    Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
+    Line(8, "cli", beside=frozenset({"scheduler"})),
+    Line(8, "__main__"),
 )
 
 # The façade stands above layer 5: it may import what is below, and the features may not import it.

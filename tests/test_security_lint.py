@@ -22,7 +22,7 @@ SHELL_CALLS = {
 }
 
 # Processes that never decode what a client made (SE-24), by the modules that they start from.
-NEVER_DECODE = ("scheduler.service", "node.daemon")
+NEVER_DECODE = ("scheduler.service", "scheduler.shared", "node.daemon")
 DECODERS = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "cloudpickle", "dill"}
 EVALUATORS = {"eval", "exec", "compile"}
 

@@ -46,6 +46,8 @@ class Runner:
              thread that fed the event, in the order of the actions.
     lock     held while the machine is asked; one that several runners or other callers of
              the machine share, or None for one of its own.
+    first    called with all actions of an event before anything of them is said, under the lock: for
+             what must be on disk by then.
     urgent   what the machine says goes ahead of all else that is said to the same peer: for
              machines that say little, and nothing long, but must be heard in time (R-73).
     smaller  messages to say in the place of one that MessageTooLarge refused, and so on until
@@ -63,6 +65,7 @@ class Runner:
         lock: threading.Lock | None = None,
         urgent: bool = False,
         smaller: Callable[[Any, MessageTooLarge], list[Any]] = lambda message, error: [],
+        first: Callable[[list[Any]], None] = lambda actions: None,
     ) -> None:
         self.machine = machine
         self._reactor = reactor
@@ -71,6 +74,7 @@ class Runner:
         self._lock = lock or threading.Lock()
         self._urgent = urgent
         self._smaller = smaller
+        self._first = first
         self._alarm = Alarm(reactor, self._tick)
         self._stopped = False
 
@@ -89,6 +93,7 @@ class Runner:
             actions = step(*args, time.monotonic())
             if VALIDATE:
                 self._check()
+            self._first(actions)
             # Under the lock, so that what two threads have to say goes out in the order in
             # which the machine said it.
             queued = self._queue(actions) if actions else False

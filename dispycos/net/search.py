@@ -1,8 +1,9 @@
 """Search: who is near that this process has a use for, by UDP.
 
 A hint leads to one dial (SE-29), and only to processes that are wanted: nodes, if this one is
-a scheduler; schedulers, while it looks for one; other programs, if it is to meet them. Whoever
-is named by the user is reached without it.
+a scheduler; schedulers, while it looks for one; other programs, if it is to meet them. It may
+be told on instead, by a node that looks for a scheduler far away. Whoever is named by the user
+is reached without it.
 
 I/O half, reactor thread. Layer 4. Rows DS-22, KE-28; SE-29, SE-33, R-76, R-82.
 """
@@ -10,6 +11,7 @@ I/O half, reactor thread. Layer 4. Rows DS-22, KE-28; SE-29, SE-33, R-76, R-82.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from dispycos.model import Location, Role
 from dispycos.net.discovery import Discovery
@@ -34,6 +36,8 @@ class Search:
     ) -> None:
         self._endpoint = endpoint
         self._wanted = wanted
+        self._told = NOBODY
+        self._tell: Callable[[Location], None] = lambda location: None
         self._discovery: Discovery | None = None
         if udp_port is None:
             return
@@ -56,8 +60,12 @@ class Search:
         """Take `want` back."""
         self._wanted &= ~roles
 
+    def tell(self, roles: Role, found: Callable[[Location], None]) -> None:
+        """From now on, call `found` for those who have one of these roles and say that they are here."""
+        self._told, self._tell = roles, found
+
     def seek(self, roles: Role, *, announce: bool = False) -> None:
-        """Ask who has one of these roles and is wanted; `announce`: say to all that we are here, too."""
+        """Ask who has one of these roles and is of use; `announce`: say to all that we are here, too."""
         if self._discovery is not None:
             for delay in _ASK_AT:
                 self._endpoint.reactor.loop.call_later(delay, self._ask, roles, announce)
@@ -68,15 +76,18 @@ class Search:
             self._discovery.announce()
 
     def _ask(self, roles: Role, announce: bool) -> None:
-        if self._discovery is None or not roles & self._wanted:
+        roles &= self._wanted | self._told
+        if self._discovery is None or not roles:
             return
-        self._discovery.seek(roles & self._wanted)
+        self._discovery.seek(roles)
         if announce:
             self._discovery.announce()
 
     def _hint(self, location: Location, roles: Role) -> None:
         if roles & self._wanted:
             self._endpoint.dial(location, once=True)
+        if roles & self._told:
+            self._tell(location)
 
     def close(self) -> None:
         """Close the UDP sockets; may be repeated."""

@@ -14,13 +14,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dispycos import commandline, config
+from dispycos import commandline, config, keyfile
 from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
 from dispycos.model import Location
 from dispycos.net import addresses
 from dispycos.net.keys import Keyring
-from dispycos.node import inherited, saved, ties
+from dispycos.node import inherited, saved
 from dispycos.node.daemon import Daemon, ready_line, serve
 from dispycos.node.hours import minute_now, service_times
 from dispycos.node.settings import NodeSettings, host_name, port_list, processors, server_count
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: NodeSettings, keyring: Keyring) -> int:
-    ties.no_core_dumps()
+    keyfile.no_core_dumps()
     workspace = open_workspace(settings.dest_path, clean=settings.clean)
     for notice in workspace.notices:
         print(f"dispycosnode: {notice}", file=sys.stderr)

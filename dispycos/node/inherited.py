@@ -11,6 +11,7 @@ import signal
 import socket
 from typing import Any
 
+from dispycos import keyfile
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Location
@@ -34,7 +35,7 @@ def run(descriptor: int) -> int:
     # The closing of the pair ends us; this does too where a forked child of the program keeps
     # its end open.
     ties.die_with_parent(values["parent"], signal.SIGTERM)
-    ties.no_core_dumps()
+    keyfile.no_core_dumps()
     keyring = keyring_of([bytes.fromhex(values.pop("key"))])
     logging.basicConfig(level=logging.DEBUG if values["debug"] else logging.WARNING, format="%(message)s")
     settings = _settings(values)

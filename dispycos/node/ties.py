@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
 import sys
@@ -79,11 +78,6 @@ def prefer_for_oom(score: int = SERVER_OOM_SCORE) -> None:
         value = max(score, min(1000, int(file.read()) + score))
         file.seek(0)
         file.write(str(value))
-
-
-def no_core_dumps() -> None:
-    """What holds the cluster's key leaves no memory image (SE-11)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

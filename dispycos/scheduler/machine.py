@@ -325,6 +325,10 @@ class SchedulerMachine:
 
     # The queue.
 
+    def knows(self, peer: Incarnation) -> bool:
+        """Whether this process has a client that waits or runs."""
+        return peer in self._of_peer
+
     def _client_of(self, reservation: int) -> Client | None:
         if self.active is not None and self.active.reservation == reservation:
             return self.active

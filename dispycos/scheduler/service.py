@@ -4,26 +4,34 @@ The same service is the private scheduler of a client's process and, with a jour
 shared one. Nodes are found by discovery, by the names they were given here, and by the
 clients' rules; whoever comes up says itself that it is a node.
 
-I/O half. Layer 5. Rows DS-01, DS-22; rules N9, R-52.
+I/O half. Layer 5. Rows DS-01, DS-08, DS-18, DS-22; rules N9, R-22, R-35, R-52.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import math
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dispycos import messages as m
-from dispycos.events import DialFailed, Heard, PeerEvent, PeerGone, PeerUp
+from dispycos.events import DialFailed, Heard, PeerEvent, PeerUp
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.named import NamedPeers
 from dispycos.net.runner import Runner
 from dispycos.net.search import Search
-from dispycos.scheduler.events import Stop, Stopped
+from dispycos.scheduler.events import ENTRIES, DropClient, JournalFailed, Started, Stop, Stopped, Written
+from dispycos.scheduler.journal import Journal, JournalError
 from dispycos.scheduler.machine import SchedulerMachine
+
+log = logging.getLogger("dispycos")
+
+WRITE_AGAIN = 5.0  # seconds between attempts to write a journal that could not be written (R-22)
 
 OF_NODES = (m.NodeHere, m.Reserved, m.ReserveRefused, m.Pulse, m.Released)
 OF_CLIENTS = (
@@ -39,12 +47,15 @@ OF_CLIENTS = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """How one scheduler works; times are seconds."""
+    """How one scheduler works; times are seconds, sizes bytes."""
 
     nodes: tuple[Location, ...] = ()  # reached for without discovery, as long as it lives
     ping_interval: float = 0.0  # between searches for nodes; 0: once, at the start
     idle_limit: float = 0.0  # a node that ran nothing so long closes its client; 0: never
     hold: float = 1000.0  # H: how long the work of a client that can't be heard is kept
+    longest_pulse: float = math.inf  # a client that asks for longer pulses gets these
+    max_file_bytes: int = 0  # of one file of a client, at nodes too; 0: what each of them allows
+    relay: bool = False  # every node is asked for others near it, not only those that were named
 
 
 class SchedulerService:
@@ -52,6 +63,9 @@ class SchedulerService:
 
     search     for nodes nearby.
     searching  says where nodes are looked for, for reasons (R-52).
+    journal    of a shared scheduler; what it gives back is taken up.
+    on_left    called when a client has left.
+    named      how the user names nodes, for the log.
     """
 
     def __init__(
@@ -61,6 +75,9 @@ class SchedulerService:
         *,
         search: Search,
         searching: Callable[[], str] = lambda: "",
+        journal: Journal | None = None,
+        on_left: Callable[[], None] = lambda: None,
+        named: str = "",
     ) -> None:
         self.endpoint = endpoint
         self.options = options
@@ -70,16 +87,27 @@ class SchedulerService:
             reservation_numbers=_reservation_numbers(),
             idle_limit=options.idle_limit,
             hold=options.hold,
+            longest_pulse=options.longest_pulse,
+            max_file_bytes=options.max_file_bytes,
+            journalled=journal is not None,
+            restored=journal.restored if journal is not None else None,
             searching=searching,
             unreached=self.why_unreached,
         )
         # A private scheduler shares its client's sessions: a lease is not to lapse behind a file.
-        self._runner = Runner(self.machine, endpoint.reactor, endpoint, self._perform, urgent=True)
+        self._runner = Runner(
+            self.machine, endpoint.reactor, endpoint, self._perform, urgent=True, first=self._keep
+        )
         self._search = search
-        self._named: set[Location] = set()  # nodes that were named, and are not reached now
-        self._reached: dict[Incarnation, Location] = {}  # named nodes that are here
-        self._failed: dict[Location, str] = {}  # named here or by a rule: why its last dial failed
+        self._journal = journal
+        self._unwritten = ""  # why entries are not on disk; tried again
+        self._told = True  # the machine knows of the last attempt to write
+        self._on_left = on_left
+        # Before our own watcher: a reason that the machine asks for is to be the newest.
+        self.named = NamedPeers(endpoint, named)
+        self._failed: dict[Location, str] = {}  # named by a rule: why its last dial failed
         self._pinging: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -98,39 +126,37 @@ class SchedulerService:
             for peer in endpoint.peers():
                 if Role.NODE in peer.roles:
                     endpoint.forget(peer.incarnation, "this process is a scheduler now")
-                    self._look_for(peer.location)
+                    if peer.location is not None:
+                        endpoint.dial(peer.location, owner=self)
+        endpoint.handle(m.NodeNear, self._node_near, who=Role.NODE)
         endpoint.watch(self._peer_event)
         for location in self.options.nodes:
             self.add_node(location)
         self._search.want(Role.NODE)
+        self._runner.feed(Started())
         self._pinging = endpoint.reactor.spawn(self._ping())
 
     def add_node(self, location: Location) -> None:
         """Reach for the node there, now and whenever it is lost; reactor thread."""
-        if location not in self._reached.values():
-            self._look_for(location)
-
-    def _look_for(self, location: Location | None) -> None:
-        if location is not None:
-            self._named.add(location)
-            self.endpoint.dial(location, owner=self)
+        self.named.add(location)
 
     def _heard(self, peer: Incarnation, message: Any) -> None:
         self._runner.feed(Heard(peer, message))
 
-    def _wants(self, location: Location) -> bool:
+    def _of_a_rule(self, location: Location) -> bool:
         active = self.machine.active
-        return location in self._named or (active is not None and location in active.dialled)
+        return active is not None and location in active.dialled
 
     def why_unreached(self) -> list[str]:
         """Nodes that are wanted by name and not reached: why the last dial failed. Any thread."""
-        return [reason for location, reason in list(self._failed.items()) if self._wants(location)]
+        of_rules = [reason for location, reason in list(self._failed.items()) if self._of_a_rule(location)]
+        return self.named.why() + of_rules
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
         if isinstance(event, DialFailed):
             # The rules of a client that left name nobody any more.
-            self._failed = {at: reason for at, reason in self._failed.items() if self._wants(at)}
-            if self._wants(event.location):
+            self._failed = {at: reason for at, reason in self._failed.items() if self._of_a_rule(at)}
+            if self._of_a_rule(event.location):
                 self._failed[event.location] = event.reason
         elif isinstance(event, PeerUp):
             peer = self.endpoint.peer(event.peer)
@@ -138,33 +164,90 @@ class SchedulerService:
             for location in (dialled, event.location):
                 if location is not None:
                     self._failed.pop(location, None)
-                if location is not None and location in self._named:
-                    self._named.discard(location)
-                    self._reached[event.peer] = location
-        elif isinstance(event, PeerGone):
-            self._look_for(self._reached.pop(event.peer, None))
+            if Role.NODE in event.roles:
+                self._ask_for_nodes(event.peer)
         self._runner.feed(event)
 
-    def _perform(self, action: Any) -> None:
-        # What else the machine answers is for a journal, which a private scheduler has not.
-        if isinstance(action, Stopped) and self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
+    # Nodes of other networks (DS-08, DS-18).
+
+    def _ask_for_nodes(self, node: Incarnation) -> None:
+        if self.options.relay or node in self.named:
+            self.endpoint.say(node, m.FindNodes())
+
+    def _node_near(self, peer: Incarnation, message: m.NodeNear) -> None:
+        # A hint like any other: one dial, and who answers has to prove the key (N9).
+        if self.options.relay or peer in self.named:
+            self.endpoint.dial(message.location, once=True)
 
     async def _ping(self) -> None:
         self._search.seek(Role.NODE)
         while self.options.ping_interval > 0:
             await asyncio.sleep(self.options.ping_interval)
             self._search.seek(Role.NODE)
+            for node in self.machine.nodes:
+                self._ask_for_nodes(node)
+
+    # The journal.
+
+    def _keep(self, actions: list[Any]) -> None:
+        """Put the entries among these on disk, before anything is said that was answered with them."""
+        if self._journal is None:
+            return
+        entries = [action for action in actions if isinstance(action, ENTRIES)]
+        if not entries:
+            return
+        self._told = False
+        if self._unwritten:
+            return  # all of it is written at the next attempt
+        try:
+            self._journal.write(entries)
+        except JournalError as exc:
+            self._unwritten = str(exc)
+
+    def _perform(self, action: Any) -> None:
+        if isinstance(action, ENTRIES):
+            self._tell()
+            if isinstance(action, DropClient):
+                self._on_left()
+        elif isinstance(action, Stopped) and self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _tell(self) -> None:
+        """What became of the entries."""
+        if self._journal is None or self._told:
+            return
+        self._told = True
+        if not self._unwritten:
+            self._runner.feed(Written())
+            return
+        if not self.machine.unwritten:
+            self._writing = self.endpoint.reactor.spawn(self._write_again(self._journal))
+        self._runner.feed(JournalFailed(self._unwritten))
+
+    async def _write_again(self, journal: Journal) -> None:
+        while True:
+            await asyncio.sleep(WRITE_AGAIN)
+            try:
+                journal.rewrite(self.machine.entries())
+                break
+            except JournalError as exc:
+                self._unwritten = str(exc)
+                self._runner.feed(JournalFailed(self._unwritten))
+        self._unwritten = ""
+        self._runner.feed(Written())
 
     async def stop(self, *, terminate: bool, reason: str, within: float) -> None:
         """Refuse who waits, let the running client end or end it, at most so many seconds."""
         if self._stopped is None:
             self._stopped = self.endpoint.reactor.loop.create_future()
+        if not self._stopped.done():
+            # Asked again, it may be to wait no longer.
             self._runner.feed(Stop(terminate, reason))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._stopped), within)
-        if self._pinging is not None:
-            self._pinging.cancel()
+        for task in (self._pinging, self._writing):
+            if task is not None:
+                task.cancel()
         self._runner.stop()
 
 

@@ -1,0 +1,107 @@
+"""The command line of a shared scheduler: `dispycos` without a command of its own.
+
+Options are those of the founding document and newer ones; see `dispycos.cli` for the program.
+
+Layer 8. Rows DS-02 to DS-11, DS-14 to DS-18.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import socket
+from collections.abc import Sequence
+
+from dispycos import commandline, config, keyfile
+from dispycos.commandline import Parser
+from dispycos.model import Location
+from dispycos.net import addresses
+from dispycos.net.keys import Keyring
+from dispycos.scheduler.service import ServiceOptions
+from dispycos.scheduler.shared import SharedScheduler, SharedSettings, serve
+
+
+def main(arguments: Sequence[str], epilog: str = "") -> int:
+    """Run a shared scheduler; answers its exit code. epilog: what the help ends with."""
+    parser = _parser(epilog)
+    options = parser.parse_args(commandline.normal(arguments))
+    commandline.log_to_stderr(options.debug)
+
+    def run() -> int:
+        settings = _settings(parser, options)
+        return _run(settings, commandline.keyring(options, settings.hosts))
+
+    return commandline.carry_out("dispycos", run)
+
+
+def _run(settings: SharedSettings, keyring: Keyring) -> int:
+    keyfile.no_core_dumps()
+
+    def ready(scheduler: SharedScheduler, location: Location) -> None:
+        scheduler.say(f"dispycos scheduler ready at {location}")
+
+    return asyncio.run(serve(settings, keyring, ready))
+
+
+def _parser(epilog: str = "") -> Parser:
+    parser = Parser(
+        prog="dispycos",
+        description="Be the scheduler that many client programs share: one after another has the nodes.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.option
+    parser.network_options("scheduler")
+    add("-t", "--tcp_port", "--scheduler_port", type=commandline.port_number,
+        default=config.DispycosSchedulerPort, metavar="N",
+        help=f"TCP port (default: {config.DispycosSchedulerPort}); 0: a free one")  # fmt: skip
+    add("--node", action="append", type=commandline.host_or_port, default=[], metavar="HOST[:PORT]",
+        help="reach for this node and those near it: one of each other network is enough; may be "
+        "repeated")  # fmt: skip
+    add("--node_port", type=commandline.port_number, default=config.DispycosNodePort, metavar="N",
+        help=f"port of nodes that are named without one (default: {config.DispycosNodePort})")  # fmt: skip
+    add("--relay_nodes", action="store_true",
+        help="ask every node, not only those of --node, for others near it")  # fmt: skip
+    add("--ping_interval", type=commandline.a_time, default=0.0, metavar="SEC",
+        help="look for nodes again and again, so often; 0: once, at the start")  # fmt: skip
+    add("--pulse_interval", type=commandline.a_time, default=float(config.MaxPulseInterval), metavar="SEC",
+        help="longest time between signs of life of a node, whatever a client asks for (default: "
+        f"{config.MaxPulseInterval:g})")  # fmt: skip
+    add("--zombie_period", type=commandline.a_time, default=10.0 * config.MaxPulseInterval, metavar="SEC",
+        help="take the nodes from a client that ran nothing for so long (default: "
+        f"{10 * config.MaxPulseInterval:g}); 0: never")  # fmt: skip
+    parser.process_options()
+    add("--clean", action="store_true", help="forget the clients and files that an earlier scheduler left")
+    return parser
+
+
+def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
+    if not options.pulse_interval:
+        parser.error("--pulse_interval 0 is no time between signs of life")
+    if not options.node_port:
+        parser.error("--node_port 0 is no port that a node listens at")
+    limits = config.limits()
+    if options.msg_timeout is not None:
+        limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
+    return SharedSettings(
+        name=options.name or socket.gethostname(),
+        hosts=tuple(addresses.bind_addresses(options.hosts)),
+        port=options.tcp_port,
+        announce=parser.announced(options, "scheduler"),
+        udp_port=options.udp_port or None,
+        multicast=options.ipv4_udp_multicast,
+        nodes=tuple((host, port or options.node_port) for host, port in options.node),
+        dest_path=options.dest_path,
+        clean=options.clean,
+        commands=not options.daemon,
+        service=ServiceOptions(
+            ping_interval=options.ping_interval,
+            idle_limit=options.zombie_period,
+            hold=options.zombie_period or 10.0 * config.MaxPulseInterval,
+            longest_pulse=options.pulse_interval,
+            max_file_bytes=options.max_file_size,
+            relay=options.relay_nodes,
+        ),
+        limits=limits,
+    )

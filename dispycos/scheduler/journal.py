@@ -1,0 +1,240 @@
+"""The journal: what a shared scheduler has to know after a restart, in SQLite.
+
+Whose turn it is, who waits and in which order, where granted nodes are, the highest lease
+number, and which processes kept this journal before. No task, no code, no value (R-54).
+
+Each change is on disk (WAL, `synchronous=FULL`) when `write` returns. A file that can't be
+read is moved aside, and the scheduler begins with nothing: the living say who holds what. One
+process at a time has it: SQLite's own lock is kept for as long as it is open.
+
+I/O half. Layer 5. Rows DS-21, R-17, R-22, R-35; rules S4, R-54.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import astuple
+from typing import Any
+
+from dispycos.errors import DispycosError
+from dispycos.messages import Rule
+from dispycos.model import Incarnation, Location
+from dispycos.scheduler.events import (
+    UNWRITTEN_LEASES,
+    DropClient,
+    Entry,
+    KeepClient,
+    KeepLease,
+    Restored,
+)
+
+FORMAT = 1  # of the tables; a file of another one is not read
+MAX_FORMER = 100  # processes that kept the journal before; the oldest is forgotten
+_BUSY = 0.2  # seconds to wait for another process that has the file open
+
+_TABLES = """
+CREATE TABLE clients (
+    reservation INTEGER PRIMARY KEY, place INTEGER, scheduled INTEGER, incarnation BLOB, ticket INTEGER,
+    name TEXT, location TEXT, rules TEXT, pulse REAL, silence REAL, abandon INTEGER
+);
+CREATE TABLE nodes (incarnation BLOB PRIMARY KEY, reservation INTEGER, location TEXT);
+CREATE TABLE leases (id INTEGER PRIMARY KEY CHECK (id = 1), highest INTEGER);
+CREATE TABLE schedulers (number INTEGER PRIMARY KEY, incarnation BLOB);
+"""
+
+
+# Columns of a client's row.
+_KINDS = (int, int, int, bytes, int, str, str, str, float, float, int)
+
+# What is wrong is not the file's content.
+_OF_THE_WORLD = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+}
+
+
+class JournalError(DispycosError, OSError):
+    """The journal can't be opened or written; the text is one sentence with the system's reason."""
+
+
+class Journal:
+    """One scheduler's journal. Blocks for as long as the disk takes.
+
+    JournalError if it can't be opened: no room, no permission, or another process has it.
+    """
+
+    def __init__(self, path: str, our: Incarnation) -> None:
+        self.path = path
+        self.damaged = ""  # where a file went that could not be read; "": there was none
+        self._database: sqlite3.Connection | None = None
+        try:
+            try:
+                self.restored = _read(self._open())
+            except (sqlite3.Error, ValueError, TypeError) as exc:
+                if (
+                    isinstance(exc, sqlite3.Error)
+                    and getattr(exc, "sqlite_errorcode", 0) & 0xFF in _OF_THE_WORLD
+                ):
+                    raise
+                self._move_aside()
+                self._open()
+                self.restored = Restored(last_lease=_now_as_lease(), lost=True)
+            self._change(lambda database: _note_us(database, our))
+        except sqlite3.Error as exc:
+            self.close()
+            raise JournalError(self._why(exc)) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        new = not os.path.exists(self.path)
+        database = sqlite3.connect(self.path, timeout=_BUSY, isolation_level="IMMEDIATE")
+        # What follows may raise: then there is somebody who closes it.
+        self._database = database
+        os.chmod(self.path, 0o600)
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if new or version == 0:
+            database.executescript(f"BEGIN EXCLUSIVE;{_TABLES}PRAGMA user_version={FORMAT};COMMIT")
+        elif version != FORMAT:
+            raise ValueError(f"it has format {version}, and this release reads {FORMAT}")
+        (problem,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if problem != "ok":
+            raise ValueError(problem)
+        return database
+
+    def _move_aside(self) -> None:
+        self.close()
+        self.damaged = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        os.replace(self.path, self.damaged)
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.path + suffix, self.damaged + suffix)
+
+    # Writing.
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Put these on disk, all or none. JournalError with the system's reason."""
+        self._write(entries, anew=False)
+
+    def rewrite(self, entries: Iterable[Entry]) -> None:
+        """Put these on disk in the place of all that is there but the lease number."""
+        self._write(entries, anew=True)
+
+    def _write(self, entries: Iterable[Entry], anew: bool) -> None:
+        def put(database: sqlite3.Connection) -> None:
+            if anew:
+                database.execute("DELETE FROM clients")
+                database.execute("DELETE FROM nodes")
+            for entry in entries:
+                _put(database, entry)
+
+        try:
+            self._change(put)
+        except sqlite3.Error as exc:
+            raise JournalError(self._why(exc)) from None
+
+    def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        if self._database is None:
+            raise JournalError(f"the journal {self.path} is closed")
+        with self._database:
+            change(self._database)
+
+    def _why(self, exc: sqlite3.Error) -> str:
+        if "locked" in str(exc):
+            return f"{self.path} is in use by another scheduler: end it, or give this one another --dest_path"
+        return f"the journal {self.path} can't be written: {exc}"
+
+    def close(self) -> None:
+        """Close the file. May be repeated."""
+        database, self._database = self._database, None
+        if database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                database.close()
+
+
+def _put(database: sqlite3.Connection, entry: Entry) -> None:
+    if isinstance(entry, KeepClient):
+        location = str(entry.location) if entry.location else ""
+        rules = json.dumps([astuple(rule) for rule in entry.rules])
+        values = (
+            *(entry.reservation, entry.order, entry.scheduled, entry.incarnation, entry.ticket),
+            *(entry.name, location, rules, entry.pulse_interval, entry.silence, entry.abandon),
+        )
+        database.execute("REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    elif isinstance(entry, DropClient):
+        database.execute("DELETE FROM clients WHERE reservation = ?", (entry.reservation,))
+        database.execute("DELETE FROM nodes WHERE reservation = ?", (entry.reservation,))
+    else:
+        assert isinstance(entry, KeepLease)
+        location = str(entry.location)
+        database.execute("REPLACE INTO nodes VALUES (?, ?, ?)", (entry.node, entry.reservation, location))
+        database.execute(
+            "INSERT INTO leases VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET highest = max(highest, ?)",
+            (entry.lease, entry.lease),
+        )
+
+
+def _read(database: sqlite3.Connection) -> Restored:
+    clients = tuple(map(_client, database.execute("SELECT * FROM clients ORDER BY place")))
+    running = next((client.reservation for client in clients if client.scheduled), 0)
+    nodes = database.execute("SELECT location FROM nodes WHERE reservation = ?", (running,))
+    highest = database.execute("SELECT highest FROM leases").fetchone()
+    former = database.execute("SELECT incarnation FROM schedulers")
+    return Restored(
+        clients,
+        # The clock, too, only goes forward: numbers rise even where this file is lost.
+        max((highest[0] if highest else 0) + UNWRITTEN_LEASES, _now_as_lease()),
+        frozenset(Incarnation(row[0]) for row in former),
+        tuple(_location(row[0]) for row in nodes),
+    )
+
+
+def _note_us(database: sqlite3.Connection, our: Incarnation) -> None:
+    (last,) = database.execute("SELECT coalesce(max(number), 0) FROM schedulers").fetchone()
+    database.execute("INSERT INTO schedulers VALUES (?, ?)", (last + 1, our))
+    database.execute("DELETE FROM schedulers WHERE number <= ?", (last + 1 - MAX_FORMER,))
+
+
+def _client(row: tuple[Any, ...]) -> KeepClient:
+    # SQLite keeps whatever it is given.
+    if tuple(map(type, row)) != _KINDS:
+        raise ValueError("a client's row has values of other kinds")
+    reservation, order, scheduled, incarnation, ticket, name, location, rules, pulse, silence, abandon = row
+    return KeepClient(
+        reservation,
+        order,
+        bool(scheduled),
+        Incarnation(incarnation),
+        ticket,
+        name,
+        _location(location) if location else None,
+        tuple(Rule(*values) for values in json.loads(rules)),
+        pulse,
+        silence,
+        bool(abandon),
+    )
+
+
+def _location(text: str) -> Location:
+    # Numeric, as it was written: a port is always there.
+    return Location.parse(text, 0)
+
+
+def _now_as_lease() -> int:
+    """A number above all that were granted before now, at fewer than a million a second."""
+    return int(time.time()) << 20

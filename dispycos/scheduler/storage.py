@@ -1,0 +1,108 @@
+"""The folder of a shared scheduler: its journal, and the files that clients sent it.
+
+    <dest_path>/dispycos-scheduler-<port>/     ours alone, mode 0700
+        journal.db                             kept at the end where somebody still waits
+        files/<incarnation>/                   one client's, until it has left
+
+I/O half. Layer 5. Rows DS-09, DS-10, DS-18; SE-47, SE-49.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+from dispycos.config import Limits
+from dispycos.folders import default_path, open_private, remove_tree
+from dispycos.model import Incarnation
+from dispycos.net.filestore import FileStore
+from dispycos.scheduler.journal import Journal
+
+_FILES = "files"
+_JOURNAL = re.compile(r"journal\.db(-wal|-shm)?")
+
+
+class Storage:
+    """Opened once the port is known, which makes one scheduler's folder another's never.
+
+    path   `--dest_path`; none: the account's own folder for temporary files.
+    clean  forget what an earlier scheduler left.
+    FolderError and JournalError say in one sentence why it can't be used.
+    """
+
+    def __init__(self, path: str | None, port: int, our: Incarnation, *, clean: bool, limits: Limits) -> None:
+        self._limits = limits
+        base = os.path.realpath(path) if path else default_path()
+        self._made = not os.path.lexists(base)  # so that it is ours to remove
+        # A path that the user named may be readable for others; they may not write there.
+        os.close(open_private(base, 0o022 if path else 0o077))
+        self.path = os.path.join(base, f"dispycos-scheduler-{port}")
+        self._folder = open_private(self.path)
+        try:
+            if clean:
+                self._clean(our)
+            self.journal = Journal(os.path.join(self.path, "journal.db"), our)
+        except BaseException:
+            os.close(self._folder)
+            raise
+        known = {client.incarnation.hex() for client in self.journal.restored.clients}
+        self._stores: dict[Incarnation, FileStore] = {}  # of clients that are queued or running
+        with contextlib.suppress(FileNotFoundError):
+            for name in set(os.listdir(os.path.join(self.path, _FILES))) - known:
+                self._remove(name)
+
+    def _clean(self, our: Incarnation) -> None:
+        # Not under a scheduler that works here: SQLite's lock says whether there is one.
+        Journal(os.path.join(self.path, "journal.db"), our).close()
+        for name in os.listdir(self._folder):
+            if _JOURNAL.fullmatch(name):
+                os.unlink(name, dir_fd=self._folder)
+
+    def files_of(self, client: Incarnation) -> FileStore | None:
+        """The folder for a client's files; None if it can't be made, which is a line in the log."""
+        if client not in self._stores:
+            path = os.path.join(self.path, _FILES, client.hex())
+            os.makedirs(path, 0o700, exist_ok=True)
+            self._stores[client] = FileStore(path, self._limits, max_file_bytes=self._limits.max_file_bytes)
+        return self._stores[client]
+
+    def clients_with_files(self) -> list[Incarnation]:
+        """Whose files are here."""
+        return list(self._stores)
+
+    def take_from(self, client: Incarnation) -> FileStore | None:
+        """Give out no folder for it any more; what it had, to be closed before `remove_files`."""
+        return self._stores.pop(client, None)
+
+    def remove_files(self, client: Incarnation) -> None:
+        """Remove what a client sent."""
+        self._remove(client.hex())
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            files = os.open(_FILES, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
+            try:
+                remove_tree(name, files)
+            finally:
+                os.close(files)
+
+    def close(self, *, empty: bool) -> None:
+        """Close everything; `empty`: nobody is to be taken up again, so nothing stays."""
+        self.journal.close()
+        for client in self.clients_with_files():
+            store = self._stores.pop(client)
+            store.close()
+            if empty:
+                self._remove(client.hex())
+        if empty:
+            for name in os.listdir(self._folder):
+                if _JOURNAL.fullmatch(name):
+                    os.unlink(name, dir_fd=self._folder)
+        os.close(self._folder)
+        if empty:
+            base = [os.path.dirname(self.path)] if self._made else []
+            for path in (os.path.join(self.path, _FILES), self.path, *base):
+                # What is not empty is somebody else's, too.
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)

@@ -204,7 +204,9 @@ class Daemon:
         if reservation not in self._stores:
             limits = self._settings.limits
             path = self._processes.folder(reservation).path
-            self._stores[reservation] = FileStore(path, limits, max_file_bytes=limits.max_file_bytes)
+            # Ours, and what the scheduler allows the clients of the whole cluster (DS-10).
+            sizes = [size for size in (limits.max_file_bytes, status["max_file_bytes"]) if size]
+            self._stores[reservation] = FileStore(path, limits, max_file_bytes=min(sizes, default=0))
         return self._stores[reservation]
 
     async def _clean(self, action: CleanWorkspace) -> None:

@@ -210,6 +210,7 @@ class NodeMachine:
             "served": self.served,
             "reservation": tenancy.reservation if tenancy else 0,
             "client": tenancy.client if tenancy else None,
+            "max_file_bytes": tenancy.max_file_bytes if tenancy else 0,
             "why": tenancy.why if tenancy else "",
             "servers": [
                 {
@@ -363,6 +364,7 @@ class NodeMachine:
             scheduler=peer,
             pulse=pulse,
             hold=message.hold or self._hold,
+            max_file_bytes=message.max_file_bytes,
             idle_limit=min(limits, default=0.0),
             idle_since=now,
             next_pulse=now + pulse,

@@ -87,6 +87,7 @@ class Tenancy:
     scheduler: Incarnation
     scheduler_at: Location | None = field(default=None, kw_only=True)  # where that one is dialled
     pulse: float  # seconds between pulses
+    max_file_bytes: int = field(default=0, kw_only=True)  # of one file; 0: the node's own limit
     hold: float  # seconds the client may be silent
     idle_limit: float  # seconds without a task until the client is closed here; 0: never
     idle_since: float

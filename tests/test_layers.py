@@ -116,8 +116,9 @@ LINES = (
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
         " client.shipping client.files client.parking client.listener client.tasks client.settings"
-        " client.future client.chunk client.arrivals client.waiting client.mapping client.components"
-        " client.allocation client.surroundings client.local client.progress client.watcher",
+        " client.future client.chunk client.arrivals client.waiting client.mapping client.everywhere"
+        " client.components client.allocation client.surroundings client.local client.progress"
+        " client.watcher client.presence",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),

@@ -1,6 +1,6 @@
 """Submitters: who asks for tasks to be run, a Client or a view of one with other options.
 
-I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63, DC-64.
+I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63 to DC-65.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
 from dispycos.client.mapping import Map
 from dispycos.client.task_options import TaskOptions
@@ -137,6 +138,23 @@ class Submitter:
         if work is None or not work.open:
             raise TaskRejected(self._why_refused())
         return Map(work, func, iterables, chunksize, timeout, self._task_options)
+
+    def run_everywhere(self, func: Callable[..., Any], /, *args: Any, per: str = "server") -> Operation:
+        """Yield this: a dict of Location to result, or to the MonitorStatus of a failure.
+
+        `func(*args)` runs once on each server in use (`per="node"`: on one server of each node),
+        when its turn comes there, and on each that comes until the client closes: the dict gets
+        its result then. Waits for the first server if there is none yet.
+        func  any function that `submit` takes.
+        """
+        if not callable(func):
+            raise TypeError(f"func must be a function, not {func!r:.200}")
+        if per not in ("server", "node"):
+            raise ValueError(f"per must be 'server' or 'node', not {per!r:.200}")
+        work = self._work
+        if work is None or not work.open:
+            raise TaskRejected(self._why_refused())
+        return Everywhere(work, func, args, per == "node", self._task_options)
 
     run = rtask
     run_at = rtask_at

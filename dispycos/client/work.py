@@ -23,6 +23,8 @@ from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
 from dispycos.client.future import Future, FutureTask
+from dispycos.client.members import Server
+from dispycos.client.presence import Presence
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, is_large, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
@@ -108,6 +110,7 @@ class Work:
         )
         dispatch = Dispatch(network.limits, self._describe)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
+        self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
 
@@ -194,6 +197,7 @@ class Work:
         self.open = self.scheduled = False
         if self._note is not None:
             self._note.cancel()
+        self.presence.stop()
         self._network.reactor.call(self._disconnect)
 
     async def _program_ends(self) -> None:
@@ -423,7 +427,14 @@ class Work:
             record = self.driver.fleet.crew.servers.get(server)
             if record is not None:
                 self._places[server] = (server, record.location)
+                self.presence.came(record)
             self._switchboard.connect(server, self.driver)
+        else:
+            self.presence.gone(server)
+
+    def _present(self) -> list[Server]:
+        crew = self.driver.fleet.crew.servers
+        return [crew[server] for server in list(self.driver.dispatch.placement.servers) if server in crew]
 
     # Rules.
 

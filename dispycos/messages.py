@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from dispycos.protocol import files, preparing, reserving, running, scheduling, talking
+from dispycos.protocol import files, preparing, reserving, running, scheduling, talking, watching
 from dispycos.protocol.facts import (
     Avail,
     NodeFacts,
@@ -103,20 +103,25 @@ from dispycos.protocol.talking import (
     Undelivered,
     Verb,
 )
+from dispycos.protocol.watching import (
+    LookAtServers,
+    LookAtTasks,
+    ServersSeen,
+    TasksSeen,
+)
 
 __all__ = [
     "NUMBERS", "AddRule", "Allocated", "Answer", "Ask", "AskAllocate", "Avail", "CancelTask",
-    "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts",
-    "Define", "Deliver", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice",
-    "FileVerdict", "FindNodes", "Finish", "Finished", "Goodbye", "Holding", "Introduction",
-    "LeaseRenewed", "Locate", "Located", "Message", "NodeFacts", "NodeGranted", "NodeHere",
-    "NodeIgnored", "NodeNear", "NodeOpen", "NodeReport", "NodeWithdrawn", "Outcomes",
-    "OutcomesSeen", "Prepare", "PrepareFailed", "Prepared", "Pulse", "Queued", "Recall",
-    "Recalled", "ReceiverKind", "RegisterAgain", "Release", "Released", "Renew", "Reserve",
-    "ReserveRefused", "Reserved", "RestartNode", "ReturnNode", "Rule", "Schedule",
-    "ScheduleRefused", "Scheduled", "ServerDelayed", "ServerEnded", "ServerFacts",
-    "ServerReady", "ServerStarted", "SetUpFailed", "SetUpServer", "Submit", "SubmitRefused",
-    "Undelivered", "Unschedule", "Verb",
+    "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts", "Define",
+    "Deliver", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice", "FileVerdict",
+    "FindNodes", "Finish", "Finished", "Goodbye", "Holding", "Introduction", "LeaseRenewed", "Locate",
+    "Located", "LookAtServers", "LookAtTasks", "Message", "NodeFacts", "NodeGranted", "NodeHere",
+    "NodeIgnored", "NodeNear", "NodeOpen", "NodeReport", "NodeWithdrawn", "Outcomes", "OutcomesSeen",
+    "Prepare", "PrepareFailed", "Prepared", "Pulse", "Queued", "Recall", "Recalled", "ReceiverKind",
+    "RegisterAgain", "Release", "Released", "Renew", "Reserve", "ReserveRefused", "Reserved",
+    "RestartNode", "ReturnNode", "Rule", "Schedule", "ScheduleRefused", "Scheduled", "ServerDelayed",
+    "ServerEnded", "ServerFacts", "ServerReady", "ServerStarted", "ServersSeen", "SetUpFailed",
+    "SetUpServer", "Submit", "SubmitRefused", "TasksSeen", "Undelivered", "Unschedule", "Verb",
 ]  # fmt: skip
 
 NUMBERS: dict[int, type[Any]] = {
@@ -126,6 +131,7 @@ NUMBERS: dict[int, type[Any]] = {
     **scheduling.NUMBERS,
     **preparing.NUMBERS,
     **running.NUMBERS,
+    **watching.NUMBERS,
 }
 
 Message: TypeAlias = Any  # one of the values of NUMBERS

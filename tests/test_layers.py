@@ -40,7 +40,7 @@ LINES = (
     Line(0, "errors config model arguments deadlines story wording", pure=True),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),
-    Line(0, "protocol.preparing protocol.running", pure=True),
+    Line(0, "protocol.preparing protocol.running protocol.watching", pure=True),
     Line(0, "messages", pure=True, beside=frozenset({"protocol"})),  # has them all by name
     Line(0, "events", pure=True),
     Line(
@@ -110,7 +110,8 @@ LINES = (
         "scheduler.journal scheduler.storage scheduler.service scheduler.scheduler scheduler.shared"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.settings node.figures node.output node.children"
-        " node.processes node.console node.hours node.neighbours node.inherited node.embedded node.oversize",
+        " node.processes node.console node.hours node.neighbours node.inherited node.embedded node.oversize"
+        " node.sights",
     ),
     Line(
         5,
@@ -123,7 +124,10 @@ LINES = (
     ),
     Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
-    Line(7, "httpd.client_survey httpd.client_surroundings httpd.client_source httpd.server"),
+    Line(
+        7,
+        "httpd.client_survey httpd.client_surroundings httpd.client_sights httpd.client_source httpd.server",
+    ),
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
     Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),

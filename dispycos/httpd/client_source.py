@@ -25,6 +25,7 @@ from dispycos.client.orders import Notify, TurnEnded
 from dispycos.client.submission import Ended, Placed, Submission
 from dispycos.client.work import Work
 from dispycos.httpd import argtext, client_survey
+from dispycos.httpd.client_sights import NOT_ASKED, ClientSights
 from dispycos.httpd.client_surroundings import Surroundings
 from dispycos.httpd.events import (
     Changed,
@@ -75,6 +76,7 @@ class ClientSource:
         self._tally = Tally()
         self._work: Work | None = None  # whose machines are shown
         self._surroundings = Surroundings(client)
+        self._sights = ClientSights()
         self._texts: dict[int, str] = {}  # arguments of tasks that live; at most MAX_KEPT
         self._second = 0.0  # when the present count of texts began
         self._made = 0
@@ -93,12 +95,14 @@ class ClientSource:
     def watch(self, feed: Feed) -> None:
         self._feed = feed
         self._surroundings.tell(feed)
+        self._sights.feed = feed
         self._client.watch(self)
 
     def stop(self) -> None:
         self._stopped = True
         self._client.unwatch(self)
         self._surroundings.close()
+        self._sights.close()
 
     def set_show_args(self, show: bool) -> None:
         self.show_args = show
@@ -243,6 +247,8 @@ class ClientSource:
             self._survey_nodes(work, wall, clock)
             self._survey_servers(work, wall, clock)
             self._survey_client(work)
+            if (look.servers or look.nodes) and not work.network.closed:
+                self._sights.look(work, look.servers, look.nodes)
             if look.survey:
                 tasks = [
                     self._living(task, wall, clock) for task in client_survey.living(work.driver.dispatch)
@@ -261,6 +267,7 @@ class ClientSource:
         self._told.clear()
         self._work = work
         self._surroundings.begin(work)
+        self._sights.begin(work)
         for server in list(work.driver.dispatch.placement.servers.values()):
             self._counts.setdefault(server.incarnation, [client_survey.done_before(server), 0])
 
@@ -326,6 +333,7 @@ class ClientSource:
             "index": server.index,
             "incarnation": server.incarnation.hex(),
             "since": wall,
+            "notes": dict.fromkeys(("cpu", "memory", "pid"), NOT_ASKED),
         }
 
     def _survey_client(self, work: Work) -> None:

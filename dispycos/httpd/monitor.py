@@ -176,18 +176,19 @@ class Monitor:
     def _look(self, clock: float, also: Iterable[str] = (), tasks: bool = False) -> Look:
         wanted = {topic for browser in self.audience.browsers for topic in browser.numbers}
         wanted.update(self._looks, also)
-        servers: set[Hashable] = set()
+        looked_at: dict[str, set[Hashable]] = {"server": set(), "node": set()}
         for topic in wanted:
             kind, _, row_id = topic.partition("/")
-            row = self.view.find(row_id) if kind == "server" else None
-            if row is not None and row.kind == "server":
-                servers.add(row.key)
+            row = self.view.find(row_id)
+            if row is not None and row.kind == kind and row["state"] != "closed":
+                looked_at[kind].add(row.key)
+        servers = frozenset(looked_at["server"])
         tasks = tasks or bool(servers) or bool(wanted & {"tasks", "timeline"})
         survey = tasks and (self.feed.survey_wanted or clock - self._surveyed_at >= SURVEY_EVERY)
         if survey:
             self._surveyed_at = clock
             self.feed.survey_wanted = False
-        return Look(tasks, frozenset(servers), survey)
+        return Look(tasks, servers, frozenset(looked_at["node"]), survey)
 
     async def _ask(self, look: Look) -> None:
         """Have the program's figures in the feed, if it gives them in time."""

@@ -19,6 +19,7 @@ class Look:
 
     tasks: bool = False  # each task's changes
     servers: frozenset[Hashable] = frozenset()  # whose tasks' stacks and printed lines
+    nodes: frozenset[Hashable] = frozenset()  # whose servers' figures
     survey: bool = False  # all tasks that live, once
 
 

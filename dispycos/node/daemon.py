@@ -20,6 +20,7 @@ from dispycos.console import read_commands
 from dispycos.events import DialFailed, Heard, PeerEvent
 from dispycos.messages import (
     CloseServer,
+    LookAtServers,
     NodeFacts,
     Prepare,
     RegisterAgain,
@@ -27,6 +28,7 @@ from dispycos.messages import (
     Renew,
     Reserve,
     RestartNode,
+    ServersSeen,
 )
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.endpoint import Endpoint
@@ -45,6 +47,7 @@ from dispycos.node.settings import NodeSettings
 from dispycos.node.tenancy import NodeState
 from dispycos.node.workspace import Workspace
 from dispycos.printer import Printer
+from dispycos.protocol.watching import MAX_ASKED
 
 log = logging.getLogger("dispycos")
 
@@ -120,6 +123,7 @@ class Daemon:
         self._runner = Runner(self._machine, self._reactor, self.endpoint, self._perform, urgent=True)
         for kind, who in _TOLD_BY.items():
             self.endpoint.handle(kind, self._heard, who=who)
+        self.endpoint.handle(LookAtServers, self._look_at_servers, who=Role.CLIENT)
         self.endpoint.watch(self._peer_event)
         self._neighbours = Neighbours(self.endpoint, settings)
         if not figures.available:
@@ -189,6 +193,17 @@ class Daemon:
     def _look_at_the_clock(self, times: ServiceTimes) -> None:
         self._feed(ServiceHours(times.now()))
         self._loop.call_later(LOOK_EVERY, self._look_at_the_clock, times)
+
+    # Who watches (MO-12, MO-18).
+
+    def _look_at_servers(self, peer: Incarnation, message: LookAtServers) -> None:
+        assert self._machine is not None
+        status = self._machine.status()
+        if status["client"] != peer or status["reservation"] != message.reservation:
+            return  # not his any more: nothing waits for the answer
+        wanted = dict(zip(message.servers[:MAX_ASKED], message.after, strict=False))
+        seen = self._processes.look(wanted)
+        self.endpoint.say(peer, ServersSeen(message.reservation, seen))
 
     # Files of the client (DC-03, GN-04).
 

@@ -131,6 +131,15 @@ class Executor:
             self._runner.feed(event)
             self._look_for_the_end()
 
+    @property
+    def client(self) -> Incarnation | None:
+        """Who is worked for; None until he has said so."""
+        return None if self._machine is None else self._machine.client
+
+    def begun(self) -> dict[int, tuple[int, float]]:
+        """The tasks that run: id -> (attempt, when it began); any thread."""
+        return dict(self._begun)
+
     def ask_to_close(self, node: bool, terminate: bool, restart: bool) -> None:
         """A task called dispycos_close_server or dispycos_close_node."""
         self.feed(CloseWanted(node, terminate, restart))

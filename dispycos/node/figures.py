@@ -79,6 +79,17 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that a process used so far; None if nobody can say."""
+    if not available or not pid:
+        return None
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except (psutil.Error, OSError):
+        return None
+    return float(times.user + times.system)
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """The cgroup that limits our memory."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from dispycos.printer import Printer
+from dispycos.protocol.watching import MAX_PRINTED, MAX_PRINTED_BYTES
 
 _MAX_LINE = 64 * 1024  # bytes; a longer line is broken here
 _CHUNK = 64 * 1024
@@ -40,6 +41,9 @@ class Output:
         # The last lines, each with the last task that may have printed it.
         self._last: deque[tuple[int, str]] = deque(maxlen=max_lines)
         self._partial = b""
+        self._tail: deque[str] = deque()  # for who watches; at most MAX_PRINTED lines and that many bytes
+        self._tail_size = 0
+        self.count = 0  # lines that were read so far
         os.set_blocking(descriptor, False)
         loop.add_reader(descriptor, self._readable)
 
@@ -50,6 +54,11 @@ class Output:
         """
         lines = [line for printer, line in self._last if printer >= since]
         return "\n    ".join([f"{text}; {what}:", *lines]) if lines else text
+
+    def tail(self, after: int) -> list[str]:
+        """The lines after that number, as far as they are kept; the last one has the number `count`."""
+        wanted = min(len(self._tail), max(0, self.count - after))
+        return list(self._tail)[len(self._tail) - wanted :]
 
     def _readable(self) -> None:
         if self._take() is False or self._printer.full(self._resume):
@@ -80,7 +89,13 @@ class Output:
 
     def _line(self, line: bytes, begun: int) -> None:
         self._printer.put(line + b"\n")
-        self._last.append((begun, line[:1000].decode("utf-8", "replace")))
+        text = line[:1000].decode("utf-8", "replace")
+        self._last.append((begun, text))
+        self.count += 1
+        self._tail.append(text)
+        self._tail_size += len(text)
+        while len(self._tail) > MAX_PRINTED or self._tail_size > MAX_PRINTED_BYTES // 4:
+            self._tail_size -= len(self._tail.popleft())
 
     def close(self) -> None:
         """Take what is there, without waiting for more, and close. May be repeated."""

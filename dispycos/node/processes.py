@@ -15,7 +15,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dispycos.errors import RemoteProtocolError
@@ -46,13 +46,15 @@ from dispycos.node.events import (
     ZygoteFailed,
     ZygoteReady,
 )
-from dispycos.node.figures import Figures, MemoryWatch, resident_bytes
+from dispycos.node.figures import Figures, MemoryWatch, cpu_seconds, resident_bytes
 from dispycos.node.output import Output
 from dispycos.node.pipe import LoopPipe, Said
 from dispycos.node.settings import NodeSettings
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
 from dispycos.node.workspace import ClientFolder, Workspace
 from dispycos.printer import Printer
+from dispycos.protocol.facts import ServerSight
+from dispycos.protocol.watching import MAX_PRINTED_BYTES
 
 _LOOK_AGAIN = 0.02  # seconds between looks at a process that nobody reports
 _ORPHANS_GRACE = 0.3  # seconds that orphans get: resource trackers of shared memory end by themselves
@@ -342,6 +344,22 @@ class Processes:
             server.problem = said.text("reason")
         for descriptor in said.descriptors:
             os.close(descriptor)
+
+    def look(self, wanted: Mapping[Incarnation, int]) -> list[ServerSight]:
+        """What these servers use, and what they printed after those lines (NO_LINES: none are wanted)."""
+        seen = []
+        left = MAX_PRINTED_BYTES
+        for server in self._servers.values():
+            if server.incarnation is None or server.incarnation not in wanted:
+                continue
+            after = wanted[server.incarnation]
+            lines = server.output.tail(after) if left > 0 else []
+            left -= sum(len(line) for line in lines)
+            memory = resident_bytes(server.pid) or None
+            seconds = cpu_seconds(server.pid)
+            number = server.output.count
+            seen.append(ServerSight(server.incarnation, server.pid, seconds, memory, number, lines))
+        return seen
 
     def _ask_to_end(self, action: AskServerToEnd) -> None:
         self._tell(action.index, action.server, "end", grace=action.grace, reason=action.reason)

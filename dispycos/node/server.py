@@ -38,6 +38,7 @@ from dispycos.node.executor import Executor
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.page import Page
 from dispycos.node.pipe import LoopPipe, Said
+from dispycos.node.sights import Sights
 from dispycos.node.start import ServerStart, ZygoteStart
 from dispycos.runtime import Network, runtime
 
@@ -117,6 +118,7 @@ class Server:
         self._leaving = False
         self._endpoint: Endpoint
         self._executor: Executor
+        self._sights: Sights
         self._control: LoopPipe
 
     def run(self) -> int:
@@ -143,6 +145,7 @@ class Server:
         self._executor = Executor(
             self._kernel, delivery, self._birth.namespace, self._page, self._limits, self._end
         )
+        self._sights = Sights(self._loop, self._endpoint, self._executor.begun, lambda: self._executor.client)
         self._endpoint.handle(SetUpServer, self._set_up, who=Role.CLIENT)
         self._birth.namespace.add_server_names(self._executor.ask_to_close)
         network = Network(self._kernel, self._reactor, self._endpoint, delivery)

@@ -1,4 +1,4 @@
-"""What nodes and servers are, as others are told; parts of messages.
+"""What nodes, servers and tasks are, as others are told; parts of messages.
 
 Pure. Layer 0.
 """
@@ -57,3 +57,34 @@ class Rule:
     memory: int
     disk: int
     asks_client: bool = False  # a subclass: its `allocate` runs in the client that wrote it
+
+
+@dataclass(frozen=True, slots=True)
+class StackLine:
+    """One line of a task's stack."""
+
+    file: str
+    line: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSight:
+    """A task that runs, and where it stands."""
+
+    id: int
+    attempt: int
+    ran: float  # seconds since it began
+    stack: list[StackLine]  # outermost first
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSight:
+    """What a server uses, and what it printed."""
+
+    incarnation: Incarnation
+    pid: int
+    cpu_seconds: float | None  # that its process used so far; None: nobody knows
+    memory: int | None  # resident bytes
+    number: int  # of the last line of `lines`, from 1; 0: it printed nothing
+    lines: list[str]

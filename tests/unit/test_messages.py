@@ -8,10 +8,10 @@ from types import ModuleType
 
 from dispycos import messages
 from dispycos.messages import NUMBERS
-from dispycos.protocol import files, preparing, reserving, running, scheduling, talking
+from dispycos.protocol import files, preparing, reserving, running, scheduling, talking, watching
 from tests.helpers import ROOT
 
-CONVERSATIONS: tuple[ModuleType, ...] = (talking, files, reserving, scheduling, preparing, running)
+CONVERSATIONS: tuple[ModuleType, ...] = (talking, files, reserving, scheduling, preparing, running, watching)
 
 
 def test_no_number_is_given_twice() -> None:

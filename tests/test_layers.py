@@ -90,12 +90,12 @@ LINES = (
     ),
     Line(
         3,
-        "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.transport",
+        "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.tls net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(
         3,
-        "net.greeting net.peer net.dialling net.filestore",
+        "net.greeting net.peer net.dialling net.reception net.filestore",
         beside=frozenset({"kernel"}),
     ),
     Line(

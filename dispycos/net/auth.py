@@ -191,7 +191,7 @@ class Handshake:
             # A stranger is known by its first bytes; no need to wait for more of them.
             seen = data[: len(MAGIC)]
             if seen != MAGIC[: len(seen)]:
-                raise _Fault("magic", "the peer does not speak the protocol of dispycos")
+                raise _Fault("magic", _TLS_HERE if _is_tls(seen) else _STRANGE)
             if self._state is HandshakeState.HELLO:
                 if len(data) < HELLO.size:
                     self._received = data
@@ -353,6 +353,15 @@ class Handshake:
             left_over=left_over,
         )
         return answer, proven
+
+
+_STRANGE = "the peer does not speak the protocol of dispycos"
+_TLS_HERE = "the peer speaks TLS and this process does not: start both with a certificate, or both without"
+
+
+def _is_tls(data: bytes) -> bool:
+    """Whether it begins as a record of TLS does that holds an alert, or a handshake."""
+    return data[:1] in (b"\x15", b"\x16") and data[1:2] == b"\x03"
 
 
 class _Fault(Exception):

@@ -15,7 +15,6 @@ import errno
 import logging
 import os
 import random
-import socket
 from typing import Protocol
 
 from dispycos.config import Limits
@@ -28,6 +27,8 @@ from dispycos.net.greeting import Ended, Greeting
 from dispycos.net.liveness import Redial
 from dispycos.net.peer import Peer
 from dispycos.net.reactor import Reactor
+from dispycos.net.tls import Tls, TlsFailed
+from dispycos.net.transport import Stream
 
 log = logging.getLogger("dispycos")
 
@@ -37,8 +38,9 @@ class Host(Protocol):
 
     reactor: Reactor
     limits: Limits
+    tls: Tls | None
 
-    def greet(self, sock: socket.socket, *, dialer: bool, reservation: int, ended: Ended) -> Greeting: ...
+    def greet(self, stream: Stream, *, dialer: bool, reservation: int, ended: Ended) -> Greeting: ...
     def attach(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> Peer | None: ...
     def peer_at(self, location: Location, reservation: int | None = None) -> Peer | None: ...
     def dial_failed(self, event: DialFailed, code: str) -> None: ...
@@ -141,9 +143,12 @@ class Dialler:
         """
         host = self._host
         try:
-            sock = await transport.connect(host.reactor.loop, location, host.limits.handshake_timeout)
+            within = host.limits.handshake_timeout
+            sock = await transport.connect(host.reactor.loop, location, within, host.tls)
         except TimeoutError:
-            return (None, "unreached", f"no answer from {location} in {host.limits.handshake_timeout:g} s")
+            return (None, "unreached", f"no answer from {location} in {within:g} s")
+        except TlsFailed as exc:
+            return (None, "tls", f"{location}: {exc}")
         except OSError as exc:
             code = "refused" if exc.errno == errno.ECONNREFUSED else "unreached"
             # asyncio puts words of its own, with the address once more, in the place of the system's.

@@ -40,6 +40,11 @@ class Repeats:
         assert len(self._lines) <= self._limits.max_failure_sources
 
 
+def others(count: int) -> str:
+    """What a line says of those that were left out before it."""
+    return f" (and {count} others like it meanwhile)" if count else ""
+
+
 # Descriptors that are kept for what is no session: listeners, files, pipes to child processes.
 _KEPT_DESCRIPTORS = 64
 _NEARLY = 0.8  # of the room: from here on it is said that there is little

@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,18 +30,20 @@ from dispycos.kernel.loop import Loop
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Location, Role
-from dispycos.net import ears, local_sockets, transport
+from dispycos.net import ears, transport
 from dispycos.net import session as sessions
 from dispycos.net.auth import Proven
 from dispycos.net.codec import decode, encode
 from dispycos.net.dialling import Dialler
-from dispycos.net.doorkeeper import Doorkeeper, Repeats, nearly_full, room
+from dispycos.net.doorkeeper import Repeats, nearly_full, others, room
 from dispycos.net.ears import Ears
 from dispycos.net.greeting import Ended, Greeting
 from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer, turn_away
 from dispycos.net.reactor import Reactor
-from dispycos.net.transport import Connection
+from dispycos.net.reception import Reception
+from dispycos.net.tls import Tls
+from dispycos.net.transport import Connection, Stream
 
 log = logging.getLogger("dispycos")
 
@@ -72,6 +73,7 @@ class Endpoint:
     roles  what this process is. A role may be added while it runs, never taken away: sessions
            that begin later state it, and who met us before is to be met again (`forget`).
     limits ValueError if they differ where the wire allows no difference (`config.WIRE_LIMITS`).
+    tls    what all its TCP streams speak; None: plain.
     """
 
     def __init__(
@@ -83,21 +85,21 @@ class Endpoint:
         limits: Limits,
         name: str,
         incarnation: Incarnation | None = None,
+        tls: Tls | None = None,
     ) -> None:
         of_the_wire(limits)
         self.reactor = reactor
         self.roles = roles
         self.keyring = keyring
         self.limits = limits
+        self.tls = tls
         self.name = name
         self.incarnation = incarnation or Incarnation(os.urandom(16))
         self.location: Location | None = None  # announced; None before `listen`
         self._peers: dict[Incarnation, Peer] = {}
         self._handlers: dict[type[Any], _Entry] = {}
         self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
-        self._listeners: list[transport.Listener] = []
-        self._near: list[transport.Listener] = []  # local sockets beside those
-        self._door = Doorkeeper(limits)
+        self._reception = Reception(self)
         self._dialler = Dialler(self)
         self._greetings: set[Greeting] = set()
         self._dirty: dict[Incarnation, Peer] = {}  # peers with something to write
@@ -107,7 +109,7 @@ class Endpoint:
         self._ears: Ears | None = None  # where its thread waits, if it hears there
         self._last_idle = -1  # kernel.idles when it last wrote from its own thread
         self._hearing = False  # the reactor hands out what was read, and will write afterwards
-        self._lines = Repeats(limits)  # about refused connections
+        self._lines = Repeats(limits)  # about dials that failed, and sessions there is no room for
         self._audit = Repeats(limits)  # about sessions that ended by a violation
         self._closed = False
         self._ticker = reactor.loop.call_later(self._beat, self._tick)
@@ -176,15 +178,7 @@ class Endpoint:
         announce  the address that peers are told to dial, where it differs (a NAT's outside).
         OSError names address and port and what is wrong with them.
         """
-        for host in hosts:
-            sock = transport.listening_socket(host, port)
-            listener = transport.Listener(self.reactor, sock, self._accepted)
-            port = listener.location.port
-            self._listeners.append(listener)
-            near = local_sockets.listening_socket(listener.location)
-            if near is not None:
-                self._near.append(transport.Listener(self.reactor, near, self._accepted))
-        first = self._listeners[0].location
+        first = self._reception.listen(hosts, port)
         if isinstance(announce, Location):
             self.location = announce
         elif announce is not None:
@@ -196,7 +190,7 @@ class Endpoint:
     @property
     def listening(self) -> list[Location]:
         """Where this process listens itself; `location` is what it announces."""
-        return [listener.location for listener in self._listeners]
+        return self._reception.listening
 
     def dial(
         self, location: Location, *, reservation: int = 0, once: bool = False, owner: object = None
@@ -212,38 +206,11 @@ class Endpoint:
         """`owner` does not want that location any more."""
         self._dialler.stop(location, owner)
 
-    def _accepted(self, sock: socket.socket) -> None:
-        _, theirs = transport.socket_ends(sock)
-        if theirs is None or (local_sockets.is_local(sock) and not local_sockets.is_ours(sock)):
-            transport.unfinished(sock)
-            return
-        source = theirs.addr
-        if self._closed or not self._door.admit(source, time.monotonic()):
-            transport.unfinished(sock)
-            return
-
-        def ended(proven: Proven | None, code: str, text: str) -> None:
-            self._door.leave(source)
-            if proven is not None:
-                self.attach(greeting, proven, None)
-            elif code not in ("closed", "self"):
-                self._refused(source, code, text)
-
-        greeting = self.greet(sock, dialer=False, reservation=0, ended=ended)
-
-    def _refused(self, source: str, code: str, text: str) -> None:
-        now = time.monotonic()
-        if self._door.fail(source, code, now):
-            log.warning("%s failed to prove the key too often; it is shut out for a while", source)
-        left_out = self._lines.due(source, now)
-        if left_out is not None:
-            log.warning("refused a connection from %s: %s%s", source, text, _others(left_out))
-
     def refused(self, greeting: Greeting, reason: str) -> None:
         """A proven connection is not what it says it is."""
-        self._refused(greeting.theirs.addr if greeting.theirs else "127.0.0.1", "credential", reason)
+        self._reception.refused(greeting, reason)
 
-    def greet(self, sock: socket.socket, *, dialer: bool, reservation: int, ended: Ended) -> Greeting:
+    def greet(self, stream: Stream, *, dialer: bool, reservation: int, ended: Ended) -> Greeting:
         """Begin the handshake on a connected socket; LocalProtocolError if we lack the key for it."""
         key = self.keyring.reservation(reservation) if reservation else self.keyring.own
 
@@ -253,7 +220,7 @@ class Endpoint:
 
         greeting = Greeting(
             self.reactor,
-            sock,
+            stream,
             dialer=dialer,
             incarnation=self.incarnation,
             roles=self.roles,
@@ -298,7 +265,7 @@ class Endpoint:
         left_out = self._lines.due("no room", now)
         if left_out is not None:
             text = "refused a session with %s: %d are open; %s%s"
-            log.warning(text, greeting, sessions, bound, _others(left_out))
+            log.warning(text, greeting, sessions, bound, others(left_out))
         turn_away(greeting, proven, self.incarnation, self.limits, "it has no room for one more session")
         return False
 
@@ -581,7 +548,7 @@ class Endpoint:
         source = peer.source
         left_out = self._audit.due(source, time.monotonic())
         if left_out is not None:
-            log.warning("session with %s from %s ended: %s%s", peer, source, reason, _others(left_out))
+            log.warning("session with %s from %s ended: %s%s", peer, source, reason, others(left_out))
         self.lose(peer, f"it broke the rules of the wire: {reason}")
 
     def lose(self, peer: Peer, reason: str) -> None:
@@ -603,7 +570,7 @@ class Endpoint:
             # Waiting mends no wrong key and no other version: the user has to know.
             left_out = self._lines.due(event.location.addr, time.monotonic())
             if left_out is not None:
-                log.warning("can't join %s%s", event.reason, _others(left_out))
+                log.warning("can't join %s%s", event.reason, others(left_out))
             event = replace(event, told=True)
         self._tell(event)
 
@@ -647,12 +614,7 @@ class Endpoint:
             self._ears.close()
             self._ears = None
         self._ticker.cancel()
-        for listener in (*self._listeners, *self._near):
-            listener.close()
+        self._reception.close()
         for greeting in list(self._greetings):
             greeting.close()
         await self._dialler.close()
-
-
-def _others(count: int) -> str:
-    return f" (and {count} others like it meanwhile)" if count else ""

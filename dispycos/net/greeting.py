@@ -20,7 +20,8 @@ from dispycos.net import local_sockets
 from dispycos.net.auth import Failed, Handshake, Proven
 from dispycos.net.keys import Key, Keyring
 from dispycos.net.reactor import Reactor
-from dispycos.net.transport import Connection, Reader, socket_ends
+from dispycos.net.tls import TlsSocket
+from dispycos.net.transport import Connection, Reader, Stream, socket_ends
 
 # How a greeting ended: the proof, or None with a code for counting and a text for our log.
 Ended = Callable[["Proven | None", str, str], None]
@@ -32,7 +33,7 @@ class Greeting:
     def __init__(
         self,
         reactor: Reactor,
-        sock: socket.socket,
+        sock: Stream,
         *,
         dialer: bool,
         incarnation: Incarnation,
@@ -61,7 +62,10 @@ class Greeting:
             theirs=self.theirs,
             port=port,
             max_message_bytes=limits.max_message_bytes,
-            unix_same_uid=local_sockets.is_local(sock) and local_sockets.is_ours(sock),
+            tls_fingerprint=sock.fingerprint if isinstance(sock, TlsSocket) else None,
+            unix_same_uid=isinstance(sock, socket.socket)
+            and local_sockets.is_local(sock)
+            and local_sockets.is_ours(sock),
         )
         self.connection = Connection(reactor, sock, self, unacknowledged=limits.suspect_after)
         self._timer: asyncio.TimerHandle = reactor.loop.call_later(

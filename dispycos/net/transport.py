@@ -25,11 +25,14 @@ from dispycos.model import Buffer, Location
 from dispycos.net import local_sockets
 from dispycos.net.ears import Ears
 from dispycos.net.reactor import Reactor
+from dispycos.net.tls import Tls, TlsSocket
 
 log = logging.getLogger("dispycos")
 
 _IOV_MAX = 512  # parts of one gathered write; Linux takes 1,024
 _TURN_BYTES = 8 * 1024 * 1024  # written before other connections get a turn
+
+Stream = socket.socket | TlsSocket  # what carries a connection
 
 
 class Reader(Protocol):
@@ -55,9 +58,7 @@ class Reader(Protocol):
 class Connection:
     """One connected stream socket."""
 
-    def __init__(
-        self, reactor: Reactor, sock: socket.socket, reader: Reader, *, unacknowledged: float
-    ) -> None:
+    def __init__(self, reactor: Reactor, sock: Stream, reader: Reader, *, unacknowledged: float) -> None:
         """Take over a connected socket.
 
         unacknowledged  seconds that our bytes may go without TCP's acknowledgement before the
@@ -79,6 +80,8 @@ class Connection:
         self.reader = reader
         self._reactor = reactor
         self._socket = sock
+        # What TLS has decrypted and nobody has taken: no poll tells of that.
+        self._pending = sock.pending if isinstance(sock, TlsSocket) else None
         self._rest: list[memoryview] = []  # what the socket did not take yet
         self._due = False  # somebody found the lock taken: its holder looks again
         self._waiting = False  # the loop will go on when the socket is writable
@@ -144,17 +147,19 @@ class Connection:
 
     def _read(self) -> str | None:
         """Read what is there and have it heard; why nothing will come any more, or None."""
-        try:
-            count = self._socket.recv_into(self.reader.get_buffer())
-        except (BlockingIOError, InterruptedError):
-            return None
-        except OSError as exc:
-            return f"reading failed: {exc.strerror or exc}"
-        if count == 0:
-            return "the other side closed the connection"
-        self._came = count
-        self.reader.received(count)
-        return None
+        while True:
+            try:
+                count = self._socket.recv_into(self.reader.get_buffer())
+            except (BlockingIOError, InterruptedError):
+                return None
+            except OSError as exc:
+                return f"reading failed: {exc.strerror or exc}"
+            if count == 0:
+                return "the other side closed the connection"
+            self._came = count
+            self.reader.received(count)
+            if self._pending is None or self._closed or not self._pending():
+                return None
 
     def _stop_watching(self) -> None:
         ears, self._ears = self._ears, None
@@ -258,10 +263,10 @@ def _after(parts: list[memoryview], count: int) -> list[memoryview]:
     return []
 
 
-def socket_ends(sock: socket.socket) -> tuple[Location | None, Location | None]:
+def socket_ends(sock: Stream) -> tuple[Location | None, Location | None]:
     """Both ends of a connected socket, or None where it has no address."""
     try:
-        if local_sockets.is_local(sock):
+        if isinstance(sock, socket.socket) and local_sockets.is_local(sock):
             return local_sockets.ends(sock)
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             return (None, None)
@@ -282,11 +287,22 @@ def _bound(sock: socket.socket) -> Location:
     return beside or Location(_plain(sock.getsockname()[0]), sock.getsockname()[1])
 
 
-async def connect(loop: asyncio.AbstractEventLoop, location: Location, timeout: float) -> socket.socket:
-    """Connect to a location, by a local socket if our account listens there. OSError, TimeoutError."""
-    near = local_sockets.connect(location)
-    if near is not None:
-        return near
+async def connect(
+    loop: asyncio.AbstractEventLoop, location: Location, timeout: float, tls: Tls | None
+) -> Stream:
+    """Connect to a location, under TLS if this process speaks that. OSError, TimeoutError.
+
+    Where our account listens there itself it is by a local socket.
+    """
+    if tls is None:
+        near = local_sockets.connect(location)
+        return near if near is not None else await _connect(loop, location, timeout)
+    async with asyncio.timeout(timeout):
+        sock = await _connect(loop, location, timeout)
+        return await tls.connect(loop, sock, location, timeout)
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, location: Location, timeout: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in location.addr else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -382,7 +398,7 @@ def max_descriptors() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def unfinished(sock: socket.socket) -> None:
+def unfinished(sock: Stream) -> None:
     """Close a socket that never became a Connection, at once and without a word (SE-56)."""
     with contextlib.suppress(OSError):
         sock.close()

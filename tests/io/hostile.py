@@ -31,6 +31,7 @@ from dispycos.net.endpoint import Endpoint
 from dispycos.net.hello import HELLO, Hello
 from dispycos.net.keys import ClusterKey, Key, Keyring
 from dispycos.net.reactor import Reactor
+from dispycos.net.tls import Tls
 from tests.helpers import wait_until
 
 K = ClusterKey(os.urandom(32))  # the cluster's
@@ -61,10 +62,17 @@ class Party:
         roles: Role = Role.PEER | Role.CLIENT,
         limits: Limits = LIMITS,
         incarnation: Incarnation | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.reactor = Reactor.in_thread(name)
         self.endpoint = Endpoint(
-            self.reactor, roles=roles, keyring=keyring, limits=limits, name=name, incarnation=incarnation
+            self.reactor,
+            roles=roles,
+            keyring=keyring,
+            limits=limits,
+            name=name,
+            incarnation=incarnation,
+            tls=tls,
         )
         self.keyring = keyring
         self.events: list[Any] = []
@@ -113,7 +121,9 @@ class Party:
 
     def at_rest(self) -> bool:
         """No handshake is under way."""
-        return self.ask(lambda: not self.endpoint._greetings and not self.endpoint._door._unfinished)
+        return self.ask(
+            lambda: not self.endpoint._greetings and not self.endpoint._reception._door._unfinished
+        )
 
     def close(self) -> None:
         if not self._closed:

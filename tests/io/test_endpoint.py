@@ -136,10 +136,7 @@ def test_a_peer_whose_port_refuses_is_suspect_then_lost(parties):
     meet(one, other)
 
     async def vanish() -> None:
-        for listeners in (other.endpoint._listeners, other.endpoint._near):
-            for listener in listeners:
-                listener.close()
-            listeners.clear()
+        other.endpoint._reception.close()
         other.endpoint._closed = True
         other.endpoint._peers[one.endpoint.incarnation].connection.close()
 

@@ -93,7 +93,7 @@ def test_unfinished_handshakes_are_few_and_small(one, other, traced):
         for stranger in strangers:
             stranger.send(hello(K)[:100])
         # Eight are heard out, the others were closed at once.
-        wait_until(lambda: one.endpoint._door.refused == 50 - LIMITS.max_unfinished_per_source, 5)
+        wait_until(lambda: one.endpoint._reception._door.refused == 50 - LIMITS.max_unfinished_per_source, 5)
         assert len(one.endpoint._greetings) == LIMITS.max_unfinished_per_source
         held_by_them = traced_bytes() - before
         assert held_by_them < LIMITS.max_unfinished_per_source * 4096 + 16384

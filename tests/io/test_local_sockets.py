@@ -102,7 +102,7 @@ def test_a_name_that_another_account_has_taken_is_left_for_tcp(parties):
 
 
 async def _closes_local(party: Party) -> None:
-    for listener in party.endpoint._near:
+    for listener in party.endpoint._reception._near:
         listener.close()
 
 

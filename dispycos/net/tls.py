@@ -1,0 +1,246 @@
+"""TLS: a stream that nobody on the way can read, under the same handshake as every other.
+
+A process that has a certificate speaks TLS on all its TCP streams, as listener and as dialer,
+and nothing else: there is no way back to plain (SE-21). Without authorities (`cafile`) any
+certificate will do, for the proof of the cluster's key covers the listener's: a man in the
+middle has another one, and fails. With them the chain is verified in both roles, and the
+dialer's side also that the certificate names the address it dialled.
+
+I/O half. Layer 3. Rows GN-03, SE-21.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from dispycos.errors import LocalProtocolError
+from dispycos.model import Buffer, Location
+
+_RECORD: Final = 16 * 1024  # bytes of one TLS record at most: parts below are sent as one
+_ALERT: Final = bytes.fromhex("15 0301 0002 02 46")  # a record of TLS: fatal, protocol_version
+_WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class InvalidCertificate(LocalProtocolError, ValueError):
+    """A certificate, key or authority that can't be used; the text names the file."""
+
+
+class TlsFailed(ConnectionError):
+    """The two ends did not come to speak TLS; the text says why."""
+
+
+class Tls:
+    """What this process shows and whom it believes.
+
+    certfile  PEM with our certificate, those between it and the authority, and perhaps the key.
+    keyfile   PEM with the key; None: it is in certfile.
+    cafile    PEM with the authorities; None: the proof of the cluster's key is enough.
+    InvalidCertificate names the file and what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        certfile: str | os.PathLike[str],
+        keyfile: str | os.PathLike[str] | None = None,
+        cafile: str | os.PathLike[str] | None = None,
+    ) -> None:
+        files = [os.fspath(path) for path in (certfile, keyfile, cafile) if path]
+        for path in files:
+            _readable(path)
+        self.verifies = bool(cafile)
+        self._listens = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._dials = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._dials.check_hostname = self.verifies
+        self._dials.verify_mode = ssl.CERT_REQUIRED if cafile else ssl.CERT_NONE
+        self._listens.verify_mode = ssl.CERT_REQUIRED if cafile else ssl.CERT_NONE
+        for context in (self._listens, self._dials):
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            try:
+                # A key that needs a pass phrase would have the process wait at a terminal.
+                context.load_cert_chain(certfile, keyfile, password=_no_password)
+            except (ssl.SSLError, OSError, ValueError) as exc:
+                names = " and ".join(files[: 2 if keyfile else 1])
+                raise InvalidCertificate(
+                    f"{names}: no certificate with its key could be read: {_words(exc)}"
+                ) from None
+            if cafile:
+                try:
+                    context.load_verify_locations(cafile)
+                except (ssl.SSLError, OSError) as exc:
+                    raise InvalidCertificate(
+                        f"{files[-1]}: no authorities could be read: {_words(exc)}"
+                    ) from None
+        self._fingerprint = _fingerprint(_first_certificate(files[0]))
+
+    async def accept(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, timeout: float) -> TlsSocket:
+        """The listener's part of TLS's own handshake. TlsFailed and TimeoutError say what failed."""
+        stream = self._listens.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        await _handshake(loop, stream, timeout, last_word=_ALERT)
+        return TlsSocket(stream, self._fingerprint)
+
+    async def connect(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, location: Location, timeout: float
+    ) -> TlsSocket:
+        """The dialer's part, at that location. TlsFailed and TimeoutError say what failed."""
+        stream = self._dials.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=location.addr)
+        await _handshake(loop, stream, timeout)
+        certificate = stream.getpeercert(binary_form=True)
+        assert certificate is not None, "a TLS listener without a certificate"
+        return TlsSocket(stream, _fingerprint(certificate))
+
+
+class TlsSocket:
+    """A connected stream under TLS, as far as a `transport.Connection` needs a socket.
+
+    One thread may read while another one writes: OpenSSL allows that to none of them, so there
+    is a lock, which nobody holds while he waits.
+    """
+
+    def __init__(self, stream: ssl.SSLSocket, fingerprint: bytes) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self.fingerprint = fingerprint  # SHA-256 of the listener's certificate
+        self.family = stream.family
+        self.fileno = stream.fileno
+        self.getsockname = stream.getsockname
+        self.getpeername = stream.getpeername
+        self.setsockopt = stream.setsockopt
+        self.setblocking = stream.setblocking
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """As a socket's; BlockingIOError where TLS has nothing whole."""
+        with self._lock:
+            try:
+                return self._stream.recv_into(buffer)
+            except _WANTS:
+                raise BlockingIOError from None
+            except ssl.SSLError as exc:
+                raise TlsFailed(_words(exc)) from None
+
+    def sendmsg(self, parts: Sequence[Buffer]) -> int:
+        """As a socket's: the bytes that were taken, of the first part or of several small ones."""
+        with self._lock:
+            try:
+                return self._stream.send(_record(parts))
+            except _WANTS:
+                raise BlockingIOError from None
+            except ssl.SSLError as exc:
+                raise TlsFailed(_words(exc)) from None
+
+    def pending(self) -> int:
+        """Bytes that have come and that no poll will tell of."""
+        with self._lock:
+            return self._stream.pending()
+
+    def close(self) -> None:
+        """Close the socket; what the peer misses then its session notices."""
+        self._stream.close()
+
+
+def _record(parts: Sequence[Buffer]) -> Buffer:
+    # After a write that was not taken OpenSSL wants the same bytes again, and it gets them:
+    # parts are only ever left out from the front.
+    first = parts[0]
+    if len(parts) == 1 or memoryview(first).nbytes >= _RECORD:
+        return first
+    whole = bytearray()
+    for part in parts:
+        if len(whole) + memoryview(part).nbytes > _RECORD:
+            break
+        whole += part
+    return whole
+
+
+async def _handshake(
+    loop: asyncio.AbstractEventLoop, stream: ssl.SSLSocket, timeout: float, last_word: bytes = b""
+) -> None:
+    """Shake hands; whoever does not even speak TLS hears the last word."""
+    stream.setblocking(False)
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    stream.do_handshake()
+                    return
+                except ssl.SSLWantReadError:
+                    await _ready(loop.add_reader, loop.remove_reader, stream)
+                except ssl.SSLWantWriteError:
+                    await _ready(loop.add_writer, loop.remove_writer, stream)
+    except ConnectionError as exc:
+        stream.close()
+        raise TlsFailed(f"TLS failed: {_words(exc)}") from None
+    except ssl.SSLError as exc:
+        if exc.reason in _PLAIN and last_word:
+            with contextlib.suppress(OSError):
+                # Past TLS, which has given up. What is left unread would have the close reset the
+                # connection, and the word be lost.
+                socket.socket.recv(stream, _RECORD)
+                socket.socket.send(stream, last_word)
+        stream.close()
+        raise TlsFailed(f"TLS failed: {_words(exc)}") from None
+    except BaseException:
+        stream.close()
+        raise
+
+
+async def _ready(add: Callable[..., Any], remove: Callable[..., Any], stream: ssl.SSLSocket) -> None:
+    ready = asyncio.get_running_loop().create_future()
+    descriptor = stream.fileno()
+
+    def come() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    add(descriptor, come)
+    try:
+        await ready
+    finally:
+        remove(descriptor)
+
+
+def _words(exc: BaseException) -> str:
+    """What OpenSSL found, without the place in its source."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"the peer's certificate is not trusted: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLEOFError | ConnectionError):
+        return "the peer ended the connection; does it speak TLS?"
+    if isinstance(exc, ssl.SSLError) and exc.reason:
+        reason = exc.reason.replace("_", " ").lower()
+        plain = "; does it speak TLS?" if exc.reason in _PLAIN else ""
+        return f"{reason}{plain}"
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+# What OpenSSL says of a peer that speaks something else.
+_PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+
+
+def _readable(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as exc:
+        raise InvalidCertificate(f"{path} can't be read: {exc.strerror}") from None
+
+
+def _no_password() -> str:
+    raise ValueError("its key needs a pass phrase; take one without")
+
+
+def _first_certificate(path: str) -> bytes:
+    with open(path, encoding="ascii", errors="replace") as file:
+        text = file.read()
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(begin + text.partition(begin)[2].partition(end)[0] + end)
+
+
+def _fingerprint(certificate: bytes) -> bytes:
+    return hashlib.sha256(certificate).digest()

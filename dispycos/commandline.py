@@ -21,6 +21,7 @@ from dispycos.errors import DispycosError
 from dispycos.model import host_and_port
 from dispycos.net import addresses
 from dispycos.net.keys import Keyring
+from dispycos.net.tls import CertificateFiles
 
 SECRET_HELP = (
     "talk only to programs with this secret; other users of this machine can see it in the list of "
@@ -60,6 +61,10 @@ class Parser(argparse.ArgumentParser):
         self.option("-n", "--name", default="", help=f"name of the {what} (default: host name)")
         self.option("-s", "--secret", default="", help=SECRET_HELP)
         self.option("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
+        self.option("--certfile", metavar="FILE",
+            help="PEM certificate: TLS on all TCP; the key may be in the same file")  # fmt: skip
+        self.option("--keyfile", metavar="FILE", help="PEM key of --certfile")
+        self.option("--cafile", metavar="FILE", help="PEM certificates of the authorities: believe no others")
         self.option("--msg_timeout", type=a_time, metavar="SEC", help="time for a question to a peer")
 
     def process_options(self) -> None:
@@ -109,6 +114,11 @@ def keyring(options: argparse.Namespace, hosts: Sequence[str]) -> Keyring:
     """The key of `--secret`, `--secret_file` or the account; see `keyfile.load`."""
     loopback = all(addresses.is_loopback(host) for host in hosts)
     return keyfile.load(options.secret, options.secret_file, loopback_only=loopback)
+
+
+def certificates(options: argparse.Namespace) -> CertificateFiles | None:
+    """The files of `--certfile` and its companions; None: plain TCP. ValueError."""
+    return CertificateFiles.given(options.certfile, options.keyfile, options.cafile)
 
 
 def carry_out(program: str, run: Callable[[], int]) -> int:

@@ -15,6 +15,7 @@ from dispycos import config
 from dispycos.arguments import integer, port, text
 from dispycos.config import Limits
 from dispycos.model import Role
+from dispycos.net.tls import CertificateFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Options:
     multicast: bool = False  # instead of broadcast, on IPv4
     dest_path: str = ""  # where files of others go; none: a folder of this account's own
     max_file_size: int = 0  # bytes; 0: only the limits of all files of one sender
+    certificates: CertificateFiles | None = None  # None: plain TCP
     meets_peers: bool = False  # reach for other programs of the same key
     roles: Role = Role.PEER | Role.CLIENT
     limits: Limits = field(default_factory=config.limits)
@@ -50,6 +52,9 @@ class Options:
         ipv4_udp_multicast: bool = False,
         dest_path: str | os.PathLike[str] = "",
         max_file_size: int | None = None,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        cafile: str | os.PathLike[str] | None = None,
     ) -> Options:
         """What the arguments of Pycos mean; TypeError and ValueError name the argument.
 
@@ -59,6 +64,8 @@ class Options:
         udp_port               of discovery; None: `config.NetPort`.
         discover_peers         False: no datagram is sent, and only named peers are met.
         dest_path              where files of others are stored; max_file_size: bytes of one file.
+        certfile, keyfile      PEM: TLS on all TCP, with this certificate; the key may be inside.
+        cafile                 PEM: only certificates of these authorities are believed.
         """
         if node is not None and host is not None:
             raise ValueError("node and host are two names of one argument: give one")
@@ -77,6 +84,7 @@ class Options:
             multicast=bool(ipv4_udp_multicast),
             dest_path=os.path.abspath(dest_path) if dest_path else "",
             max_file_size=integer("max_file_size", max_file_size or 0, least=0),
+            certificates=CertificateFiles.given(certfile, keyfile, cafile),
         )
 
     @classmethod

@@ -32,6 +32,7 @@ from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.search import Search
+from dispycos.net.tls import Tls
 from dispycos.options import Options, default_options
 from dispycos.peers import Peers
 from dispycos.received import Received
@@ -151,7 +152,8 @@ class Runtime:
         """The network of this process, started with `options` if there is none; any thread.
 
         keyring  None: of the options' secret, or of the user's key file.
-        OSError says which address can't be listened at, InvalidKey what is wrong with the key.
+        OSError says which address can't be listened at, InvalidKey and InvalidCertificate what is
+        wrong with a file.
         """
         with self._lock:
             network = self.present
@@ -178,13 +180,14 @@ class Runtime:
         if keyring is None:
             loopback = all(addresses.is_loopback(host) for host in hosts)
             keyring = keyfile.load(options.secret, loopback_only=loopback)
+        tls = Tls(options.certificates) if options.certificates else None
         loop = kernel_loop.default()
         reactor = Reactor.in_thread()
 
         async def listen() -> Network:
             name = options.name or socket.gethostname()
             endpoint = Endpoint(
-                reactor, roles=options.roles, keyring=keyring, limits=options.limits, name=name
+                reactor, roles=options.roles, keyring=keyring, limits=options.limits, name=name, tls=tls
             )
             try:
                 await endpoint.listen(hosts, options.tcp_port, announce=options.announce or None)

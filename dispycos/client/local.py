@@ -88,8 +88,14 @@ class LocalCluster:
 
     async def _start_node(self, network: Network) -> embedded.LocalNode:
         key = network.endpoint.keyring.own.reveal()
+        tls = network.endpoint.tls
         return await embedded.start_local_node(
-            network.reactor, key, self.cpus, limits=network.limits, min_pulse=self.pulse_interval
+            network.reactor,
+            key,
+            self.cpus,
+            limits=network.limits,
+            min_pulse=self.pulse_interval,
+            certificates=tls.files if tls else None,
         )
 
     @property

@@ -19,6 +19,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dispycos.errors import LocalProtocolError
@@ -29,6 +30,9 @@ _ALERT: Final = bytes.fromhex("15 0301 0002 02 46")  # a record of TLS: fatal, p
 _WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+_Path = str | os.PathLike[str] | None
+
+
 class InvalidCertificate(LocalProtocolError, ValueError):
     """A certificate, key or authority that can't be used; the text names the file."""
 
@@ -37,23 +41,32 @@ class TlsFailed(ConnectionError):
     """The two ends did not come to speak TLS; the text says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """What a process shows, and whom it believes: absolute paths of PEM files."""
+
+    certfile: str  # our certificate, those between it and the authority, and perhaps the key
+    keyfile: str = ""  # the key; "": it is in certfile
+    cafile: str = ""  # the authorities; "": the proof of the cluster's key is enough
+
+    @classmethod
+    def given(cls, certfile: _Path, keyfile: _Path, cafile: _Path) -> CertificateFiles | None:
+        """As a user names them; None: no TLS. ValueError if a key or authorities stand alone."""
+        if not certfile:
+            for name, path in (("keyfile", keyfile), ("cafile", cafile)):
+                if path:
+                    raise ValueError(f"{name} is of no use without certfile")
+            return None
+        return cls(*(os.path.abspath(path) if path else "" for path in (certfile, keyfile, cafile)))
+
+
 class Tls:
-    """What this process shows and whom it believes.
+    """How this process speaks TLS. InvalidCertificate names the file and what is wrong with it."""
 
-    certfile  PEM with our certificate, those between it and the authority, and perhaps the key.
-    keyfile   PEM with the key; None: it is in certfile.
-    cafile    PEM with the authorities; None: the proof of the cluster's key is enough.
-    InvalidCertificate names the file and what is wrong with it.
-    """
-
-    def __init__(
-        self,
-        certfile: str | os.PathLike[str],
-        keyfile: str | os.PathLike[str] | None = None,
-        cafile: str | os.PathLike[str] | None = None,
-    ) -> None:
-        files = [os.fspath(path) for path in (certfile, keyfile, cafile) if path]
-        for path in files:
+    def __init__(self, files: CertificateFiles) -> None:
+        self.files = files
+        certfile, keyfile, cafile = files.certfile, files.keyfile or None, files.cafile
+        for path in filter(None, (certfile, keyfile, cafile)):
             _readable(path)
         self.verifies = bool(cafile)
         self._listens = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -67,7 +80,7 @@ class Tls:
                 # A key that needs a pass phrase would have the process wait at a terminal.
                 context.load_cert_chain(certfile, keyfile, password=_no_password)
             except (ssl.SSLError, OSError, ValueError) as exc:
-                names = " and ".join(files[: 2 if keyfile else 1])
+                names = " and ".join(filter(None, (certfile, keyfile)))
                 raise InvalidCertificate(
                     f"{names}: no certificate with its key could be read: {_words(exc)}"
                 ) from None
@@ -76,9 +89,9 @@ class Tls:
                     context.load_verify_locations(cafile)
                 except (ssl.SSLError, OSError) as exc:
                     raise InvalidCertificate(
-                        f"{files[-1]}: no authorities could be read: {_words(exc)}"
+                        f"{cafile}: no authorities could be read: {_words(exc)}"
                     ) from None
-        self._fingerprint = _fingerprint(_first_certificate(files[0]))
+        self._fingerprint = _fingerprint(_first_certificate(certfile))
 
     async def accept(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, timeout: float) -> TlsSocket:
         """The listener's part of TLS's own handshake. TlsFailed and TimeoutError say what failed."""

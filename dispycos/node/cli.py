@@ -119,6 +119,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
     try:
         servers = server_count(options.cpus)
         ports = port_list(options.tcp_ports, servers, config.DispycosNodePort)
+        certificates = commandline.certificates(options)
         times = service_times(options.service_start, options.service_stop, options.service_end, minute_now())
     except ValueError as exc:
         parser.error(str(exc))
@@ -135,6 +136,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
         name=options.name or host_name(),
         hosts=tuple(addresses.bind_addresses(options.hosts)),
         announce=announce,
+        certificates=certificates,
         servers=servers,
         ports=ports,
         dest_path=options.dest_path,

@@ -37,6 +37,7 @@ from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.runner import Runner
+from dispycos.net.tls import Tls
 from dispycos.node import console, figures, ties
 from dispycos.node.events import CleanWorkspace, Exit, Hours, Order, Ordered, ServiceHours
 from dispycos.node.hours import LOOK_EVERY, ServiceTimes
@@ -80,7 +81,12 @@ class Daemon:
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._signals = 0
         self.endpoint = Endpoint(
-            self._reactor, roles=Role.NODE, keyring=keyring, limits=settings.limits, name=settings.name
+            self._reactor,
+            roles=Role.NODE,
+            keyring=keyring,
+            limits=settings.limits,
+            name=settings.name,
+            tls=Tls(settings.certificates) if settings.certificates else None,
         )
         self._processes = Processes(self._reactor, settings, workspace, keyring, self._printer, self._feed)
         self._runner: Runner | None = None

@@ -24,6 +24,7 @@ from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Incarnation, Location
 from dispycos.net.reactor import Reactor
+from dispycos.net.tls import CertificateFiles
 from dispycos.node import children, ties, workspace
 from dispycos.node.pipe import LoopPipe, Said
 
@@ -72,6 +73,7 @@ async def start_local_node(
     hosts: Sequence[str] = ("127.0.0.1",),
     min_pulse: float = 0.1,
     max_pulse: float = 100.0,
+    certificates: CertificateFiles | None = None,
     debug: bool = False,
 ) -> LocalNode:
     """Start a node on loopback with `servers` servers; reactor thread.
@@ -107,6 +109,7 @@ async def start_local_node(
         "hosts": list(hosts),
         "dest_path": path,
         "limits": dataclasses.asdict(limits) if limits else None,
+        "certificates": dataclasses.asdict(certificates) if certificates else None,
         "min_pulse": min_pulse,
         "max_pulse": max_pulse,
         "debug": debug,

@@ -16,6 +16,7 @@ from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Location
 from dispycos.net.keys import keyring_of
+from dispycos.net.tls import CertificateFiles
 from dispycos.node import ties
 from dispycos.node.daemon import Daemon, serve
 from dispycos.node.pipe import LoopPipe, Pipe, Said
@@ -55,6 +56,7 @@ def _settings(values: dict[str, Any]) -> NodeSettings:
         servers=servers,
         ports=(0,) * (servers + 1),
         dest_path=values["dest_path"],
+        certificates=CertificateFiles(**values["certificates"]) if values["certificates"] else None,
         min_pulse=values["min_pulse"],
         max_pulse=values["max_pulse"],
         commands=False,

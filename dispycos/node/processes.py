@@ -161,6 +161,7 @@ class Processes:
             limits=dataclasses.asdict(self._settings.limits),
             hosts=self._settings.hosts,
             announce=self._settings.announce,
+            certificates=self._settings.certificates,
         )
         sizes, body = pack(action.code, action.setup)
         zygote.pipe.say(Said("prepare", {"start": to_values(start), "sizes": sizes}, body))

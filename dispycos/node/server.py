@@ -33,6 +33,7 @@ from dispycos.net.files import FileReceiver
 from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring, ReservationKey
 from dispycos.net.reactor import Reactor
+from dispycos.net.tls import InvalidCertificate, Tls
 from dispycos.node import ties
 from dispycos.node.executor import Executor
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
@@ -136,8 +137,13 @@ class Server:
         # The daemon's end closes when it is gone, or wants us gone without a word.
         self._control = LoopPipe(self._reactor.loop, control, self._told, lambda reason: os._exit(0))
         keyring = Keyring(ReservationKey(zygote.reservation, bytes.fromhex(zygote.key)))
+        try:
+            tls = Tls(zygote.certificates) if zygote.certificates else None
+        except InvalidCertificate as exc:
+            self._control.say(Said("problem", {"reason": str(exc)}))
+            os._exit(_CANT_LISTEN)
         self._endpoint = Endpoint(
-            self._reactor, roles=Role.SERVER, keyring=keyring, limits=self._limits, name=start.name
+            self._reactor, roles=Role.SERVER, keyring=keyring, limits=self._limits, name=start.name, tls=tls
         )
         self._endpoint.hear_with(self._loop)
         delivery = Delivery(self._kernel, self._endpoint, reservation=zygote.reservation)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dispycos import config
 from dispycos.config import Limits
+from dispycos.net.tls import CertificateFiles
 from dispycos.node.hours import ServiceTimes
 
 
@@ -26,6 +27,7 @@ class NodeSettings:
     dest_path: str | None = None  # None: the default one
     clean: bool = False
     announce: str = ""  # the address that peers dial instead (DN-04)
+    certificates: CertificateFiles | None = None  # None: plain TCP
     udp_port: int | None = None  # None: no UDP socket exists (SE-33)
     multicast: bool = False
     discover: bool = False  # announce itself at start to all (DN-28)

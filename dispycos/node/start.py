@@ -14,6 +14,7 @@ from typing import Any
 
 from dispycos.config import Limits
 from dispycos.model import Buffer, Payload
+from dispycos.net.tls import CertificateFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,13 @@ class ZygoteStart:
     limits: dict[str, Any]  # the daemon's Limits
     hosts: tuple[str, ...] = ()  # addresses that servers listen at
     announce: str = ""  # the address that peers dial instead (DN-04)
+    certificates: CertificateFiles | None = None  # None: plain TCP
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> ZygoteStart:
-        return cls(**{**values, "hosts": tuple(values["hosts"])})
+        files = values["certificates"]
+        certificates = CertificateFiles(**files) if files else None
+        return cls(**{**values, "hosts": tuple(values["hosts"]), "certificates": certificates})
 
     def record(self) -> Limits:
         return Limits(**self.limits)

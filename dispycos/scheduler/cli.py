@@ -2,7 +2,7 @@
 
 Options are those of the founding document and newer ones; see `dispycos.cli` for the program.
 
-Layer 8. Rows DS-02 to DS-11, DS-14 to DS-18.
+Layer 8. Rows DS-02 to DS-18.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
         parser.error("--pulse_interval 0 is no time between signs of life")
     if not options.node_port:
         parser.error("--node_port 0 is no port that a node listens at")
+    try:
+        certificates = commandline.certificates(options)
+    except ValueError as exc:
+        parser.error(str(exc))
     limits = config.limits()
     if options.msg_timeout is not None:
         limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
@@ -89,6 +93,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
         hosts=tuple(addresses.bind_addresses(options.hosts)),
         port=options.tcp_port,
         announce=parser.announced(options, "scheduler"),
+        certificates=certificates,
         udp_port=options.udp_port or None,
         multicast=options.ipv4_udp_multicast,
         nodes=tuple((host, port or options.node_port) for host, port in options.node),

@@ -27,6 +27,7 @@ from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.search import Search
+from dispycos.net.tls import CertificateFiles, Tls
 from dispycos.printer import Printer
 from dispycos.scheduler import survey
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
@@ -49,6 +50,7 @@ class SharedSettings:
     hosts: tuple[str, ...]  # numeric addresses to listen at, the first is announced
     port: int
     announce: str = ""  # the address that peers dial instead
+    certificates: CertificateFiles | None = None  # None: plain TCP
     udp_port: int | None = None  # None: no UDP socket exists (SE-33)
     multicast: bool = False
     nodes: tuple[tuple[str, int], ...] = ()  # named ones, reached for as long as it lives
@@ -73,7 +75,12 @@ class SharedScheduler:
         self._removals: set[asyncio.Task[None]] = set()  # one for each client that has just left
         limits = dataclasses.replace(settings.limits, max_file_bytes=settings.service.max_file_bytes)
         self.endpoint = Endpoint(
-            self._reactor, roles=Role.SCHEDULER, keyring=keyring, limits=limits, name=settings.name
+            self._reactor,
+            roles=Role.SCHEDULER,
+            keyring=keyring,
+            limits=limits,
+            name=settings.name,
+            tls=Tls(settings.certificates) if settings.certificates else None,
         )
         self._storage: Storage | None = None
         self._search: Search | None = None

@@ -10,58 +10,41 @@ import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
 
 from dispycos.events import DialFailed, PeerUp
 from dispycos.messages import Deliver
 from dispycos.model import Location, Payload
-from dispycos.net.tls import InvalidCertificate, Tls
+from dispycos.net import tls
+from dispycos.net.tls import CertificateFiles, InvalidCertificate
+from tests.certificates import Authority, Files
 from tests.helpers import wait_until
 from tests.io.hostile import K, Party, cluster, meet
 
 
-@dataclass(frozen=True)
-class Files:
-    """One certificate with its key, in files."""
-
-    cert: Path
-    key: Path
-    both: Path
-
-
-def _files(folder: Path, name: str, cert: trustme.LeafCert) -> Files:
-    files = Files(folder / f"{name}.crt", folder / f"{name}.key", folder / f"{name}.pem")
-    cert.cert_chain_pems[0].write_to_path(files.cert)
-    cert.private_key_pem.write_to_path(files.key)
-    cert.private_key_and_cert_chain_pem.write_to_path(files.both)
-    return files
+def speaks(*files: Path, cafile: Path | None = None) -> tls.Tls:
+    certfile, keyfile, authorities = (*files, None, None)[:3]
+    given = CertificateFiles.given(certfile, keyfile, authorities or cafile)
+    assert given is not None
+    return tls.Tls(given)
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture(scope="module")
-def ours(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return _files(tmp_path_factory.mktemp("ours"), "ours", authority.issue_cert("127.0.0.1"))
-
-
-@pytest.fixture(scope="module")
-def cafile(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return path
+def ours(authority: Authority) -> Files:
+    return authority.issue("ours")
 
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """A certificate of the same name, by somebody else."""
-    return _files(tmp_path_factory.mktemp("foreign"), "foreign", trustme.CA().issue_cert("127.0.0.1"))
+    return Authority(tmp_path_factory.mktemp("foreign")).issue("foreign")
 
 
 @pytest.fixture
@@ -85,7 +68,7 @@ def refused(dialer: Party, listener: Party) -> str:
 
 @pytest.mark.row("GN-03", "SE-21")
 def test_two_processes_with_any_certificates_meet_under_tls(parties, ours, foreign):
-    one, other = parties("one", tls=Tls(ours.cert, ours.key)), parties("other", tls=Tls(foreign.both))
+    one, other = parties("one", tls=speaks(ours.cert, ours.key)), parties("other", tls=speaks(foreign.both))
     meet(one, other)
     stream = one.endpoint.peer(other.endpoint.incarnation).connection._socket
     assert stream.family == socket.AF_INET
@@ -94,8 +77,8 @@ def test_two_processes_with_any_certificates_meet_under_tls(parties, ours, forei
 
 @pytest.mark.row("GN-03")
 def test_messages_of_all_sizes_come_through_in_order_both_ways(parties, ours):
-    tls = Tls(ours.both)
-    one, other = parties("one", tls=tls), parties("other", tls=tls)
+    under = speaks(ours.both)
+    one, other = parties("one", tls=under), parties("other", tls=under)
     meet(one, other)
     sizes = [0, 1, 100, 16_384, 40_000, 1_000_000, 5_000_000, 3] * 3
     data = [os.urandom(size) for size in sizes]
@@ -120,38 +103,40 @@ def test_messages_of_all_sizes_come_through_in_order_both_ways(parties, ours):
 @pytest.mark.row("GN-03", "SE-77")
 def test_plain_and_tls_don_t_meet_and_both_sides_say_why(parties, ours, caplog):
     caplog.set_level(logging.WARNING)
-    plain, under_tls = parties("plain"), parties("tls", tls=Tls(ours.both))
+    plain, under_tls = parties("plain"), parties("tls", tls=speaks(ours.both))
     assert "speaks TLS and this process does not" in refused(plain, under_tls)
     wait_until(lambda: any("refused a connection" in text and "TLS" in text for text in caplog.messages))
-    again = parties("again", tls=Tls(ours.both))
+    again = parties("again", tls=speaks(ours.both))
     assert "does it speak TLS?" in refused(again, plain)
 
 
 @pytest.mark.row("SE-21")
-def test_with_authorities_both_certificates_are_verified(parties, ours, foreign, cafile):
-    verified = Tls(ours.cert, ours.key, cafile)
+def test_with_authorities_both_certificates_are_verified(parties, ours, foreign, authority):
+    verified = speaks(ours.cert, ours.key, authority.file)
     one, other = parties("one", tls=verified), parties("other", tls=verified)
     meet(one, other)
     # As a dialer and as a listener.
-    stranger = parties("stranger", tls=Tls(foreign.both))
+    stranger = parties("stranger", tls=speaks(foreign.both))
     fresh = parties("fresh", tls=verified)
     assert "not trusted" in refused(fresh, stranger)
-    assert "unknown ca" in refused(parties("last", tls=Tls(foreign.both)), parties("nobody's", tls=verified))
+    assert "unknown ca" in refused(
+        parties("last", tls=speaks(foreign.both)), parties("nobody's", tls=verified)
+    )
 
 
 @pytest.mark.row("SE-21")
-def test_with_authorities_the_certificate_must_name_the_address(parties, authority, cafile, ours, tmp_path):
-    elsewhere = _files(tmp_path, "elsewhere", authority.issue_cert("192.0.2.7"))
-    listener = parties("listener", tls=Tls(elsewhere.both, cafile=cafile))
-    dialer = parties("dialer", tls=Tls(ours.both, cafile=cafile))
+def test_with_authorities_the_certificate_must_name_the_address(parties, authority, ours):
+    elsewhere = authority.issue("elsewhere", "192.0.2.7")
+    listener = parties("listener", tls=speaks(elsewhere.both, cafile=authority.file))
+    dialer = parties("dialer", tls=speaks(ours.both, cafile=authority.file))
     assert "not trusted: IP address mismatch" in refused(dialer, listener)
 
 
 @pytest.mark.row("SE-77", "SE-21")
 def test_a_man_in_the_middle_with_another_certificate_of_the_same_name_fails(parties, ours, foreign):
     """Without authorities any certificate opens TLS; the proof of the key covers which one it was."""
-    listener = parties("listener", tls=Tls(ours.both))
-    dialer = parties("dialer", tls=Tls(ours.both))
+    listener = parties("listener", tls=speaks(ours.both))
+    dialer = parties("dialer", tls=speaks(ours.both))
     with Middle(listener.location, foreign) as middle:
         dialer.dial(middle.location)
         assert "authentication failed" in reason(dialer)
@@ -161,7 +146,7 @@ def test_a_man_in_the_middle_with_another_certificate_of_the_same_name_fails(par
 
 @pytest.mark.row("SE-77")
 def test_tls_1_1_is_refused(parties, ours):
-    listener = parties("listener", tls=Tls(ours.both))
+    listener = parties("listener", tls=speaks(ours.both))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -176,7 +161,7 @@ def test_tls_1_1_is_refused(parties, ours):
 
 @pytest.mark.row("SE-15")
 def test_who_connects_and_says_nothing_is_let_go_in_time(parties, ours):
-    listener = parties("listener", tls=Tls(ours.both))
+    listener = parties("listener", tls=speaks(ours.both))
     place = (listener.location.addr, listener.location.port)
     with socket.create_connection(place) as silent:
         silent.settimeout(5)
@@ -198,7 +183,7 @@ def test_a_file_that_is_no_good_is_named(what, ours, foreign, tmp_path):
     }
     arguments, named = made[what]
     with pytest.raises(InvalidCertificate) as caught:
-        Tls(*arguments)
+        speaks(*arguments)
     assert named in str(caught.value), caught.value
 
 

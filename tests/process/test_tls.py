@@ -1,0 +1,103 @@
+"""Scheduler, node, servers and client under TLS, as real processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import Authority, Files
+from tests.helpers import run_program, run_python
+from tests.process.schedulers import NODE, SCHEDULER, Place, close, place, result, run, schedule
+
+__all__ = ["place"]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def ours(authority: Authority) -> Files:
+    return authority.issue("ours")
+
+
+@pytest.mark.row("GN-03", "DN-10", "DN-11", "DS-12", "DS-13", "SE-21")
+def test_a_cluster_works_under_tls_with_authorities(place: Place, ours: Files, authority: Authority) -> None:
+    given = ["--certfile", str(ours.cert), "--keyfile", str(ours.key), "--cafile", str(authority.file)]
+    shared = place.scheduler(*given)
+    place.node(*given, "--peer", shared.where)
+    names = f"certfile={str(ours.both)!r}, cafile={str(authority.file)!r}"
+    client = place.client(network=f"discover_peers=False, {names}")
+    schedule(client, shared)
+    run(client, 1)
+    result(client, 1)
+    close(client)
+
+
+@pytest.mark.row("GN-03", "DN-10")
+def test_a_plain_client_of_a_node_under_tls_is_told_so_and_so_is_the_node(place: Place, ours: Files) -> None:
+    node = place.node("--certfile", str(ours.both))
+    where = node.wait_line("ready at").split()[-1].rstrip(",")
+    client = place.client()
+    client.write(f"locate '{_address(node.output)}' nobody")
+    assert client.wait_line("speaks TLS and this process does not", 20), where
+    assert node.wait_line("TLS failed: wrong version number", 10)
+
+
+def _address(output: str) -> str:
+    return next(word.rstrip(",;") for word in output.split() if word.startswith("127.0.0.1:"))
+
+
+@pytest.mark.row("GN-03", "DN-11", "DS-13")
+@pytest.mark.parametrize("program", [NODE, SCHEDULER])
+def test_a_bad_certificate_is_named_and_nothing_starts(
+    program: list[str], ours: Files, tmp_path: Path
+) -> None:
+    missing = tmp_path / "none.pem"
+    common = [*program, "-i", "127.0.0.1", "-u", "0", "--dest_path", str(tmp_path / "files"), "--daemon"]
+    code, out, err = run_program([*common, "--certfile", str(missing)], timeout=20)
+    assert code == 1 and f"{missing} can't be read: No such file or directory" in err and not out, err
+    code, out, err = run_program([*common, "--keyfile", str(ours.key)], timeout=20)
+    assert code == 2 and "keyfile is of no use without certfile" in err and not out, err
+    for name in ("certfile", "keyfile"):
+        assert f"--{name}" in run_program([*program, "--help"], timeout=20)[1]
+
+
+@pytest.mark.row("GN-03")
+def test_a_local_cluster_in_a_program_under_tls_joins_it(ours: Files) -> None:
+    code, out, err = run_python(
+        f"""
+from dispycos import Client, LocalCluster, Pycos, Task
+
+def double(n, task=None):
+    yield
+    return 2 * n
+
+def main(task=None):
+    client = Client([double])
+    yield client.schedule()
+    rtask = yield client.rtask(double, 21)
+    print((yield rtask()), flush=True)
+    yield client.close()
+
+Pycos(node="127.0.0.1", discover_peers=False, certfile={str(ours.both)!r})
+with LocalCluster(1):
+    Task(main).value()
+""",
+        timeout=40,
+    )
+    assert (code, out) == (0, "42\n"), err
+
+
+@pytest.mark.row("GN-03")
+def test_arguments_that_name_no_good_files_are_refused_at_once(ours: Files) -> None:
+    for arguments, text in (
+        (f"keyfile={str(ours.key)!r}", "keyfile is of no use without certfile"),
+        ("certfile='/nowhere/at/all.pem'", "/nowhere/at/all.pem can't be read"),
+    ):
+        code, _out, err = run_python(
+            f"from dispycos import Pycos\nPycos(discover_peers=False, {arguments})\n", timeout=20
+        )
+        assert code == 1 and text in err.splitlines()[-1], err

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dispycos.client.client import Client
     from dispycos.client.client import Client as Computation
     from dispycos.client.local import LocalCluster
+    from dispycos.client.progress import progress
     from dispycos.client.waiting import as_completed, gather, wait
     from dispycos.config import (
         IPV4_MULTICAST_GROUP,
@@ -116,6 +117,7 @@ __all__ = [
     "as_completed",
     "gather",
     "logger",
+    "progress",
     "wait",
 ]
 
@@ -165,6 +167,7 @@ _HOMES = {
     "as_completed": "client.waiting",
     "gather": "client.waiting",
     "logger": "log",
+    "progress": "client.progress",
     "wait": "client.waiting",
 }
 

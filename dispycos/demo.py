@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import dispycos
-from dispycos.client.progress import Bar
+from dispycos.client.bar import Bar
 
 # Counting.
 

@@ -119,7 +119,7 @@ LINES = (
         " client.shipping client.files client.parking client.listener client.tasks client.settings"
         " client.future client.chunk client.arrivals client.waiting client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.local client.progress"
-        " client.watcher client.presence",
+        " client.watcher client.presence client.bar client.notebook",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
     Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),

@@ -1,4 +1,4 @@
-"""A bar in a terminal, plain lines elsewhere."""
+"""A bar in a terminal, HTML in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from dispycos.client.progress import Bar
+from dispycos.client.bar import Bar
 
 
 class Terminal(io.StringIO):
@@ -70,3 +70,27 @@ def test_a_bar_without_steps_is_done_from_the_start() -> None:
     Bar(0, "nothing", stream).close()
 
     assert "0 of 0" in stream.getvalue()
+
+
+@pytest.mark.row("DC-66")
+def test_its_html_needs_no_script_and_takes_no_tags_from_labels() -> None:
+    bar = Bar(4, "<b>copying</b>", io.StringIO())
+    bar.advance(1, "50% & more")
+    bar.advance(failed=True)
+    text = bar._repr_html_()
+    assert '<progress max="1" value="0.5000"></progress>' in text
+    assert "&lt;b&gt;copying&lt;/b&gt;" in text
+    assert "50% &amp; more" in text
+    assert "2 of 4" in text
+    assert "1 failed" in text
+    assert "script" not in text
+
+
+@pytest.mark.row("DC-66")
+def test_what_was_done_before_says_nothing_about_the_rate() -> None:
+    bar = Bar(100, "", io.StringIO())
+    bar.advance(90, before=True)
+    assert repr(bar) == "90 of 100"
+    bar.advance(5)
+    assert "95 of 100" in repr(bar)
+    assert " left" in repr(bar)

@@ -1,0 +1,159 @@
+"""dispycos.progress: how far several Futures are."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispycos import Client, progress
+from tests.helpers import Finished, run_python, unavailable
+from tests.process.clusters import LIMIT, cluster, opened, program, scheduled
+from tests.unit.client.test_bar import Terminal
+
+__all__ = ["cluster", "program"]  # fixtures
+
+pytestmark = pytest.mark.row("DC-66")
+
+
+def odd_fails(n: int) -> int:
+    time.sleep(0.002)
+    if n % 2:
+        raise ValueError(n)
+    return n
+
+
+def until(path: str) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.005)
+
+
+def last_line(stream: io.StringIO) -> str:
+    return stream.getvalue().rstrip("\n").rpartition("\r")[2]
+
+
+@pytest.mark.row("DC-60")
+def test_futures_are_given_as_they_complete_and_the_bar_counts_them(cluster: Any) -> None:
+    def body(client: Client, task: Any) -> Any:
+        terminal = Terminal()
+        futures = [client.submit(odd_fails, n) for n in range(50)]
+        assert set((yield progress(futures, "all", terminal))) == set(futures)
+        assert "50 of 50" in last_line(terminal)
+        assert "25 failed" in last_line(terminal)
+
+    scheduled(body)
+
+    with opened() as client:
+        terminal = Terminal()
+        futures = [client.submit(odd_fails, n) for n in range(200)]
+        taken = []
+        for future in progress(futures, "some", terminal):
+            assert future.done()
+            taken.append(future)
+        assert set(taken) == set(futures)
+        drawn = terminal.getvalue()
+        assert drawn.count("\n") == 1
+        assert "some" in drawn
+        assert "left" in drawn  # on the way
+        assert "/s" in drawn
+        assert "200 of 200" in last_line(terminal)
+        assert "100 failed" in last_line(terminal)
+
+        async def main() -> Any:
+            lines = io.StringIO()
+            futures = [client.submit(odd_fails, n) for n in range(10)]
+            assert set(await progress(futures, "few", lines)) == set(futures)
+            return lines.getvalue()
+
+        line = asyncio.run(main())
+        assert line.startswith("  few  10 of 10, ")
+        assert line.count("\n") == 1
+
+
+def test_who_does_not_wait_sees_nothing_and_who_stops_waiting_sees_where(
+    cluster: Any, tmp_path: Path
+) -> None:
+    with opened() as client:
+        client.submit(odd_fails, 2).result(LIMIT)
+        futures = [client.submit(until, str(tmp_path / "go")), client.submit(odd_fails, 2)]
+        terminal = Terminal()
+        progress(futures, "unseen", terminal)
+        assert terminal.getvalue() == ""
+        for _ in progress(futures, "seen", terminal):
+            break
+        assert "1 of 2" in last_line(terminal)
+        assert terminal.getvalue().endswith("\n")
+        with pytest.raises(TimeoutError, match="1 of 2 futures were not done"):
+            progress(futures, "", terminal).result(0.05)
+        (tmp_path / "go").touch()
+        assert set(progress(futures, "", terminal).result(LIMIT)) == set(futures)
+
+
+def test_nothing_to_wait_for_is_done() -> None:
+    terminal = Terminal()
+    assert progress([], "nothing", terminal).result(LIMIT) == []
+    assert "0 of 0" in last_line(terminal)
+    with pytest.raises(TypeError, match="fs must be Futures"):
+        progress([1])
+
+
+NOTEBOOK = """
+import os, sys
+from jupyter_client.manager import start_new_kernel
+
+manager, client = start_new_kernel()
+
+def run(code):
+    shown = []
+    reply = client.execute_interactive(code, output_hook=shown.append, timeout=30)
+    assert reply["content"]["status"] == "ok", reply
+    return shown
+
+def pictures(messages):
+    kinds = ("display_data", "update_display_data")
+    return [m["content"]["data"]["text/html"] for m in messages if m["msg_type"] in kinds]
+
+try:
+    run('''
+import time, dispycos
+cluster = dispycos.LocalCluster(2).__enter__()
+client = dispycos.Client()
+assert client.schedule().result(20) == 0
+def waits(n):
+    time.sleep(0.02)
+''')
+    run("def all(): return [client.submit(waits, n) for n in range(50)]")
+    waited = pictures(run("done = dispycos.progress(all(), 'waited').result()"))
+    print(waited[0])
+    print(len(waited) > 2, waited[-1].partition(" · ")[0])
+    shown = pictures(run("dispycos.progress(all(), 'shown')"))
+    print(shown[0])
+    # The cell is done, and its picture goes on.
+    while "50 of 50" not in shown[-1]:
+        shown += pictures([client.get_iopub_msg(timeout=20)])
+    print(len(shown) > 2, shown[-1].partition(" · ")[0])
+    run("assert client.close().result(20) == 0; cluster.__exit__(None, None, None)")
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+"""
+
+
+def test_a_notebook_shows_a_bar_that_moves_also_after_its_cell(tmp_path: Path) -> None:
+    if importlib.util.find_spec("ipykernel") is None:
+        unavailable("notebook", "ipykernel is not installed")
+    env = {"IPYTHONDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    done: Finished = run_python(NOTEBOOK, timeout=50, env=env)
+    assert done.code == 0, done.err
+    assert done.out.splitlines() == [
+        '<div>waited <progress max="1" value="0.0000"></progress> 0 of 50</div>',
+        'True <div>waited <progress max="1" value="1.0000"></progress> 50 of 50',
+        '<div>shown <progress max="1" value="0.0000"></progress> 0 of 50</div>',
+        'True <div>shown <progress max="1" value="1.0000"></progress> 50 of 50',
+    ]

@@ -23,7 +23,8 @@ from dispycos.net.keys import Keyring
 from dispycos.node import inherited, saved
 from dispycos.node.daemon import Daemon, ready_line, serve
 from dispycos.node.hours import minute_now, service_times
-from dispycos.node.settings import NodeSettings, host_name, port_list, processors, server_count
+from dispycos.node.processors import processors
+from dispycos.node.settings import NodeSettings, host_name, port_list, server_count
 from dispycos.node.workspace import open_workspace
 
 

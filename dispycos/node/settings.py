@@ -5,7 +5,6 @@ I/O half. Layer 5.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dispycos import config
 from dispycos.config import Limits
 from dispycos.net.tls import CertificateFiles
 from dispycos.node.hours import ServiceTimes
+from dispycos.node.processors import processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,13 @@ class NodeSettings:
     limits: Limits = field(default_factory=config.limits)
 
 
-def processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def server_count(cpus: int) -> int:
     """How many servers `--cpus N` means here (DN-02). ValueError: none would be left."""
     here = processors()
     if cpus > 0:
         return cpus
     if here + cpus < 1:
-        raise ValueError(f"--cpus {cpus} leaves no processor: this machine has {here}")
+        raise ValueError(f"--cpus {cpus} leaves no processor: there are {here} here")
     return here + cpus
 
 

@@ -97,7 +97,5 @@ open({str(one_processor / "tasks")!r}, "w").write(str(os.getpid()))
 from dispycos.node.processors import processors
 print(processors())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.stdout == "1\n", done.stderr
+    done = run_python(code)
+    assert done.out == "1\n", done.err

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispycos.node.processors import quota
+from tests.helpers import run_python
 
 # As in a container with a control-group namespace, on a machine with version 2.
 ONE = {

@@ -46,7 +46,7 @@ class Changes:
             self._masks[row.id] = self._masks.get(row.id, 0) | mask
 
     def remove(self, row_id: str, scope: str = EVERYWHERE) -> None:
-        """The row is gone from there."""
+        """The row is gone from there: the id of a row that has a topic, or a topic's name."""
         self._gone.add((scope, row_id))
 
     def touch(self) -> None:

@@ -78,6 +78,7 @@ class ClientSource:
         self._surroundings = Surroundings(client)
         self._sights = ClientSights()
         self._texts: dict[int, str] = {}  # arguments of tasks that live; at most MAX_KEPT
+        self._asked: dict[int, float] = {}  # when tasks that wait were submitted; at most MAX_KEPT
         self._second = 0.0  # when the present count of texts began
         self._made = 0
         self._failed = 0
@@ -130,6 +131,8 @@ class ClientSource:
 
     def submitted(self, task: Submission, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         now = _now()
+        if len(self._asked) < MAX_KEPT:
+            self._asked[task.id] = now
         text = self._record(task.id, args, kwargs, now) if self.show_args else None
         if self._look.tasks:
             why = self._why_no_args(text)
@@ -137,6 +140,9 @@ class ClientSource:
 
     def placed(self, action: Placed) -> None:
         task = action.task
+        asked = self._asked.pop(task.id, None) if self._asked else None
+        if asked is not None:
+            self._tally.queued.add(max(0.0, time.time() - asked))
         if self._look.tasks:
             text = self._texts.get(task.id)
             self._feed.put(

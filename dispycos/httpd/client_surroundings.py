@@ -107,6 +107,7 @@ class Surroundings:
         network, turn = work.network, work.driver.fleet.turn
         search = network.search.where
         service = network.services.get(SchedulerService)
+        refusals = self._log.refusals()
         lost = turn.why(time.monotonic()) if turn.unheard_since is not None else ""
         delayed = [
             f"{node.facts.name}: server {index}: {reason}"
@@ -121,11 +122,17 @@ class Surroundings:
             "listening": str(network.endpoint.location),
             "unreached": tuple(service.why_unreached()) if service is not None else (),
             "fingerprint": network.endpoint.keyring.own.fingerprint,
-            "wrong_key": self._log.refusals(),
+            "wrong_key": tuple(text for text in refusals if not _for_version(text)),
+            "refused": tuple(text for text in refusals if _for_version(text)),
             "ignored": tuple(self._ignored.values()),
             "blocked_task": _blocked(),
             "resources": tuple(delayed),
         }
+
+
+def _for_version(text: str) -> bool:
+    """Whether a refusal is for what the peer is, not for its key."""
+    return "version" in text or "TLS" in text
 
 
 def _blocked() -> str:

@@ -79,7 +79,9 @@ class Tasks:
 
     def over(self, event: TaskEnded) -> None:
         row = self.living.pop(event.number, None)
-        known = row is not None
+        # Pages of the timeline have it if it had begun, those of a server if it was there.
+        was_at = self._at.get(event.number)
+        seen = row is not None and row["begun"] is not None
         if row is None:
             row = self._make(event.number, event.name, event.io, event.attempt, None, "")
             row.put({"submitted": event.placed})
@@ -100,7 +102,7 @@ class Tasks:
                 "where": None,
             }
         )
-        self._changes.mark(row, mask if known and begun is not None else FULL["task"])
+        self._changes.mark(row, mask if seen and was_at is server else FULL["task"])
         if event.text:
             self._reasons[event.number] = event.text
             if len(self._reasons) > MAX_REASONS:
@@ -201,6 +203,9 @@ class Tasks:
 
     def _leave(self, number: int, row: Row, time: float) -> None:
         """No server has it any more; the next one there begins."""
+        if number in self.living and row["begun"] is not None:
+            # It goes back to wait: it has not begun any more, and has no bar.
+            self._changes.remove(row.id, "timeline")
         place = self._at.pop(number, None)
         if place is None:
             self.waiting -= 1

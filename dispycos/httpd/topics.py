@@ -79,7 +79,7 @@ def delta(view: View, topic: str, since: int) -> dict[str, Any] | None:
             row = view.rows.get(row_id)
             if row is not None and belongs(row):
                 rows[row_id] = row.some(allowed)
-    scope = topic.partition("/")[2]
+    scope = topic.partition("/")[2] or topic
     gone = []
     for where, row_id in difference.gone:
         if where in ("", scope) and _kind(row_id) in masks:

@@ -156,7 +156,11 @@ class Client(Submitter):
     # Tasks.
 
     def tasks(self, where: Location | str | None = None) -> Operation:
-        """Yield this: the Tasks running at a node or server, or everywhere; [] if nothing is known of it."""
+        """Yield this: the Tasks that a server has and that have not ended, those that wait there included.
+
+        where  a server (its Location) or a node (its address or Location); None: everywhere. []
+               if nothing is known of it.
+        """
         return finished([] if self._work is None else self._work.tasks(where))
 
     # Servers and nodes.

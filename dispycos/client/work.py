@@ -23,7 +23,7 @@ from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
 from dispycos.client.future import Future, FutureTask
-from dispycos.client.members import Server
+from dispycos.client.members import Node, Server
 from dispycos.client.presence import Presence
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, is_large, setup
@@ -322,17 +322,10 @@ class Work:
 
     def _place(self, where: Location | str) -> Incarnation | None:
         """The server or node that a program means; None if it is unknown."""
-        fleet = self.driver.fleet
-        if isinstance(where, Location):
-            server = fleet.find_server(where)
-            if server is not None:
-                return server.incarnation
-        nodes = fleet.find_nodes(where)
-        if not nodes and isinstance(where, str):
-            try:
-                nodes = fleet.find_nodes(Location(where, 0).addr)
-            except ValueError:
-                return None
+        server = self._server_at(where)
+        if server is not None:
+            return server.incarnation
+        nodes = self._nodes_at(where)
         if not nodes:
             return None
         # Several nodes may share an address: the one with the fewest tasks of ours takes it.
@@ -341,16 +334,29 @@ class Work:
         self.driver.expect(best.incarnation)
         return best.incarnation
 
+    def _server_at(self, where: Location | str) -> Server | None:
+        return self.driver.fleet.find_server(where) if isinstance(where, Location) else None
+
+    def _nodes_at(self, where: Location | str) -> list[Node]:
+        """The nodes that a program means; a name is looked up if it is none of ours."""
+        fleet = self.driver.fleet
+        nodes = fleet.find_nodes(where)
+        if not nodes and isinstance(where, str):
+            try:
+                nodes = fleet.find_nodes(Location(where, 0).addr)
+            except ValueError:
+                return []
+        return nodes
+
     def tasks(self, where: Location | str | None) -> list[ClientTask]:
         """Those that are on a server, at one place or everywhere; any thread."""
-        fleet = self.driver.fleet
         found = None
         if where is not None:
-            server = fleet.find_server(where) if isinstance(where, Location) else None
+            server = self._server_at(where)
             if server is not None:
                 found = {server.incarnation}
             else:
-                found = {key for node in fleet.find_nodes(where) for key in node.servers}
+                found = {key for node in self._nodes_at(where) for key in node.servers}
         return [
             task.owner
             for task in list(self.driver.dispatch.tasks.values())

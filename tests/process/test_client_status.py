@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
 
@@ -27,6 +29,11 @@ from tests.process.clusters import (
 )
 
 __all__ = ["cluster", "program"]
+
+
+def killed() -> Any:
+    yield
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.row("ST-01", "ST-02", "ST-04", "ST-05", "ST-07", "ST-09", "R-92")
@@ -84,6 +91,40 @@ def test_availability_comes_bare_each_pulse(program):
     assert info.swap >= 0
     with pytest.raises(AttributeError):
         info.cpu = 3
+
+
+@pytest.mark.row("ST-06")
+def test_how_tasks_end_is_a_type_and_never_a_status(cluster):
+    numbers = (Scheduler.TaskFinished, Scheduler.TaskAbandoned, Scheduler.TaskTerminated)
+    assert numbers == (22, 23, 24)
+    assert [number.name for number in numbers] == ["TaskFinished", "TaskAbandoned", "TaskTerminated"]
+    watcher = Watcher()
+
+    def body(client: Client, task: Any) -> Any:
+        _, first = yield two_servers(client, task)
+        finished = yield client.rtask_at(first, sleeps, 0.01)
+        yield finished()
+        terminated = yield client.rtask_at(first, sleeps, 60)
+        assert terminated.cancel()
+        yield terminated()
+        called = client.submit(sleeps, 60)
+        called.cancel()
+        yield called.task()
+        abandoned = yield client.rtask_at(first, killed)
+        yield abandoned()
+        return finished, terminated, called.task, abandoned
+
+    finished, terminated, called, abandoned = scheduled(body, sleeps, killed, status_task=watcher.task)
+    watcher.wait(Scheduler.ClientClosed)
+    types = {end.info: end.type for end in watcher.ends()}
+    assert types == {
+        finished: StopIteration,
+        terminated: Scheduler.TaskTerminated,
+        called: Scheduler.TaskTerminated,
+        abandoned: Scheduler.TaskAbandoned,
+    }
+    assert len(watcher.ends()) == 4
+    assert not watcher.statuses(*numbers)
 
 
 @pytest.mark.row("ST-09")

@@ -11,20 +11,17 @@ from typing import Any
 
 import pytest
 
-from dispycos import (
-    Client,
-    MonitorStatus,
-    NotSerializable,
-    Task,
-)
+from dispycos import Client, Location, MonitorStatus, NotSerializable, Scheduler, Task
 from tests.helpers import wait_until
 from tests.process.clusters import (
+    Watcher,
     cluster,
     echo,
     pid,
     program,
     scheduled,
     sleeps,
+    two_servers,
     waits,
 )
 
@@ -308,3 +305,60 @@ def test_a_task_begins_while_its_program_computes(cluster, tmp_path):
         yield rtask()
 
     scheduled(body, touches)
+
+
+@pytest.mark.row("DC-35")
+def test_tasks_are_listed_by_server_by_node_and_everywhere(cluster):
+    early = Client()
+    assert early.tasks().result(1) == []
+
+    def body(client: Client, task: Any) -> Any:
+        first, second = yield two_servers(client, task)
+        cpu = yield client.rtask_at(first, waits)
+        io = yield client.io_rtask_at(first, waits)
+        other = yield client.io_rtask_at(second, waits)
+        called = client.submit(waits)
+        while not called.running():
+            yield task.sleep(0.01)
+        everything = {cpu, io, other, called.task}
+        assert {*(yield client.tasks(first)), *(yield client.tasks(second))} == everything
+        assert {cpu, io} <= set((yield client.tasks(first)))
+        assert other in (yield client.tasks(second))
+        assert set((yield client.tasks())) == everything
+        assert all(isinstance(one, Task) for one in everything)
+        (node,) = yield client.nodes()
+        for where in (node, "localhost", other.location.addr):
+            assert set((yield client.tasks(where))) == everything
+        for where in (
+            "192.0.2.1",
+            "no host has this name",
+            Location("127.0.0.1", 1),
+            Location("192.0.2.1", 1),
+        ):
+            assert (yield client.tasks(where)) == []
+        for one in (cpu, io, other, called.task):
+            one.send("enough")
+        assert (yield cpu()) == (yield io()) == (yield other()) == (yield called) == "enough"
+        assert (yield client.tasks()) == []
+        # What waits for a server is nowhere yet.
+        yield client.suspend_server(first)
+        yield client.suspend_server(second)
+        waiting = client.submit(waits)
+        assert (yield client.tasks()) == []
+        assert waiting.cancel()
+
+    scheduled(body, waits)
+
+
+@pytest.mark.row("DC-35")
+def test_a_node_s_own_location_lists_the_tasks_of_its_servers(cluster):
+    watcher = Watcher()
+
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.rtask(waits)
+        (status,) = watcher.statuses(Scheduler.NodeInitialized)
+        assert (yield client.tasks(status.info.location)) == [rtask]
+        rtask.send("enough")
+        yield rtask()
+
+    scheduled(body, waits, status_task=watcher.task)

@@ -21,9 +21,17 @@ NAMES = Names(("10.0.0.5", "Monitor.Example", "::1", "fe80::1"), "http")
 @pytest.mark.row("SE-35", "SE-100")
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "127.0.0.1:8181", "localhost:8181", "LOCALHOST:1", "[::1]:8181", "10.0.0.5:8181",
-     "monitor.example:8181", "[fe80::1]"],
-)  # fmt: skip
+    [
+        "127.0.0.1",
+        "127.0.0.1:8181",
+        "localhost:8181",
+        "LOCALHOST:1",
+        "[::1]:8181",
+        "10.0.0.5:8181",
+        "monitor.example:8181",
+        "[fe80::1]",
+    ],
+)
 def test_our_names_are_taken_with_any_port(host: str) -> None:
     assert NAMES.refusal([host], [], [], "/") is None
 
@@ -32,11 +40,25 @@ def test_our_names_are_taken_with_any_port(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        [], [""], ["evil.test:8181"], ["127.0.0.1.evil.test"], ["127.0.0.1", "127.0.0.1"], ["a@127.0.0.1"],
-        ["127.0.0.1:8181@evil.test"], ["127.0.0.1/x"], ["127.0.0.1:"], ["127.0.0.1:x"], ["localhost.:8181"],
-        ["127.0.0.1:999999"], ["[::1"], ["127.1"], ["0x7f.1"], ["127.0.0.1, evil.test"], ["monitor.example.evil"],
+        [],
+        [""],
+        ["evil.test:8181"],
+        ["127.0.0.1.evil.test"],
+        ["127.0.0.1", "127.0.0.1"],
+        ["a@127.0.0.1"],
+        ["127.0.0.1:8181@evil.test"],
+        ["127.0.0.1/x"],
+        ["127.0.0.1:"],
+        ["127.0.0.1:x"],
+        ["localhost.:8181"],
+        ["127.0.0.1:999999"],
+        ["[::1"],
+        ["127.1"],
+        ["0x7f.1"],
+        ["127.0.0.1, evil.test"],
+        ["monitor.example.evil"],
     ],
-)  # fmt: skip
+)
 def test_other_hosts_are_refused(host: list[str]) -> None:
     assert NAMES.refusal(host, [], [], "/") == 403
 
@@ -44,9 +66,19 @@ def test_other_hosts_are_refused(host: list[str]) -> None:
 @pytest.mark.row("SE-35", "SE-102")
 @pytest.mark.parametrize(
     "origin",
-    ["http://127.0.0.1:9999", "null", "https://127.0.0.1:8181", "http://127.0.0.1:81811", "http://evil.test",
-     "http://127.0.0.1", "http://localhost:8181", "http://127.0.0.1:8181/", "", "file://"],
-)  # fmt: skip
+    [
+        "http://127.0.0.1:9999",
+        "null",
+        "https://127.0.0.1:8181",
+        "http://127.0.0.1:81811",
+        "http://evil.test",
+        "http://127.0.0.1",
+        "http://localhost:8181",
+        "http://127.0.0.1:8181/",
+        "",
+        "file://",
+    ],
+)
 def test_foreign_origins_are_refused(origin: str) -> None:
     assert NAMES.refusal(["127.0.0.1:8181"], [origin], [], "/") == 403
 
@@ -66,10 +98,23 @@ def test_our_own_page_is_no_stranger() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{", "[" * 100_000, '{"a": 1, "a": 2}', '{"a": {"b": 1, "b": 1}}', "NaN", "[Infinity]", "1e400", "-1e999",
-        "1" * 400, "1." + "0" * 100, b"\xff\xfe", '"\x01"', "[1] x", "{'a': 1}",
+        "",
+        "{",
+        "[" * 100_000,
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": 1, "b": 1}}',
+        "NaN",
+        "[Infinity]",
+        "1e400",
+        "-1e999",
+        "1" * 400,
+        "1." + "0" * 100,
+        b"\xff\xfe",
+        '"\x01"',
+        "[1] x",
+        "{'a': 1}",
     ],
-)  # fmt: skip
+)
 def test_hostile_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(BadJson) as refused:
         strictjson.load(text)
@@ -196,16 +241,23 @@ def test_the_policy_is_that_of_the_security_page() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        None, [], {}, {"action": "close_node", "targets": ["n1"]},
-        {"action": "format_disk", "targets": ["n1"], "seen": 1}, {"action": 1, "targets": ["n1"], "seen": 1},
-        {"action": "close_node", "targets": [], "seen": 1}, {"action": "close_node", "targets": "n1", "seen": 1},
+        None,
+        [],
+        {},
+        {"action": "close_node", "targets": ["n1"]},
+        {"action": "format_disk", "targets": ["n1"], "seen": 1},
+        {"action": 1, "targets": ["n1"], "seen": 1},
+        {"action": "close_node", "targets": [], "seen": 1},
+        {"action": "close_node", "targets": "n1", "seen": 1},
         {"action": "close_node", "targets": ["n1"] * 2, "seen": 1},
         {"action": "close_node", "targets": [f"n{n}" for n in range(1001)], "seen": 1},
-        {"action": "close_node", "targets": ["n" * 30], "seen": 1}, {"action": "close_node", "targets": [1], "seen": 1},
-        {"action": "close_node", "targets": ["n1"], "seen": True}, {"action": "close_node", "targets": ["n1"], "seen": -1},
+        {"action": "close_node", "targets": ["n" * 30], "seen": 1},
+        {"action": "close_node", "targets": [1], "seen": 1},
+        {"action": "close_node", "targets": ["n1"], "seen": True},
+        {"action": "close_node", "targets": ["n1"], "seen": -1},
         {"action": "close_node", "targets": ["n1"], "seen": 1, "more": 1},
     ],
-)  # fmt: skip
+)
 def test_other_requests_for_actions_are_refused(body: object) -> None:
     with pytest.raises(BadAction):
         actions.read(body)

@@ -21,6 +21,8 @@ from dispycos.kernel.wait import FAILED, OK, TURN, Waitable, Waiter, seconds
 
 log = logging.getLogger("dispycos")
 
+_DROPPED = object()  # what the transform makes of a message that nobody is to have
+
 MAX_SUBSCRIBERS = 100_000  # of one channel; beyond it `subscribe` answers -1
 
 
@@ -143,7 +145,7 @@ class Channel(Receiver):
             return 0
         message = self._transformed(message)
         failure: Exception | None = None
-        if message is not None:
+        if message is not _DROPPED:
             for subscriber in list(self._subscribers):
                 try:
                     if subscriber.send(message) != 0:
@@ -177,7 +179,7 @@ class Channel(Receiver):
         if len(self._subscribers) < n:
             return 0
         message = self._transformed(message)
-        if message is None:
+        if message is _DROPPED:
             return 0
         left = None if deadline is None else max(0.0, deadline - kernel.now)
         under_way = deque((to, to.deliver(message, left)) for to in list(self._subscribers))
@@ -205,13 +207,15 @@ class Channel(Receiver):
             task._wake(False)
 
     def _transformed(self, message: Any) -> Any:
+        """What is sent on instead, or _DROPPED. Without a transform None is a message like others."""
         if self._transform is None:
             return message
         try:
-            return self._transform(self._name, message)
+            made = self._transform(self._name, message)
         except BaseException:  # the user's; it must not end the sender
             log.exception("the transform of %s failed; the message is dropped", self)
-            return None
+            return _DROPPED
+        return _DROPPED if made is None else made
 
 
 def _lives(subscriber: Any) -> bool:

@@ -262,3 +262,21 @@ def test_a_message_that_can_not_travel_reaches_the_others(
     world.settle()
     assert task._value == [1, 2]
     assert "can't pickle it" in caplog.text
+
+
+@pytest.mark.row("KE-17")
+def test_none_is_a_message_where_no_transform_drops_it(world: World) -> None:
+    plain, dropping = world.channel("plain"), world.channel("dropping", lambda name, message: message)
+    task = world.spawn(collect)
+
+    async def main() -> list[int]:
+        await plain.subscribe(task)
+        await dropping.subscribe(task)
+        plain.send(None)
+        dropping.send(None)
+        counts = [await plain.deliver(None), await dropping.deliver(None)]
+        task.send("end")
+        return counts
+
+    assert world.result(main) == [1, 0]
+    assert task._value == [None, None]

@@ -140,8 +140,10 @@ class Task(Receiver):
 
     # Waiting for it.
 
-    def __call__(self) -> Any:
+    def __call__(self, timeout: float | None = None) -> Any:
         """Yield this: its result; the status if it failed. See `finish`."""
+        if timeout is not None:
+            return Join(self, timeout, False)
         # Filled in here, because a joined task is the common case and __init__ costs as much again.
         wait = Finish()
         wait._task = self

@@ -105,8 +105,8 @@ class Delivery:
         return remote.reduction(kind, address, receiver.name, self.reservation)
 
     def find(self, number: int) -> Any:
-        """The living local receiver of that number, or None."""
-        return self._exports.find(number)
+        """The local receiver of that number, a task that has ended included; None if it is forgotten."""
+        return self._exports.find(number) or self._exports.ended(number)
 
     def locate(self, kind: Kind, name: str, location: Location | None, timeout: float | None) -> Operation:
         """The receiver registered as `name` at `location`, or, if None, anywhere; None if there is none."""

@@ -44,7 +44,7 @@ class Carrier(Protocol):
         """Let `watcher` receive the status of the task when it ends or its process is lost."""
 
     def find(self, number: int) -> Any:
-        """The local receiver of that number, or None."""
+        """The local receiver of that number, living or not; None if nothing is known of it."""
 
     @property
     def incarnation(self) -> Incarnation: ...
@@ -126,8 +126,8 @@ class RemoteTask(Task):
 
     # Waiting for it.
 
-    def __call__(self) -> Any:
-        return self.finish()
+    def __call__(self, timeout: float | None = None) -> Any:
+        return self.finish(timeout)
 
     def finish(self, timeout: float | None = None) -> Any:
         """Yield this: its result, its MonitorStatus if it failed or was lost, None at the time-out."""

@@ -74,6 +74,20 @@ assert back == echo and hash(back) == hash(echo)
 echo.send((task, task))
 _, me = yield task.receive(timeout=5)
 assert me is task
+
+def short(task=None):
+    yield
+    return 7
+
+# Also of a task that has ended meanwhile.
+ended = Task(short)
+echo.send((ended, task))
+assert (yield ended()) == 7
+_, back = yield task.receive(timeout=5)
+assert back is ended
+echo.send((ended, task))
+_, back = yield task.receive(timeout=5)
+assert back is ended
 assert (yield echo.deliver(("x", task), timeout=5)) == 1
 assert (yield task.receive(timeout=5)) == ("echo", "x")
 """,

@@ -74,6 +74,7 @@ class Placement:
     def add(self, incarnation: Incarnation, node: Node, lease: int, now: float) -> Server:
         self._order += 1
         server = self.servers[incarnation] = Server(incarnation, node, lease, self._order, now)
+        server.cpu_credits = min(server.cpu_credits, self._limits.max_credits)
         if not len(node.servers):
             self._open.add(node)
         node.servers.add(server)

@@ -31,6 +31,7 @@ class Settings:
     disable_servers: bool
     restart_servers: bool
     abandon_zombies: bool
+    send_ahead: bool = True  # False: a task is handed over only when its server can begin it at once
 
 
 def settings(

@@ -13,6 +13,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dispycos.client import orders
@@ -108,7 +109,8 @@ class Work:
             restart_servers=settings.restart_servers,
             abandon_zombies=settings.abandon_zombies,
         )
-        dispatch = Dispatch(network.limits, self._describe)
+        limits = network.limits if settings.send_ahead else replace(network.limits, max_credits=1)
+        dispatch = Dispatch(limits, self._describe)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
         self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))

@@ -189,6 +189,22 @@ def test_without_a_credit_tasks_wait_in_order_and_higher_priority_first() -> Non
     assert client.handed(S1) == ids([*placed, higher, high, low])
 
 
+@pytest.mark.rule("D1")
+@pytest.mark.row("DC-17")
+def test_with_one_credit_nothing_waits_behind_another_task() -> None:
+    client = Driven(S1, max_credits=1)
+    first, second = client.submit(2)
+    assert client.handed(S1) == ids([first])
+    client.feed(ServerUsable(S2, N1, 1))
+    assert client.handed(S2) == ids([second])
+    (third,) = client.submit(1)
+    for _ in range(3):
+        client.outcome(S1, first, spent=1e-6)
+        assert client.handed(S1)[-1] == third.id
+        first, third = third, client.one()
+    assert third.server is None
+
+
 def test_what_is_placed_in_one_go_is_said_in_as_few_messages_as_possible() -> None:
     client = Driven(S1, send_ahead_time=1.0)
     task = client.one()

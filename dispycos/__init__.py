@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from dispycos.model import TaskInfo as DispycosTaskInfo
     from dispycos.pycos import PeerStatus, Pycos
     from dispycos.scheduler.scheduler import Scheduler
+    from dispycos.serial import deserialize, serialize
 
 __all__ = [
     "IPV4_MULTICAST_GROUP",
@@ -115,9 +116,11 @@ __all__ = [
     "TaskRejected",
     "Timeout",
     "as_completed",
+    "deserialize",
     "gather",
     "logger",
     "progress",
+    "serialize",
     "wait",
 ]
 
@@ -165,9 +168,11 @@ _HOMES = {
     "TaskRejected": "errors",
     "Timeout": "errors",
     "as_completed": "client.waiting",
+    "deserialize": "serial",
     "gather": "client.waiting",
     "logger": "log",
     "progress": "client.progress",
+    "serialize": "serial",
     "wait": "client.waiting",
 }
 

@@ -287,6 +287,10 @@ class MonitorStatus:
         # The last line of a traceback begins with the type already.
         return f"{self.info}: {value}" if value.startswith(f"{kind}: ") else f"{self.info}: {kind}: {value}"
 
+    def __getitem__(self, index: int) -> Any:
+        """info, type, value: older programs take it for a tuple (CO-08)."""
+        return (self.info, self.type, self.value)[index]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MonitorStatus):
             return NotImplemented

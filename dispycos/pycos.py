@@ -25,6 +25,7 @@ from dispycos.model import Incarnation, Location
 from dispycos.net.files import FileSender
 from dispycos.net.peer import Peer
 from dispycos.options import Options
+from dispycos.received import Received
 from dispycos.runtime import Network, runtime
 
 log = logging.getLogger("dispycos")
@@ -143,6 +144,16 @@ class Pycos:
     def dest_path(self) -> str:
         """The folder below which files from others are stored."""
         return self._network.dest_path
+
+    @dest_path.setter
+    def dest_path(self, path: str | os.PathLike[str]) -> None:
+        self._store_at(path)
+
+    def _store_at(self, path: str | os.PathLike[str]) -> None:
+        received: Received | None = self._network.services.get(Received)
+        if received is None:
+            raise ValueError("files for a server go to its own folder: dest_path can't be set there")
+        self._network.reactor.wait(received.move(os.path.abspath(path)))
 
     # Others.
 

@@ -41,6 +41,14 @@ class Received:
                 log.warning("no files are taken: %s", exc)
         return self._store
 
+    async def move(self, path: str) -> None:
+        """Store what comes from now on in another folder; what is under way is given up."""
+        store, self._store = self._store, None
+        self.path = path
+        if store is not None:
+            await self._receiver.drop(store)
+            store.close()
+
     async def close(self) -> None:
         """Take nothing more; what is under way is given up."""
         await self._receiver.close()

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from dispycos.net.code import Prelude
+
 Definition: TypeAlias = type[Any] | ModuleType | Callable[..., Any]
 
 
@@ -30,6 +32,7 @@ class Components:
 
     definitions: tuple[Definition, ...] = ()
     files: tuple[FileComponent, ...] = ()
+    preludes: tuple[Prelude, ...] = ()  # what servers call before they load the definitions
 
 
 def sort_out(components: Sequence[Any]) -> Components:

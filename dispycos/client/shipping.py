@@ -30,7 +30,7 @@ class Shipping:
 
     def __init__(self, components: Components, limits: Limits) -> None:
         self._limits = limits
-        self.components = code.dump_components(components.definitions)
+        self.components = code.dump_components([*components.preludes, *components.definitions])
         self._must_fit("the components", self.components)
         self._known: set[CodeHash] = set(code.hashes(components.definitions))
         # Targets that were checked, by id(), kept alive, with their names; at most _MAX_CHECKED.

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count, repeat
 from types import CoroutineType, GeneratorType
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from dispycos.errors import HotSwapException, InternalError, TaskCancelled
@@ -64,6 +64,10 @@ class Kernel:
     idles        how often it has blocked.
     on_empty     called on the kernel's thread whenever the last non-daemon task has ended.
     """
+
+    # Whether `raise StopIteration(v)` returns v from a generator, as it did before Python 3.7;
+    # for programs of that time (CO-11).
+    old_returns: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.current: Task | None = None
@@ -340,6 +344,8 @@ class Kernel:
     def _unwind(self, task: Task, error: BaseException) -> Any:
         """Go on after the innermost subroutine returned or raised; answer what is yielded next."""
         while True:
+            if self.old_returns and type(error) is RuntimeError:
+                error = _as_return(error)
             stack = task._stack
             returned = type(error) is StopIteration
             if not returned and error.__traceback__ is not None:
@@ -400,6 +406,14 @@ def _foreign(value: object) -> TypeError:
     return TypeError(
         f"a task can't await {kind.__module__}.{kind.__qualname__}: {value!r} belongs to another event loop"
     )
+
+
+def _as_return(error: RuntimeError) -> BaseException:
+    """What `raise StopIteration(v)` was meant to be, which Python turns into a RuntimeError."""
+    cause = error.__cause__
+    if type(cause) is StopIteration and str(error).endswith("raised StopIteration"):
+        return StopIteration(cause.value)
+    return error
 
 
 def _is_runnable(swap: HotSwapException) -> bool:

@@ -343,6 +343,11 @@ def default() -> Loop:
         return _own
 
 
+def is_default(loop: Loop) -> bool:
+    """Whether `loop` is the process's own, and was not ended; any thread."""
+    return _own is loop
+
+
 def own(loop: Loop) -> None:
     """Make `loop` the process's own, before anything has started one. Who does this runs it and ends it."""
     global _own

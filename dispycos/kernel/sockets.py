@@ -148,7 +148,7 @@ class AsyncSocket:
             except BaseException:
                 connection.close()
                 raise
-        accepted = AsyncSocket(connection)
+        accepted = type(self)(connection)
         accepted._tls = self._tls
         accepted._timeout = self._timeout
         return accepted, address

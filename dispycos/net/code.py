@@ -315,6 +315,16 @@ def _fixed(value: Any, depth: int) -> bool:
     return isinstance(value, types.FunctionType) and (origins.by_reference(value) or is_definition(value))
 
 
+class Prelude:
+    """A component that is no definition: a function that servers have, called there before all else."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        return self._function, ()
+
+
 def hashes(components: Sequence[Any]) -> frozenset[CodeHash]:
     """The hashes of what a server knows once it has loaded these components."""
     return frozenset(dump_definition(item)[0] for item in components if _is_code(item))
@@ -341,6 +351,9 @@ def dump_components(components: Sequence[Any], *, source: bool = False) -> Paylo
         if isinstance(item, types.ModuleType):
             if not origins.importable(item.__name__):
                 files |= {name: (path, text, pack) for name, path, text, pack in modules.files_of(item)}
+            continue
+        if isinstance(item, Prelude):
+            items.append((None, pickle.dumps(item, 5)))  # to be rebuilt is to be called
             continue
         code = item if _is_code(item) else type(item)
         hash_, payload = dump_definition(code, source=source)

@@ -11,7 +11,7 @@ import io
 import pickle
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tblib import pickling_support
@@ -36,6 +36,9 @@ _new = object.__new__
 _set_data = vars(Payload)["data"].__set__
 _set_buffers = vars(Payload)["buffers"].__set__
 
+# What a program of another time wants to make of each value before it is pickled (CO-10); None: nothing.
+packer: Callable[[Any], Any] | None = None
+
 
 def dump(value: Any, *, what: object = "value") -> Payload:
     """Pickle any value. What is read-only is sent as it is, what is writable is copied.
@@ -43,6 +46,8 @@ def dump(value: Any, *, what: object = "value") -> Payload:
     what  what the value is, for the error: a text, or what `str` makes one of.
     NotSerializable names the part that can't be pickled: `result[3].lock: cannot pickle ...`.
     """
+    if packer is not None:
+        value = packer(value)
     if type(value) in _PLAIN or (
         type(value) is tuple
         and len(value) == 2
@@ -66,6 +71,8 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
 
     NotSerializable: `argument 2 of compute: value[3].lock: cannot pickle ...`.
     """
+    if packer is not None:
+        return dump((args, kwargs), what=f"arguments of {name}")
     if _PLAIN.issuperset(map(type, args)) and not (kwargs and _has_parts(kwargs)):
         payload = _new(Payload)
         _set_data(payload, _dumps((args, kwargs), 5))

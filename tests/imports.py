@@ -12,7 +12,7 @@ from tests.helpers import ROOT
 PACKAGE = "dispycos"
 
 # Files that are installed for their content, not as modules: the pages, program files, Dockerfile.
-_DATA_FOLDERS = {"data"}
+_DATA_FOLDERS = {"data", "examples"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ LINES = (
         " net.delivery net.files net.runner net.discovery net.search net.named",
     ),
     Line(5, "options peers received runtime"),
+    Line(5, "serial"),
     Line(5, "pycos"),
     Line(
         5,
@@ -131,7 +132,21 @@ LINES = (
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),
     Line(7, "testing", beside=frozenset({"simulation"}), reach=only(0, 1, 2)),
+    Line(
+        7,
+        "compat.aliases compat.shipped compat.logger compat.singleton compat.record compat.location"
+        " compat.settings compat.values compat.sync compat.files compat.socket compat.statuses"
+        " compat.systask compat.local compat.network compat.allocation compat.client compat.launcher"
+        " compat.monitor",
+        beside=frozenset({"httpd"}),  # whose HTTPServer it gives other arguments
+    ),
+    Line(
+        7,
+        "compat.pycos compat.pycos.config compat.pycos.asyncfile compat.pycos.netpycos"
+        " compat.pycos.dispycos compat.pycos.httpd",
+    ),
     Line(8, "commandline"),
+    Line(8, "compat.__main__"),
     Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
     Line(8, "cli", beside=frozenset({"scheduler"})),
     Line(8, "__main__"),
@@ -145,8 +160,8 @@ FACADE_REACH = only(0, 1, 2, 3, 4, 5)
 MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
-# other. Other packages' hold a docstring. There is none yet; the planted ones below are such.
-SURFACES: frozenset[str] = frozenset({"httpd"})
+# other. Other packages' hold a docstring.
+SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos"})
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",

@@ -1,0 +1,1 @@
+"""Unmodified pycos programs run here: `python -m dispycos.compat PROGRAM [ARGS]`."""

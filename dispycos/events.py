@@ -43,6 +43,7 @@ class PeerUp:
     roles: Role
     location: Location | None  # where it can be dialled; None: only it can dial us
     name: str = ""
+    dialled: Location | None = None  # where we reached it, which may be another address of it
 
 
 @dataclass(frozen=True, slots=True)

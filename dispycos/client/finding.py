@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import NamedTuple
 
 from dispycos import config
 from dispycos.model import Incarnation, Location, Role
+from dispycos.net.addresses import LOOPBACK
 from dispycos.net.peer import Peer
 from dispycos.runtime import Network
 from dispycos.scheduler import scheduler
@@ -20,10 +22,16 @@ log = logging.getLogger("dispycos")
 FOUND_WITHIN = 1.0  # seconds that a shared scheduler has to answer, before a private one is started
 
 
-async def find_scheduler(
-    network: Network, where: Location | str | None, *, private: bool
-) -> tuple[Incarnation, Location | None]:
-    """Who is asked for a turn, and where it is dialled again when it is lost; reactor thread.
+class Found(NamedTuple):
+    """Who is asked for a turn."""
+
+    scheduler: Incarnation
+    location: Location | None = None  # where it is dialled again when it is lost; None: it is we
+    announced: Location | None = None  # where it says it is, which may be another address
+
+
+async def find_scheduler(network: Network, where: Location | str | None, *, private: bool) -> Found:
+    """Who is asked for a turn; reactor thread.
 
     where    None: this process's own, else a shared one nearby, else a private one is started.
     private  True: there is one in this process, and no other is looked for.
@@ -33,15 +41,15 @@ async def find_scheduler(
     own = network.services.get(SchedulerService)
     if where is None:
         if own is not None or private:
-            return endpoint.incarnation, None
+            return Found(endpoint.incarnation)
         shared = await _shared(network)
         if shared is not None:
-            return shared.incarnation, shared.dialled or shared.location
+            return Found(shared.incarnation, shared.dialled or shared.location, shared.location)
         scheduler.start(network)
-        return endpoint.incarnation, None
+        return Found(endpoint.incarnation)
     location = Location.parse(where, config.DispycosSchedulerPort)
     if own is not None and location == endpoint.location:
-        return endpoint.incarnation, None
+        return Found(endpoint.incarnation)
     endpoint.dial(location)
     reminder = asyncio.get_running_loop().call_later(
         network.limits.visible_wait, log.warning, "no scheduler answers at %s yet; still trying", location
@@ -53,13 +61,16 @@ async def find_scheduler(
         raise
     finally:
         reminder.cancel()
-    return peer.incarnation, location
+    return Found(peer.incarnation, location, peer.location)
 
 
 async def _shared(network: Network) -> Peer | None:
     """A scheduler that serves many programs, on this host or network."""
-    here = Location("127.0.0.1", config.DispycosSchedulerPort)
-    network.endpoint.dial(here)
+    # One that listens at a single address of this host is there, too.
+    addresses = [LOOPBACK, *(location.addr for location in network.endpoint.listening)]
+    here = {Location(address, config.DispycosSchedulerPort) for address in addresses}
+    for location in here:
+        network.endpoint.dial(location)
     network.search.want(Role.SCHEDULER)
     network.search.seek(Role.SCHEDULER)
     try:
@@ -71,7 +82,8 @@ async def _shared(network: Network) -> Peer | None:
     except TimeoutError:
         return None
     finally:
-        network.endpoint.stop_dialling(here)
+        for location in here:
+            network.endpoint.stop_dialling(location)
         network.search.unwant(Role.SCHEDULER)
 
 

@@ -276,7 +276,7 @@ class Fleet:
 
     def _peer_up(self, event: PeerUp, now: float, out: list[Action]) -> None:
         self._peers[event.peer] = False
-        if Role.SCHEDULER in event.roles and self.turn.found(event.peer, event.location, out):
+        if Role.SCHEDULER in event.roles and self.turn.found(event.peer, event.location, event.dialled, out):
             return
         node = self.nodes_held.get(event.peer)
         if node is not None:
@@ -351,12 +351,12 @@ class Fleet:
     def _begin_schedule(self, event: o.BeginSchedule, now: float, out: list[Action]) -> None:
         state = self.turn.state
         if state is TurnState.NONE:
-            self.turn.begin(event.ticket, event.scheduler, event.location, out)
+            self.turn.begin(event, out)
         elif state is TurnState.CLOSED or self.turn.ending:
             out.append(o.Answered(event.ticket, -1, "the client is closed"))
         elif self.turn.scheduler is None:
             # The I/O half found the successor of a scheduler that we lost.
-            self.turn.begin(event.ticket, event.scheduler, event.location, out)
+            self.turn.begin(event, out)
             out.append(o.Answered(event.ticket, 0))
         else:
             out.append(o.Answered(event.ticket, -1, f"the client is {state.value} already"))

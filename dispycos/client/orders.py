@@ -60,11 +60,13 @@ class BeginSchedule:
 
     scheduler  a live peer, or our own incarnation for a private scheduler.
     location   where it is dialled again when it is lost; None: nowhere.
+    announced  where it says it is; its successor may come from there, and says the same.
     """
 
     ticket: int
     scheduler: Incarnation
     location: Location | None
+    announced: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from dispycos.client.orders import BeginSchedule
 from dispycos.errors import InternalError
 from dispycos.events import Action, Dial, Say, StopDialling
 from dispycos.messages import AddRule, CloseClient, Rule, Schedule, Unschedule
@@ -60,6 +61,7 @@ class Turn:
     reservation: int = 0
     scheduler: Incarnation | None = None  # None: lost
     location: Location | None = None  # where it is dialled again
+    announced: Location | None = None  # where it says it is
     ending: bool = False  # the nodes are being closed; CloseClient follows
     place: int = 0  # in the queue
     reason: str = ""  # what the scheduler says is waited for
@@ -105,15 +107,14 @@ class Turn:
         if self.state is _T.CLOSING:
             out.append(Say(self.scheduler, CloseClient(self.reservation)))
 
-    def begin(
-        self, ticket: int, scheduler: Incarnation, location: Location | None, out: list[Action]
-    ) -> None:
+    def begin(self, event: BeginSchedule, out: list[Action]) -> None:
         """Ask a scheduler for a turn, or claim the one we have from its successor."""
         if self.state is _T.NONE:
-            self.ticket = ticket
+            self.ticket = event.ticket
             self.move("ask")
-        self.scheduler = scheduler
-        self.location = location
+        self.scheduler = event.scheduler
+        self.location = event.location
+        self.announced = event.announced
         self.unheard_since = None
         self.ask(out)
 
@@ -146,12 +147,16 @@ class Turn:
         if self.location is not None and self.waits:
             out.append(Dial(self.location))
 
-    def found(self, peer: Incarnation, location: Location | None, out: list[Action]) -> bool:
+    def found(
+        self, peer: Incarnation, location: Location | None, dialled: Location | None, out: list[Action]
+    ) -> bool:
         """A scheduler appeared. True: it is the successor of ours, and was told of us.
 
         Whoever answers at the address of ours is its successor, also before its loss is noticed.
         """
-        if peer == self.scheduler or not self.waits or location is None or location != self.location:
+        if peer == self.scheduler or not self.waits or self.location is None:
+            return False
+        if self.location not in (location, dialled) and (location is None or location != self.announced):
             return False
         self.scheduler = peer
         self.unheard_since = None

@@ -34,7 +34,7 @@ from dispycos.client.switchboard import Switchboard
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import ClientTask, finished
 from dispycos.client.watcher import Watcher
-from dispycos.events import PeerSuspect, PeerUp
+from dispycos.events import PeerSuspect
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
 from dispycos.kernel.task import Task
@@ -158,9 +158,7 @@ class Work:
         deadline = None if timeout is None else loop.time() + timeout
         try:
             async with asyncio.timeout_at(deadline):
-                scheduler, location = await find_scheduler(
-                    self._network, where, private=self._surroundings.private
-                )
+                found = await find_scheduler(self._network, where, private=self._surroundings.private)
         except TimeoutError:
             log.warning("no scheduler was reached at %s in %g s", where, timeout)
             self._stop("not scheduled")
@@ -168,7 +166,7 @@ class Work:
         self._network.on_close(self._program_ends)
         self._switchboard.add(self.driver, self._allocate)
         for peer in self._network.endpoint.peers():
-            self.driver.feed(PeerUp(peer.incarnation, peer.roles, peer.location, peer.name))
+            self.driver.feed(peer.event())
             if peer.state != "responsive":
                 self.driver.feed(PeerSuspect(peer.incarnation))
         ticket = 0
@@ -176,7 +174,7 @@ class Work:
         def begin(number: int) -> orders.BeginSchedule:
             nonlocal ticket
             ticket = number
-            return orders.BeginSchedule(number, scheduler, location)
+            return orders.BeginSchedule(number, found.scheduler, found.location, found.announced)
 
         _, asked = self.driver.order(begin)
         if deadline is not None:

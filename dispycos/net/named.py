@@ -77,9 +77,7 @@ class NamedPeers:
                 self._failed[event.location] = event.reason
                 self._say(event)
         elif isinstance(event, PeerUp):
-            peer = self._endpoint.peer(event.peer)
-            dialled = peer.dialled if peer is not None else None
-            for location in (dialled, event.location):
+            for location in (event.dialled, event.location):
                 if location is not None and location in self._named:
                     self._here[event.peer] = location
                     self._failed.pop(location, None)

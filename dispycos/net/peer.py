@@ -268,7 +268,7 @@ class Peer:
 
     def event(self) -> PeerUp:
         """What those who begin to listen now have missed: that it is up."""
-        return PeerUp(self.incarnation, self.roles, self.location, self.name)
+        return PeerUp(self.incarnation, self.roles, self.location, self.name, self.dialled)
 
     def heard(self, now: float) -> None:
         """Bytes came from it."""

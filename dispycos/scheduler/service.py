@@ -159,9 +159,7 @@ class SchedulerService:
             if self._of_a_rule(event.location):
                 self._failed[event.location] = event.reason
         elif isinstance(event, PeerUp):
-            peer = self.endpoint.peer(event.peer)
-            dialled = peer.dialled if peer is not None else None
-            for location in (dialled, event.location):
+            for location in (event.dialled, event.location):
                 if location is not None:
                     self._failed.pop(location, None)
             if Role.NODE in event.roles:

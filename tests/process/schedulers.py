@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -63,7 +63,7 @@ def ticks(client, task=None):
 
 def main(task=None):
     Pycos(**NETWORK)
-    client = Client([slow, again_and_again], status_task=Task(show), **OPTIONS)
+    client = Client(COMPONENTS, status_task=Task(show), **OPTIONS)
     task.set_daemon()
     threading.Thread(target=lambda: [task.send(line.split()) for line in sys.stdin], daemon=True).start()
     while True:
@@ -91,9 +91,10 @@ Task(main).value()
 """
 
 
-def client_command(network: str, options: str = "pulse_interval=0.4") -> list[str]:
-    """A client program; the arguments of its Pycos and of its Client."""
+def client_command(network: str, options: str = "pulse_interval=0.4", files: Sequence[str] = ()) -> list[str]:
+    """A client program; the arguments of its Pycos and of its Client, and files that its tasks need."""
     source = CLIENT.replace("**NETWORK", network).replace("**OPTIONS", options)
+    source = source.replace("COMPONENTS", "[slow, again_and_again]" if not files else repr(list(files)))
     return [sys.executable, "-u", "-c", source]
 
 
@@ -130,10 +131,14 @@ class Place:
         return program
 
     def client(
-        self, name: str = "c1", options: str = "pulse_interval=0.4", network: str = "discover_peers=False"
+        self,
+        name: str = "c1",
+        options: str = "pulse_interval=0.4",
+        network: str = "discover_peers=False",
+        files: Sequence[str] = (),
     ) -> Program:
         """A client program; type at it what it is to do."""
-        command = client_command(f"node='127.0.0.1', name={name!r}, {network}", options)
+        command = client_command(f"node='127.0.0.1', name={name!r}, {network}", options, files)
         return self.start(command, {"DISPYCOS_SECRET_FILE": str(self.key)})
 
 

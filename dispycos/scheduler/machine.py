@@ -436,30 +436,33 @@ class SchedulerMachine:
             if self._grants.settling:
                 self._settled(now, out)
             return
-        if client is not None and client.incarnation == peer and client.state is ClientState.QUEUED:
-            self._overtaken(client, now, out)
-        if client is None or client.incarnation != peer or client.state is ClientState.QUEUED:
+        if client is None or client.incarnation != peer or not self._may_claim(client):
             out.append(Say(peer, m.ScheduleRefused(message.ticket, "that turn is over")))
             return
-        self._claimed(client, out)
-        self._client_heard(peer, now, out)
         client.rules = message.rules[: self.limits.max_client_rules]
+        self._claimed(client, out)
+        if client.state is ClientState.QUEUED:
+            self._overtake(client, now, out)
+            return
+        self._client_heard(peer, now, out)
         if client.state is ClientState.SCHEDULED:
             out.append(Say(peer, m.Scheduled(message.ticket, client.reservation)))
             self._grants.grant_again(client, out)
             self._dial_rules(client, out)
             self._grants.consider_all(now, out)
 
-    def _overtaken(self, client: Client, now: float, out: list[Action]) -> None:
-        """The journal has it in the queue, and it holds the cluster: that was not written any more (R-22)."""
-        former = self.active
-        if client.claimed or self._stopping or (former is not None and former.claimed):
-            return
-        self._claimed(client, out)
+    def _may_claim(self, client: Client) -> bool:
+        """In the journal's queue, it may hold the cluster all the same: that could not be written (R-22)."""
+        if client.state is not ClientState.QUEUED:
+            return True
+        overtaken = self.active is None or not self.active.claimed
+        return not client.claimed and overtaken and not self._stopping
+
+    def _overtake(self, client: Client, now: float, out: list[Action]) -> None:
         client.unheard_since = None
         self.queue = {client.reservation: client, **self.queue}
-        if former is not None:
-            self._leave(former, f"client {client.name} holds the cluster by now", now, out, lost=True)
+        if self.active is not None:
+            self._leave(self.active, f"client {client.name} holds the cluster by now", now, out, lost=True)
         else:
             self._next(now, out)
 

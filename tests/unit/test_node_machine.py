@@ -97,6 +97,21 @@ def test_a_scheduler_is_told_what_the_node_is_and_holds() -> None:
     assert [server.incarnation for server in here.servers] == [who("s1"), who("s2")]
 
 
+@pytest.mark.row("R-54", "R-17")
+@pytest.mark.rule("S3")
+def test_who_listens_where_the_scheduler_did_is_its_successor() -> None:
+    place = Location("10.0.0.9", 9705)
+    bench = Bench().meet()
+    bench.feed(PeerUp(SCHEDULER, Role.SCHEDULER, place))
+    bench.reserve()
+    bench.feed(PeerUp(who("elsewhere"), Role.SCHEDULER, Location("10.0.0.8", 9705)))
+    assert bench.said_to(who("elsewhere"), m.NodeHere)[0].scheduler == SCHEDULER
+    bench.feed(PeerUp(who("next"), Role.SCHEDULER, place))
+    assert bench.said_to(who("next"), m.NodeHere)[0].scheduler == who("next")
+    bench.hear(who("next"), m.Release(5, True, "that turn is over"))
+    assert bench.found(f.CleanWorkspace)
+
+
 @pytest.mark.row("R-37", "R-74")
 def test_a_scheduler_that_forgot_the_node_is_told_again() -> None:
     bench = Bench().meet()

@@ -11,7 +11,18 @@ import pytest
 from dispycos import messages as m
 from dispycos.config import Limits
 from dispycos.errors import InternalError
-from dispycos.events import Dial, Heard, Note, PeerBack, PeerGone, PeerSuspect, PeerUp, Say, StopDialling
+from dispycos.events import (
+    Dial,
+    DialFailed,
+    Heard,
+    Note,
+    PeerBack,
+    PeerGone,
+    PeerSuspect,
+    PeerUp,
+    Say,
+    StopDialling,
+)
 from dispycos.model import Incarnation, Location, Role
 from dispycos.scheduler import events as s
 from dispycos.scheduler.machine import SchedulerMachine
@@ -634,6 +645,166 @@ def test_a_node_that_forgot_its_grant_is_withdrawn_and_granted_anew() -> None:
     bench.free()
     assert bench.said_to(who("c1"), m.NodeWithdrawn)[0].left
     assert bench.said_to(who("n1"), m.Reserve)[0].lease == 2
+
+
+def kept(number: int, *, scheduled: bool = False, location: Location | None = None) -> s.KeepClient:
+    name = f"c{number}"
+    return s.KeepClient(number, number, scheduled, who(name), 1, name, location, (), PULSE, Z, False)
+
+
+def claims(bench: Bench, number: int, reservation: int) -> None:
+    peer = who(f"c{number}")
+    bench.feed(PeerUp(peer, Role.CLIENT, None))
+    bench.hear(peer, m.Schedule(1, f"c{number}", None, [], PULSE, Z, False, reservation=reservation))
+
+
+C1, C2 = Location("10.0.1.1", 4001), Location("10.0.1.2", 4002)
+N1 = Location("10.0.0.1", 9706)
+
+
+@pytest.mark.row("R-17")
+@pytest.mark.rule("S4")
+def test_a_successor_reaches_for_the_clients_and_nodes_of_the_journal() -> None:
+    clients = (kept(1, scheduled=True, location=C1), kept(2, location=C2))
+    bench = Bench(restored=s.Restored(clients, nodes=(N1,)))
+    bench.feed(s.Started())
+    assert {dial.location for dial in bench.found(Dial)} == {C1, C2, N1}
+    claims(bench, 1, 1)
+    assert bench.found(StopDialling) == [StopDialling(C1)]
+    bench.hear(who("c1"), m.CloseClient(1))
+    assert bench.found(StopDialling) == [StopDialling(N1)]
+
+
+@pytest.mark.row("R-17", "R-78")
+@pytest.mark.parametrize("how", ["refused", "another process"])
+def test_a_client_of_the_journal_whose_process_is_dead_is_not_waited_for(how: str) -> None:
+    clients = (kept(1, scheduled=True, location=C1), kept(2, location=C2))
+    bench = Bench(restored=s.Restored(clients))
+    bench.feed(s.Started())
+    bench.feed(PeerUp(who("c2"), Role.CLIENT, C2))
+    bench.client("c2")
+    bench.feed(DialFailed(C1, "timed out"))
+    if how == "refused":
+        for _ in range(LIMITS.refusals_until_lost):
+            assert bench.turn == 1
+            bench.feed(DialFailed(C1, "nobody listens there", refused=True))
+    else:
+        bench.feed(PeerUp(who("stranger"), Role.PEER, C1))
+    assert bench.turn == 2
+    assert bench.said_to(who("c2"), m.Scheduled)
+
+
+def written(bench: Bench) -> None:
+    """Until nothing is to be written any more; `out` has all answers."""
+    out = list(bench.out)
+    while any(isinstance(action, s.ENTRIES) for action in bench.out):
+        bench.feed(s.Written())
+        out += bench.out
+    bench.out = out
+
+
+@pytest.mark.row("R-54", "R-22")
+def test_who_is_new_is_told_nothing_before_it_is_on_disk() -> None:
+    bench = Bench(journalled=True).client("c1")
+    assert [type(action) for action in bench.out] == [s.KeepClient]
+    written(bench)
+    assert bench.said_to(who("c1"), m.Scheduled)
+    bench.client("c2")
+    assert not bench.found(Say)
+    # Asked again meanwhile, it still is told nothing.
+    bench.client("c2")
+    assert not bench.found(Say)
+    bench.feed(s.Written())
+    assert bench.said_to(who("c2"), m.Queued)[0].place == 1
+
+
+@pytest.mark.row("R-22")
+def test_without_a_journal_that_can_be_written_nobody_new_is_taken_and_the_running_client_goes_on() -> None:
+    bench = Bench(journalled=True).node()
+    bench.client("c1")
+    written(bench)
+    bench.reserved()
+    bench.client("c2")
+    written(bench)
+    bench.client("c3")
+    bench.feed(s.JournalFailed("no space left on device"))
+    (refused,) = bench.said_to(who("c3"), m.ScheduleRefused)
+    assert "no space left on device" in refused.reason
+    bench.client("c4")
+    assert "no space left on device" in bench.said_to(who("c4"), m.ScheduleRefused)[0].reason
+    assert bench.machine.status(bench.now)["journal"] == "no space left on device"
+    # The lease is renewed, nothing new is granted.
+    bench.pulse()
+    assert bench.said_to(who("n1"), m.Renew)
+    bench.node(2)
+    assert not bench.said_to(who("n2"), m.Reserve)
+    # No turn begins that would be another's after a restart.
+    bench.hear(who("c1"), m.CloseClient(1))
+    bench.released(reservation=1)
+    assert bench.machine.active is None
+    assert "can't write down" in bench.machine.why(next(iter(bench.machine.queue.values())), bench.now)
+    assert [entry.name for entry in bench.machine.entries() if isinstance(entry, s.KeepClient)] == ["c2"]
+    bench.feed(s.Written())
+    assert bench.said_to(who("c2"), m.Scheduled)
+    assert bench.said_to(who("n2"), m.Reserve)
+
+
+@pytest.mark.row("R-22", "R-17")
+def test_a_turn_that_was_not_written_any_more_is_claimed_all_the_same() -> None:
+    bench = Bench(restored=s.Restored((kept(1, scheduled=True), kept(2), kept(3))))
+    bench.feed(s.Started())
+    claims(bench, 3, 3)
+    assert bench.said_to(who("c3"), m.Scheduled) == [m.Scheduled(1, 3)]
+    assert bench.turn == 3
+    # Who held it before c3, as the journal had it, is over.
+    claims(bench, 1, 1)
+    assert bench.said_to(who("c1"), m.ScheduleRefused)
+    assert bench.turn == 3
+
+
+@pytest.mark.row("R-54")
+def test_after_a_lost_journal_nobodys_turn_begins_before_the_living_could_claim_theirs() -> None:
+    bench = Bench(restored=s.Restored(lost=True))
+    bench.feed(s.Started())
+    bench.client("c2")
+    assert "lost its journal" in bench.said_to(who("c2"), m.Queued)[0].reason
+    claims(bench, 1, 77)
+    assert bench.said_to(who("c1"), m.Scheduled) == [m.Scheduled(1, 77)]
+    assert bench.turn == 77
+
+
+@pytest.mark.row("R-54", "R-33")
+def test_after_a_lost_journal_the_wait_ends_and_what_nobody_claims_is_let_go() -> None:
+    bench = Bench(restored=s.Restored(lost=True))
+    bench.feed(s.Started())
+    bench.feed(PeerUp(who("n1"), Role.NODE, None))
+    # The node has seen that we listen where its scheduler did.
+    bench.hear(who("n1"), m.NodeHere(facts(1), 77, 9, [], True, OUR))
+    assert not bench.said_to(who("n1"), m.Release)
+    bench.client("c2")
+    bench.wait(LIMITS.request_timeout)
+    assert bench.said_to(who("c2"), m.Scheduled)
+    assert bench.said_to(who("n1"), m.RegisterAgain)
+    bench.hear(who("n1"), m.NodeHere(facts(1), 77, 9, [], True, OUR))
+    assert bench.said_to(who("n1"), m.Release) == [m.Release(77, True, "that turn is over", 9)]
+
+
+@pytest.mark.row("R-36", "R-78")
+def test_a_node_that_comes_with_a_turn_that_ended_here_is_told_to_let_go() -> None:
+    bench = Bench()
+    claims(bench, 1, 77)
+    bench.hear(who("c1"), m.CloseClient(77))
+    bench.feed(PeerUp(who("n1"), Role.NODE, None))
+    bench.hear(who("n1"), m.NodeHere(facts(1), 77, 9, [], True, who("forgotten")))
+    assert bench.said_to(who("n1"), m.Release)
+
+
+@pytest.mark.row("DS-18", "DS-10")
+def test_what_the_scheduler_allows_its_clients_is_told_to_nodes() -> None:
+    bench = Bench(longest_pulse=0.5, max_file_bytes=1000).node().client()
+    (reserve,) = bench.said_to(who("n1"), m.Reserve)
+    assert (reserve.pulse_interval, reserve.max_file_bytes) == (0.5, 1000)
+    assert reserve.lease_time == LIMITS.zombie_pulses * 0.5
 
 
 # Private, stopping, waiting.

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dispycos import config, keyfile
+from dispycos import config
 from dispycos.arguments import port, seconds
 from dispycos.errors import DispycosError
+from dispycos.keyfile import KeySource
 from dispycos.model import host_and_port
 from dispycos.net import addresses
-from dispycos.net.keys import Keyring
+from dispycos.net.endpoint import Endpoint
+from dispycos.net.rotation import Rotation
 from dispycos.net.tls import CertificateFiles
 
 SECRET_HELP = (
@@ -110,10 +114,23 @@ def log_to_stderr(debug: bool) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
 
 
-def keyring(options: argparse.Namespace, hosts: Sequence[str]) -> Keyring:
-    """The key of `--secret`, `--secret_file` or the account; see `keyfile.load`."""
+def key_source(options: argparse.Namespace, hosts: Sequence[str]) -> KeySource:
+    """Where the keys are: `--secret`, `--secret_file` or the account's file."""
     loopback = all(addresses.is_loopback(host) for host in hosts)
-    return keyfile.load(options.secret, options.secret_file, loopback_only=loopback)
+    return KeySource(options.secret, options.secret_file, loopback_only=loopback)
+
+
+def keep_keys(endpoint: Endpoint, source: KeySource, *, at_terminal: bool) -> None:
+    """Take up the keys of the file whenever it changes, and at SIGHUP; in the program's loop.
+
+    at_terminal  its end is ours, as ever: SIGHUP is left alone then.
+    """
+    rotation = Rotation(endpoint, source)
+    rotation.start()
+    if hasattr(signal, "SIGHUP"):
+        ends = at_terminal and os.isatty(0) and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        if not ends:
+            endpoint.reactor.loop.add_signal_handler(signal.SIGHUP, rotation.reload)
 
 
 def certificates(options: argparse.Namespace) -> CertificateFiles | None:

@@ -41,28 +41,67 @@ _FOREIGN_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _FOREIGN_ANY = stat.S_IRWXG | stat.S_IRWXO
 
 
+class KeySource:
+    """Where a program's keys come from: a secret, a file, or the account's own file.
+
+    loopback_only  every listener of the program is loopback: a short secret will do.
+    InvalidKey if both a secret and a file are given.
+    """
+
+    def __init__(
+        self,
+        secret: str = "",
+        secret_file: str | os.PathLike[str] | None = None,
+        *,
+        loopback_only: bool = False,
+    ) -> None:
+        if secret and secret_file is not None:
+            raise InvalidKey("give a secret or a secret file, not both")
+        if not secret and secret_file is None:
+            secret_file = os.environ.get(ENVIRONMENT) or None
+        self._secret = secret
+        self._loopback_only = loopback_only
+        self._explicit = secret_file is not None
+        # The file; None: there is none to look at again.
+        self.path = None if secret else Path(secret_file) if secret_file is not None else default_path()
+        self._seen: tuple[int, ...] = ()
+
+    def load(self) -> Keyring:
+        """The keys of now; the account's own are made if there are none.
+
+        InvalidKey, FileNotFoundError or another OSError say what is wrong and how to repair it.
+        """
+        if self.path is None:
+            _check_secret(self._secret, self._loopback_only)
+            return Keyring(key_from_secret(self._secret))
+        self._seen = self._look()
+        if self._explicit:
+            return keyring_of(_read(self.path, explicit=True))
+        with contextlib.suppress(FileNotFoundError):
+            return keyring_of(_read(self.path, explicit=False))
+        _create(self.path, replace=False)
+        self._seen = self._look()
+        return keyring_of(_read(self.path, explicit=False))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file is another one than was loaded."""
+        return self.path is not None and self._look() != self._seen
+
+    def _look(self) -> tuple[int, ...]:
+        assert self.path is not None
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def load(
     secret: str = "", secret_file: str | os.PathLike[str] | None = None, *, loopback_only: bool = False
 ) -> Keyring:
-    """The keys that this program uses: of the secret, of the file, or the account's own.
-
-    loopback_only  every listener of the program is loopback: a short secret will do.
-    InvalidKey, FileNotFoundError or another OSError say what is wrong and how to repair it.
-    """
-    if secret and secret_file is not None:
-        raise InvalidKey("give a secret or a secret file, not both")
-    if secret:
-        _check_secret(secret, loopback_only)
-        return Keyring(key_from_secret(secret))
-    if secret_file is None:
-        secret_file = os.environ.get(ENVIRONMENT) or None
-    if secret_file is not None:
-        return keyring_of(_read(Path(secret_file), explicit=True))
-    path = default_path()
-    with contextlib.suppress(FileNotFoundError):
-        return keyring_of(_read(path, explicit=False))
-    _create(path, replace=False)
-    return keyring_of(_read(path, explicit=False))
+    """The keys that this program uses: see `KeySource`."""
+    return KeySource(secret, secret_file, loopback_only=loopback_only).load()
 
 
 def no_core_dumps() -> None:

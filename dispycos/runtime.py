@@ -20,17 +20,18 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
-from dispycos import keyfile
 from dispycos.config import Limits
 from dispycos.errors import Closed
 from dispycos.kernel import loop as kernel_loop
 from dispycos.kernel.core import Kernel
+from dispycos.keyfile import KeySource
 from dispycos.model import Role
 from dispycos.net import addresses
 from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
+from dispycos.net.rotation import Rotation
 from dispycos.net.search import Search
 from dispycos.net.tls import Tls
 from dispycos.options import Options, default_options
@@ -177,9 +178,11 @@ class Runtime:
 
     def _start(self, options: Options, keyring: Keyring | None) -> Network:
         hosts = addresses.bind_addresses(options.hosts)
+        source = None
         if keyring is None:
             loopback = all(addresses.is_loopback(host) for host in hosts)
-            keyring = keyfile.load(options.secret, loopback_only=loopback)
+            source = KeySource(options.secret, loopback_only=loopback)
+            keyring = source.load()
         tls = Tls(options.certificates) if options.certificates else None
         loop = kernel_loop.default()
         reactor = Reactor.in_thread()
@@ -200,6 +203,8 @@ class Runtime:
             received = Received(endpoint, options.dest_path, options.max_file_size, options.limits)
             network.service(Received, lambda: received)
             network.on_close(received.close)
+            if source is not None:
+                Rotation(endpoint, source).start()
             if options.meets_peers:
                 network.meet_peers()
             return network

@@ -101,7 +101,7 @@ LINES = (
     Line(
         4,
         "net.endpoint net.tickets net.remote net.remote_channel net.remote_rps net.receivers net.naming"
-        " net.delivery net.files net.runner net.discovery net.search net.named",
+        " net.delivery net.files net.runner net.discovery net.search net.named net.rotation",
     ),
     Line(5, "options peers received runtime"),
     Line(5, "serial"),

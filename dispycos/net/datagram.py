@@ -15,7 +15,7 @@ import hmac
 import ipaddress
 import struct
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -122,11 +122,13 @@ class Watch:
         "counts",
     )
 
-    def __init__(self, keys: Sequence[MacKey], incarnation: Incarnation, limits: Limits) -> None:
-        """`keys`: `Keyring.discovery_keys()`, the first to send with, all to accept."""
-        if not keys:
+    def __init__(
+        self, keys: Callable[[], Sequence[MacKey]], incarnation: Incarnation, limits: Limits
+    ) -> None:
+        """`keys`: `Keyring.discovery_keys`, the first to send with, all to accept; they may change."""
+        if not keys():
             raise LocalProtocolError("discovery needs the cluster's key")
-        self._keys = tuple(keys)
+        self._keys = keys
         self._incarnation = incarnation
         self._limits = limits
         self._seen: OrderedDict[bytes, None] = OrderedDict()  # tags; oldest goes, datagram_cache
@@ -144,11 +146,11 @@ class Watch:
         self._asked[record.nonce] = now
         if len(self._asked) > self._limits.datagram_cache:
             self._asked.popitem(last=False)
-        return record.encode(self._keys[0])
+        return record.encode(self._keys()[0])
 
     def here(self, record: Record) -> bytes:
         """The datagram of a HERE."""
-        return record.encode(self._keys[0])
+        return record.encode(self._keys()[0])
 
     # Receiving.
 
@@ -170,7 +172,7 @@ class Watch:
         if not data.startswith(MAGIC):
             return self._drop("magic", source, now)
         body, tag = data[:-TAG_BYTES], data[-TAG_BYTES:]
-        if not any(hmac.compare_digest(key.tag(body, b""), tag) for key in self._keys):
+        if not any(hmac.compare_digest(key.tag(body, b""), tag) for key in self._keys()):
             return self._drop("key", source, now)
         # Authentic from here on: another process of this cluster made it, at some time.
         record = _decode(body)

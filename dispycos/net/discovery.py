@@ -55,7 +55,7 @@ class Discovery:
         self._reactor = endpoint.reactor
         self._port = udp_port
         self._on_hint = on_hint
-        self._watch = Watch(endpoint.keyring.discovery_keys(), endpoint.incarnation, endpoint.limits)
+        self._watch = Watch(endpoint.keyring.discovery_keys, endpoint.incarnation, endpoint.limits)
         # Locations worth a dial that the limit of dials made wait; the oldest goes.
         self._hints: OrderedDict[Location, Role] = OrderedDict()
         self._pacer: asyncio.TimerHandle | None = None

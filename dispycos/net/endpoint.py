@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ from dispycos.net.transport import Connection, Stream
 
 log = logging.getLogger("dispycos")
 
+REPROVE_WITHIN = 5.0  # seconds over which peers of a dropped key connect anew, not all at once
 BURST = 0.003  # seconds that a task which does not yield may keep what it sent from leaving
 
 # Codes of failed dials that may come right by themselves.
@@ -167,6 +169,21 @@ class Endpoint:
             handler(peer, message)
 
         self._handlers[kind] = _Entry(both, roles | who.value, aside and first_aside)
+
+    def take_keys(self, keys: Keyring) -> None:
+        """Go by these keys from now on; reactor thread.
+
+        Who is connected by a key that is dropped has to prove another one soon: sessions and what
+        they carry go on (SE-08).
+        """
+        self.keyring.take(keys)
+        for peer in self._peers.values():
+            if self.keyring.find(peer.key_id) is None:
+                self.reactor.loop.call_later(random.uniform(0, REPROVE_WITHIN), self._reprove, peer)
+
+    def _reprove(self, peer: Peer) -> None:
+        if not self._closed and not peer.lost and self.keyring.find(peer.key_id) is None:
+            peer.reconnect("the key that it had proved was dropped")
 
     # Listening and dialling.
 

@@ -172,14 +172,16 @@ class ReservationKey(Key):
 class Keyring:
     """The keys of one process: its own first, then those it accepts from peers.
 
-    A process that holds K accepts the key of a reservation only between
-    `open_reservation` and `close_reservation`. A server's ring holds ReservationKeys only.
+    A process that holds K accepts the keys of a reservation only between
+    `open_reservation` and `close_reservation`. They are derived when it is opened, one of each
+    key that is accepted then, and outlive these: its servers hold no others. A server's ring
+    holds ReservationKeys only.
     """
 
-    __slots__ = ("_by_id", "_keys", "_reservations")
+    __slots__ = ("_by_id", "_discovery", "_keys", "_reservations")
 
     def __init__(self, own: Key, others: Sequence[Key] = ()) -> None:
-        self._reservations: set[int] = set()
+        self._reservations: dict[int, tuple[ReservationKey, ...]] = {}
         self._keys: tuple[Key, ...] = ()
         self._by_id: dict[bytes, Key] = {}
         self.replace(own, others)
@@ -192,15 +194,18 @@ class Keyring:
         if len({type(key) for key in keys}) > 1:
             raise InvalidKey("a process holds the cluster's keys or those of a reservation, never both")
         self._keys = keys
+        self._discovery = tuple(key.discovery_key() for key in keys if isinstance(key, ClusterKey))
         self._index()
+
+    def take(self, other: Keyring) -> None:
+        """Take the keys of another ring, keeping the open reservations."""
+        own, *others = other._keys
+        self.replace(own, others)
 
     def _index(self) -> None:
         by_id: dict[bytes, Key] = {key.key_id: key for key in self._keys}
-        for key in self._keys:
-            if isinstance(key, ClusterKey):
-                for number in self._reservations:
-                    derived = key.derive_reservation(number)
-                    by_id[derived.key_id] = derived
+        for derived in self._reservations.values():
+            by_id.update((key.key_id, key) for key in derived)
         self._by_id = by_id
 
     @property
@@ -217,20 +222,22 @@ class Keyring:
         """The key of that id if it is accepted now."""
         return self._by_id.get(key_id)
 
-    def open_reservation(self, number: int) -> ReservationKey:
-        """Accept servers of reservation `number` from now on; returns the key to give them."""
+    def open_reservation(self, number: int) -> tuple[ReservationKey, ...]:
+        """Accept servers of reservation `number` from now on; returns the keys to give them."""
         own = self._keys[0]
         if not isinstance(own, ClusterKey):
             raise LocalProtocolError(f"reservation {number} can't be opened: this process does not hold K")
         if number not in self._reservations and len(self._reservations) >= MAX_RESERVATIONS:
             raise LocalProtocolError(f"reservation {number} exceeds {MAX_RESERVATIONS} open ones")
-        self._reservations.add(number)
-        self._index()
-        return own.derive_reservation(number)
+        if number not in self._reservations:
+            keys = [key for key in self._keys if isinstance(key, ClusterKey)]
+            self._reservations[number] = tuple(key.derive_reservation(number) for key in keys)
+            self._index()
+        return self._reservations[number]
 
     def close_reservation(self, number: int) -> None:
         """Refuse servers of reservation `number` from now on; may be repeated."""
-        self._reservations.discard(number)
+        self._reservations.pop(number, None)
         self._index()
 
     def reservation(self, number: int) -> ReservationKey:
@@ -238,13 +245,13 @@ class Keyring:
         own = self._keys[0]
         if isinstance(own, ReservationKey) and own.reservation == number:
             return own
-        if isinstance(own, ClusterKey) and number in self._reservations:
-            return own.derive_reservation(number)
+        if number in self._reservations:
+            return self._reservations[number][0]
         raise LocalProtocolError(f"reservation {number} is not open in this process")
 
     def discovery_keys(self) -> tuple[MacKey, ...]:
         """Keys of datagram tags: the first to send with, all to accept."""
-        return tuple(key.discovery_key() for key in self._keys if isinstance(key, ClusterKey))
+        return self._discovery
 
     def __repr__(self) -> str:
         return f"<Keyring {' '.join(key.fingerprint for key in self._keys)}>"

@@ -77,6 +77,7 @@ class Peer:
         "dialled",
         "incarnation",
         "introduced",
+        "key_id",
         "left",
         "liveness",
         "location",
@@ -102,6 +103,7 @@ class Peer:
         self.location: Location | None = None  # where it says it can be dialled
         self.dialled: Location | None = None  # where we reached it
         self.reservation = 0  # whose key opened the session; 0: the cluster's
+        self.key_id = b""  # of the key that opened the connection
         self.introduced = False
         self.lost = False
         # Guards `session`, which the reactor feeds and any thread sends by.
@@ -188,6 +190,7 @@ class Peer:
         if dialled is not None:
             self.dialled = dialled
         self.reservation = proven.reservation or 0
+        self.key_id = proven.key_id
         self._dialer = greeting.dialer
         self._adopted = now
         connection = greeting.connection
@@ -222,6 +225,13 @@ class Peer:
         if not self.lost:
             log.debug("connection to %s broke: %s", self, reason)
             self._act(self.liveness.broke(now, random.random()))
+
+    def reconnect(self, reason: str) -> None:
+        """Go on over a new connection: both ends have to prove themselves again."""
+        connection = self.connection
+        if connection is not None:
+            connection.close()
+            self.broke(connection, reason)
 
     def dial_failed(self, refused: bool) -> None:
         """A dial that `Host.redial` was asked for came to nothing."""
@@ -295,10 +305,7 @@ class Peer:
             elif isinstance(action, Suspected):
                 self._host.suspect(self)
                 # Silence on a connection that looks alive: only a new one can tell (R-15).
-                connection = self.connection
-                if connection is not None:
-                    connection.close()
-                    self.broke(connection, action.reason)
+                self.reconnect(action.reason)
             elif isinstance(action, Recovered):
                 self._host.back(self)
             elif isinstance(action, Dial):

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dispycos import commandline, config, keyfile
 from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
+from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
-from dispycos.net.keys import Keyring
 from dispycos.node import inherited, saved
 from dispycos.node.daemon import Daemon, ready_line, serve
 from dispycos.node.hours import minute_now, service_times
@@ -54,18 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"tasks of clients would run as root here, and other machines reach {settings.hosts[0]}: "
                 "start this node as another user, or with --allow_root"
             )
-        return _run(settings, commandline.keyring(options, settings.hosts))
+        return _run(settings, commandline.key_source(options, settings.hosts))
 
     return commandline.carry_out("dispycosnode", run)
 
 
-def _run(settings: NodeSettings, keyring: Keyring) -> int:
+def _run(settings: NodeSettings, source: KeySource) -> int:
+    keyring = source.load()
     keyfile.no_core_dumps()
     workspace = open_workspace(settings.dest_path, clean=settings.clean)
     for notice in workspace.notices:
         print(f"dispycosnode: {notice}", file=sys.stderr)
 
     def ready(daemon: Daemon, location: Location) -> None:
+        commandline.keep_keys(daemon.endpoint, source, at_terminal=settings.commands)
         daemon.say(ready_line(settings, location))
 
     return asyncio.run(serve(settings, keyring, workspace, ready))

@@ -21,7 +21,7 @@ from typing import Any
 from dispycos.errors import RemoteProtocolError
 from dispycos.folders import FolderError
 from dispycos.model import Incarnation, Location
-from dispycos.net.keys import ClusterKey, Keyring
+from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.node import children, page, ties
 from dispycos.node.children import Server, Zygote
@@ -152,11 +152,9 @@ class Processes:
         self._zygotes[action.zygote] = zygote
         with contextlib.suppress(OSError):
             self._workspace.claim(f"zygote-{action.zygote}", zygote.process.pid)
-        own = self._keyring.own
-        assert isinstance(own, ClusterKey)
         start = ZygoteStart(
             reservation=action.reservation,
-            key=own.derive_reservation(action.reservation).reveal().hex(),
+            keys=tuple(key.reveal().hex() for key in self._keyring.open_reservation(action.reservation)),
             path=self.folder(action.reservation).path,
             limits=dataclasses.asdict(self._settings.limits),
             hosts=self._settings.hosts,

@@ -136,7 +136,8 @@ class Server:
         control = socket.socket(fileno=self._birth.control)
         # The daemon's end closes when it is gone, or wants us gone without a word.
         self._control = LoopPipe(self._reactor.loop, control, self._told, lambda reason: os._exit(0))
-        keyring = Keyring(ReservationKey(zygote.reservation, bytes.fromhex(zygote.key)))
+        own, *others = [ReservationKey(zygote.reservation, bytes.fromhex(key)) for key in zygote.keys]
+        keyring = Keyring(own, others)
         try:
             tls = Tls(zygote.certificates) if zygote.certificates else None
         except InvalidCertificate as exc:

@@ -22,7 +22,7 @@ class ZygoteStart:
     """One client's zygote."""
 
     reservation: int
-    key: str  # hex of the reservation's key; never of K
+    keys: tuple[str, ...]  # hex of the reservation's keys, the one to prove with first; never of K
     path: str  # the node directory
     limits: dict[str, Any]  # the daemon's Limits
     hosts: tuple[str, ...] = ()  # addresses that servers listen at
@@ -33,7 +33,8 @@ class ZygoteStart:
     def of(cls, values: dict[str, Any]) -> ZygoteStart:
         files = values["certificates"]
         certificates = CertificateFiles(**files) if files else None
-        return cls(**{**values, "hosts": tuple(values["hosts"]), "certificates": certificates})
+        lists = {name: tuple(values[name]) for name in ("keys", "hosts")}
+        return cls(**{**values, **lists, "certificates": certificates})
 
     def record(self) -> Limits:
         return Limits(**self.limits)

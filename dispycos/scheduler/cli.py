@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 from dispycos import commandline, config, keyfile
 from dispycos.commandline import Parser
+from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
-from dispycos.net.keys import Keyring
 from dispycos.scheduler.service import ServiceOptions
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings, serve
 
@@ -30,15 +30,17 @@ def main(arguments: Sequence[str], epilog: str = "") -> int:
 
     def run() -> int:
         settings = _settings(parser, options)
-        return _run(settings, commandline.keyring(options, settings.hosts))
+        return _run(settings, commandline.key_source(options, settings.hosts))
 
     return commandline.carry_out("dispycos", run)
 
 
-def _run(settings: SharedSettings, keyring: Keyring) -> int:
+def _run(settings: SharedSettings, source: KeySource) -> int:
+    keyring = source.load()
     keyfile.no_core_dumps()
 
     def ready(scheduler: SharedScheduler, location: Location) -> None:
+        commandline.keep_keys(scheduler.endpoint, source, at_terminal=settings.commands)
         scheduler.say(f"dispycos scheduler ready at {location}")
 
     return asyncio.run(serve(settings, keyring, ready))

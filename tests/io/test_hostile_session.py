@@ -618,7 +618,7 @@ def test_a_session_without_a_connection_holds_no_buffer(one, other, traced):
 def test_a_location_that_a_server_claims_is_dialled_all_the_same(parties, one, other):
     """Else any task could cut its client off from a node, by taking the node's address."""
     third = parties("third")
-    key = one.ask(lambda: one.keyring.open_reservation(7))
+    key = one.ask(lambda: one.keyring.open_reservation(7)[0])
     with Player(one.location, key, roles=Role.SERVER) as player:
         player.open(location=third.location)
         wait_until(lambda: one.saw(PeerUp, player.incarnation), 5)
@@ -629,7 +629,7 @@ def test_a_location_that_a_server_claims_is_dialled_all_the_same(parties, one, o
 
 def test_nobody_is_found_where_a_server_says_it_is(one, other):
     """Who asks for a process by its place gets who answers there, not who claims the place."""
-    key = one.ask(lambda: one.keyring.open_reservation(7))
+    key = one.ask(lambda: one.keyring.open_reservation(7)[0])
     peers = one.ask(lambda: Peers(one.endpoint))
     with socket.socket() as closed, Player(one.location, key, roles=Role.SERVER) as player:
         closed.bind(("127.0.0.1", 0))
@@ -696,7 +696,7 @@ def hang_up(sock: socket.socket) -> None:
 
 @pytest.mark.row("SE-09", "SE-22")
 def test_a_server_can_not_make_a_holder_of_the_key_dial_another_host(one: Party) -> None:
-    key = one.ask(lambda: one.keyring.open_reservation(7))
+    key = one.ask(lambda: one.keyring.open_reservation(7)[0])
     with Trap(hang_up, host="127.0.0.2") as stranger, Trap(hang_up) as its_own:
         for trap in (stranger, its_own):
             with Player(one.location, key, roles=Role.SERVER) as server:

@@ -337,7 +337,7 @@ def test_a_recorded_session_is_worth_nothing_to_either_end(parties, one):
 
 @pytest.mark.row("SE-74")
 def test_a_reservations_key_makes_nobody_anything_but_its_server(one, other):
-    key = one.ask(lambda: one.keyring.open_reservation(7))
+    key = one.ask(lambda: one.keyring.open_reservation(7)[0])
     with unharmed(one, other):
         for roles in (Role.CLIENT, Role.SCHEDULER, Role.NODE, Role.PEER, Role.SERVER | Role.SCHEDULER):
             with Player(one.location, key, roles=roles) as player:
@@ -356,7 +356,7 @@ def test_a_reservations_key_makes_nobody_anything_but_its_server(one, other):
 @pytest.mark.row("SE-74")
 @pytest.mark.parametrize("claimed", [Role.SCHEDULER, Role.NODE, Role.CLIENT | Role.NODE])
 def test_a_servers_introduction_gives_it_no_role(one, other, claimed):
-    key = one.ask(lambda: one.keyring.open_reservation(7))
+    key = one.ask(lambda: one.keyring.open_reservation(7)[0])
     with unharmed(one, other), Player(one.location, key, roles=Role.SERVER) as player:
         ended = player.prove()
         assert isinstance(ended, Proven)
@@ -369,7 +369,7 @@ def test_a_servers_introduction_gives_it_no_role(one, other, claimed):
 
 @pytest.mark.row("SE-20", "SE-89")
 def test_a_server_that_takes_anothers_incarnation_does_not_touch_its_session(one, other):
-    key = one.ask(lambda: one.keyring.open_reservation(7))
+    key = one.ask(lambda: one.keyring.open_reservation(7)[0])
     with unharmed(one, other):
         carrier = one.endpoint.peer(other.endpoint.incarnation).connection
         for _ in range(3):

@@ -24,9 +24,10 @@ CLIENT = """
 import sys
 import threading
 
-from dispycos import Client, Pycos, Task, config
+from dispycos import Client, Pycos, Task, config, logger
 
 config.MinPulseInterval = 0.2
+logger.setLevel("INFO")
 
 def slow(seconds, number, task=None):
     yield task.sleep(seconds)
@@ -136,10 +137,11 @@ class Place:
         options: str = "pulse_interval=0.4",
         network: str = "discover_peers=False",
         files: Sequence[str] = (),
+        secret_file: Path | None = None,
     ) -> Program:
         """A client program; type at it what it is to do."""
         command = client_command(f"node='127.0.0.1', name={name!r}, {network}", options, files)
-        return self.start(command, {"DISPYCOS_SECRET_FILE": str(self.key)})
+        return self.start(command, {"DISPYCOS_SECRET_FILE": str(secret_file or self.key)})
 
 
 class Shared:

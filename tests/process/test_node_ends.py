@@ -38,7 +38,7 @@ def test_a_file_that_a_server_is_sending_ends_with_its_client_s_turn(
     master: Master, local: LocalNode
 ) -> None:
     master.use(local.location, 1)
-    key = master.call(master.endpoint.keyring.open_reservation, 1)
+    key, *_ = master.call(master.endpoint.keyring.open_reservation, 1)
     server = Party("server", Keyring(key), roles=Role.SERVER)
     answers: list[FileAnswer] = []
     server.endpoint.handle(FileAnswer, lambda _peer, answer: answers.append(answer), who=Role.NODE)

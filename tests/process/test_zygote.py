@@ -77,7 +77,7 @@ class Zygote:
     ) -> Said:
         start = ZygoteStart(
             reservation=7,
-            key=KEY.hex(),
+            keys=(KEY.hex(),),
             path=str(self.path),
             limits=dataclasses.asdict(config.limits()),
             hosts=("127.0.0.1",),

@@ -327,7 +327,7 @@ def flip(data: bytes, bit: int) -> bytes:
 @pytest.mark.row("SE-74", "SE-09")
 def test_a_reservations_key_proves_a_server_of_that_reservation_only() -> None:
     ring = Keyring(K)
-    given = ring.open_reservation(3)
+    given, *_ = ring.open_reservation(3)
     server = Keyring(given)
     one, two = shake(dialer(keyring=server, roles=Role.SERVER), listener(keyring=ring))
     assert isinstance(one, Proven)
@@ -347,7 +347,7 @@ def test_a_reservations_key_proves_a_server_of_that_reservation_only() -> None:
 @pytest.mark.row("SE-74", "SE-09")
 def test_an_ended_reservations_key_is_refused() -> None:
     ring = Keyring(K)
-    given = ring.open_reservation(3)
+    given, *_ = ring.open_reservation(3)
     ring.close_reservation(3)
     ring.open_reservation(4)
     one, two = shake(dialer(keyring=Keyring(given), roles=Role.SERVER), listener(keyring=ring))
@@ -358,7 +358,7 @@ def test_an_ended_reservations_key_is_refused() -> None:
 @pytest.mark.row("SE-09")
 def test_who_holds_the_clusters_key_reaches_a_server_by_its_reservation() -> None:
     ring = Keyring(K)
-    given = ring.open_reservation(3)
+    given, *_ = ring.open_reservation(3)
     server = listener(keyring=Keyring(given), roles=Role.SERVER)
     one, two = shake(dialer(keyring=ring, key=ring.reservation(3)), server)
     assert isinstance(one, Proven)
@@ -443,8 +443,8 @@ def test_each_connection_has_traffic_keys_of_its_own() -> None:
 @pytest.mark.row("SE-20")
 def test_the_credential_tells_keys_apart_and_lets_a_key_holder_take_on_roles() -> None:
     ring = Keyring(K)
-    given = Keyring(ring.open_reservation(3))
-    other = Keyring(ring.open_reservation(4))
+    given = Keyring(*ring.open_reservation(3))
+    other = Keyring(*ring.open_reservation(4))
     seen = set()
     for options in (
         {"roles": Role.CLIENT},

@@ -26,7 +26,8 @@ FAR = "192.0.2.7"
 
 
 def watch(**options: Any) -> Watch:
-    return Watch(options.get("keys", KEYS), A, options.get("limits", LIMITS))
+    keys = options.get("keys", KEYS)
+    return Watch(lambda: keys, A, options.get("limits", LIMITS))
 
 
 def record(**changes: Any) -> Record:

@@ -171,13 +171,15 @@ def test_a_ring_proves_with_its_first_key_and_accepts_the_others() -> None:
 @pytest.mark.row("SE-09")
 def test_a_reservations_key_is_accepted_only_while_it_is_open() -> None:
     ring = Keyring(ClusterKey(SECRET), [ClusterKey(b"n" * 32)])
-    given = ring.open_reservation(7)
-    assert given.reservation == 7
+    given, of_the_next = ring.open_reservation(7)
+    assert given.reservation == of_the_next.reservation == 7
     assert ring.find(given.key_id) == given
     assert ring.reservation(7) == given
-    # A key that is on its way in or out makes reservations' keys too, across a reload.
-    ring.replace(ClusterKey(b"n" * 32), [ClusterKey(SECRET)])
-    assert ring.find(given.key_id) == given
+    # Its servers hold these and no others: they outlive the keys they are derived of.
+    ring.take(Keyring(ClusterKey(b"n" * 32)))
+    assert ring.open_reservation(7) == (given, of_the_next)
+    assert ring.find(given.key_id) == ring.reservation(7) == given
+    assert ring.find(of_the_next.key_id) == of_the_next
     ring.close_reservation(7)
     ring.close_reservation(7)
     assert ring.find(given.key_id) is None

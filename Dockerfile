@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 #
-# A dispycos node in a container.
+# A dispycos node in a container; with the command `dispycos`, a scheduler.
 #
 #   docker build -t dispycos .            from a checkout: installs that checkout
 #                                         from an empty folder: installs the released package
@@ -18,8 +18,10 @@
 #
 #   docker run ... dispycos dispycosnode --serve 1
 #
-# In a loop, `--serve 1` gives each client a fresh container. Without the host's network publish the
-# ports and say where the node is reached: `-p 9706-9714:9706-9714 ... dispycosnode --ext_ip_addr HOST`.
+# In a loop, `--serve 1` gives each client a fresh container: `while docker run --rm ... dispycos
+# dispycosnode --daemon --serve 1; do :; done`. Without the host's network publish the ports and say
+# where the node is reached: `-p 9706-9714:9706-9714 ... dispycosnode --ext_ip_addr HOST`.
+# `compose.yaml` beside this file starts a scheduler and two nodes that share a key.
 
 FROM python:3.11-slim
 
@@ -29,7 +31,9 @@ RUN --mount=type=bind,target=/context,rw \
     if [ -f /context/setup.py ]; then source=/context; else source=; fi; \
     pip install --no-cache-dir "${source:+dispycos[speed] @ file://}${source:-dispycos[speed]}"
 
-RUN useradd --uid 1000 --create-home --shell /usr/sbin/nologin dispycos
+# The second folder is for a volume with a scheduler's journal.
+RUN useradd --uid 1000 --create-home --shell /usr/sbin/nologin dispycos \
+    && install --directory --mode=0700 --owner=dispycos /var/lib/dispycos
 USER dispycos
 WORKDIR /home/dispycos
 
@@ -38,6 +42,11 @@ ENV DISPYCOS_SECRET_FILE=/run/secrets/dispycos_key
 
 # UDP and TCP of the node, then one TCP port for each server.
 EXPOSE 9706/udp 9706-9714/tcp
+
+# A process that listens takes connections: nothing is proved, and nothing is said. A scheduler's port
+# is 9705, see compose.yaml.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
+    CMD ["python", "-c", "import socket; from dispycos.net.addresses import default_address; socket.create_connection((default_address(), 9706), 3)"]
 
 # Ctrl-C's signal lets the node end its clients in order.
 STOPSIGNAL SIGINT

@@ -42,8 +42,8 @@ def taken(command: list[str]) -> bool:
         return True
     try:
         PARSERS[command[0]]().parse_args(command[1:])
-    except SystemExit:
-        return False
+    except SystemExit as end:
+        return end.code == 0  # --help
     return True
 
 

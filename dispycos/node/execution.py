@@ -84,6 +84,7 @@ class Execution:
         "_handlers",
         "_holding_at",
         "_io",
+        "_leaving",
         "_limits",
         "_number",
         "_queue",
@@ -127,6 +128,7 @@ class Execution:
         self._seen = 0  # the newest that was seen
         self._spent = 0.0
         self._refused = False  # a Submit was refused since the last lease
+        self._leaving = False  # a task here had it closed: nothing more begins (DC-54)
         self._await_io = True
         self._deadlines: list[tuple[float, int, int, Stage]] = []  # when, task, attempt, its stage then
         self._holding_at: float | None = None
@@ -209,7 +211,7 @@ class Execution:
             refusal = f"it was submitted under lease {message.lease}; this server holds lease {self.lease}"
         elif now >= self._expires:
             refusal = f"lease {self.lease} of this server ended {now - self._expires:.1f} s ago"
-        elif self.phase is not _SERVING:
+        elif self.phase is not _SERVING or self._leaving:
             refusal = "this server is closing and takes nothing more"
         actions: list[Any] = []
         tasks = self._tasks
@@ -452,7 +454,17 @@ class Execution:
         return actions
 
     def _close_wanted(self, event: CloseWanted, now: float) -> list[Any]:
-        return [Say(self.client, CloseRequest(event.node, event.terminate, event.restart))]
+        actions: list[Any] = [Say(self.client, CloseRequest(event.node, event.terminate, event.restart))]
+        # What was sent ahead goes back now, else the next one would begin here, in a process that the
+        # caller wanted gone: the client's own recall comes after the caller has ended.
+        self._leaving = True
+        self._give_back(actions)
+        return actions
+
+    def _give_back(self, actions: list[Any]) -> None:
+        given = [key for key in list(self._tasks) if self._drop(key) is not None]
+        if given:
+            actions.append(Say(self.client, Recalled(given)))
 
     def _end_all(self, event: EndAll, now: float) -> list[Any]:
         if self.phase is _FINISHED:
@@ -460,9 +472,7 @@ class Execution:
         self._move_phase("finish")
         self._await_io = True  # they are interrupted here
         actions: list[Any] = []
-        given = [key for key in list(self._tasks) if self._drop(key) is not None]
-        if given:
-            actions.append(Say(self.client, Recalled(given)))
+        self._give_back(actions)
         for task in self._tasks.values():
             if task.stage is _BEGUN:
                 self._interrupt(task, End.FAILED, event.grace, event.reason, now, actions)

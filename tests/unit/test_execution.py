@@ -382,6 +382,17 @@ def test_a_task_may_ask_to_close_its_server() -> None:
     assert Driven().feed(CloseWanted(False, True, False)) == [CloseRequest(False, True, False)]
 
 
+@pytest.mark.row("DC-26", "DC-54", "XX-10")
+def test_what_was_sent_ahead_never_begins_on_a_server_that_a_task_has_closed() -> None:
+    server = Driven()
+    server.submit(spec(1), spec(2))
+    close, given = server.feed(CloseWanted(False, False, True))
+    assert (close, given) == (CloseRequest(False, False, True), Recalled([2]))
+    (refused,) = server.submit(spec(3))
+    assert isinstance(refused, SubmitRefused) and refused.ids == [3]
+    assert ids(server.ended(1)) == []
+
+
 def test_nothing_begins_when_the_client_is_gone() -> None:
     server = Driven()
     server.submit(spec(1), spec(2))

@@ -47,8 +47,10 @@ class Peers:
         peer = self._endpoint.peer_at(location, self._reservation)
         if peer is not None:
             return peer
-        # Once: whoever else dials that place is not to lose it when we give up.
-        self._endpoint.dial(location, reservation=self._reservation, once=True)
+        # A client's new server is dialled already, and knows no key but its reservation's.
+        if self._endpoint.dialling(location) is None:
+            # Once: whoever else dials that place is not to lose it when we give up.
+            self._endpoint.dial(location, reservation=self._reservation, once=True)
         return await self._wait(location)
 
     async def _wait(self, wanted: Wanted) -> Peer | None:

@@ -83,6 +83,10 @@ class Dialler:
         self._owners[key] = [owner]
         self._wanted[key] = self._host.reactor.spawn(self._reach(location, reservation))
 
+    def under_way(self, location: Location) -> int | None:
+        """The reservation that whoever listens there is being dialled for; None: nobody dials it."""
+        return next((reservation for place, reservation in self._wanted if place == location), None)
+
     def stop(self, location: Location, owner: object) -> None:
         """`owner` does not want that location any more."""
         for key in [key for key in self._wanted if key[0] == location]:

@@ -219,6 +219,10 @@ class Endpoint:
         """
         self._dialler.dial(location, reservation, once=once, owner=owner)
 
+    def dialling(self, location: Location) -> int | None:
+        """The reservation that this location is being dialled for, 0: none; None: nobody dials it."""
+        return self._dialler.under_way(location)
+
     def stop_dialling(self, location: Location, owner: object = None) -> None:
         """`owner` does not want that location any more."""
         self._dialler.stop(location, owner)

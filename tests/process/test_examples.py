@@ -12,7 +12,9 @@ import pytest
 from tests.helpers import ROOT, background, run_python
 from tests.process.test_node import free_ports
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+FOLDER = ROOT / "examples"
+# Those of the founding document have tests of their own, in test_examples_*.py.
+EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("dispycos_"))
 TASKS = [path for path in EXAMPLES if "Task(main" in path.read_text()]
 ALONE = [path for path in EXAMPLES if path.name != "by_hand.py"]
 
@@ -47,11 +49,23 @@ def test_an_example_whose_main_task_fails_exits_with_1(path):
     assert err.splitlines()[-1] == "main/1: ValueError: broken"
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short_and_shows_its_command(path):
     text = path.read_text()
-    assert 15 <= len(text.splitlines()) <= 60
-    assert f"python examples/{path.name}" in text
+    said = ast.get_docstring(ast.parse(text))
+    assert said
+    if path.stem.endswith("_proc"):
+        assert path.stem.removesuffix("_proc") in said, "it does not say which example runs it"
+        return
+    assert f"python examples/{path.name}" in said
+    code = [line for line in text.replace(said, "").splitlines() if line.strip()]
+    assert 15 <= len(code) <= 70
+
+
+def test_the_table_of_the_examples_names_each_of_them():
+    table = (FOLDER / "README.md").read_text()
+    for path in FOLDER.glob("*.py"):
+        assert f"| `{path.name}` |" in table
 
 
 @pytest.mark.row("DS-22", "DN-01", "DC-05")
@@ -66,6 +80,6 @@ def test_a_program_uses_a_node_that_was_started_by_hand(tmp_path):
     ]  # fmt: skip
     with background(node, env=env) as program:
         where = program.wait_line("ready at").split("ready at ")[1].split()[0]
-        path = ROOT / "examples" / "by_hand.py"
+        path = FOLDER / "by_hand.py"
         code, out, err = run_python(path, where, env=env, timeout=40)
         assert (code, out) == (0, expected(path)), err + program.output

@@ -12,7 +12,16 @@ import pytest
 
 from tests.helpers import ROOT, run_program, run_python
 
-SHIPPED = ("dispycos", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "Dockerfile")
+SHIPPED = (
+    "dispycos",
+    "examples",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "Dockerfile",
+)
 
 BUILD = """
 import sys
@@ -71,6 +80,11 @@ def test_the_wheel_has_every_module_and_nothing_else(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "dispycos").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
+    }
+    expected |= {
+        f"dispycos/examples/{path.name}"
+        for path in (ROOT / "examples").iterdir()
+        if path.suffix in (".py", ".md")
     }
     with zipfile.ZipFile(wheel) as archive:
         installed = {

@@ -5,7 +5,8 @@
     value = yield arrivals.next(None)           in a generator task; None: that were all
     yield arrivals, await arrivals, .result()   a list of all that are to come
 
-Whatever makes them come is done in the thread of who waits. One waits at a time.
+Whatever makes them come is done in the thread of who waits. Several may wait: each value is
+given to one of them.
 
 I/O half. Layer 5. Rows DC-60, DC-64.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from operator import length_hint
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,22 +32,28 @@ _NOTHING: Iterator[Any] = iter(())
 
 
 class Bell:
-    """Tells one who listens that something has changed; rung by any thread."""
+    """Tells those who listen that something has changed; rung by any thread."""
 
-    __slots__ = ("_listener",)
+    __slots__ = ("_listeners", "_lock")
 
     def __init__(self) -> None:
-        self._listener: Operation | None = None
+        self._listeners: Operation | None = None  # one for all who listen; None: nobody does
+        self._lock = threading.Lock()
 
     def listen(self) -> Operation:
         """Done when it rings next. Whoever listens looks afterwards, so that nothing is missed."""
-        listener = self._listener = Operation()
-        return listener
+        with self._lock:
+            if self._listeners is None:
+                self._listeners = Operation()
+            return self._listeners
 
     def ring(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.complete()
+        if self._listeners is None:
+            return  # who begins to listen now will look
+        with self._lock:
+            listeners, self._listeners = self._listeners, None
+        if listeners is not None:
+            listeners.complete()
 
 
 class Deadline:
@@ -89,6 +97,7 @@ class Arrivals(Waitable):
     def __init__(self, timeout: float | None) -> None:
         limit = seconds_or_none("timeout", timeout)
         self._bell = Bell()
+        self._taking = threading.RLock()  # one for each stream; who makes them come has it
         self._batch = _NOTHING  # has arrived and is to be taken
         self._closed = False
         self._deadline = None if limit is None else Deadline(current_kernel(), limit, self._bell.ring)
@@ -120,65 +129,69 @@ class Arrivals(Waitable):
             if self._deadline is not None:
                 self._deadline.cancel()
             self._release()
+            self._bell.ring()
 
     def _turn(self) -> Operation | None:
         """Have a batch, or be closed: None. Else answer what is done when it is worth to look again."""
-        if self._closed:
-            return None
-        bell = self._bell.listen()
-        try:
-            batch = self._take()
-            if batch:
-                self._batch = iter(batch)
+        with self._taking:
+            if self._closed or length_hint(self._batch):
                 return None
-            if batch is None:
+            bell = self._bell.listen()
+            try:
+                batch = self._take()
+                if batch:
+                    self._batch = iter(batch)
+                    self._bell.ring()  # others who wait here have some of it
+                    return None
+                if batch is None:
+                    self.close()
+                    return None
+                if self._deadline is not None and self._deadline.over:
+                    raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
+            except BaseException:
                 self.close()
-                return None
-            if self._deadline is not None and self._deadline.over:
-                raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
-        except BaseException:
-            self.close()
-            raise
-        return bell
+                raise
+            return bell
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
-        for value in self._batch:
-            return value
-        while (bell := self._turn()) is not None:
+        while True:
+            for value in self._batch:
+                return value
+            if self._closed:
+                raise StopIteration
+            if (bell := self._turn()) is None:
+                continue
             if threading.get_ident() in kernel_threads:
                 raise RuntimeError(
                     "a `for` over this in a task would block all tasks: "
                     "`value = yield it.next(None)` or `async for` waits for one, `yield it` for all"
                 )
             bell.result()
-        for value in self._batch:
-            return value
-        raise StopIteration
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        for value in self._batch:
-            return value
-        while (bell := self._turn()) is not None:
-            await bell
-        for value in self._batch:
-            return value
-        raise StopAsyncIteration
+        while True:
+            for value in self._batch:
+                return value
+            if self._closed:
+                raise StopAsyncIteration
+            if (bell := self._turn()) is not None:
+                await bell
 
     def next(self, default: Any = None) -> Generator[Any, Any, Any]:
         """Yield this in a task: the next one, or `default` if there are no more."""
-        for value in self._batch:
-            return value
-        while (bell := self._turn()) is not None:
-            yield bell
-        for value in self._batch:
-            return value
-        return default
+        while True:
+            for value in self._batch:
+                return value
+            if self._closed:
+                return default
+            if (bell := self._turn()) is not None:
+                yield bell
 
     # Taking all.
 

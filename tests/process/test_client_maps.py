@@ -193,6 +193,21 @@ def test_a_map_without_end_needs_no_memory_without_end() -> None:
     assert int(done.out.split()[-1]) < 60, done.out
 
 
+@pytest.mark.row("DC-64")
+def test_several_threads_share_the_results_of_a_map(cluster: Any) -> None:
+    with opened(square) as client:
+        results = client.map(late, range(2000))
+        taken: list[list[int]] = [[] for _ in range(4)]
+        threads = [threading.Thread(target=one.extend, args=(results,)) for one in taken]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+            assert not thread.is_alive()
+        assert sorted(itertools.chain(*taken)) == list(range(2000))
+        assert all(one == sorted(one) for one in taken)
+
+
 # Failures.
 
 

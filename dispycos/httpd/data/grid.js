@@ -1,0 +1,207 @@
+/**
+ * The grid: one cell for each server, by state, the servers of a node side by side.
+ * @module
+ */
+import { Picture, colour } from "./canvas.js";
+import { h, say, shape } from "./dom.js";
+import { LOOKS, count, family } from "./format.js";
+import { byNumber } from "./order.js";
+
+const WORDS = { running: "busy", idle: "idle or preparing", suspended: "suspended", zombie: "zombie", failed: "failed", ended: "closed" };
+const LARGEST = 22; // pixels from cell to cell
+const SMALLEST = 3;
+
+/** @typedef {import("./store.js").Row} Row */
+
+/** The grid of a cluster's or a node's servers. */
+export class Grid {
+  /** @param {(id: string) => Row | null} node */
+  constructor(node) {
+    this._node = node;
+    /** @type {Row[]} */
+    this._servers = [];
+    /** @type {{x: number, y: number, row: Row}[]} */
+    this._cells = [];
+    this._pitch = LARGEST;
+    this._at = -1;
+    this._key = "";
+    this._legend = h("ul.legend");
+    /** @type {Map<string, HTMLElement>} */
+    this._counts = new Map();
+    for (const look of LOOKS) {
+      const number = h("strong");
+      this._counts.set(look, number);
+      this._legend.append(h("li", { hidden: true }, shape(/** @type {any} */ ({ running: "busy", idle: "idle", suspended: "suspended", zombie: "zombie", failed: "failed", ended: "closed" })[look]), " ", number, ` ${/** @type {any} */ (WORDS)[look]}`));
+    }
+    this._told = h("output.told", { "aria-live": "off" });
+    this._picture = new Picture("Servers", {
+      draw: (pen, width) => this._draw(pen, width),
+      summary: () => this._summary(),
+      table: () => ({ columns: ["Server", "Node", "State", "Running"], rows: this._servers.map((row) => [row.location ?? row.id, this._node(row.node)?.name ?? "", row.state ?? "", String(row.running ?? "")]) }),
+      tall: (width) => this._arrange(width),
+      key: (event) => this._move(event),
+    });
+    this.element = this._picture.element;
+    this.element.append(h("div.under", {}, this._legend, this._told));
+    const { canvas } = this._picture;
+    canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this._point(this._find(event.offsetX, event.offsetY)));
+    canvas.addEventListener("pointerleave", () => this._point(-1));
+    canvas.addEventListener("click", (/** @type {PointerEvent} */ event) => this._open(this._find(event.offsetX, event.offsetY)));
+    canvas.addEventListener("blur", () => this._point(-1));
+  }
+
+  /** @param {Row[]} servers */
+  show(servers) {
+    const key = `${servers.length} ${servers[0]?.id} ${servers[servers.length - 1]?.id}`;
+    if (key !== this._key) {
+      // Places are by address, so that a node is found again; sorted only when servers come or go.
+      this._key = key;
+      const keyed = servers.map((row) => ({ row, key: `${byNumber(this._node(row.node)?.address ?? "")} ${row.node} ${byNumber(row.location ?? "")}` }));
+      this._servers = keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map((one) => one.row);
+    }
+    const counts = new Map();
+    for (const row of servers) counts.set(family(row.state), (counts.get(family(row.state)) ?? 0) + 1);
+    for (const [look, element] of this._counts) {
+      say(element, count(counts.get(look) ?? 0));
+      /** @type {HTMLElement} */ (element.parentElement).hidden = !counts.get(look);
+    }
+    this._tell();
+    this._picture.paint();
+  }
+
+  /** @param {number} width @returns {number} the height that the cells take */
+  _arrange(width) {
+    const tallest = Math.max(96, Math.min(320, innerHeight * 0.28));
+    let pitch = LARGEST;
+    let height = this._flow(width, pitch);
+    while (height > tallest && pitch > SMALLEST) height = this._flow(width, --pitch);
+    this._pitch = pitch;
+    return Math.max(pitch, height);
+  }
+
+  /** @param {number} width @param {number} pitch */
+  _flow(width, pitch) {
+    const gap = pitch >= 6 ? Math.round(pitch / 2) : 0;
+    this._cells = [];
+    let [x, y] = [0, 0];
+    for (let at = 0; at < this._servers.length; at += 1) {
+      const row = this._servers[at];
+      const first = at === 0 || this._servers[at - 1].node !== row.node;
+      if (first && at) {
+        x += gap;
+        // A node that fits into a line is not broken.
+        let many = 1;
+        while (at + many < this._servers.length && this._servers[at + many].node === row.node) many += 1;
+        if (gap && x + many * pitch > width && many * pitch <= width) [x, y] = [0, y + pitch];
+      }
+      if (x + pitch > width) [x, y] = [0, y + pitch];
+      this._cells.push({ x, y, row });
+      x += pitch;
+    }
+    return y + pitch;
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {number} _width */
+  _draw(pen, _width) {
+    const pitch = this._pitch;
+    const size = pitch >= 8 ? pitch - Math.max(2, Math.round(pitch / 7)) : pitch - 1;
+    for (const { x, y, row } of this._cells) cell(pen, family(row.state), x, y, size);
+    const pointed = this._cells[this._at];
+    if (pointed) {
+      pen.strokeStyle = colour("text");
+      pen.lineWidth = 2;
+      pen.strokeRect(pointed.x, pointed.y, size, size);
+    }
+  }
+
+  /** @param {number} left @param {number} top */
+  _find(left, top) {
+    const pitch = this._pitch;
+    return this._cells.findIndex(({ x, y }) => left >= x && left < x + pitch && top >= y && top < y + pitch);
+  }
+
+  /** @param {number} at */
+  _point(at) {
+    if (at === this._at) return;
+    this._at = at;
+    this._tell();
+    this._picture.paint();
+  }
+
+  _tell() {
+    const row = this._cells[this._at]?.row;
+    say(this._told, row ? `${row.location} on ${this._node(row.node)?.name ?? "?"}: ${row.state}, ${count(row.running)} running` : "");
+  }
+
+  /** @param {number} at */
+  _open(at) {
+    const row = this._cells[at]?.row;
+    if (row) location.hash = `#/server/${row.id}`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  _move(event) {
+    const here = this._cells[this._at];
+    const last = this._cells.length - 1;
+    const down = event.key === "ArrowDown";
+    if (event.key === "ArrowRight") this._point(Math.min(last, this._at + 1));
+    else if (event.key === "ArrowLeft") this._point(Math.max(0, this._at - 1));
+    else if ((down || event.key === "ArrowUp") && here) {
+      const to = this._find(here.x + 1, here.y + (down ? this._pitch : -this._pitch) + 1);
+      if (to >= 0) this._point(to);
+    } else if (event.key === "Enter" && here) this._open(this._at);
+    else if (event.key === "Escape" && here) this._point(-1);
+    else return false;
+    return true;
+  }
+
+  _summary() {
+    const parts = [...this._counts].filter(([, element]) => element.textContent !== "0").map(([look, element]) => `${element.textContent} ${/** @type {any} */ (WORDS)[look]}`);
+    const pointed = this._told.textContent;
+    return `${count(this._servers.length)} servers: ${parts.join(", ") || "none"}${pointed ? `. At ${pointed}` : ""}`;
+  }
+
+  /** Let go of what outlives the element. */
+  close() {
+    this._picture.close();
+  }
+}
+
+/**
+ * A cell: the colour says the state, and so does the shape.
+ * @param {CanvasRenderingContext2D} pen
+ * @param {string} look
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+function cell(pen, look, x, y, size) {
+  pen.fillStyle = pen.strokeStyle = colour(look);
+  if (size < 6 || look === "running") {
+    pen.fillRect(x, y, size, size);
+    return;
+  }
+  pen.lineWidth = 1.5;
+  if (look === "idle") pen.strokeRect(x + 0.75, y + 0.75, size - 1.5, size - 1.5);
+  else if (look === "suspended") {
+    pen.fillRect(x, y, size * 0.38, size);
+    pen.fillRect(x + size * 0.62, y, size * 0.38, size);
+  } else if (look === "ended") pen.fillRect(x, y + size * 0.38, size, size * 0.24);
+  else {
+    pen.beginPath();
+    if (look === "zombie") {
+      pen.moveTo(x + size / 2, y);
+      pen.lineTo(x + size, y + size / 2);
+      pen.lineTo(x + size / 2, y + size);
+      pen.lineTo(x, y + size / 2);
+      pen.fill();
+    } else {
+      pen.lineWidth = Math.max(2, size / 5);
+      pen.moveTo(x + 1, y + 1);
+      pen.lineTo(x + size - 1, y + size - 1);
+      pen.moveTo(x + size - 1, y + 1);
+      pen.lineTo(x + 1, y + size - 1);
+      pen.stroke();
+    }
+  }
+}

@@ -68,7 +68,7 @@ def target(view: View, wanted: Wanted, row_id: str) -> Row | tuple[str, str]:
     kind = ACTIONS[wanted.action]
     row = view.find(row_id)
     if row is None:
-        return "gone", f"nothing is known of {row_id} any more"
+        return "gone", "nothing is known of it any more"
     if row.kind != kind:
         return "refused", f"{wanted.action} is for a {kind}, and {row_id} is a {row.kind}"
     state = row["state"]

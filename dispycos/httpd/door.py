@@ -10,7 +10,9 @@ I/O half. Layer 7.
 
 from __future__ import annotations
 
+import socket
 import ssl
+import time
 from typing import Any
 
 from tornado import httpserver, iostream
@@ -20,7 +22,8 @@ MAX_BODY = 64 * 1024
 HEADERS_WITHIN = 10.0  # seconds
 BODY_WITHIN = 10.0
 MAX_CONNECTIONS = 200
-MAX_PER_SOURCE = 20  # that have not logged in
+MAX_PER_SOURCE = 20  # that have not logged in, and may be more for a moment
+PATIENCE = 0.25  # seconds that a new one has to say something, before it goes for others
 
 
 class Door(httpserver.HTTPServer):
@@ -35,7 +38,8 @@ class Door(httpserver.HTTPServer):
             idle_connection_timeout=HEADERS_WITHIN,
             body_timeout=BODY_WITHIN,
         )
-        self._streams: dict[iostream.IOStream, str] = {}  # open ones -> source, the oldest first
+        # Open ones -> source and when they came, the oldest first.
+        self._streams: dict[iostream.IOStream, tuple[str, float]] = {}
         self._known: set[iostream.IOStream] = set()  # of these, who has logged in
         self.turned_away = 0
 
@@ -46,26 +50,35 @@ class Door(httpserver.HTTPServer):
         return len(self._streams)
 
     def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
-        """Let a connection in; where there are too many, the oldest that is not known goes for it."""
+        """Let a connection in; where there are too many, the oldest that says nothing goes for it."""
         source = str(address[0]) if isinstance(address, tuple) else "local"
+        now = time.monotonic()
         self._sweep()
-        unknown = [other for other in self._streams if other not in self._known]
-        crowd = [other for other in unknown if self._streams[other] == source]
-        if len(crowd) >= MAX_PER_SOURCE:
-            self._turn_away(crowd[0])
-        elif len(self._streams) >= MAX_CONNECTIONS:
-            self._turn_away(unknown[0] if unknown else stream)
+        silent = [other for other in self._streams if other not in self._known and _says_nothing(other)]
+        if len(self._streams) >= MAX_CONNECTIONS:
+            self._turn_away(silent[0] if silent else stream)
+        elif self._unknown_of(source) >= MAX_PER_SOURCE:
+            # Who has just come may be about to speak: he goes only if there is no room at all.
+            old = (
+                o for o in silent if self._streams[o][0] == source and now - self._streams[o][1] > PATIENCE
+            )
+            self._turn_away(next(old, None))
         if not stream.closed():
-            self._streams[stream] = source
+            self._streams[stream] = (source, now)
             stream.set_nodelay(True)
             super().handle_stream(stream, address)
+
+    def _unknown_of(self, source: str) -> int:
+        return sum(at[0] == source and stream not in self._known for stream, at in self._streams.items())
 
     def knows(self, stream: iostream.IOStream | None) -> None:
         """Whoever is behind this connection has logged in."""
         if stream in self._streams:
             self._known.add(stream)
 
-    def _turn_away(self, stream: iostream.IOStream) -> None:
+    def _turn_away(self, stream: iostream.IOStream | None) -> None:
+        if stream is None:
+            return
         self.turned_away += 1
         self._streams.pop(stream, None)
         stream.close()
@@ -75,3 +88,15 @@ class Door(httpserver.HTTPServer):
         for stream in [stream for stream in self._streams if stream.closed()]:
             del self._streams[stream]
             self._known.discard(stream)
+
+
+def _says_nothing(stream: iostream.IOStream) -> bool:
+    """Whether nothing of a request has come: neither read nor waiting to be."""
+    if stream.reading() and stream.socket is not None:
+        try:
+            return not stream.socket.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except (OSError, ValueError):
+            return True  # broken, or TLS, where only whole records can be looked at
+    return False

@@ -97,8 +97,7 @@ class Base(web.RequestHandler):
 
     def _refuse(self, wait: float) -> None:
         if wait:
-            self.set_header("Retry-After", str(math.ceil(wait)))
-            raise web.HTTPError(429)
+            raise TooMany(wait)
 
     def _must_act(self) -> None:
         """An action comes from our own page, by somebody who may (SE-39)."""
@@ -125,6 +124,8 @@ class Base(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         text = str(error) if isinstance(error, Refused) else TEXTS.get(status_code, TEXTS[400])
+        if isinstance(error, TooMany):
+            self.set_header("Retry-After", str(math.ceil(error.wait)))
         if status_code == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         self.answer({"error": text})
@@ -147,6 +148,14 @@ class Refused(web.HTTPError):
 
     def __str__(self) -> str:
         return self.text
+
+
+class TooMany(web.HTTPError):
+    """Too many wrong credentials."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(429)
+        self.wait = wait  # seconds
 
 
 class Nothing(Base):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any
 
 from tornado import websocket
@@ -25,6 +26,7 @@ from dispycos.httpd.topics import MAX_TOPICS
 log = logging.getLogger("dispycos.monitor")
 
 LOGIN_WITHIN = 5.0  # seconds
+SOCKET_BUFFER = 256 * 1024  # bytes that the system may hold for one browser: a stalled one is noticed
 MAX_MESSAGE = 16 * 1024
 MAX_RATE = 20  # messages a second
 CLOSE_WITHIN = 2.0  # seconds for a browser to take a close, then its socket is closed
@@ -58,6 +60,8 @@ class Live(websocket.WebSocketHandler, Base):
         return None  # what is sent is compressed once, for all (MO-28)
 
     def open(self) -> None:
+        if self._stream is not None and self._stream.socket is not None:
+            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
         self._timer = asyncio.get_running_loop().call_later(
             LOGIN_WITHIN, self.close_with, NOT_LOGGED_IN, "no login came"
         )

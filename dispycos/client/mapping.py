@@ -64,17 +64,20 @@ class Map(Arrivals):
         while self._more and self._chunking.may_go_out(servers, len(self._sizes), len(self._chunks)):
             wanted = self._chunking.size(servers, self._left)
             items: list[Any] = []
+            broken: Exception | None = None
             try:
                 for item in islice(self._items, wanted):
                     items.append(item)
             except Exception as error:
-                self._fail(error)
+                broken = error
             if len(items) < wanted:
                 self._more = False
             if self._left is not None:
                 self._left = max(0, self._left - len(items))
             if items:
                 self._send(items)
+            if broken is not None and self._failure is None:
+                self._fail(broken)
 
     def _send(self, items: list[Any]) -> None:
         """Submit a chunk. What can't be sent is a failure at the place of its item."""

@@ -60,9 +60,8 @@ log = logging.getLogger("dispycos")
 # Ids of tasks are used once, ever (rule 5): one count for all clients of this process.
 _numbers = itertools.count(CLIENT_MADE + 1)
 
-WITHDRAWN_GRACE = (
-    3600.0  # seconds for a call that nobody waits for and that does not yield: no server dies for it
-)
+# Seconds for a call that nobody waits for and that does not yield; sooner no server is ended for it.
+WITHDRAWN_GRACE = 3600.0
 
 
 class Work:

@@ -249,6 +249,16 @@ def test_an_input_that_fails_does_so_after_the_results_before(cluster: Any) -> N
             taken.extend(client.map(square, (6 // n for n in (3, 2, 1, 0))))
         assert taken == [4, 9, 36]
 
+        # Of two failures it is the first.
+        def broken() -> Iterator[Any]:
+            yield from (1, 2, threading.Lock(), 4)
+            raise ZeroDivisionError
+
+        taken = []
+        with pytest.raises(NotSerializable):
+            taken.extend(client.map(square, broken(), chunksize=50))
+        assert taken == [1, 4]
+
 
 @pytest.mark.row("DC-64")
 def test_mistakes_are_raised_at_the_call(cluster: Any) -> None:

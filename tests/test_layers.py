@@ -117,7 +117,8 @@ LINES = (
     Line(
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
-        " client.shipping client.files client.parking client.listener client.tasks client.settings"
+        " client.shipping client.files client.parking client.listener client.unasked client.tasks"
+        " client.settings"
         " client.future client.chunk client.arrivals client.waiting client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.local client.progress"
         " client.watcher client.presence client.bar client.notebook",

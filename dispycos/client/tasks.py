@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from dispycos.client.submission import Stage, Submission
+from dispycos.client.unasked import Unasked
 from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
@@ -35,6 +36,9 @@ _ERRORS: dict[End, type[Exception]] = {
     End.ABANDONED: TaskLost,
 }
 
+
+# Ends that the program did not ask for.
+_UNASKED = _LOST | {End.FAILED, End.REJECTED}
 
 _NOWHERE = (Incarnation(bytes(16)), None)  # not placed yet
 
@@ -90,7 +94,7 @@ class ClientTask(RemoteTask):
     _info: tuple[tuple[Any, ...], dict[str, Any]] | None  # its arguments, until TaskCreated tells of them
     # Its outcome, until somebody looked at it; of a small result no more than its bytes, because
     # the collector's work grows with the objects that a program with many handles keeps.
-    _outcome_raw: Outcome | bytes | None
+    _outcome_raw: Outcome | Unasked | bytes | None
 
     # Where it is: settled by the first one who refers to it.
 
@@ -160,6 +164,8 @@ class ClientTask(RemoteTask):
             and not value.buffers
         ):
             self._outcome_raw = value.data
+        elif outcome.end in _UNASKED:
+            self._outcome_raw = Unasked(str(self), outcome)
         self._end = outcome.end
         self._submission = None  # it knows us: a cycle would be the collector's to free
         request = self._request
@@ -202,7 +208,8 @@ class ClientTask(RemoteTask):
 
     def _look(self) -> None:
         """Unpickle what came. Two threads may do it at once: each gets the same."""
-        outcome = self._outcome_raw
+        raw = self._outcome_raw
+        outcome = raw.look() if isinstance(raw, Unasked) else raw
         if outcome is None:
             return
         if isinstance(outcome, bytes):

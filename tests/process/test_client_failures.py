@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import sys
@@ -27,6 +28,7 @@ from dispycos.config import MIB, Limits
 from dispycos.model import Role
 from dispycos.options import Options
 from dispycos.runtime import runtime
+from tests.helpers import wait_until
 from tests.process.clusters import (
     cluster,
     echo,
@@ -43,6 +45,38 @@ __all__ = ["cluster", "program"]
 def fails(kind: Any, *args: Any) -> Any:
     yield
     raise kind(*args)
+
+
+@pytest.mark.row("KE-08")
+def test_a_failure_that_nobody_asks_for_is_told_once_when_its_last_handle_goes(cluster, caplog):
+    def unasked() -> list[str]:
+        return [text for text in caplog.messages if "nobody asked for its result" in text]
+
+    def body(client: Client, task: Any) -> Any:
+        for kind in (KeyError, IndexError):
+            rtask = yield client.rtask(fails, kind, "unasked")
+            while not rtask._end:
+                yield task.sleep(0.01)
+            assert not unasked()
+            if kind is KeyError:
+                yield rtask()  # somebody asks
+        del rtask
+        gc.collect()
+
+    scheduled(body, fails)
+    wait_until(unasked)
+    (line,) = unasked()
+    assert "fails/" in line and "IndexError: unasked" in line and "raise kind(*args)" in line
+
+
+@pytest.mark.row("KE-08")
+def test_of_a_thousand_failures_that_nobody_asks_for_a_few_are_told(cluster, caplog):
+    def body(client: Client, task: Any) -> Any:
+        for _ in range(1000):
+            yield client.rtask(fails, KeyError, "one of many")
+
+    scheduled(body, fails)
+    assert 1 <= sum("nobody asked for its result" in text for text in caplog.messages) <= 20
 
 
 @pytest.mark.row("R-01", "KE-06")

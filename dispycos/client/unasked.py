@@ -1,0 +1,63 @@
+"""Failures that nobody asks for: they are logged when the last who could ask is gone.
+
+Without it a task that fails, and that nobody awaits, joins or monitors, would be a line at its
+node and nothing in the program that made it.
+
+I/O half. Layer 5. Row KE-08; rule K5.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from dispycos.model import Outcome
+
+log = logging.getLogger("dispycos")
+
+_LINES = 10  # in _WITHIN seconds; what fails in thousands is told in a few lines and a number
+_WITHIN = 10.0
+
+
+class Unasked:
+    """How a task failed, until somebody looks."""
+
+    __slots__ = ("_asked", "_outcome", "_task")
+
+    def __init__(self, task: str, outcome: Outcome) -> None:
+        self._task = task
+        self._outcome = outcome
+        self._asked = False
+
+    def look(self) -> Outcome:
+        """Somebody asks."""
+        self._asked = True
+        return self._outcome
+
+    def __del__(self) -> None:
+        if not self._asked and not sys.is_finalizing():
+            _lines.tell(self._task, self._outcome)
+
+
+class _Lines:
+    """As many lines as a person reads."""
+
+    def __init__(self) -> None:
+        self._began = 0.0  # time.monotonic() of the first line of this stretch
+        self._count = 0
+
+    def tell(self, task: str, outcome: Outcome) -> None:
+        now = time.monotonic()
+        if now - self._began >= _WITHIN:
+            left_out = max(0, self._count - _LINES)
+            self._began, self._count = now, 0
+            if left_out:
+                log.error("%d more tasks failed, and nobody asked for their results", left_out)
+        self._count += 1
+        if self._count <= _LINES:
+            text = (outcome.text or outcome.end.name).rstrip()
+            log.error("%s failed, and nobody asked for its result: %s", task, text)
+
+
+_lines = _Lines()

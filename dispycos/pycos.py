@@ -157,11 +157,22 @@ class Pycos:
 
     # Others.
 
-    def peer(self, loc: Location | str) -> Operation:
+    def peer(
+        self,
+        loc: Location | str,
+        udp_port: int = 0,
+        stream_send: bool = False,
+        relay: bool = False,
+    ) -> Operation:
         """Yield this: 0 when this process is connected with the one at `loc`, -1 if nobody answers there.
 
         A host without a port stands for the node there: its port is DispycosNodePort.
+        udp_port     of no use: a process that is named is dialled.
+        stream_send  every connection is a stream already.
+        relay        is refused with a warning: whoever else is there has to be named, too.
         """
+        if relay:
+            log.warning("peer(%s): relay is not there; name its neighbours, or let them be discovered", loc)
         return self._run(self._reach(Location.parse(loc, config.DispycosNodePort)))
 
     async def _reach(self, location: Location) -> int:
@@ -171,8 +182,11 @@ class Pycos:
         """Where the processes are that this one is connected with."""
         return [where for peer in self._network.endpoint.peers() if (where := _place(peer)) is not None]
 
-    def discover_peers(self) -> None:
-        """Look for other processes by UDP again."""
+    def discover_peers(self, port: int | None = None) -> None:
+        """Look for other processes by UDP again, at the port of this process; ValueError for another."""
+        own = self._network.search.port
+        if port is not None and own is not None and port != own:
+            raise ValueError(f"discover_peers looks at UDP port {own}, that of this process, not at {port!r}")
         self._network.reactor.call(self._network.meet_peers)
 
     def locate(self, name: str, timeout: float | None = None) -> Operation:
@@ -188,8 +202,11 @@ class Pycos:
         except TimeoutError:
             return None
 
-    def close_peer(self, location: Location) -> Operation:
-        """Yield this: 0 when the connection with that process has ended, -1 if there was none."""
+    def close_peer(self, location: Location, timeout: float | None = 10) -> Operation:
+        """Yield this: 0 when the connection with that process has ended, -1 if there was none.
+
+        timeout  of no use: this side ends it at once.
+        """
         return self._run(self._close_peer(location))
 
     async def _close_peer(self, location: Location) -> int:

@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Self
 
 from dispycos import config, pycos
@@ -108,6 +108,18 @@ class Pycos(pycos.Pycos):
     ) -> None:
         """Call `func` once when tasks have ended; higher priorities first."""
         at_exit(priority, func, *fargs, **fkwargs)
+
+    def peer(  # type: ignore[override]  # a generator function: it may be a task's
+        self,
+        loc: Location | str,
+        udp_port: int = 0,
+        stream_send: bool = False,
+        relay: bool = False,
+        task: Task | None = None,
+    ) -> Generator[Any, Any, int]:
+        """Yield this, or run it as a task: 0 when connected with the process at `loc`, else -1."""
+        reached: int = yield super().peer(loc, udp_port, stream_send, relay)
+        return reached
 
     def drop_atexit(self, priority: float, func: Callable[..., Any]) -> None:  # type: ignore[override]
         """Take `atexit` back."""

@@ -36,6 +36,7 @@ class Search:
     ) -> None:
         self._endpoint = endpoint
         self._wanted = wanted
+        self.port = udp_port
         self._told = NOBODY
         self._tell: Callable[[Location], None] = lambda location: None
         self._discovery: Discovery | None = None

@@ -140,6 +140,37 @@ def test_named_peers_meet_and_talk(pycos, other):
     run(main)
 
 
+@pytest.mark.row("KE-29", "KE-28")
+def test_what_is_not_needed_to_reach_a_peer_may_be_said(pycos, other, caplog):
+    def main(task: Any = None) -> Any:
+        assert (yield pycos.peer(place(other), stream_send=True)) == 0
+        assert "relay" not in caplog.text
+        assert (yield pycos.peer(place(other), relay=True)) == 0
+        assert "relay is not there" in caplog.text
+        assert (yield pycos.close_peer(place(other), timeout=5)) == 0
+
+    run(main)
+
+
+@pytest.mark.row("KE-31")
+def test_received_files_may_go_elsewhere_from_now_on(program, other, tmp_path):
+    pycos = Pycos(
+        host="127.0.0.1", discover_peers=False, secret="a test's own secret", dest_path=tmp_path / "first"
+    )
+    (tmp_path / "second").mkdir(mode=0o700)
+    file = tmp_path / "data"
+    file.write_bytes(b"x" * 1000)
+
+    def main(task: Any = None) -> Any:
+        assert (yield pycos.send_file(pycos.location, file)) == 0
+        pycos.dest_path = tmp_path / "second"
+        assert (yield pycos.send_file(pycos.location, file)) == 0
+
+    run(main)
+    assert pycos.dest_path == str(tmp_path / "second")
+    assert (tmp_path / "first" / "data").exists() and (tmp_path / "second" / "data").exists()
+
+
 @pytest.mark.row("KE-29")
 def test_nobody_at_a_location_is_told_promptly(pycos):
     def main(task: Any = None) -> Any:

@@ -171,6 +171,8 @@ class AsyncFile:
         operation = readiness.shared().when(fd, event)
         try:
             await operation.within(left)
+        except PermissionError:
+            return  # the system waits for no such thing, because it is always ready: /dev/null
         finally:
             if not operation.done():
                 readiness.shared().forget(fd, operation)

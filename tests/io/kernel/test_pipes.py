@@ -13,7 +13,7 @@ import pytest
 
 from dispycos.kernel.pipes import AsyncFile, AsyncPipe
 from dispycos.kernel.task import Task
-from tests.helpers import wait_until
+from tests.helpers import environment, wait_until
 
 Gen = Generator[Any, Any, Any]
 
@@ -133,6 +133,28 @@ def test_a_regular_file_is_read_and_written(run: Callable[..., Any], tmp_path: P
             return line, part, len(rest), (yield file.read(1))
 
     assert run(target) == (b"first\n", b"second\n", 130_000 - 13, b"")
+
+
+NOTHING = """
+from dispycos import AsyncFile, Task
+
+def main(task=None):
+    assert (yield AsyncFile(0).readline()) == b""
+    assert (yield AsyncFile(1).write(b"nobody reads this", full=True)) == 17
+    return 3
+
+raise SystemExit(Task(main).value(10))
+"""
+
+
+@pytest.mark.row("KE-23")
+def test_a_program_whose_input_and_output_are_nothing_reads_the_end_and_writes() -> None:
+    # The system's waiting refuses such a device, which is always ready.
+    program = [sys.executable, "-c", NOTHING]
+    ended = subprocess.run(
+        program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment(), timeout=30
+    )
+    assert ended.returncode == 3
 
 
 @pytest.mark.row("KE-23")

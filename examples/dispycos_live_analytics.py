@@ -73,14 +73,12 @@ def main(options, task=None):
     saving = yield client.io_rtask(save, Pycos().location)
     for x in range(1000):
         sent.append(random.gauss(math.sin(x / 80), 1))
-        for rtask in (trends, saving):
-            rtask.send(sent[-1])  # does not wait: messages follow each other on one connection
+        trends.send(sent[-1])  # does not wait: messages follow each other on one connection
+        saving.send(sent[-1])
         yield task.sleep(0.003 * options.scale)
-    for rtask in (trends, saving):
-        rtask.send(None)
-        yield rtask.result()
-    shown.send(None)
-    yield shown.result()
+    for receiver in (trends, saving, shown):
+        receiver.send(None)
+        yield receiver.result()
     folder = Path(Pycos().dest_path)
     print(f"{len(sent)} numbers are in {folder / 'numbers.txt'}")
     (folder / "plot.svg").write_text(plot(sent, signals))
@@ -92,7 +90,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every duration")
     options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="dispycos_live_analytics-")
-    Pycos(node="127.0.0.1", discover_peers=False, dest_path=folder)  # where the file goes
+    # Where the files of others go is said when a program joins the network.
+    Pycos(node="127.0.0.1", discover_peers=False, dest_path=tempfile.mkdtemp(prefix="dispycos_live-"))
     with LocalCluster(1):
         sys.exit(Task(main, options).value())

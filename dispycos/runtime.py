@@ -37,6 +37,7 @@ from dispycos.net.tls import Tls
 from dispycos.options import Options, default_options
 from dispycos.peers import Peers
 from dispycos.received import Received
+from dispycos.stuck import Stuck
 
 log = logging.getLogger("dispycos")
 
@@ -198,6 +199,7 @@ class Runtime:
                 await endpoint.close()
                 raise
             endpoint.hear_with(loop)
+            Stuck(loop, endpoint)
             search = Search(endpoint, options.udp_port, multicast=options.multicast)
             network = Network(loop.kernel, reactor, endpoint, Delivery(loop.kernel, endpoint), search)
             received = Received(endpoint, options.dest_path, options.max_file_size, options.limits)

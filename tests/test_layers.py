@@ -103,7 +103,7 @@ LINES = (
         "net.endpoint net.tickets net.remote net.remote_channel net.remote_rps net.receivers net.naming"
         " net.delivery net.files net.runner net.discovery net.search net.named net.rotation",
     ),
-    Line(5, "options peers received runtime"),
+    Line(5, "options peers received stuck runtime"),
     Line(5, "serial"),
     Line(5, "pycos"),
     Line(

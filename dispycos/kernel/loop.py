@@ -170,6 +170,16 @@ class Loop:
 
     # Looking at it.
 
+    @property
+    def step_began(self) -> float:
+        """When the present or last step began, on `time.monotonic`; any thread."""
+        return self._step_began
+
+    @property
+    def kept_for(self) -> float:
+        """Seconds that the task that runs just now has not yielded, 0 if none does; any thread."""
+        return 0.0 if self.kernel.current is None else time.monotonic() - self._step_began
+
     def running(self) -> Running | None:
         """What runs just now, or None if no task does; any thread."""
         task, began = self.kernel.current, self._step_began

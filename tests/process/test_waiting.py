@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.helpers import background
+from tests.helpers import background, run_python
 from tests.process.nodes import Master
 
 NO_NODE = """
@@ -58,3 +58,41 @@ def test_a_named_node_with_another_key_stands_in_the_reason() -> None:
         line = reason(f"nodes=[{where!r}], discover_peers=False")
     assert f"no node is known; {where}: authentication failed: " in line
     assert "without discovery by UDP" in line
+
+
+@pytest.mark.row("R-21", "R-33")
+def test_a_task_that_does_not_yield_is_named_with_its_line_once_and_costs_no_peer() -> None:
+    code, out, err = run_python(
+        """
+import dataclasses, time
+from dispycos import config
+
+limits = dataclasses.replace(config.limits(), visible_wait=0.5)
+config.limits = lambda: limits  # before anything else takes them
+from dispycos import Client, LocalCluster, Task
+
+
+def hold(seconds):
+    time.sleep(seconds)  # the line that is named
+
+def waits(task=None):
+    return (yield task.receive())
+
+def main(task=None):
+    client = Client([waits])
+    yield client.schedule()
+    rtask = yield client.rtask(waits)
+    hold(4)  # longer than peers stay silent here
+    rtask.send("still there")
+    print((yield rtask()), flush=True)
+    yield client.close()
+
+with LocalCluster(1):
+    Task(main).value()
+""",
+        timeout=40,
+    )
+    assert (code, out) == (0, "still there\n"), err
+    told = [line for line in err.splitlines() if "has not yielded" in line]
+    assert len(told) == 1, err
+    assert "main/" in told[0] and "in hold" in told[0]

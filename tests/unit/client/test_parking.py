@@ -32,7 +32,7 @@ def test_what_is_said_to_a_task_with_a_place_leaves_at_once() -> None:
     assert not parking
 
 
-@pytest.mark.row("DC-23", "D1")
+@pytest.mark.row("DC-23")
 def test_what_is_said_during_a_recall_waits_and_leaves_in_order() -> None:
     parking, words = Parking(), list[str]()
     one = task(recalling=True)
@@ -54,7 +54,7 @@ def test_what_is_said_during_a_recall_waits_and_leaves_in_order() -> None:
     assert words[-1] == "fourth"
 
 
-@pytest.mark.row("D1")
+@pytest.mark.rule("D1")
 def test_a_pinned_task_is_not_recalled_so_nothing_waits() -> None:
     parking, words = Parking(), list[str]()
     one = task(recalling=True)

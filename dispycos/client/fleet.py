@@ -373,6 +373,9 @@ class Fleet:
 
     def _queued(self, message: m.Queued, now: float, out: list[Action]) -> None:
         if message.ticket == self.turn.ticket:
+            if self.turn.state is TurnState.QUEUED and message.place != self.turn.place:
+                text = f"client {self.turn.name} is at place {message.place} of the queue: {message.reason}"
+                out.append(Note("info", text))
             self.turn.place = message.place
             self.turn.reason = message.reason
             if self._scheduler_says_why:

@@ -233,6 +233,7 @@ class Tenancy:
         place.move("up")
         place.settle(event.incarnation, event.pid, event.location)
         place.up_at = now
+        self.idle_since = now  # nothing could run there before
         self.by_server[event.incarnation] = place
         self.stories.add(event.incarnation, now, f"up at {event.location}, pid {event.pid}")
         if place.state is PlaceState.ENDING:

@@ -8,6 +8,7 @@ I/O half. Layer 5. Rows DS-01, DS-19.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +28,7 @@ class Scheduler:
     """The scheduler of this process; a second call gives the same one.
 
     ping_interval  seconds between searches for nodes; 0: once.
+    pulse_interval seconds; a client that asks for more between signs of life of a node gets these; None: any.
     zombie_period  seconds after which a client that ran nothing on a node is closed there; 0: never.
     nodes          hosts, `host:port` or Locations that are reached without discovery.
     Other arguments are those of Pycos, which start the network of this process if it has none.
@@ -59,6 +61,7 @@ class Scheduler:
         self,
         *,
         ping_interval: float = 0.0,
+        pulse_interval: float | None = None,
         zombie_period: float = 0.0,
         nodes: Iterable[str | Location] = (),
         **network: Any,
@@ -67,6 +70,7 @@ class Scheduler:
             nodes=tuple(Location.parse(node, config.DispycosNodePort) for node in nodes),
             ping_interval=seconds("ping_interval", ping_interval),
             idle_limit=seconds("zombie_period", zombie_period),
+            longest_pulse=_pulse(pulse_interval),
         )
         self._network = runtime.network(Options.given(Scheduler, network) if network else None)
         self._service = start(self._network, options)
@@ -94,6 +98,15 @@ class Scheduler:
         within = _FOREVER if limit is None else limit
         stop = self._service.stop(terminate=terminate, reason="the scheduler was closed", within=within)
         return self._network.reactor.run(stop)
+
+
+def _pulse(value: float | None) -> float:
+    if value is None:
+        return math.inf
+    found = seconds("pulse_interval", value)
+    if not found:
+        raise ValueError("pulse_interval 0 is no time between signs of life")
+    return found
 
 
 _FOREVER = 10.0**8  # seconds

@@ -290,12 +290,20 @@ def test_in_the_background_of_a_terminal_it_does_not_read(place: Place) -> None:
             os.close(descriptor)
 
 
-@pytest.mark.row("DS-18")
-def test_no_client_has_longer_pulses_than_the_scheduler_allows(place: Place) -> None:
-    shared = place.scheduler("--pulse-interval", "0.3")
-    place.node("--peer", shared.where)
+@pytest.mark.row("DS-18", "DS-01")
+@pytest.mark.parametrize("kind", ["shared", "private"])
+def test_no_client_has_longer_pulses_than_the_scheduler_allows(place: Place, kind: str) -> None:
     client = place.client(options="pulse_interval=50")
-    schedule(client, shared)
+    if kind == "shared":
+        shared = place.scheduler("--pulse-interval", "0.3")
+        place.node("--peer", shared.where)
+        schedule(client, shared)
+    else:
+        port = free_ports(3)
+        place.node(port=port)
+        made = f"__import__('dispycos').Scheduler(pulse_interval=0.3,nodes=['127.0.0.1:{port}'])"
+        client.write(f"schedule {made}.location")
+        assert client.wait_line("schedule ", 20) == "schedule 0"
     client.wait_line("status ServerInitialized", 20)
     seen = 0
     for _ in range(4):

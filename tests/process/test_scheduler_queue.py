@@ -108,7 +108,7 @@ def test_nobody_at_the_named_place_is_said_and_times_out(place: Place) -> None:
 
 @pytest.mark.row("DS-14")
 def test_a_client_that_runs_nothing_for_too_long_makes_room_for_the_next(place: Place) -> None:
-    shared = place.scheduler("--zombie_period", "1")
+    shared = place.scheduler("--zombie_period", "4")
     place.node("--peer", shared.where)
     first, second = place.client("c1"), place.client("c2")
     schedule(first, shared)

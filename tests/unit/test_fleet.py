@@ -155,6 +155,10 @@ def test_a_turn_is_asked_for_and_answered_when_it_comes() -> None:
     (schedule,) = bench.said_to(SCHEDULER, m.Schedule)
     assert (schedule.ticket, schedule.reservation, len(schedule.rules)) == (1, 0, 1)
     bench.hear(SCHEDULER, m.Queued(1, 2, "client c0 holds the cluster"))
+    assert ["at place 2 of the queue: client c0" in note.text for note in bench.found(Note)] == [True]
+    bench.hear(SCHEDULER, m.Queued(1, 2, "client c0 closes"))
+    assert not bench.found(Note)
+    bench.hear(SCHEDULER, m.Queued(1, 2, "client c0 holds the cluster"))
     assert "place 2: client c0" in bench.fleet.why(bench.now)
     bench.hear(SCHEDULER, m.Scheduled(1, RESERVATION))
     assert bench.answered(1) == (0, "")

@@ -507,6 +507,20 @@ def test_an_idle_client_is_closed_here_and_a_busy_one_is_not() -> None:
     assert bench.said_to(CLIENT, m.Released)
 
 
+@pytest.mark.row("DN-14", "DS-14")
+def test_the_time_in_which_servers_start_is_not_idle() -> None:
+    bench = Bench().meet().reserve(zombie_period=10.0).prepare()
+    bench.feed(f.ZygoteReady(1))
+    bench.wait(9.0)
+    bench.up(1, "s1")
+    bench.wait(9.0)
+    bench.up(2, "s2")
+    bench.wait(9.0)
+    assert bench.machine.state is NodeState.SERVING
+    bench.wait(3.0)
+    assert bench.machine.state is NodeState.RELEASING
+
+
 @pytest.mark.row("DN-18")
 def test_a_node_that_serves_one_client_exits_when_it_is_closed() -> None:
     bench = Bench(serve=1).serve()

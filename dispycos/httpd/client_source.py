@@ -259,7 +259,8 @@ class ClientSource:
                 tasks = [
                     self._living(task, wall, clock) for task in client_survey.living(work.driver.dispatch)
                 ]
-                self._feed.put_always(Living(tasks, wall))
+                past = client_survey.ended(work.driver.dispatch)
+                self._feed.put_always(Living(tasks, wall, past))
         finally:
             done.complete(None)
 

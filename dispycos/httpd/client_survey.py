@@ -18,6 +18,7 @@ from dispycos.client.dispatch import Dispatch
 from dispycos.client.members import Node, NodeState, Server, ServerState
 from dispycos.client.submission import Stage, Submission
 from dispycos.client.turn import TurnState
+from dispycos.httpd.events import PastTask
 from dispycos.httpd.tasks import MAX_WAITING
 from dispycos.model import Incarnation
 
@@ -158,6 +159,14 @@ def living(dispatch: Dispatch) -> Iterator[Submission]:
                 continue
         if task.stage is not Stage.ENDED:
             yield task
+
+
+def ended(dispatch: Dispatch) -> list[PastTask]:
+    """The tasks that ended last, the oldest first."""
+    return [
+        PastTask(number, name, attempt, end, text)
+        for number, attempt, name, end, text in list(dispatch.gate.ended)
+    ]
 
 
 def incarnation_of(task: Submission) -> Incarnation | None:

@@ -93,11 +93,23 @@ class LivingTask:
 
 
 @dataclass(frozen=True, slots=True)
+class PastTask:
+    """A task that ended while nobody looked: when and where is not known."""
+
+    number: int
+    name: str
+    attempt: int
+    end: End
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Living:
     """All tasks that live, but for waiting ones beyond the first MAX_WAITING."""
 
     tasks: list[LivingTask]
     time: float
+    ended: list[PastTask] = field(default_factory=list)  # the last that did, the oldest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ class Monitor:
         self._looks: dict[str, float] = {}  # topics that pollers look at, and until when
         self._figures_at = float("-inf")  # when the last figures were asked for
         self._surveyed_at = float("-inf")
+        self._tasks_told = False  # the program tells each task's changes now
         self._sampled_at = float("-inf")
         self._why_at = float("-inf")
         self._ticked = asyncio.Event()  # replaced at each tick
@@ -184,7 +185,10 @@ class Monitor:
                 looked_at[kind].add(row.key)
         servers = frozenset(looked_at["server"])
         tasks = tasks or bool(servers) or bool(wanted & {"tasks", "timeline"})
-        survey = tasks and (self.feed.survey_wanted or clock - self._surveyed_at >= SURVEY_EVERY)
+        # What happened while nobody looked was not told: the first look makes it good.
+        first, self._tasks_told = tasks and not self._tasks_told, tasks
+        due = self.feed.survey_wanted or clock - self._surveyed_at >= SURVEY_EVERY
+        survey = tasks and (first or due)
         if survey:
             self._surveyed_at = clock
             self.feed.survey_wanted = False

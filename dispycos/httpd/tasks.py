@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from dispycos.httpd.changes import Changes
-from dispycos.httpd.events import Living, LivingTask, Sights, TaskEnded, TaskPlaced, TaskSubmitted
+from dispycos.httpd.events import Living, LivingTask, PastTask, Sights, TaskEnded, TaskPlaced, TaskSubmitted
 from dispycos.httpd.places import LAST_ENDED, ServerPlace
 from dispycos.httpd.rows import FULL, LETTERS, Row
 from dispycos.model import End
@@ -22,6 +22,7 @@ from dispycos.model import End
 MAX_WAITING = 10_000  # rows of tasks that wait; more are counted only
 MAX_ENDED = 10_000  # rows of tasks that ended
 MAX_REASONS = 1000  # whole texts of failures
+UNSEEN = "not recorded: nobody looked at tasks when it ended"
 MAX_REASON = 300  # characters of a reason in a row
 
 ENDS = {
@@ -107,17 +108,18 @@ class Tasks:
             self._reasons[event.number] = event.text
             if len(self._reasons) > MAX_REASONS:
                 del self._reasons[next(iter(self._reasons))]
-        self.ended.append(row)
         if server is not None:
             server.ended.append(row)
             if len(server.ended) > LAST_ENDED:
                 self._changes.remove(server.ended.popleft().id, server.row.id)
-        if len(self.ended) > MAX_ENDED:
-            self._forget(self.ended.popleft())
+        self._keep_ended(row)
 
     def survey(self, event: Living) -> None:
         """All that live, from one who knows: what is missing here comes, what is too much goes."""
         # By server and time, so that the order there is the one in which they were handed over.
+        for past in event.ended:
+            if past.number not in self.living and self.id_of(past.number) not in self._rows:
+                self._ended_unseen(past)
         told = {task.number for task in event.tasks}
         for number in [number for number in self.living if number not in told]:
             row = self.living.pop(number)
@@ -140,6 +142,19 @@ class Tasks:
                 self._put_at(task.number, row, task.server, task.since)
                 row.put({"attempt": task.attempt})
                 self._changes.mark(row, FULL["task"])
+
+    def _ended_unseen(self, past: PastTask) -> None:
+        row = self._make(past.number, past.name, False, past.attempt, None, "")
+        unknown = dict.fromkeys(("server", "kind", "submitted", "begun", "ended", "args"), UNSEEN)
+        reason = shortened(past.text)
+        row.put({"state": ENDS[past.end], "kind": None, "reason": reason, "notes": unknown})
+        self._changes.mark(row, FULL["task"])
+        self._keep_ended(row)
+
+    def _keep_ended(self, row: Row) -> None:
+        self.ended.append(row)
+        if len(self.ended) > MAX_ENDED:
+            self._forget(self.ended.popleft())
 
     def _from_survey(self, task: LivingTask) -> Row:
         row = self._new(task.number, task.name, task.io, task.attempts, task.args, task.why_no_args)

@@ -1,0 +1,381 @@
+"""HTTPServer with a real client and real servers."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispycos import Client, DispycosStatus, LocalCluster, Task
+from dispycos.httpd import HTTPServer
+from dispycos.model import Status
+from tests.helpers import ROOT, environment, wait_until
+from tests.monitors import Asker, Viewer, play
+from tests.process.clusters import Watcher, cluster, program, run, sleeps, two_servers
+
+__all__ = ["cluster", "program"]
+
+
+def stands(task: Any = None) -> Iterator[Any]:
+    def inner() -> Iterator[Any]:
+        yield task.receive()
+
+    print("standing here", flush=True)
+    yield inner()
+
+
+def fails(number: int) -> Iterator[Any]:
+    yield
+    raise ValueError(f"no {number}")
+
+
+def asker_of(monitor: HTTPServer) -> Asker:
+    return Asker(monitor._running)
+
+
+class Shown:
+    """Counts how often it is converted to text."""
+
+    count = 0
+
+    def __str__(self) -> str:
+        Shown.count += 1
+        return "shown once"
+
+    def __reduce__(self) -> Any:
+        return (str, ("shown",))
+
+
+@pytest.fixture
+def watched(cluster: LocalCluster) -> Iterator[tuple[Client, HTTPServer, Asker]]:
+    """A client with its monitor; the program closes the client."""
+    client = Client([stands, fails, sleeps])
+    monitor = HTTPServer(client, port=0)
+    yield client, monitor, asker_of(monitor)
+    monitor.shutdown(wait=False)
+
+
+def during(client: Client, body: Any) -> Any:
+    """Run `body()` in a plain thread while the client is scheduled and its servers are ready."""
+
+    def main(task: Any = None) -> Iterator[Any]:
+        assert (yield client.schedule()) == 0
+        yield two_servers(client, task)
+        failed: list[BaseException] = []
+        done = threading.Event()
+
+        def call() -> None:
+            try:
+                body()
+            except BaseException as error:
+                failed.append(error)
+            done.set()
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        while not done.is_set():
+            yield task.sleep(0.02)
+        thread.join()
+        yield client.close(terminate=True)
+        if failed:
+            raise failed[0]
+
+    return run(main, timeout=60)
+
+
+def submit(client: Client, target: Any, *args: Any, **kwargs: Any) -> Task:
+    return client.rtask(target, *args, **kwargs).result(20)
+
+
+@pytest.mark.row("HT-01", "HT-11", "HT-12", "HT-16", "MO-01", "MO-18")
+def test_what_a_client_does_is_seen(watched: tuple[Client, HTTPServer, Asker]) -> None:
+    client, _, asker = watched
+    assert asker.get("/api/v1/cluster")["cluster"]["state"] == "not scheduled"
+
+    def body() -> None:
+        for number in range(4):
+            submit(client, fails, number)
+        wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["failed"] == 4)
+        found = asker.get("/api/v1/cluster")["cluster"]
+        assert (found["state"], found["submitted"], found["done"], found["running"]) == ("scheduled", 4, 4, 0)
+        [node] = asker.get("/api/v1/nodes")["nodes"]
+        assert (node["address"], node["state"], node["servers"], node["done"]) == (
+            "127.0.0.1",
+            "initialized",
+            2,
+            4,
+        )
+        assert node["memory"] > 0
+        servers = asker.get(f"/api/v1/nodes/{node['id']}")["servers"]
+        assert sorted(server["location"] for server in servers) == sorted(map(str, client.servers().result()))
+        assert sum(server["failed"] for server in servers) == 4
+        story = asker.get("/api/v1/events?limit=1000")["events"]
+        assert any("ValueError: no 3" in event["text"] for event in story)
+        assert asker.get("/api/v1/versions")["client"]["components"] == ["stands", "fails", "sleeps"]
+
+    during(client, body)
+    wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["state"] == "closed")
+    assert asker.get("/api/v1/nodes")["nodes"][0]["state"] == "closed"
+    assert asker.get("/api/v1/cluster")["cluster"]["done"] == 4
+
+
+@pytest.mark.row("HT-13", "MO-12", "MO-19", "MO-36")
+def test_a_server_shows_where_its_task_stands_its_arguments_and_what_it_prints(
+    watched: tuple[Client, HTTPServer, Asker],
+) -> None:
+    client, _, asker = watched
+
+    def body() -> None:
+        task = submit(client, stands)
+
+        async def look() -> None:
+            viewer = await Viewer.open(asker, "tasks")
+            await viewer.until(
+                lambda v: any(t["state"] == "running" for t in v.rows.get("tasks", {}).values())
+            )
+            server = next(iter(viewer.rows["tasks"].values()))["server"]
+            topic = f"server/{server}"
+            await viewer.say(type="topics", topics=[topic])
+            await viewer.until(lambda v: any(row.get("where") for row in v.rows.get(topic, {}).values()))
+            row = next(row for row in viewer.rows[topic].values() if row.get("where"))
+            assert [frame[2] for frame in row["where"]] == ["stands", "stands.<locals>.inner"]
+            assert row["where"][-1][1] > 0
+            assert (row["name"], row["kind"], row["args"]) == ("stands", "CPU", "()")
+            await viewer.until(lambda v: [line[2] for line in v.logs[topic]] == ["standing here"])
+            await viewer.until(lambda v: v.rows[topic][server]["cpu"] is not None)
+            assert viewer.rows[topic][server]["memory"] > 1_000_000
+            await viewer.close()
+
+        play(look)
+        assert task.is_alive()
+
+    during(client, body)
+
+
+@pytest.mark.row("HT-14", "MO-34")
+def test_operators_end_tasks_and_suspend_and_close_what_runs_them(
+    watched: tuple[Client, HTTPServer, Asker],
+) -> None:
+    client, _, asker = watched
+
+    def body() -> None:
+        task = submit(client, stands)
+        row = wait_until(lambda: asker.get("/api/v1/tasks?state=running")["tasks"])[0]
+        assert asker.act("terminate_tasks", row["id"]).json["results"][0]["result"] == "done"
+        status = task.value(20)
+        assert status.type is KeyboardInterrupt
+        assert "operator of the web monitor" in status.value
+        wait_until(lambda: asker.get(f"/api/v1/tasks/{row['id']}")["task"]["state"] == "failed")
+        assert asker.act("terminate_tasks", row["id"]).json["results"][0]["result"] == "gone"
+
+        server = row["server"]
+        assert asker.act("suspend_server", server).json["results"][0]["result"] == "done"
+        wait_until(lambda: asker.get(f"/api/v1/servers/{server}")["server"]["state"] == "suspended")
+        assert asker.act("resume_server", server).json["results"][0]["result"] == "done"
+        wait_until(lambda: asker.get(f"/api/v1/servers/{server}")["server"]["state"] == "idle")
+        assert asker.act("restart_server", server).json["results"][0]["result"] == "done"
+        wait_until(lambda: asker.get(f"/api/v1/servers/{server}")["server"]["state"] == "closed")
+        wait_until(lambda: len(client.servers().result()) == 2)
+        assert asker.act("close_node", "n1").json["results"][0]["result"] == "done"
+        wait_until(lambda: asker.get("/api/v1/nodes/n1")["node"]["state"] == "closed")
+
+    during(client, body)
+
+
+@pytest.mark.row("HT-06", "MO-36")
+def test_arguments_are_converted_once_and_not_at_all_if_they_are_not_shown(cluster: LocalCluster) -> None:
+    Shown.count = 0
+    client = Client([])
+    shown, hidden = HTTPServer(client, port=0), HTTPServer(client, port=0, show_task_args=False)
+
+    def body() -> None:
+        async def look() -> None:
+            pages = [await Viewer.open(asker_of(monitor), "tasks") for monitor in (shown, hidden)]
+            for page in pages:
+                await page.until(lambda v: v.seq >= 0)
+            submit(client, echo_one, Shown())
+            rows = []
+            for page in pages:
+                await page.until(lambda v: v.rows.get("tasks"))
+                rows += page.rows["tasks"].values()
+                await page.close()
+            assert [row["args"] for row in rows] == ["(shown once)", None]
+            assert rows[1]["notes"] == {"args": "the program does not show arguments"}
+
+        play(look)
+        assert Shown.count == 1
+
+    during(client, body)
+    shown.shutdown(wait=False)
+    hidden.shutdown(wait=False)
+
+
+def echo_one(value: Any) -> Iterator[Any]:
+    yield
+    return value
+
+
+@pytest.mark.row("HT-08")
+def test_the_clients_own_status_task_gets_every_message_once(cluster: LocalCluster) -> None:
+    names = []
+    for place in (None, "before", "after"):
+        client = Client([sleeps])
+        watcher = Watcher()
+        monitor = HTTPServer(client, port=0) if place == "before" else None
+        client.status_task = watcher.task
+        if place == "after":
+            monitor = HTTPServer(client, port=0)
+        during(client, lambda client=client: submit(client, sleeps, 0.01).value(20))
+        watcher.wait(Status.ClientClosed)
+        counts: dict[str, int] = {}
+        for name in watcher.names():
+            counts[name] = counts.get(name, 0) + 1
+        names.append((counts, len(watcher.ends())))
+        if monitor is not None:
+            task = monitor.status_task
+            assert task.send(DispycosStatus(Status.NodeClosed, None)) == 0
+            monitor.shutdown(wait=False)
+    assert names[0] == names[1] == names[2]
+
+
+@pytest.mark.row("HT-17", "MO-60")
+def test_the_last_state_stays_and_a_next_client_starts_fresh(cluster: LocalCluster) -> None:
+    first = Client([sleeps])
+    monitor = HTTPServer(first, port=0)
+    during(first, lambda: submit(first, sleeps, 0.01).value(20))
+    asker = asker_of(monitor)
+    wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["state"] == "closed")
+    assert asker.get("/api/v1/cluster")["cluster"]["done"] == 1
+
+    second = Client([sleeps])
+    other = HTTPServer(second, port=0)
+    assert asker_of(other).get("/api/v1/cluster")["cluster"]["done"] == 0
+    assert monitor.port != other.port
+    monitor.shutdown()
+    monitor.shutdown()
+    other.shutdown(wait=False)
+
+
+PROGRAM = """
+import sys, time
+import dispycos
+from dispycos.httpd import HTTPServer
+
+def work(seconds, task=None):
+    yield task.sleep(seconds)
+
+def main(client, task=None):
+    yield client.schedule()
+    task = yield client.rtask(work, float(sys.argv[1]))
+    yield task()
+    yield client.close()
+    if len(sys.argv) > 2:
+        raise SystemExit if sys.argv[2] == "exit" else ValueError(sys.argv[2])
+
+if __name__ == "__main__":
+    with dispycos.LocalCluster(1) as cluster:
+        client = dispycos.Client([work])
+        monitor = HTTPServer(client, port=0)
+        dispycos.Task(main, client).value()
+        if len(sys.argv) > 2:
+            raise ValueError(sys.argv[2])
+"""
+
+
+def started(tmp_path: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """A program with a monitor, and the link that it printed."""
+    path = tmp_path / "watched.py"
+    path.write_text(PROGRAM)
+    process = subprocess.Popen(
+        [sys.executable, str(path), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    )
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.fullmatch(r"dispycos monitor: (http://127\.0\.0\.1:\d+/#token=\S+)\n", line)
+    assert found, line
+    return process, found[1]
+
+
+class LinkAsker(Asker):
+    """Asks the monitor of another process."""
+
+    def __init__(self, link: str) -> None:
+        url, _, self.token = link.partition("/#token=")
+        self.port = int(url.rpartition(":")[2])
+
+
+@pytest.mark.row("MO-60")
+@pytest.mark.parametrize(
+    ("arguments", "interrupt", "reason", "text"),
+    [
+        (("1.0",), False, "finished", ""),
+        (("1.0", "no more"), False, "failed", "ValueError: no more"),
+        (("30.0",), True, "interrupted", "Ctrl-C"),
+    ],
+)
+def test_browsers_are_told_how_the_program_ended(
+    tmp_path: Path, arguments: tuple[str, ...], interrupt: bool, reason: str, text: str
+) -> None:
+    process, link = started(tmp_path, *arguments)
+    asker = LinkAsker(link)
+
+    async def body() -> None:
+        viewer = await Viewer.open(asker, "cluster")
+        await viewer.until(lambda v: v.rows["cluster"]["cluster"]["running"] == 1)
+        if interrupt:
+            process.send_signal(signal.SIGINT)
+        await viewer.until(lambda v: v.bye)
+        assert (viewer.bye["reason"], viewer.bye["text"]) == (reason, text)
+        assert viewer.bye["totals"]["submitted"] == 1
+        assert viewer.rows["cluster"]["cluster"]["state"] == "closed"
+        assert viewer.rows["cluster"]["n1"]["state"] == "closed"
+        await viewer.closed()
+
+    with process:
+        play(body)
+        process.communicate(timeout=30)
+    assert process.returncode == {"finished": 0, "failed": 1}.get(reason, process.returncode)
+
+
+@pytest.mark.row("MO-03", "MO-05")
+def test_without_a_monitor_or_a_look_nothing_is_told_of_tasks(cluster: LocalCluster) -> None:
+    client = Client([sleeps])
+    assert client._watchers == ()
+    monitor = HTTPServer(client, port=0)
+    told = []
+    put = monitor._running.thread.monitor.feed.put  # type: ignore[union-attr]  # it runs
+    monitor._running.thread.monitor.feed.put = lambda event: (told.append(type(event).__name__), put(event))  # type: ignore[union-attr,method-assign]
+
+    def body() -> None:
+        for _ in range(5):
+            submit(client, sleeps, 0.001).value(20)
+        assert not {"TaskSubmitted", "TaskPlaced", "TaskEnded"} & set(told)
+        asker = asker_of(monitor)
+        assert asker.ask("GET", "/metrics", token=asker.token).body.count(b'outcome="finished"} 5') == 1
+
+    during(client, body)
+    monitor.shutdown(wait=False)
+    assert client._watchers == ()
+
+
+def test_bad_arguments_are_refused(program: None) -> None:
+    client = Client()
+    for wrong in ({"port": "x"}, {"show_task_args": 3}, {"poll_sec": "y"}, {"host": 3}):
+        with pytest.raises(TypeError):
+            HTTPServer(client, **{"port": 0, **wrong})
+    with pytest.raises(TypeError, match="must be a Client"):
+        HTTPServer(None)  # type: ignore[arg-type]
+    assert time.monotonic() > 0

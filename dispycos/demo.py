@@ -1,8 +1,9 @@
 """A census of Python's own library, counted on every CPU: `make demo`, or `python -m dispycos.demo`.
 
-Starts a small cluster on this machine, hands each server batches of the library's source
-files, adds up what the tasks report by message while they run, and counts everything once
-more without the cluster: exit status 0 only if both counts agree.
+Starts a small cluster on this machine, prints where to watch it in a browser, hands each
+server batches of the library's source files, adds up what the tasks report by message while
+they run, and counts everything once more without the cluster: exit status 0 only if both
+counts agree.
 
 The first half of this file counts and knows nothing of clusters. It is what the servers
 get: plain functions and a class, shipped as components.
@@ -26,6 +27,7 @@ from typing import Any
 
 import dispycos
 from dispycos.client.bar import Bar
+from dispycos.httpd import HTTPServer, listening
 
 # Counting.
 
@@ -204,15 +206,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "-c", "--cpus", type=int, default=0, help="servers to start (default: one for each CPU)"
     )
     parser.add_argument("--folder", type=Path, help="count the .py files below this folder instead")
+    parser.add_argument("--no-web", dest="web", action="store_false", help="no web monitor")
     options = parser.parse_args(arguments)
     try:
-        return run(options.folder, options.cpus)
+        return run(options.folder, options.cpus, options.web)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
 
 
-def run(chosen: Path | None, cpus: int) -> int:
+def watch(client: Any) -> None:
+    """Show the client in a browser, at the usual port or at a free one; the address is printed."""
+    try:
+        HTTPServer(client)
+    except OSError:
+        HTTPServer(client, port=listening.next_free(listening.LOOPBACK, listening.PORT + 1) or 0)
+
+
+def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
     """Count on a cluster, count alone, compare."""
     folder = (chosen or Path(sysconfig.get_path("stdlib"))).resolve()
     names = source_files(folder)
@@ -227,6 +238,8 @@ def run(chosen: Path | None, cpus: int) -> int:
         print(f"Counting {what}: {len(names):,} files", end=" ")
         print(f"in {len(batches)} batches on {servers} server{'s' * (servers > 1)}.", flush=True)
         client = dispycos.Client([Figures, count_file, count_batch])
+        if web:
+            watch(client)
         with Bar(len(names), "on the cluster") as bar:
             collector = dispycos.Task(count_on_cluster, client, servers, str(folder), batches, bar)
             answer = collector.value()

@@ -127,6 +127,12 @@ class SharedScheduler:
             read_commands(self._loop, self._typed)
         return location
 
+    @property
+    def service(self) -> SchedulerService:
+        """The service, once it is started."""
+        assert self._service is not None
+        return self._service
+
     def say(self, line: str) -> None:
         """Print a line on standard output."""
         self._printer.put(line.encode("utf-8", "backslashreplace") + b"\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, environment, run_program
+from tests.helpers import ROOT, environment, run_program, run_python
 
 DEMO = [sys.executable, "-m", "dispycos.demo"]
 
@@ -32,6 +33,24 @@ def test_the_demo_counts_the_same_on_a_cluster_and_alone(library):
     assert "  functions           40\n" in out
     assert out.count("127.0.0.1:") == 2
     assert "41 of 41" in err
+    assert "dispycos monitor: http://127.0.0.1:" in err
+
+
+@pytest.mark.row("MO-02")
+def test_the_demo_runs_where_the_monitors_port_is_taken_and_without_a_monitor(library):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        setup = f"from dispycos.httpd import listening; listening.PORT = {port}\n"
+        arguments = ["--cpus", "1", "--folder", str(library)]
+        code, out, err = run_python(
+            setup + f"from dispycos import demo; raise SystemExit(demo.main({arguments}))\n", timeout=50
+        )
+    assert code == 0, out + err
+    assert "dispycos monitor: " in err
+
+    code, out, err = run_program([*DEMO, *arguments, "--no-web"], timeout=50, cwd=ROOT)
+    assert code == 0, out + err
+    assert "dispycos monitor: " not in err
 
 
 def test_the_demo_says_what_is_wrong_with_its_folder(tmp_path):

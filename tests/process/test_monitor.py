@@ -379,3 +379,35 @@ def test_bad_arguments_are_refused(program: None) -> None:
     with pytest.raises(TypeError, match="must be a Client"):
         HTTPServer(None)  # type: ignore[arg-type]
     assert time.monotonic() > 0
+
+
+SCHEDULER = (
+    "from dispycos import cli\nimport sys\nif __name__ == '__main__':\n    sys.exit(cli.main(sys.argv[1:]))\n"
+)
+
+
+@pytest.mark.row("HT-10", "MO-01", "SE-24")
+def test_a_shared_scheduler_serves_a_monitor_that_only_looks(tmp_path: Path) -> None:
+    path = tmp_path / "scheduler.py"
+    path.write_text(SCHEDULER)
+    arguments = ["--tcp_port", "0", "--udp_port", "0", "--host", "127.0.0.1", "--http", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [sys.executable, str(path), *arguments, "--daemon", "--dest_path", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    )
+    with process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        link = lines[0].removeprefix("dispycos monitor: ").strip()
+        assert "scheduler ready at 127.0.0.1:" in lines[1]
+        asker = LinkAsker(link)
+        found = asker.get("/api/v1/cluster")["cluster"]
+        assert (found["state"], found["show_args"]) == ("not scheduled", False)
+        assert found["notes"]["failed"].startswith("a scheduler is not told")
+        assert asker.ask("GET", "/api/v1/cluster").status == 401
+        assert asker.get("/api/v1/nodes")["nodes"] == []
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

@@ -1,0 +1,199 @@
+"""A shared scheduler as the source of a monitor: its clients, its nodes, their servers.
+
+The scheduler sees neither tasks nor their arguments (rule 4): of tasks there are the counts that
+the running client tells. Its nodes and servers are that client's, so nothing can be done to them
+from here; their client's own monitor can.
+
+I/O half. Layer 7. Rows MO-01, MO-10, MO-23, MO-37; SE-24.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Hashable
+from typing import Any
+
+from dispycos.httpd.events import Changed, Gone, Happened
+from dispycos.httpd.feed import Feed
+from dispycos.httpd.source import Look, Result
+from dispycos.kernel.operation import Operation
+from dispycos.messages import ServerFacts
+from dispycos.model import Incarnation
+from dispycos.net.endpoint import Endpoint
+from dispycos.scheduler.roster import Client, Node, NodeState
+from dispycos.scheduler.service import SchedulerService
+
+NOT_TOLD = "a scheduler is not told; see the monitor of the client that has the cluster"
+_STATES = {
+    NodeState.DISCOVERED: "discovered",
+    NodeState.SUSPENDED: "suspended",
+    NodeState.RESERVING: "preparing",
+    NodeState.INITIALIZED: "initialized",
+    NodeState.ZOMBIE: "zombie",
+    NodeState.RELEASING: "closing",
+    NodeState.CLOSED: "closed",
+}
+
+
+class SchedulerSource:
+    """Tells a monitor of one scheduler; see `httpd.source.Source`."""
+
+    show_args = False  # it never has any
+
+    def __init__(self, service: SchedulerService, endpoint: Endpoint, name: str) -> None:
+        self.name = name
+        self._service = service
+        self._endpoint = endpoint
+        self._feed = Feed()
+        self._told: dict[Hashable, dict[str, Any]] = {}
+        self._stopped = False
+
+    def watch(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def set_show_args(self, show: bool) -> None:
+        """Nothing to show: see above."""
+
+    def refresh(self, look: Look) -> Operation:
+        done = Operation()
+        try:
+            self._endpoint.reactor.call(self._survey, done)
+        except RuntimeError:
+            done.complete(None)  # the scheduler has ended: nothing changes any more
+        return done
+
+    def act(self, action: str, key: Hashable, role: str) -> Operation:
+        done = Operation()
+        done.complete(Result("refused", "a scheduler does nothing to nodes: their client's monitor does"))
+        return done
+
+    def surroundings(self) -> dict[str, Any]:
+        endpoint = self._endpoint
+        return {
+            "figures": {"sessions": Counter(peer.state for peer in endpoint.peers())},
+            "configuration": dataclasses.asdict(endpoint.limits),
+            "situation": {
+                "listening": str(endpoint.location),
+                "fingerprint": endpoint.keyring.own.fingerprint,
+                "unreached": tuple(self._service.why_unreached()),
+            },
+        }
+
+    # On the reactor's thread.
+
+    def _survey(self, done: Operation) -> None:
+        try:
+            machine = self._service.machine
+            wall, clock = round(time.time(), 3), time.monotonic()
+            self._clients(machine.active, list(machine.queue.values()), wall, clock)
+            nodes = dict(machine.nodes)
+            for key, node in nodes.items():
+                self._node(key, node, machine.active, wall, clock)
+            for told in [told for told in self._told if isinstance(told, tuple)]:
+                kind, key = told
+                if kind == "node" and key not in nodes:
+                    self._gone(kind, key, "its process is gone", wall)
+        finally:
+            done.complete(None)
+
+    def _clients(self, active: Client | None, queue: list[Client], wall: float, clock: float) -> None:
+        present = set()
+        for place, client in enumerate([*([active] if active else []), *queue]):
+            number = place if active else place + 1
+            counts = client.counts
+            values = {
+                "name": client.name,
+                "location": str(client.location) if client.location else None,
+                "state": client.state.value,
+                "place": number,
+                "since": round(wall - (clock - client.since)),
+                "why": self._service.machine.why(client, clock),
+                "submitted": counts.submitted if counts else 0,
+                "done": counts.done if counts else 0,
+                "running": counts.running if counts else 0,
+            }
+            present.add(client.reservation)
+            if self._tell("client", client.reservation, values) and number == 0:
+                self._happened("client", client.name, f"{client.state.value}")
+        for told in [told for told in self._told if isinstance(told, tuple) and told[0] == "client"]:
+            if told[1] not in present:
+                self._gone("client", told[1], "its turn is over", wall)
+        counts = active.counts if active else None
+        cluster: dict[str, Any] = {
+            "state": "scheduled" if active else "not scheduled",
+            "client": active.name if active else "",
+            "waiting_clients": len(queue),
+            "submitted": counts.submitted if counts else 0,
+            "done": counts.done if counts else 0,
+            "failed": None,
+            "notes": {"failed": NOT_TOLD},
+        }
+        self._tell("cluster", None, cluster)
+
+    def _node(self, key: Incarnation, node: Node, active: Client | None, wall: float, clock: float) -> None:
+        facts, avail = node.facts, node.avail
+        suspended = node.state is NodeState.SUSPENDED
+        values = {
+            "address": facts.location.addr,
+            "port": facts.location.port,
+            "name": facts.name,
+            "platform": facts.platform,
+            "python": facts.python,
+            "cpus": facts.cpus,
+            "incarnation": key.hex(),
+            "state": _STATES[node.state],
+            "why": node.why_not_free() if suspended else node.why,
+            "cpu": None if avail.cpu is None else round(avail.cpu, 1),
+            "memory": avail.memory,
+            "swap": avail.swap,
+            "disk": avail.disk,
+            "lease": node.lease,
+            "holder": node.client.name if node.client is not None else "",
+        }
+        if self._tell("node", key, values):
+            self._happened("node", facts.name, f"{values['state']}{f': {node.why}' if node.why else ''}", key)
+        living = {server.incarnation: server for server in node.living}
+        for server in living.values():
+            self._server(server, key)
+        for told in [told for told in self._told if isinstance(told, tuple) and told[0] == "server"]:
+            if self._told[told].get("of") == key and told[1] not in living:
+                self._gone("server", told[1], "its process is gone", wall)
+
+    def _server(self, server: ServerFacts, node: Incarnation) -> None:
+        values = {
+            "location": str(server.location),
+            "index": server.index,
+            "pid": server.pid,
+            "incarnation": server.incarnation.hex(),
+            "state": "idle",
+            "unresponsive": server.unresponsive,
+            "notes": dict.fromkeys(("cpu", "memory", "running"), NOT_TOLD),
+        }
+        key = ("server", server.incarnation)
+        if self._told.get(key) != {**values, "of": node}:
+            self._told[key] = {**values, "of": node}
+            self._feed.put_always(Changed("server", server.incarnation, values, node))
+
+    # What is told.
+
+    def _tell(self, kind: str, key: Hashable, values: dict[str, Any]) -> bool:
+        """Put what is new into the feed; True: its state is."""
+        before = self._told.get((kind, key))
+        if before == values:
+            return False
+        self._told[kind, key] = values
+        self._feed.put_always(Changed(kind, key, values))
+        return before is None or before["state"] != values["state"]
+
+    def _gone(self, kind: str, key: Hashable, why: str, wall: float) -> None:
+        del self._told[kind, key]
+        self._feed.put_always(Gone(kind, key, why, wall))
+
+    def _happened(self, kind: str, subject: str, text: str, key: Hashable = None) -> None:
+        about = (kind, key) if key is not None else None
+        self._feed.put(Happened("info", kind, subject, text, round(time.time(), 3), about))

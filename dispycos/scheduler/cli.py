@@ -128,8 +128,8 @@ def _parser(epilog: str = "") -> Parser:
         help="take the nodes from a client that ran nothing for so long (default: "
         f"{10 * config.MaxPulseInterval:g}); 0: never")  # fmt: skip
     add("--http", nargs="?", type=_place, const=(None, None), metavar="HOST[:PORT]",
-        help=f"serve the web monitor there (default: loopback, port {listening.PORT}; port 0: a free one); the address to "
-        "open is printed")  # fmt: skip
+        help=f"serve the web monitor there (default: loopback, port {listening.PORT}; port 0: a free one); "
+        "the address to open is printed")  # fmt: skip
     add("--http_readonly", action="store_true", help="nobody may act in the web monitor, only look")
     add("--allow_host", action="append", default=[], metavar="NAME",
         help="a further name under which browsers may ask for the web monitor; may be repeated")  # fmt: skip

@@ -360,7 +360,8 @@ def test_a_map_that_nobody_takes_on_withdraws_what_has_not_begun(
 def test_an_item_that_runs_when_the_map_is_closed_ends_by_itself(cluster: Any, tmp_path: Path) -> None:
     begun, go = tmp_path / "begun", tmp_path / "go"
     with opened() as client:
-        server = client.submit(os.getpid)
+        wait_until(lambda: len(client.servers().result(1)) == 2)
+        before = client.run_everywhere(os.getpid).result(LIMIT)
         results = client.map(touch_and_block, [str(begun)] * 50, [str(go)] * 50, chunksize=50)
         (future,) = results._chunks
         wait_until(begun.exists)
@@ -368,9 +369,8 @@ def test_an_item_that_runs_when_the_map_is_closed_ends_by_itself(cluster: Any, t
         assert not future.done()
         go.touch()
         wait_until(future.done)
-        assert server.result(LIMIT) > 0
         # No server was ended for it.
-        assert len(client.servers().result(1)) == 2
+        assert client.run_everywhere(os.getpid).result(LIMIT) == before
 
 
 @pytest.mark.row("DC-64")

@@ -328,7 +328,11 @@ class Endpoint:
                 # than he who does not read: it is he who goes.
                 self.reactor.call(self.lose, peer, "it does not take what is said to it")
                 return False
-            peer.session.send(head, attachments, urgent)
+            try:
+                peer.session.send(head, attachments, urgent)
+            except Closed:
+                # It has just ended, and the reactor is about to tell the watchers.
+                return False
         self._dirty[to] = peer
         return True
 

@@ -291,3 +291,16 @@ def test_a_place_is_dialled_as_long_as_one_of_its_owners_wants_it(parties):
     one.reactor.call(one.endpoint.stop_dialling, place, one)
     other_dials = one.endpoint._dialler._wanted
     wait_until(lambda: not other_dials, 5)
+
+
+@pytest.mark.rule("N3")
+@pytest.mark.row("R-70")
+def test_to_a_session_that_has_just_ended_nothing_is_said_and_nothing_breaks(parties) -> None:
+    one, other = parties("one"), parties("other")
+    meet(one, other)
+    peer = one.endpoint.peer(other.endpoint.incarnation)
+    # As the reactor leaves it between the end of the session and telling the watchers.
+    with peer.lock:
+        peer.session.close("ended by the test")
+    one.say(other, 1)
+    assert not one.endpoint.queue(other.endpoint.incarnation, Deliver(2, Payload(b"x")))

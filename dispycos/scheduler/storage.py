@@ -59,8 +59,8 @@ class Storage:
             if _JOURNAL.fullmatch(name):
                 os.unlink(name, dir_fd=self._folder)
 
-    def files_of(self, client: Incarnation) -> FileStore | None:
-        """The folder for a client's files; None if it can't be made, which is a line in the log."""
+    def files_of(self, client: Incarnation) -> FileStore:
+        """The folder for a client's files. OSError if it can't be made."""
         if client not in self._stores:
             path = os.path.join(self.path, _FILES, client.hex())
             os.makedirs(path, 0o700, exist_ok=True)

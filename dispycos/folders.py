@@ -50,6 +50,16 @@ def open_private(path: str, forbidden: int = 0o077) -> int:
     return folder
 
 
+def give_to_owner(made: int, folder: int) -> None:
+    """Give what we have just made in a folder to whose folder it is: root works for other accounts.
+
+    Both are descriptors, so that the owner of the folder can't have anything else given to him.
+    """
+    owner = os.fstat(folder)
+    if owner.st_uid != os.geteuid() == 0:
+        os.fchown(made, owner.st_uid, owner.st_gid)
+
+
 def remove_tree(name: str, parent: int) -> None:
     """Remove directory `name` of the open directory `parent`, and all below it, following no link.
 

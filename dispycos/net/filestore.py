@@ -23,6 +23,7 @@ from pathlib import Path
 
 from dispycos.config import Limits
 from dispycos.errors import FileRefused
+from dispycos.folders import give_to_owner
 from dispycos.model import Buffer
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -174,11 +175,15 @@ class FileStore:
             at = os.dup(self._folder)
         try:
             for depth, part in enumerate(parts[:-1], 1):
+                made = False
                 if make:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o700, dir_fd=at)
+                        made = True
                         self._made.add(tuple(parts[:depth]))
                 below = os.open(part, _FOLDER, dir_fd=at)
+                if made:
+                    give_to_owner(below, at)
                 os.close(at)
                 at = below
             yield at
@@ -255,6 +260,7 @@ class Incoming:
             raise FileRefused("its content is not what was announced; it was changed while it was sent")
         name = self._parts[-1]
         with _reasons():
+            give_to_owner(self._file, self._folder)  # takes bits of the mode away
             os.fchmod(self._file, self._mode)
             os.utime(self._file, (self._modified, self._modified))
             if not self._store.is_parent(self._parts, self._folder):

@@ -53,8 +53,11 @@ class Server:
     problem: str = ""  # why it can't listen
 
 
-def exec_zygote() -> tuple[subprocess.Popen[bytes], socket.socket, int]:
-    """Start a fresh interpreter; answers it, our end of its pipe, the read end of its output."""
+def exec_zygote(run_as: str = "") -> tuple[subprocess.Popen[bytes], socket.socket, int]:
+    """Start a fresh interpreter; answers it, our end of its pipe, the read end of its output.
+
+    run_as  the account that it is to become; "": ours.
+    """
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     try:
@@ -66,6 +69,7 @@ def exec_zygote() -> tuple[subprocess.Popen[bytes], socket.socket, int]:
             "dispycos.node.zygote",
             str(theirs.fileno()),
             str(os.getpid()),
+            *filter(None, [run_as]),
         ]
         process = subprocess.Popen(
             command,

@@ -20,7 +20,7 @@ from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
-from dispycos.node import inherited, saved
+from dispycos.node import account, inherited, saved
 from dispycos.node.daemon import Daemon, ready_line, serve
 from dispycos.node.hours import minute_now, service_times
 from dispycos.node.processors import processors
@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             saved.save(options.save_config, given)
             return 0
         loopback = all(addresses.is_loopback(host) for host in settings.hosts)
-        if os.geteuid() == 0 and not loopback and not options.allow_root:
+        if os.geteuid() == 0 and not loopback and not (options.allow_root or settings.run_as):
             raise DispycosError(
                 f"tasks of clients would run as root here, and other machines reach {settings.hosts[0]}: "
-                "start this node as another user, or with --allow_root"
+                "start this node as another user, with --run_as USER, or with --allow_root"
             )
         return _run(settings, commandline.key_source(options, settings.hosts))
 
@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(settings: NodeSettings, source: KeySource) -> int:
     keyring = source.load()
     keyfile.no_core_dumps()
-    workspace = open_workspace(settings.dest_path, clean=settings.clean)
+    of_clients = account.find(settings.run_as) if settings.run_as else None
+    workspace = open_workspace(settings.dest_path, clean=settings.clean, account=of_clients)
     for notice in workspace.notices:
         print(f"dispycosnode: {notice}", file=sys.stderr)
 
@@ -102,6 +103,8 @@ def _parser(bare: bool = False) -> Parser:
     add("--service_start", metavar="HH:MM", help="time of day from which clients are served; default: now")
     add("--service_stop", metavar="HH:MM", help="time of day from which no new tasks are taken")
     add("--service_end", metavar="HH:MM", help="time of day when running tasks are ended")
+    add("--run_as", metavar="USER", default="",
+        help="run tasks of clients as this account; the node itself is started as root")  # fmt: skip
     add("--allow_root", action="store_true",
         help="run tasks of clients as root, though other machines reach this node")  # fmt: skip
     add("--save_config", metavar="FILE", help="write the given options to FILE and exit; those of one node "
@@ -144,6 +147,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
         ports=ports,
         dest_path=options.dest_path,
         clean=options.clean,
+        run_as=_run_as(parser, options.run_as),
         udp_port=options.udp_port or None,
         multicast=options.ipv4_udp_multicast,
         discover=options.discover_peers,
@@ -157,6 +161,17 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
         commands=not options.daemon,
         limits=limits,
     )
+
+
+def _run_as(parser: Parser, name: str) -> str:
+    if name and os.geteuid() != 0:
+        parser.error(f"--run_as {name} needs root: only root can be another account")
+    if name:
+        try:
+            account.find(name)
+        except ValueError as exc:
+            parser.error(str(exc))
+    return name
 
 
 def _given(value: float | None, default: float) -> float:

@@ -166,7 +166,7 @@ class Processes:
 
     def _exec_zygote(self, action: StartZygote) -> Zygote:
         self.folder(action.reservation)
-        process, ours, read = children.exec_zygote()
+        process, ours, read = children.exec_zygote(self._settings.run_as)
         output = Output(self._loop, read, self._printer, self._settings.limits.max_output_lines)
         number = action.zygote
         # One that closes its pipe or breaks the rules is of no more use; its end is proved by waiting.

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 
 # How much sooner than others the kernel should choose a server when memory runs out (R-06).
 SERVER_OOM_SCORE = 500
@@ -69,6 +70,11 @@ def outlive_parent() -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def no_new_privileges() -> None:
+    """Have no program that this process starts gain rights by bits or capabilities of its file."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def prefer_for_oom(score: int = SERVER_OOM_SCORE) -> None:

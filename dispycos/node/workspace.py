@@ -23,8 +23,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from dispycos.folders import FolderError, default_path, open_private, remove_tree
+from dispycos.folders import FolderError, default_path, give_to_owner, open_private, remove_tree
 from dispycos.node import ties
+from dispycos.node.account import Account
 from dispycos.node.ties import Identity
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -83,8 +84,9 @@ def _age(folder: int) -> float:
 class Workspace:
     """One node's `dest_path`. Made by `open_workspace`; `close` removes what it made."""
 
-    def __init__(self, path: str, folder: int, made: bool) -> None:
+    def __init__(self, path: str, folder: int, made: bool, account: Account | None = None) -> None:
         self.path = path
+        self._account = account  # whose the node directories are; None: ours
         self.notices: list[str] = []  # for the person who started the node
         self._folder = folder
         self._made = made  # the directory itself is ours to remove
@@ -123,6 +125,8 @@ class Workspace:
             name = _CLIENT_PREFIX + secrets.token_hex(16)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=self._folder)
+                if self._account is not None:
+                    os.chown(name, self._account.uid, self._account.gid, dir_fd=self._folder)
                 return ClientFolder(os.path.join(self.path, name), name, self._folder)
 
     def close(self) -> None:
@@ -197,6 +201,11 @@ class ClientFolder:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=folder)
+                made = os.open(name, _FOLDER, dir_fd=folder)
+                try:
+                    give_to_owner(made, folder)
+                finally:
+                    os.close(made)
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise FolderError(f"{name} in the node directory is not a directory: the client made it")
         finally:
@@ -209,19 +218,24 @@ class ClientFolder:
             remove_tree(self._name, self._parent)
 
 
-def open_workspace(path: str | None = None, *, clean: bool = False) -> Workspace:
+def open_workspace(
+    path: str | None = None, *, clean: bool = False, account: Account | None = None
+) -> Workspace:
     """Open `path` (default: `default_path()`), make it if missing, and take it for this process.
 
     The default lies where every account can write, so it must be ours alone: no link, mode
     0700. A path that the user named may be a link or readable, but nobody else may write there.
+    account  of client code, if it is another one: it may pass through to its own directories.
     FolderError in one sentence: not ours, open to others, in use, unwritable.
     """
-    forbidden = 0o022 if path else 0o077
+    forbidden = 0o022 if path else 0o077 if account is None else 0o066
     path = os.path.realpath(path) if path else default_path()
     for _ in range(_TRIES):
         made = not os.path.lexists(path)
         folder = open_private(path, forbidden)
-        workspace = Workspace(path, folder, made)
+        if account is not None:
+            os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | 0o011)
+        workspace = Workspace(path, folder, made, account)
         try:
             # Two nodes that start at once: the second waits for the first one's pid file.
             fcntl.flock(folder, fcntl.LOCK_EX)

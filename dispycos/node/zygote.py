@@ -37,7 +37,7 @@ from typing import Any
 from dispycos.folders import remove_tree
 from dispycos.kernel import loop
 from dispycos.kernel.task import Task
-from dispycos.node import server, ties
+from dispycos.node import account, server, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
@@ -222,7 +222,9 @@ class Zygote:
             time.sleep(_LOOK_AGAIN)
         above, name = os.path.split(self._path)
         with contextlib.suppress(OSError):
-            folder = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
+            # Another account may pass through the daemon's directory, not read it; then what is in
+            # ours goes, and the next node there removes what is left.
+            folder = os.open(above, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
             remove_tree(name, folder)
 
 
@@ -251,8 +253,11 @@ def _flush() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m dispycos.node.zygote FD PARENT`; never returns."""
-    descriptor, parent = map(int, arguments)
+    """`python -m dispycos.node.zygote FD PARENT [ACCOUNT]`; never returns."""
+    descriptor, parent = map(int, arguments[:2])
+    if arguments[2:]:
+        # First of all, for it takes back what follows.
+        account.become(account.find(arguments[2]))
     ties.die_with_parent(parent)
     ties.adopt_orphans()
     # A terminal's Ctrl-C is the daemon's to handle: we are in a session of our own.

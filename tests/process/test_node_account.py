@@ -1,0 +1,206 @@
+"""A node of root whose clients' code is another account: `--run_as`.
+
+Needs root, and a Python that the other account may run.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispycos.messages import ServerStarted
+from tests.helpers import ROOT, background, run_program, unavailable, wait_until
+from tests.process.nodes import Master
+from tests.process.test_node import Node, command, compute, key_file, master
+
+__all__ = ["key_file", "master"]
+
+USER = "nobody"
+# Pytest's own folders are closed to other accounts, from the top on.
+PARENT = Path("/tmp") / f"dispycos-test-{os.getpid()}-account"
+FOLDER = PARENT / "work"
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """An interpreter that the other account may run, with all that a node needs."""
+    if os.geteuid() != 0:
+        unavailable("root", "only root can run tasks as another account")
+    said = ""
+    for candidate in (sys.executable, "/usr/bin/python3"):
+        try:
+            subprocess.run(
+                [candidate, "-c", "import dispycos.node.zygote, msgpack, cloudpickle, tblib, psutil"],
+                user=USER, group=pwd.getpwnam(USER).pw_gid, extra_groups=[], env=environment(), cwd="/",
+                capture_output=True, timeout=30, check=True,
+            )  # fmt: skip
+        except (OSError, subprocess.CalledProcessError) as exc:
+            said = str(exc)
+        else:
+            break
+    else:
+        unavailable("account", f"no Python here can be run by {USER}: {said}")
+    return candidate
+
+
+def environment() -> dict[str, str]:
+    paths = [str(ROOT), *site.getsitepackages()]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+@pytest.fixture
+def node(python: str, key_file: Path) -> Iterator[Node]:
+    PARENT.mkdir(mode=0o711)
+    line = command(PARENT, key_file, "--run_as", USER, "--daemon")
+    try:
+        with background([python, *line[1:]], env=environment()) as program:
+            yield Node(program)
+            if program.process.poll() is None:
+                program.process.terminate()
+                assert program.wait(20) == 0, program.output
+                assert not list(PARENT.iterdir()), "files of the node were left"
+    finally:
+        shutil.rmtree(PARENT)
+
+
+def who(task: Any = None) -> Any:
+    yield
+    status = dict(
+        line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line
+    )
+    ids = (os.getresuid(), os.getresgid(), sorted(os.getgroups()))
+    return ids, status["NoNewPrivs"], os.environ["HOME"]
+
+
+def try_everything(daemon: int, key: str, folder: str, task: Any = None) -> Any:
+    """What a task must not be able to do to its node; the names of what it could."""
+    import signal
+
+    def become_root() -> None:
+        os.setuid(0)
+
+    def signal_daemon() -> None:
+        os.kill(daemon, signal.SIGURG)
+
+    def read_key() -> None:
+        Path(key).read_text()
+
+    def read_memory() -> None:
+        Path(f"/proc/{daemon}/mem").open("rb").close()
+
+    def read_environment() -> None:
+        Path(f"/proc/{daemon}/environ").read_bytes()
+
+    def list_folder() -> None:
+        os.listdir(folder)
+
+    def read_pid_file() -> None:
+        Path(folder, "dispycosnode.pid").read_text()
+
+    def write_in_folder() -> None:
+        Path(folder, "planted.pid").touch()
+
+    yield
+    done = []
+    for attempt in (
+        become_root, signal_daemon, read_key, read_memory, read_environment, list_folder, read_pid_file,
+        write_in_folder,
+    ):  # fmt: skip
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        done.append(attempt.__name__)
+    return done
+
+
+def use_files(task: Any = None) -> Any:
+    """What a task must be able to do: read what was sent, write beside it and above."""
+    yield
+    Path("own").write_text(Path("../sent/data").read_text())
+    os.makedirs("../made/deep", mode=0o700)
+    owners = {os.stat(name).st_uid for name in ("own", ".", "..", "../sent", "../sent/data", "../made")}
+    return Path("own").read_text(), owners
+
+
+@pytest.mark.row("SE-52", "DN-31")
+def test_tasks_are_the_other_account_for_good(node: Node, master: Master) -> None:
+    (server, _) = master.use(node.location, 2)
+    ids, no_new_privileges, home = master.run(server, who)
+    entry = pwd.getpwnam(USER)
+    assert ids == ((entry.pw_uid,) * 3, (entry.pw_gid,) * 3, sorted(os.getgrouplist(USER, entry.pw_gid)))
+    assert no_new_privileges == "1"
+    assert home == entry.pw_dir
+    assert os.stat(f"/proc/{node.pid}").st_uid == 0
+    master.release(master.dial(node.location))
+
+
+@pytest.mark.row("SE-52")
+def test_a_task_can_not_touch_its_node(node: Node, master: Master, key_file: Path) -> None:
+    (server, _) = master.use(node.location, 2)
+    assert master.run(server, try_everything, node.pid, str(key_file), str(FOLDER)) == []
+    master.release(master.dial(node.location))
+
+
+@pytest.mark.row("SE-52", "DN-33")
+def test_a_task_uses_files_that_were_sent_and_all_of_them_go(
+    node: Node, master: Master, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("for the task")
+    (tmp_path / "data").chmod(0o600)
+    peer = master.dial(node.location)
+    master.prepare(peer, 2)
+    master.send_file(peer, tmp_path / "data", "sent/data")
+    server = master.take(master.next(ServerStarted).server)
+    assert master.run(server, use_files) == ("for the task", {pwd.getpwnam(USER).pw_uid})
+    master.release(peer)
+
+
+@pytest.mark.row("SE-52", "R-11")
+def test_nothing_of_the_other_account_outlives_a_node_that_is_killed(node: Node, master: Master) -> None:
+    (server, _) = master.use(node.location, 2)
+    assert master.run(server, compute, 7) == 49
+    node.program.process.kill()
+    node.program.wait(10)
+    wait_until(lambda: not [pid for pid in processes_of(USER) if mine(pid)], 20, "processes of its clients")
+    # The directory itself is in the node's own, which the account can't write: the next node removes it.
+    (left,) = FOLDER.glob("dispycos-client-*")
+    assert not list(left.iterdir())
+
+
+def processes_of(user: str) -> list[int]:
+    uid = pwd.getpwnam(user).pw_uid
+    return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and owner(p) == uid]
+
+
+def owner(path: Path) -> int:
+    try:
+        return path.stat().st_uid
+    except FileNotFoundError:
+        return -1
+
+
+def mine(pid: int) -> bool:
+    try:
+        return b"dispycos.node.zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+@pytest.mark.row("SE-52", "DN-31")
+@pytest.mark.parametrize("name", ["nobody-of-that-name", "root"])
+def test_an_account_that_can_not_be_used_is_refused(
+    tmp_path: Path, key_file: Path, python: str, name: str
+) -> None:
+    found = run_program(command(tmp_path, key_file, "--run_as", name))
+    assert found.code == 2
+    assert f"--run_as {name!r}" in found.err

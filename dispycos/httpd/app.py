@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -37,6 +38,7 @@ class Application(web.Application):
     def __init__(self, monitor: Monitor, names: Names) -> None:
         self._monitor = monitor
         self._names = names
+        self._door: Door | None = None
         common = {"monitor": monitor}
         routes = [*ROUTES, *(ACTION_ROUTES if monitor.options.operators else ())]
         super().__init__(
@@ -50,14 +52,17 @@ class Application(web.Application):
         )
         for path in monitor.pages:
             # The path as it stands: what looks like a pattern in a file's name is none.
-            self.add_handlers(r".*", [(_literal(path), File, common)])
+            self.add_handlers(r".*", [(re.escape(path), File, common)])
 
     def open_live(self, door: Door) -> None:
-        """Have the WebSocket's address know the door."""
+        """Have the WebSocket's address know the door, and the door who speaks."""
+        self._door = door
         self.add_handlers(r".*", [(f"{API}/live", live.Live, {"monitor": self._monitor, "door": door})])
 
     def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
         headers = request.headers
+        if self._door is not None:
+            self._door.spoke(getattr(request.connection, "stream", None))
         status = self._names.refusal(
             headers.get_list("Host"),
             headers.get_list("Origin"),
@@ -73,12 +78,6 @@ class Application(web.Application):
         self._monitor.refusals[{403: "origin", 415: "type"}.get(status, "request")] += 1
         headers.pop("Content-Type", None)
         return self.get_handler_delegate(request, Nothing, {"monitor": self._monitor, "status": status})
-
-
-def _literal(path: str) -> str:
-    import re
-
-    return re.escape(path)
 
 
 class MonitorThread:

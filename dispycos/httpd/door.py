@@ -41,6 +41,7 @@ class Door(httpserver.HTTPServer):
         # Open ones -> source and when they came, the oldest first.
         self._streams: dict[iostream.IOStream, tuple[str, float]] = {}
         self._known: set[iostream.IOStream] = set()  # of these, who has logged in
+        self._spoke: set[iostream.IOStream] = set()  # of these, who has made a request
         self.turned_away = 0
 
     @property
@@ -54,9 +55,10 @@ class Door(httpserver.HTTPServer):
         source = str(address[0]) if isinstance(address, tuple) else "local"
         now = time.monotonic()
         self._sweep()
-        silent = [other for other in self._streams if other not in self._known and _says_nothing(other)]
+        unknown = [other for other in self._streams if other not in self._known]
+        silent = [other for other in unknown if other not in self._spoke and _says_nothing(other)]
         if len(self._streams) >= MAX_CONNECTIONS:
-            self._turn_away(silent[0] if silent else stream)
+            self._turn_away(next(iter(silent or unknown), stream))
         elif self._unknown_of(source) >= MAX_PER_SOURCE:
             # Who has just come may be about to speak: he goes only if there is no room at all.
             old = (
@@ -70,6 +72,11 @@ class Door(httpserver.HTTPServer):
 
     def _unknown_of(self, source: str) -> int:
         return sum(at[0] == source and stream not in self._known for stream, at in self._streams.items())
+
+    def spoke(self, stream: iostream.IOStream | None) -> None:
+        """A request has come on this connection: other limits end it soon enough."""
+        if stream in self._streams:
+            self._spoke.add(stream)
 
     def knows(self, stream: iostream.IOStream | None) -> None:
         """Whoever is behind this connection has logged in."""
@@ -88,6 +95,7 @@ class Door(httpserver.HTTPServer):
         for stream in [stream for stream in self._streams if stream.closed()]:
             del self._streams[stream]
             self._known.discard(stream)
+            self._spoke.discard(stream)
 
 
 def _says_nothing(stream: iostream.IOStream) -> bool:

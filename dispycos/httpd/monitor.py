@@ -137,8 +137,8 @@ class Monitor:
         }
         if clock - self._why_at >= FRESH:
             self._why_at = clock
-            causes = self.causes() if view.ended is None else []
-            values["why"] = causes[0].title if causes and self._stuck(now) else ""
+            causes = self.causes() if view.ended is None and self._stuck(now) else []
+            values["why"] = causes[0].title if causes else ""
         view.handle(Changed("cluster", None, values), now)
         view.end_tick(now)
 

@@ -253,6 +253,34 @@ class SyntheticSource:
                 TaskSubmitted(task.number, name, task.io, 1, now, self._args(task), self._why_no_args())
             )
 
+    def submit(self, name: str, *, args: str = "()", io: bool = False, seconds: float = 1e6) -> int:
+        """Submit one task now; its short number, as in `name#12`."""
+        with self._lock:
+            now = time.time()
+            self._numbers += 1
+            self._submitted += 1
+            task = FakeTask(self._numbers, name, io, args, now, seconds)
+            self._live[task.number] = task
+            self._waiting.append(task)
+            if self._look.tasks:
+                put = TaskSubmitted(task.number, name, io, 1, now, self._args(task), self._why_no_args())
+                self._put(put)
+            return task.number & 0xFFFFFFFF
+
+    def fail(self, short: int, text: str) -> None:
+        """Have a task end with that traceback or reason."""
+        with self._lock:
+            task = next(task for task in self._live.values() if task.number & 0xFFFFFFFF == short)
+            self._end(task, time.time(), End.FAILED, text)
+
+    def print_line(self, server: FakeServer, text: str) -> None:
+        """Have a server print a line."""
+        self._put(Lines(server.key, [text], 0, time.time()))
+
+    def rename(self, node: FakeNode, name: str) -> None:
+        """Have a node be called otherwise."""
+        self._put(Changed("node", node.key, {"name": name}))
+
     def _args(self, task: FakeTask) -> str | None:
         return task.args if self.show_args else None
 

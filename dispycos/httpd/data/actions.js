@@ -74,7 +74,7 @@ export async function act(app, verb, rows, server = null) {
   const title = `${/** @type {any} */ (VERBS)[verb]} ${rows.length === 1 ? nameOf(rows[0]) : many(rows.length, kind)}?`;
   const running = rows.reduce((total, row) => total + (row.running ?? 0), 0);
   const typed = kind === "node" && (verb === "close" || verb === "restart") && running ? nameOf(rows[0]) : undefined;
-  if (verb !== "resume" && !(await confirm({ title, text: effect(verb, rows, server), verb: /** @type {any} */ (VERBS)[verb], typed }))) return false;
+  if (verb !== "resume" && !(await confirm({ title, text: effect(verb, rows, server), verb: `${/** @type {any} */ (VERBS)[verb]} ${rows.length === 1 ? kind : many(rows.length, kind)}`, typed }))) return false;
   return send(app, verb, rows, seen);
 }
 
@@ -110,7 +110,7 @@ function told(app, verb, rows, results) {
   for (const one of results) if (one.result !== "done") app.requested.delete(one.id);
   const counts = ["done", "gone", "refused"].map((word) => [word, results.filter((one) => one.result === word).length]).filter(([, n]) => n);
   const [only] = results;
-  const head = results.length === 1 ? `${nameOf(rows[0])}: ${only.text || only.result}` : `${/** @type {any} */ (VERBS)[verb]} ${many(rows.length, rows[0].type)}: ${counts.map(([word, n]) => `${n} ${word}`).join(", ")}`;
+  const head = results.length === 1 ? (only.text.includes(nameOf(rows[0])) ? only.text : `${nameOf(rows[0])}: ${only.text || only.result}`) : `${/** @type {any} */ (VERBS)[verb]} ${many(rows.length, rows[0].type)}: ${counts.map(([word, n]) => `${n} ${word}`).join(", ")}`;
   const lines = results.length === 1 ? [] : results.filter((one) => one.result !== "done").slice(0, 8).map((one) => `${nameOf(/** @type {Row} */ (byId.get(one.id)))}: ${one.text}`);
   const done = results.filter((one) => one.result === "done").map((one) => /** @type {Row} */ (byId.get(one.id)));
   const undo = verb === "suspend" && done.length ? { offer: "Undo", seconds: UNDO, take: () => send(app, "resume", done, app.store.seq) } : {};

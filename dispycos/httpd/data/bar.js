@@ -89,16 +89,20 @@ export class Bar {
       h("div", {}, h("dt.unseen", {}, "Rate"), h("dd", {}, figure("rate", "", "tasks/s"))));
     this.search = h("input", { type: "search", placeholder: "Search  /", "aria-label": "Search: a node, server or task opens, any other text filters the page", autocomplete: "off", spellcheck: "false", maxlength: "200", list: "found" });
     this._found = h("datalist", { id: "found" });
-    this.search.addEventListener("input", () => this._app.find(this.search.value));
+    this.search.addEventListener("input", () => {
+      this._app.find(this.search.value);
+      this._offer(this.search.value.trim().toLowerCase());
+    });
     this.search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Enter" && this._app.jump(this.search.value)) this.search.value = "";
+      if (event.key === "Enter" && this._jump(this.search.value.trim())) this.search.value = "";
       else if (event.key === "Escape") {
         this.search.value = "";
         this._app.find("");
         by("page").focus();
       }
     });
-    put(strip, list, h("div.search", { role: "search" }, this.search, this._found));
+    put(strip, list);
+    put(by("search"), this.search, this._found);
   }
 
   /** Bring all of it up to date. */
@@ -216,8 +220,30 @@ export class Bar {
     this._unsaid = [];
   }
 
-  /** @param {string[]} names offered under the search */
-  offer(names) {
-    put(this._found ?? by("found"), names.map((name) => h("option", { value: name })));
+  /** @param {string} wanted names with it are offered under the search */
+  _offer(wanted) {
+    const names = [];
+    for (const row of this._app.store.rows.values()) {
+      const name = row.type === "node" ? row.address : row.type === "server" ? row.location : "";
+      const found = wanted.length > 1 && name && `${name} ${row.name ?? ""}`.toLowerCase().includes(wanted);
+      if (found && names.push(name) >= 8) break;
+    }
+    put(/** @type {Element} */ (this._found), names.map((name) => h("option", { value: name })));
+  }
+
+  /** @param {string} wanted @returns {boolean} whether it named a place, which is opened now */
+  _jump(wanted) {
+    const { _app: app } = this;
+    const task = /^(?:\S*#|t)(\d+)$/.exec(wanted);
+    const rows = [...app.store.rows.values()];
+    const node = rows.find((row) => row.type === "node" && (row.address === wanted || row.name === wanted));
+    const server = rows.find((row) => row.type === "server" && row.location === wanted);
+    const to = task ? `task/t${task[1]}` : node ? `node/${wanted}` : server ? `server/${server.id}` : "";
+    if (to) {
+      app.find("");
+      location.hash = `#/${to}`;
+      by("page").focus();
+    } else if (wanted && !["tasks", "events", "cluster", "node", "server"].includes(app.route.page)) location.hash = "#/tasks";
+    return Boolean(to);
   }
 }

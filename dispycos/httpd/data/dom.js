@@ -42,6 +42,17 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Make an element the last of its parent.
+ * @param {any} element
+ * @returns {any} what stood behind it
+ */
+export function toEnd(element) {
+  const next = element.nextSibling;
+  element.parentNode.append(element);
+  return next;
+}
+
+/**
  * Replace what is in an element.
  * @param {Element} element
  * @param {...(Child | Child[])} children

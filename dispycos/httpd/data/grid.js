@@ -184,8 +184,9 @@ function cell(pen, look, x, y, size) {
   pen.lineWidth = 1.5;
   if (look === "idle") pen.strokeRect(x + 0.75, y + 0.75, size - 1.5, size - 1.5);
   else if (look === "suspended") {
-    pen.fillRect(x, y, size * 0.38, size);
-    pen.fillRect(x + size * 0.62, y, size * 0.38, size);
+    // Narrower than the cell, or those of neighbours would run into each other.
+    pen.fillRect(x + size * 0.1, y, size * 0.28, size);
+    pen.fillRect(x + size * 0.62, y, size * 0.28, size);
   } else if (look === "ended") pen.fillRect(x, y + size * 0.38, size, size * 0.24);
   else {
     pen.beginPath();

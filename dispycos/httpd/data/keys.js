@@ -2,6 +2,7 @@
  * Keys: one table of what they do, read by the listener and by the help that lists them.
  * @module
  */
+import { PAGES } from "./bar.js";
 
 /** @typedef {{keys: string, text: string, run: () => void}} Binding `keys`: one key, or two after each other */
 
@@ -36,4 +37,25 @@ export class Keys {
     event.preventDefault();
     found.run();
   }
+}
+
+/**
+ * What the page's keys do.
+ * @param {import("./main.js").App} app
+ * @returns {Binding[]}
+ */
+export function bindings(app) {
+  const table = () => (app.page?.tables ?? []).find((one) => one.focused) ?? app.page?.tables?.[0];
+  return [
+    ...PAGES.map(([page, label, key]) => ({ keys: `g ${key}`, text: label, run: () => (location.hash = `#/${page}`) })),
+    { keys: "j", text: "Next row", run: () => table()?.step(1) },
+    { keys: "k", text: "Row before", run: () => table()?.step(-1) },
+    { keys: "Enter", text: "Open the row", run: () => table()?.enter() },
+    { keys: "x", text: "Select the row", run: () => table()?.toggle() },
+    { keys: "/", text: "Search", run: () => app.bar.search.focus() },
+    { keys: "r", text: "Take the order that is held", run: () => (app.page?.tables ?? []).forEach((one) => one.refresh()) },
+    { keys: "p", text: "Hold the order of rows, or let it go", run: () => app.pause() },
+    { keys: "?", text: "This help", run: () => app.help() },
+    { keys: "Escape", text: "Close, or leave the table", run: () => app.leave() },
+  ];
 }

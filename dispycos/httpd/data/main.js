@@ -2,10 +2,10 @@
  * The entry: puts store, transport, bar and pages together, and keeps what belongs to none of them.
  * @module
  */
-import { Bar, PAGES } from "./bar.js";
+import { Bar } from "./bar.js";
 import { recolour } from "./canvas.js";
 import { h, mark, put } from "./dom.js";
-import { Keys } from "./keys.js";
+import { Keys, bindings } from "./keys.js";
 import { Settings } from "./settings.js";
 import { Store } from "./store.js";
 import { Transport } from "./transport.js";
@@ -240,37 +240,19 @@ export class App {
   find(text) {
     this.search = text.trim();
     if (this.bar.search.value !== text) this.bar.search.value = text;
-    if (text.length > 1 && document.activeElement === this.bar.search) {
-      const wanted = text.toLowerCase();
-      const names = [];
-      for (const row of this.store.rows.values()) {
-        const name = row.type === "node" ? `${row.address} ${row.name}` : row.type === "server" ? row.location : "";
-        if (name && name.toLowerCase().includes(wanted) && names.push(row.type === "node" ? row.address : name) >= 8) break;
-      }
-      this.bar.offer(names);
-    }
     this.repaint();
-  }
-
-  /** @param {string} text @returns {boolean} whether it named a place that is opened now */
-  jump(text) {
-    const wanted = text.trim();
-    const task = /^(?:\S*#|t)(\d+)$/.exec(wanted);
-    const rows = [...this.store.rows.values()];
-    const node = rows.find((row) => row.type === "node" && (row.address === wanted || row.name === wanted));
-    const server = rows.find((row) => row.type === "server" && row.location === wanted);
-    const to = task ? `task/t${task[1]}` : node ? `node/${wanted}` : server ? `server/${server.id}` : "";
-    if (to) {
-      this.find("");
-      location.hash = `#/${to}`;
-    } else if (wanted && !["tasks", "events", "cluster", "node", "server"].includes(this.route.page)) location.hash = "#/tasks";
-    return Boolean(to);
   }
 
   /** @param {string} text @param {object} [more] see dialog.js */
   async message(text, more) {
     const { Messages } = await import("./dialog.js");
     new Messages(/** @type {HTMLElement} */ (document.getElementById("messages"))).say(text, more);
+  }
+
+  /** Out of a table or the menu, to the page. */
+  leave() {
+    this.bar.menu(false);
+    place.focus({ preventScroll: true });
   }
 
   /** Show the keys and what the shapes mean. */
@@ -298,7 +280,10 @@ export class App {
     this.bar.menu(false);
     const root = h("div.page", { "data-page": known });
     const locked = this.standing.state === "login" && !this.ready;
-    const opened = locked ? (await import("./help.js")).welcome(this, root) : await OPENERS[known](this, root, id);
+    const opened = await (async () => (locked ? (await import("./help.js")).welcome(this, root) : OPENERS[known](this, root, id)))().catch(() => {
+      put(root, h("h1", {}, "Not here"), h("p", {}, "This part of the page could not be fetched: the program does not answer. Reload when it does."));
+      return /** @type {Page} */ ({ title: "Not here", topics: [], paint() {} });
+    });
     if (turn !== this._turn) {
       opened.close?.();
       return;
@@ -322,10 +307,19 @@ export class App {
       this.store.take();
       this.bar.banner();
       this.bar.paint();
+      if (this.ready && !this._whole) this._fetch();
       // A page by address waits for the addresses.
       if (this.page && this.ready && this._unresolved) this.open();
       this.page?.paint();
     });
+  }
+
+  /** When the first view stands, the rest is fetched: it must be here when the program has ended. */
+  _fetch() {
+    this._whole = true;
+    const rest = ["places", "tasks", "timeline", "records", "why", "report", "help", "dialog"];
+    // What fails now is asked for again, and said, when its page is opened.
+    setTimeout(() => rest.forEach((name) => import(`./${name}.js`).catch(() => null)), 100);
   }
 
   get _unresolved() {
@@ -347,25 +341,7 @@ function decoded(part) {
 
 const app = new App();
 app.dress();
-const table = () => (app.page?.tables ?? []).find((one) => one.focused) ?? app.page?.tables?.[0];
-const keys = new Keys(
-  [
-    ...PAGES.map(([page, label, key]) => ({ keys: `g ${key}`, text: label, run: () => (location.hash = `#/${page}`) })),
-    { keys: "j", text: "Next row", run: () => table()?.step(1) },
-    { keys: "k", text: "Row before", run: () => table()?.step(-1) },
-    { keys: "Enter", text: "Open the row", run: () => table()?.enter() },
-    { keys: "x", text: "Select the row", run: () => table()?.toggle() },
-    { keys: "/", text: "Search", run: () => app.bar.search.focus() },
-    { keys: "r", text: "Take the order that is held", run: () => (app.page?.tables ?? []).forEach((one) => one.refresh()) },
-    { keys: "p", text: "Hold the order of rows, or let it go", run: () => app.pause() },
-    { keys: "?", text: "This help", run: () => app.help() },
-    { keys: "Escape", text: "Close, or leave the table", run: () => {
-      app.bar.menu(false);
-      place.focus({ preventScroll: true });
-    } },
-  ],
-  () => app.settings.values.keys,
-);
+const keys = new Keys(bindings(app), () => app.settings.values.keys);
 
 /** Come back at once, where that may help. */
 function wake() {
@@ -397,8 +373,10 @@ function begin() {
   const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
   if (!token) return false;
   history.replaceState(null, "", location.pathname);
-  if (app.ready) location.reload();
+  const before = app.ready;
   app.login(token).then((wrong) => {
+    // Nothing of an earlier run or role stays.
+    if (!wrong && before) location.reload();
     if (wrong) {
       app.transport.session = "";
       app.wrong = wrong;
@@ -417,7 +395,3 @@ if (!("DecompressionStream" in window) || !("HTMLDialogElement" in window) || !(
   app.open();
   app.transport.connect();
 }
-// When the first view stands, the rest is fetched: it must be here when the program has ended.
-addEventListener("load", () => setTimeout(() => {
-  for (const name of ["places", "tasks", "timeline", "records", "why", "report", "help", "dialog"]) import(`./${name}.js`);
-}, 1500));

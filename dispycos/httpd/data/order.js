@@ -3,6 +3,8 @@
  * @module
  */
 
+const SLICE = 12; // ms of sorting before the page has its turn
+
 /** @typedef {string | number | null | undefined} Key */
 
 /**
@@ -98,6 +100,30 @@ export function sort(rows, key, descending) {
     const { done, value } = slices.next();
     if (done) return value;
   }
+}
+
+/**
+ * Sort now, if that is quick, else bit by bit while the page lives on.
+ * @template T
+ * @param {T[]} rows
+ * @param {(row: T) => Key} key
+ * @param {boolean} descending
+ * @param {(sorted: T[]) => void} done
+ * @returns {() => void} gives it up
+ */
+export function sortSoon(rows, key, descending, done) {
+  const slices = sortInSlices(rows, key, descending);
+  let timer = 0;
+  const step = () => {
+    const until = Date.now() + SLICE;
+    do {
+      const next = slices.next();
+      if (next.done) return done(next.value);
+    } while (Date.now() < until);
+    timer = setTimeout(step, 0);
+  };
+  step();
+  return () => clearTimeout(timer);
 }
 
 /** @typedef {{field: string, values: string[]}} Term */

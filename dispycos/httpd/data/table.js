@@ -3,14 +3,13 @@
  * somebody points at them. Under 640 px each row is a card.
  * @module
  */
-import { h, mark, put, reshape, say, shape } from "./dom.js";
+import { h, mark, put, reshape, say, shape, toEnd } from "./dom.js";
 import { count, many } from "./format.js";
-import { sort, sortInSlices } from "./order.js";
+import { sortSoon } from "./order.js";
 
 const ALL = 200; // rows up to which every one is an element
 const MOST = 60; // elements above that
 const HEIGHT = 28; // pixels of a row, as in monitor.css
-const SLICE = 12; // ms of sorting before the page has its turn
 const cards = matchMedia("(max-width: 639px)");
 
 /** @typedef {import("./store.js").Row} Row */
@@ -45,7 +44,7 @@ export class Table {
     this._elements = new Map();
     this._held = 0; // changes of order that wait
     this._over = false; // the pointer is over the rows
-    this._sorter = 0;
+    this._stopSort = () => {};
     this._at = ""; // the row that keys are at
     this._now = () => 0;
     this._build();
@@ -130,16 +129,12 @@ export class Table {
 
   _heads() {
     for (const cell of this._head.querySelectorAll("[data-column]")) {
-      const own = cell.dataset.column === this.sorting.id;
-      mark(cell, "aria-sort", own ? (this.sorting.descending ? "descending" : "ascending") : "none");
+      mark(cell, "aria-sort", cell.dataset.column === this.sorting.id ? (this.sorting.descending ? "descending" : "ascending") : "none");
     }
     this._sortMenu.value = this.sorting.id;
   }
 
-  /**
-   * Sort by a column; a second time turns it around.
-   * @param {string} id
-   */
+  /** Sort by a column; a second time turns it around @param {string} id */
   sortBy(id) {
     const column = this.form.columns.find((one) => one.id === id);
     if (!column) return;
@@ -164,9 +159,7 @@ export class Table {
   }
 
   /** Take the order that was held. */
-  refresh() {
-    this._sort(true);
-  }
+  refresh = () => this._sort(true);
 
   get _holds() {
     return this._order.length > 0 && (this.paused || this._over || this._body.contains(document.activeElement));
@@ -181,26 +174,8 @@ export class Table {
   /** @param {boolean} force */
   _sort(force) {
     const column = this.form.columns.find((one) => one.id === this.sorting.id) ?? this.form.columns[0];
-    const turn = ++this._sorter;
-    if (this._rows.length <= 8192) {
-      this._sorted(sort(this._rows, column.value, this.sorting.descending), force);
-      return;
-    }
-    const slices = sortInSlices(this._rows, column.value, this.sorting.descending);
-    const step = () => {
-      if (turn !== this._sorter) return;
-      const until = performance.now() + SLICE;
-      for (;;) {
-        const { done, value } = slices.next();
-        if (done) {
-          this._sorted(value, force);
-          return;
-        }
-        if (performance.now() > until) break;
-      }
-      setTimeout(step, 0);
-    };
-    step();
+    this._stopSort();
+    this._stopSort = sortSoon(this._rows, column.value, this.sorting.descending, (rows) => this._sorted(rows, force));
   }
 
   /** @param {Row[]} rows @param {boolean} force */
@@ -284,6 +259,8 @@ export class Table {
       this._update(element, row);
       mark(element, "aria-rowindex", String(from + at + 2));
       element.tabIndex = row.id === this._at ? 0 : -1;
+      // What has the focus would lose it if it were moved: those before it go behind it.
+      if (element.contains(document.activeElement)) while (next !== element) next = toEnd(next);
       if (next === element) next = element.nextSibling;
       else this._body.insertBefore(element, next);
     });
@@ -374,10 +351,7 @@ export class Table {
     if (element) element.tabIndex = 0;
   }
 
-  /**
-   * Go to the next or an earlier row.
-   * @param {number} by
-   */
+  /** Go to the next or an earlier row @param {number} by */
   step(by) {
     if (!this._order.length) return;
     const here = this._body.contains(document.activeElement);
@@ -408,10 +382,7 @@ export class Table {
     this._picked();
   }
 
-  _picked() {
-    this._frame();
-    this.form.chosen?.();
-  }
+  _picked = () => (this._frame(), this.form.chosen?.());
 
   /** Whether the focus is in it. */
   get focused() {
@@ -422,6 +393,6 @@ export class Table {
   close() {
     cards.removeEventListener("change", this._turned);
     if (this._waiting) cancelAnimationFrame(this._waiting);
-    this._sorter += 1;
+    this._stopSort();
   }
 }

@@ -17,11 +17,25 @@ const LONGEST = 86_400;
 const LISTED = 500; // bars of the table
 const HUES = 12; // custom properties --hue-0 to --hue-11
 
-/** @param {string} name @returns {string} the colour of a function, the same in each run */
+/** @type {Map<string, number>} */
+const hues = new Map();
+
+/**
+ * The colour of a function: by its name, so that it is mostly the same in each run; of two with the same
+ * one the later takes the next that is free.
+ * @param {string} name
+ * @returns {string}
+ */
 function hue(name) {
-  let hash = 0;
-  for (const letter of name) hash = (hash * 31 + /** @type {number} */ (letter.codePointAt(0))) >>> 0;
-  return `hue-${hash % HUES}`;
+  let own = hues.get(name);
+  if (own === undefined) {
+    own = 0;
+    for (const letter of name) own = (own * 31 + /** @type {number} */ (letter.codePointAt(0))) % HUES;
+    const taken = new Set(hues.values());
+    for (let tried = 0; tried < HUES && taken.has(own); tried += 1) own = (own + 5) % HUES;
+    hues.set(name, own);
+  }
+  return `hue-${own}`;
 }
 
 /**

@@ -264,7 +264,7 @@ export class Transport {
 
   /** @param {object} message */
   _say(message) {
-    if (this._socket?.readyState === WebSocket.OPEN) this._socket.send(JSON.stringify(message));
+    if (this._socket && this._socket.readyState === WebSocket.OPEN) this._socket.send(JSON.stringify(message));
     else if (this._poll) {
       // The request that is held asks for what is no longer wanted.
       this._poll.abort();

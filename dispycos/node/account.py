@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from dataclasses import dataclass
 
+from dispycos.errors import DispycosError
 from dispycos.node import ties
 
 
@@ -36,6 +38,20 @@ def find(name: str) -> Account:
         raise ValueError(f"--run_as {name!r} is root: name another account, or use --allow_root alone")
     groups = tuple(sorted(os.getgrouplist(name, entry.pw_gid)))
     return Account(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def refuse_bits() -> None:
+    """DispycosError if this interpreter's file has made us another account, or half of one.
+
+    A node of a plain user could start tasks as that account, and then neither end them nor
+    remove their files; tasks as which it half is could end it.
+    """
+    if (os.getuid(), os.getgid()) != (os.geteuid(), os.getegid()):
+        raise DispycosError(
+            f"{sys.executable} has set-user-id or set-group-id bits, so this node of uid {os.getuid()} would "
+            f"run tasks as uid {os.geteuid()} and could not end them: start it as root with a Python without "
+            "them, and --run_as USER"
+        )
 
 
 def become(account: Account) -> None:

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.save_config is not None:
             saved.save(options.save_config, given)
             return 0
+        account.refuse_bits()
         loopback = all(addresses.is_loopback(host) for host in settings.hosts)
         if os.geteuid() == 0 and not loopback and not (options.allow_root or settings.run_as):
             raise DispycosError(

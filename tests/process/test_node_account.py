@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import site
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,3 +207,22 @@ def test_an_account_that_can_not_be_used_is_refused(
     found = run_program(command(tmp_path, key_file, "--run_as", name))
     assert found.code == 2
     assert f"--run_as {name!r}" in found.err
+
+
+@pytest.mark.row("SE-52")
+@pytest.mark.parametrize("bit", [stat.S_ISUID, stat.S_ISGID])
+def test_a_python_with_set_user_id_bits_is_refused(python: str, bit: int) -> None:
+    entry = pwd.getpwnam(USER)
+    with tempfile.TemporaryDirectory(prefix="dispycos-test-") as folder:
+        Path(folder).chmod(0o711)
+        copy = shutil.copy(os.path.realpath(python), folder)
+        os.chown(copy, entry.pw_uid, entry.pw_gid)
+        os.chmod(copy, 0o755 | bit)
+        other = pwd.getpwnam("daemon")
+        command = [copy, "-m", "dispycos.node", "--host", "127.0.0.1", "--dest_path", f"{folder}/work"]
+        found = subprocess.run(
+            command, user=other.pw_uid, group=other.pw_gid, extra_groups=[], env=environment(), cwd="/",
+            capture_output=True, timeout=30, text=True,
+        )  # fmt: skip
+    assert found.returncode == 1, found.stderr
+    assert re.fullmatch(r"dispycosnode: \S+ has set-user-id or set-group-id bits, .+\n", found.stderr)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
 
+from dispycos import commandline
+from dispycos.httpd import asking
 from dispycos.scheduler import cli as scheduler
 
 
@@ -17,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0].startswith("-"):
         return scheduler.main(arguments, _epilog())
+    if arguments[0] == "why" and arguments[1:] not in (["-h"], ["--help"]):
+        return why(arguments[1:])
     command = COMMANDS.get(arguments[0])
     if command is None:
         names = ", ".join(COMMANDS)
@@ -35,7 +39,20 @@ def dockerfile() -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[], int]] = {"dockerfile": dockerfile}
+def why(arguments: Sequence[str] = ()) -> int:
+    """Say why nothing runs: `dispycos why LINK`, LINK as a monitor printed it; without it: from stdin."""
+    if len(arguments) > 1:
+        print(f"usage: dispycos why [LINK]\n{why.__doc__}", file=sys.stderr)
+        return 2
+
+    def ask() -> int:
+        print(asking.why(arguments[0] if arguments else sys.stdin.readline()))
+        return 0
+
+    return commandline.carry_out("dispycos why", ask)
+
+
+COMMANDS: dict[str, Callable[[], int]] = {"dockerfile": dockerfile, "why": why}
 
 
 def _epilog() -> str:

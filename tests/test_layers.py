@@ -129,7 +129,7 @@ LINES = (
     Line(
         7,
         "httpd.client_survey httpd.client_surroundings httpd.client_sights httpd.client_source"
-        " httpd.scheduler_source httpd.server",
+        " httpd.scheduler_source httpd.server httpd.asking",
     ),
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),
     Line(7, "simulation.link simulation.process simulation.world", reach=only(0, 1, 2)),

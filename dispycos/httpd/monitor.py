@@ -80,7 +80,8 @@ class Monitor:
         self.actions: Counter[str] = Counter()  # audit lines, by result
         self.bye: dict[str, Any] | None = None  # the program has ended, and how
         self._looks: dict[str, float] = {}  # topics that pollers look at, and until when
-        self._figures_at = float("-inf")  # when the last figures were asked for
+        self._asked_at = float("-inf")  # when figures were asked for that came since
+        self._figures_at = float("-inf")  # ... and that the view has
         self._surveyed_at = float("-inf")
         self._tasks_told = False  # the program tells each task's changes now
         self._sampled_at = float("-inf")
@@ -141,6 +142,7 @@ class Monitor:
             values["why"] = causes[0].title if causes else ""
         view.handle(Changed("cluster", None, values), now)
         view.end_tick(now)
+        self._figures_at = self._asked_at
 
     def _stuck(self, now: float) -> bool:
         """Tasks wait and none begins, or there is nothing to run them (MO-24)."""
@@ -196,11 +198,12 @@ class Monitor:
 
     async def _ask(self, look: Look) -> None:
         """Have the program's figures in the feed, if it gives them in time."""
-        self._figures_at = self.clock()
+        began = self.clock()
         asked = self.source.refresh(look)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_WITHIN):
                 await asked
+                self._asked_at = began
 
     async def freshen(self, *, tasks: bool, look: Iterable[str] = ()) -> None:
         """See to it that the view is of the present, for who asks without a subscription."""

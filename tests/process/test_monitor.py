@@ -17,8 +17,8 @@ import pytest
 from dispycos import Client, DispycosStatus, LocalCluster, Task
 from dispycos.httpd import HTTPServer
 from dispycos.model import Status
-from tests.helpers import ROOT, environment, wait_until
-from tests.monitors import Asker, Viewer, play
+from tests.helpers import ROOT, environment, run_python, wait_until
+from tests.monitors import Asker, Viewer, play, synthetic
 from tests.process.clusters import Watcher, cluster, program, run, sleeps, two_servers
 
 __all__ = ["cluster", "program"]
@@ -411,3 +411,26 @@ def test_a_shared_scheduler_serves_a_monitor_that_only_looks(tmp_path: Path) -> 
         assert asker.get("/api/v1/nodes")["nodes"] == []
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+@pytest.mark.row("MO-24")
+def test_a_terminal_says_why_as_the_page_does(tmp_path: Path) -> None:
+    path = tmp_path / "cli.py"
+    path.write_text(SCHEDULER)
+    with synthetic(rate=0.1) as asker:
+        wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["state"] == "scheduled")
+        # Its evidence counts seconds.
+        wanted = asker.get("/api/v1/why")["text"].splitlines()[0]
+        code, out, err = run_python(path, "why", asker.running.link)
+        assert (code, out.splitlines()[0], err) == (0, wanted, "")
+        code, out, err = run_python(path, "why", input=asker.running.viewer_link + "\n")
+        assert (code, out.splitlines()[0]) == (0, wanted)
+        code, out, err = run_python(path, "why", f"http://127.0.0.1:{asker.port}/#token=other")
+        assert (code, out) == (1, "")
+        assert "does not know this token" in err
+        gone = asker.running.link
+    wrong = {gone: "does not answer", "http://127.0.0.1:1/": "as the monitor printed it", "x": "printed"}
+    for link, says in wrong.items():
+        code, out, err = run_python(path, "why", link)
+        assert (code, out) == (1, "")
+        assert says in err

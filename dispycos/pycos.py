@@ -21,7 +21,7 @@ from dispycos.events import DialFailed, PeerEvent, PeerGone, PeerUp
 from dispycos.kernel import loop as kernel_loop
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
-from dispycos.model import Incarnation, Location
+from dispycos.model import Incarnation, Location, Role
 from dispycos.net.files import FileSender
 from dispycos.net.peer import Peer
 from dispycos.options import Options
@@ -63,6 +63,7 @@ class Pycos:
     _arguments: dict[str, Any]
     _statuses: list[Task]  # who gets PeerStatus messages
     _watching: bool
+    _ignoring: bool
     _here: dict[Incarnation, PeerStatus]  # as many as there are sessions
 
     def __new__(cls, **arguments: Any) -> Self:
@@ -77,6 +78,7 @@ class Pycos:
         self._arguments = arguments
         self._statuses = []
         self._watching = False
+        self._ignoring = False
         Pycos._instance = self
         return self
 
@@ -188,6 +190,16 @@ class Pycos:
         if port is not None and own is not None and port != own:
             raise ValueError(f"discover_peers looks at UDP port {own}, that of this process, not at {port!r}")
         self._network.reactor.call(self._network.meet_peers)
+
+    @property
+    def ignore_peers(self) -> bool:
+        """Whether no further process is met that is not named; assign True or False."""
+        return self._ignoring
+
+    @ignore_peers.setter
+    def ignore_peers(self, flag: bool) -> None:
+        self._ignoring = bool(flag)
+        self._network.reactor.call(self._network.search.ignore, Role.PEER, self._ignoring)
 
     def locate(self, name: str, timeout: float | None = None) -> Operation:
         """Yield this: the Location of the process of that name, or None after `timeout` seconds."""

@@ -86,11 +86,14 @@ class Pycos(pycos.Pycos):
                 addresses.LOOPBACK,
             )
             given["host"] = addresses.LOOPBACK
-        if tcp_port is None and runtime.present is None:
+        if tcp_port is None and runtime.present is None and _is_free(int(config.NetPort), given.get("host")):
+            given["tcp_port"] = int(config.NetPort)
             try:
-                return super().__new__(cls, **given, tcp_port=int(config.NetPort))
+                return super().__new__(cls, **given)
             except OSError as error:
+                # Somebody was faster.
                 log.debug("port %s is taken: %s", config.NetPort, error)
+                del given["tcp_port"]
         return super().__new__(cls, **given)
 
     @classmethod
@@ -170,6 +173,20 @@ class AddrInfo:
                 self.broadcast, self.ifn = interface.broadcast, interface.number
         if multicast and self.family == socket.AF_INET:
             self.broadcast = config.IPV4_MULTICAST_GROUP
+
+
+def _is_free(port: int, host: Any) -> bool:
+    """Whether this program could listen there; a secret is too dear to be read for a try."""
+    try:
+        for address in addresses.bind_addresses([host] if isinstance(host, str) else host or ()):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, port))
+                probe.listen(1)
+    except (OSError, ValueError):
+        return False  # what is wrong is told when it is meant
+    return True
 
 
 def _first(*values: Any) -> Any:

@@ -84,6 +84,16 @@ class AsyncSocket(sockets.AsyncSocket):
             else:
                 vars(self).pop(name, None)
 
+    @property
+    def ssl_server_ctx(self) -> Any:
+        """The ssl.SSLContext with which connections are accepted; None: one made of certfile."""
+        return self._context
+
+    @ssl_server_ctx.setter
+    def ssl_server_ctx(self, context: Any) -> None:
+        self._context = context
+        self._tls = self._tls or context is not None
+
     def unwrap(self) -> socket.socket:
         """The socket itself, blocking again; this one is not to be used any more."""
         sock = self._sock

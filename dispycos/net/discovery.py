@@ -52,6 +52,7 @@ class Discovery:
     def __init__(self, endpoint: Endpoint, *, udp_port: int, multicast: bool, on_hint: Hint) -> None:
         """Listen on the shared UDP port. OSError if that can't be done on any interface."""
         self._endpoint = endpoint
+        self.hidden = _NOBODY  # roles that are not answered for
         self._reactor = endpoint.reactor
         self._port = udp_port
         self._on_hint = on_hint
@@ -143,7 +144,7 @@ class Discovery:
         record = verdict.record
         if record.kind is DatagramKind.SEEK:
             one_host = datagram.is_one_host(source[0], self._broadcasts)
-            wanted = one_host and record.sought & self._endpoint.roles
+            wanted = one_host and record.sought & self._endpoint.roles & ~self.hidden
             if wanted and self._watch.may_answer(source[0], now):
                 answer = self._record(DatagramKind.HERE, echo=record.nonce)
                 channel.answer(self._watch.here(answer), source)

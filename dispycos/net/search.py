@@ -61,6 +61,16 @@ class Search:
         """Take `want` back."""
         self._wanted &= ~roles
 
+    def ignore(self, roles: Role, flag: bool) -> None:
+        """Whether this process hides that it has these roles, and seeks out nobody who has them."""
+        if self._discovery is not None:
+            hidden = self._discovery.hidden
+            self._discovery.hidden = hidden | roles if flag else hidden & ~roles
+        if flag:
+            self.unwant(roles)
+        else:
+            self.want(roles)
+
     def tell(self, roles: Role, found: Callable[[Location], None]) -> None:
         """From now on, call `found` for those who have one of these roles and say that they are here."""
         self._told, self._tell = roles, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.process.clusters import program, run
 __all__ = ["program"]
 
 OTHER = """
+import socket
 import sys
 from dispycos import Pycos, Task
 
@@ -240,3 +242,31 @@ def test_local_tasks_open_no_socket(program):
     assert run(local) == 1
     assert set(os.listdir("/proc/self/fd")) == before
     assert loop.default().kernel.network is None
+
+
+FINDS = """
+import socket
+import sys
+from dispycos import Pycos, Task
+pycos = Pycos(host="127.0.0.1", secret="a test's own secret", name="finds", udp_port=int(sys.argv[1]))
+def main(task=None):
+    print("found", (yield pycos.locate("mine", timeout=float(sys.argv[2]))), flush=True)
+    yield task.sleep(0)
+Task(main)
+"""
+
+
+@pytest.mark.row("KE-28")
+def test_who_ignores_peers_is_not_found(program):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pycos = Pycos(host="127.0.0.1", name="mine", secret="a test's own secret", udp_port=port)
+    pycos.ignore_peers = True
+    assert pycos.ignore_peers
+    with background([sys.executable, "-c", FINDS, str(port), "3"]) as finds:
+        assert finds.wait_line("found", timeout=20) == "found None"
+    assert pycos.peers() == []
+    pycos.ignore_peers = False
+    with background([sys.executable, "-c", FINDS, str(port), "15"]) as finds:
+        assert finds.wait_line("found", timeout=20) == f"found {pycos.location}"

@@ -67,7 +67,6 @@ class Pycos(pycos.Pycos):
             "tcp_port": tcp_port,
             "host": _first(host, node, ip_addr),
             "ext_host": _first(ext_host, ext_ip_addr),
-            "socket_family": socket_family,
             "ipv4_udp_multicast": ipv4_udp_multicast or None,
             "name": name,
             "discover_peers": None if discover_peers else False,
@@ -78,6 +77,8 @@ class Pycos(pycos.Pycos):
             "max_file_size": max_file_size,
         }
         given = {name: value for name, value in chosen.items() if value is not None}
+        if socket_family is not None and "host" not in given:
+            given["host"] = addresses.default_address(socket_family)
         if secret and len(secret) < keys.MIN_SECRET_CHARS and "host" not in given:
             # Programs were written with secrets such as "test": others on this machine meet them.
             log.warning(

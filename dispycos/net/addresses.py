@@ -38,9 +38,14 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(Location(address, 0).addr).is_loopback
 
 
-def default_address() -> str:
-    """The address of the default route; without one, the first that is no loopback; else loopback."""
+def default_address(only: int | None = None) -> str:
+    """The address of the default route; without one, the first that is no loopback; else loopback.
+
+    only  the socket family it is to be of; None: IPv4 if there is one.
+    """
     for family, far in ((socket.AF_INET, _FAR_IPV4), (socket.AF_INET6, _FAR_IPV6)):
+        if only not in (None, family):
+            continue
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect(far)
@@ -49,9 +54,10 @@ def default_address() -> str:
                 continue  # no route of this kind
     for interface in interfaces():
         address = ipaddress.ip_address(interface.address)
-        if not address.is_loopback and not address.is_link_local:
+        wanted = only is None or (address.version == 6) is (only == socket.AF_INET6)
+        if wanted and not address.is_loopback and not address.is_link_local:
             return interface.address
-    return LOOPBACK
+    return "::1" if only == socket.AF_INET6 else LOOPBACK
 
 
 def bind_addresses(requested: Sequence[str] = (), *, loopback_only: bool = False) -> list[str]:

@@ -88,6 +88,8 @@ def _parser(bare: bool = False) -> Parser:
         help="ports: the first for the node, the next for its servers; may be repeated")  # fmt: skip
     add("--peer", action="append", type=commandline.peer, default=[], metavar="HOST:PORT",
         help="contact this scheduler or client; may be repeated")  # fmt: skip
+    add("--scheduler_port", type=commandline.port_number, default=0, metavar="N",
+        help="look for a scheduler at this port of this machine, too")  # fmt: skip
     add("--peer_file", type=commandline.peer_file, default=[], metavar="FILE",
         help="contact the schedulers and clients in FILE too, a HOST:PORT a line")  # fmt: skip
     add("--ping_interval", type=commandline.a_time, default=0.0, metavar="SEC",
@@ -153,6 +155,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
         multicast=options.ipv4_udp_multicast,
         discover=options.discover_peers,
         peers=(*options.peer, *options.peer_file),
+        scheduler_port=options.scheduler_port,
         ping_interval=options.ping_interval,
         min_pulse=min_pulse,
         max_pulse=max_pulse,

@@ -39,6 +39,8 @@ class Neighbours:
         named = NamedPeers(endpoint, "--peer")
         for host, port in settings.peers:
             named.add_host(host, port)
+        if settings.scheduler_port:
+            NamedPeers(endpoint, "--scheduler_port").add(Location(settings.hosts[0], settings.scheduler_port))
 
     async def _ping(self, interval: float) -> None:
         while True:

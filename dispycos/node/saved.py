@@ -38,6 +38,7 @@ OPTIONS = {
     "daemon": False,
     "peer": True,
     "peer_file": False,
+    "scheduler_port": False,
     "ping_interval": False,
     "allow_root": False,
     "msg_timeout": False,

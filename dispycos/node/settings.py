@@ -33,6 +33,7 @@ class NodeSettings:
     multicast: bool = False
     discover: bool = False  # announce itself at start to all (DN-28)
     peers: tuple[tuple[str, int], ...] = ()  # dialled for ever
+    scheduler_port: int = 0  # where a scheduler of this machine is looked for; 0: by UDP only
     ping_interval: float = 0.0  # seconds between announcements to all; 0: none
     min_pulse: float = 10.0
     max_pulse: float = 100.0

@@ -201,6 +201,18 @@ def test_pycos_takes_the_newest_order_and_the_known_port_if_it_is_free(tmp_path)
 # What programs use.
 
 
+@pytest.mark.row("CO-09")
+def test_pycos_listens_in_the_family_that_is_asked_for(tmp_path):
+    source = """
+        import socket
+        import pycos.netpycos as pycos
+        net = pycos.Pycos(socket_family=socket.AF_INET6, discover_peers=False)
+        print(":" in net.location.addr)
+    """
+    code, out, err = run(source, folder=tmp_path, env=key(tmp_path))
+    assert (code, out) == (0, "True\n"), err
+
+
 @pytest.mark.row("CO-10")
 def test_settings_are_understood_as_sums_and_nothing_else(tmp_path):
     source = """

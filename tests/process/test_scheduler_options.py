@@ -324,3 +324,14 @@ def test_its_folder_is_ours_alone(place: Place) -> None:
     with background(place.command()) as program:
         assert program.wait(10) == 1
         assert "is open to others" in program.output
+
+
+@pytest.mark.row("DN-31")
+def test_a_node_finds_the_scheduler_of_its_machine_by_its_port(place: Place) -> None:
+    shared = place.scheduler()
+    place.node("--scheduler_port", str(shared.location.port))
+    client = place.client()
+    schedule(client, shared)
+    run(client, 1)
+    result(client, 1)
+    close(client)

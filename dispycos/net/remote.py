@@ -11,10 +11,11 @@ I/O half. Layer 4. KE-10 to KE-15.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.receiver import Receiver
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED, OK, seconds
 from dispycos.messages import ReceiverKind, Verb
@@ -63,20 +64,15 @@ class Handle(Protocol):
     def name(self) -> str: ...
 
 
-class RemoteTask(Task):
-    """A reference to a task of another process."""
+class Reference(Receiver):
+    """What handles of tasks, channels and services share: they are an address, and travel as one."""
 
-    __slots__ = ("address", "reservation")
+    __slots__: tuple[str, ...] = ()  # those who refer have the two below, as slots or without
+
+    kind: ClassVar[ReceiverKind]
 
     address: Address
     reservation: int
-
-    @classmethod
-    def of(cls, address: Address, name: str, reservation: int) -> RemoteTask:
-        """The handle of the task that lives at `address`."""
-        handle = cls.__new__(cls)
-        handle._refer(address, name, reservation)
-        return handle
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         raise TypeError(f"a {type(self).__name__} is made by the network, not by a program")
@@ -87,32 +83,50 @@ class RemoteTask(Task):
         self.number = address.number
         self.reservation = reservation
         self._name = name
-        self._end = None
-        self._daemon = False
-
-    # Who it is.
 
     @property
     def location(self) -> Location | None:
         """Where its process is reached."""
         return self.address.location
 
-    def is_alive(self) -> bool:
-        """Whether nothing is known of its end. Yield `result()` or monitor it to learn of that."""
-        return self._end is None
-
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if isinstance(other, RemoteTask):
+        if isinstance(other, Reference) and other.kind is self.kind:
             mine, theirs = self.address, other.address
             return mine.number == theirs.number and mine.incarnation == theirs.incarnation
         return NotImplemented
 
-    __hash__ = Task.__hash__
+    __hash__ = Receiver.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reduction(ReceiverKind.TASK, self.address, self._name, self.reservation)
+        return reduction(self.kind, self.address, self._name, self.reservation)
+
+
+class RemoteTask(Reference, Task):
+    """A reference to a task of another process."""
+
+    __slots__ = ("address", "reservation")
+
+    kind = ReceiverKind.TASK
+
+    @classmethod
+    def of(cls, address: Address, name: str, reservation: int) -> RemoteTask:
+        """The handle of the task that lives at `address`."""
+        handle = cls.__new__(cls)
+        handle._refer(address, name, reservation)
+        return handle
+
+    def _refer(self, address: Address, name: str, reservation: int) -> None:
+        super()._refer(address, name, reservation)
+        self._end = None
+        self._daemon = False
+
+    # Who it is.
+
+    def is_alive(self) -> bool:
+        """Whether nothing is known of its end. Yield `result()` or monitor it to learn of that."""
+        return self._end is None
 
     def set_daemon(self, flag: bool = True) -> None:
         """Has no meaning here: this program's end never waits for a task of another process."""

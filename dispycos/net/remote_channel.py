@@ -11,46 +11,23 @@ from typing import Any
 from dispycos.kernel.channel import Channel
 from dispycos.kernel.wait import seconds
 from dispycos.messages import ReceiverKind, Verb
-from dispycos.model import Address, Location
+from dispycos.model import Address
 from dispycos.net import remote
+from dispycos.net.remote import Reference
 
 
-class RemoteChannel(Channel):
+class RemoteChannel(Reference, Channel):
     """A reference to a channel of another process."""
 
-    address: Address
-    reservation: int
-
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        raise TypeError("a RemoteChannel is made by the network, not by a program")
+    kind = ReceiverKind.CHANNEL
 
     @classmethod
     def of(cls, address: Address, name: str, reservation: int) -> RemoteChannel:
         """The handle of the channel that lives at `address`."""
         handle = cls.__new__(cls)
-        handle._kernel = remote.here().kernel
-        handle.address = address
-        handle.number = address.number
-        handle.reservation = reservation
-        handle._name = name
+        handle._refer(address, name, reservation)
         handle._closed = False
         return handle
-
-    @property
-    def location(self) -> Location | None:
-        """Where its process is reached."""
-        return self.address.location
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RemoteChannel):
-            return NotImplemented
-        mine, theirs = self.address, other.address
-        return mine.number == theirs.number and mine.incarnation == theirs.incarnation
-
-    __hash__ = Channel.__hash__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return remote.reduction(ReceiverKind.CHANNEL, self.address, self._name, self.reservation)
 
     def register(self, name: str | None = None) -> int:
         """Make it known by `name` in its own process. 0, or -1 if that process is gone."""

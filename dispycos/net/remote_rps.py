@@ -15,57 +15,34 @@ from dispycos.kernel.rps import RPS
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import Given
 from dispycos.messages import ReceiverKind, Verb
-from dispycos.model import Address, Location, MonitorStatus
+from dispycos.model import Address, MonitorStatus
 from dispycos.net import remote
+from dispycos.net.remote import Reference
 
 # Before the network closes, so that tasks there hear of it (runtime.AFTER_TASKS).
 AT_EXIT = 5.0
 
 
-class RemoteRPS(RPS):
+class RemoteRPS(Reference, RPS):
     """A reference to an RPS of another process.
 
     Tasks that it has made end when it is closed, and when this program ends.
     """
 
-    address: Address
-    reservation: int
+    kind = ReceiverKind.RPS
 
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        raise TypeError("a RemoteRPS is found by RPS.locate, not made by a program")
+    _follower: Task | None  # hears how the tasks end that were made here
 
     @classmethod
     def of(cls, address: Address, name: str, reservation: int) -> RemoteRPS:
         """The handle of the RPS that lives at `address`."""
         handle = cls.__new__(cls)
-        handle._kernel = remote.here().kernel
-        handle.address = address
-        handle.number = address.number
-        handle.reservation = reservation
-        handle._name = name
+        handle._refer(address, name, reservation)
         handle._closed = False
         handle._monitors = {}
         handle._running = {}
         handle._follower = None
         return handle
-
-    _follower: Task | None  # hears how the tasks end that were made here
-
-    @property
-    def location(self) -> Location | None:
-        """Where its process is reached."""
-        return self.address.location
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RemoteRPS):
-            return NotImplemented
-        mine, theirs = self.address, other.address
-        return mine.number == theirs.number and mine.incarnation == theirs.incarnation
-
-    __hash__ = RPS.__hash__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return remote.reduction(ReceiverKind.RPS, self.address, self._name, self.reservation)
 
     def register(self, name: str | None = None) -> int:
         """-1: only the process where its function is decides who may call it."""

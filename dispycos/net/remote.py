@@ -67,7 +67,7 @@ class Handle(Protocol):
 class Reference(Receiver):
     """What handles of tasks, channels and services share: they are an address, and travel as one."""
 
-    __slots__: tuple[str, ...] = ()  # those who refer have the two below, as slots or without
+    __slots__ = ()
 
     kind: ClassVar[ReceiverKind]
 
@@ -79,9 +79,9 @@ class Reference(Receiver):
 
     def _refer(self, address: Address, name: str, reservation: int) -> None:
         self._kernel = here().kernel
-        self.address = address
+        self.address = address  # type: ignore[misc]  # a slot of tasks, an attribute of others
         self.number = address.number
-        self.reservation = reservation
+        self.reservation = reservation  # type: ignore[misc]  # likewise
         self._name = name
 
     @property

@@ -10,7 +10,7 @@ import pytest
 
 from dispycos.httpd.files import PACKAGED
 from tests.browser.conftest import Stage
-from tests.helpers import wait_until
+from tests.helpers import ROOT, wait_until
 
 # Machado, Oliveira, Fernandes 2009, full severity, for linear RGB.
 SIGHTS = {
@@ -108,6 +108,18 @@ def test_the_page_is_small_plain_and_its_own() -> None:
     assert sum(len((PACKAGED / name).read_text().splitlines()) for name in pictures) < 1000
     index = (PACKAGED / "index.html").read_text(encoding="utf-8")
     assert re.findall(r"<script(.*?)>", index) == [' type="module" src="main.js"']
+
+
+@pytest.mark.row("MO-76")
+def test_what_the_page_needs_of_a_browser_is_documented() -> None:
+    table = (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8").partition("## The page")[2]
+    features = re.findall(r"^\| `(.+?)` \| [\d.]+ \|", table, re.MULTILINE)
+    source = "".join(path.read_text(encoding="utf-8") for path in PACKAGED.glob("*.js"))
+    assert len(features) >= 7
+    assert [name for name in features if name not in source] == []
+    # Newer than those of the table, or of one engine only.
+    newer = r"toSorted|toReversed|groupBy\(|withResolvers|fromAsync|structuredClone|startViewTransition|\bwebkit|\bmoz[A-Z]|chrome\."
+    assert re.findall(newer, source) == []
 
 
 @pytest.mark.row("MO-07")

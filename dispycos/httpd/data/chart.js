@@ -16,8 +16,8 @@ const FOOT = 20; // for the times
 /** One chart. */
 export class Chart {
   /**
-   * @param {{caption: string, series: string, text: (value: number | null) => string, top?: number, height?: number}} form
-   *   `series`: its name in the history; `top`: the value of the upper edge, if that is fixed
+   * @param {{caption: string, series: string, text: (value: number | null) => string, top?: number, binary?: boolean, height?: number}} form
+   *   `series`: its name in the history; `top`: the value of the upper edge, if that is fixed; `binary`: counted in units of 1,024
    */
   constructor(form) {
     this._form = form;
@@ -78,9 +78,10 @@ export class Chart {
     if (this._form.top !== undefined) return this._form.top;
     const most = this._values.reduce((/** @type {number} */ top, value) => Math.max(top, value ?? 0), 0);
     if (!most) return 1;
-    // The next of 1, 2, 2.5, 5, 10: the axis moves seldom.
-    const size = 10 ** Math.floor(Math.log10(most));
-    return size * (/** @type {number} */ ([1, 2, 2.5, 5, 10].find((part) => part * size >= most * 1.02)) ?? 10);
+    // A few round numbers, whose halves are round, too: the axis moves seldom.
+    const unit = this._form.binary ? 1024 ** Math.floor(Math.log(most) / Math.log(1024)) : 1;
+    const size = unit * 10 ** Math.floor(Math.log10(most / unit));
+    return size * (/** @type {number} */ ([1, 2, 3, 4, 6, 8, 10].find((part) => part * size >= most * 1.02)) ?? 20);
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height */

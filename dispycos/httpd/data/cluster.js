@@ -12,6 +12,7 @@ import { Table } from "./table.js";
 /** @typedef {import("./main.js").App} App */
 /** @typedef {import("./store.js").Row} Row */
 
+const FEW = 40; // servers
 const STEPS = [[0, "Live"], [1, "1 s"], [2, "2 s"], [5, "5 s"], [10, "10 s"], [30, "30 s"], [60, "60 s"]];
 
 /**
@@ -22,18 +23,18 @@ const STEPS = [[0, "Live"], [1, "1 s"], [2, "2 s"], [5, "5 s"], [10, "10 s"], [3
 export function nodeColumns(app) {
   const numeric = true;
   return [
-    { id: "address", label: "IP address", width: 14, value: (row) => byNumber(row.address), text: (row) => row.address ?? "–", link: (row) => `#/node/${row.id}` },
-    { id: "name", label: "Name", width: 10, value: (row) => row.name },
-    { id: "state", label: "State", width: 15, state: true, value: (row) => row.state, text: (row) => app.stateText(row), hint: (row) => row.why || null },
+    { id: "address", label: "IP address", width: 13.5, value: (row) => byNumber(row.address), text: (row) => row.address ?? "–", link: (row) => `#/node/${row.id}` },
+    { id: "name", label: "Name", width: 9.5, value: (row) => row.name, hint: (row) => row.name },
+    { id: "state", label: "State", width: 14.5, state: true, value: (row) => row.state, text: (row) => app.stateText(row), hint: (row) => row.why || null },
     { id: "servers", label: "Servers", width: 8.5, numeric, value: (row) => row.servers, text: (row) => count(row.servers) },
-    { id: "cpu", label: "CPU available", width: 13.5, numeric, meter: true, value: (row) => row.cpu, text: (row) => percent(row.cpu) },
+    { id: "cpu", label: "CPU available", width: 13, numeric, meter: true, value: (row) => row.cpu, text: (row) => percent(row.cpu) },
     { id: "memory", label: "Memory", width: 9.5, numeric, value: (row) => row.memory, text: (row) => bytes(row.memory) },
-    { id: "swap", label: "Swap", width: 8.5, numeric, detail: true, value: (row) => row.swap, text: (row) => bytes(row.swap) },
-    { id: "disk", label: "Disk", width: 8.5, numeric, detail: true, value: (row) => row.disk, text: (row) => bytes(row.disk) },
+    { id: "swap", label: "Swap", width: 9.5, numeric, detail: true, value: (row) => row.swap, text: (row) => bytes(row.swap) },
+    { id: "disk", label: "Disk", width: 9.5, numeric, detail: true, value: (row) => row.disk, text: (row) => bytes(row.disk) },
     { id: "submitted", label: "Submitted", width: 10, numeric, value: (row) => row.submitted, text: (row) => count(row.submitted) },
     { id: "done", label: "Done", width: 8.5, numeric, value: (row) => row.done, text: (row) => count(row.done) },
     { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },
-    { id: "pulse", label: "Last pulse", width: 9.5, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
+    { id: "pulse", label: "Last pulse", width: 10, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
   ];
 }
 
@@ -55,7 +56,7 @@ export function open(app, root) {
   const grid = new Grid((id) => store.row(id));
   const charts = [
     new Chart({ caption: "Tasks ended per second", series: "rate", height: 92, text: (value) => (value === null ? "–" : `${number(value)}/s`) }),
-    new Chart({ caption: "Tasks running", series: "running", height: 92, text: (value) => count(value) }),
+    new Chart({ caption: "Tasks running", series: "running", height: 92, text: (value) => (value !== null && value % 1 ? number(value) : count(value)) }),
   ];
   const nodes = new Table({
     name: "nodes",
@@ -67,7 +68,8 @@ export function open(app, root) {
   }, settings);
   const interval = intervalControl(app);
   const args = argsControl(app);
-  put(root, h("div.head", {}, h("h1", {}, "Cluster"), h("span.grow"), interval.element, args.element), hint.element, totals, h("div.columns-2", {}, grid.element, h("div.side-charts", {}, charts.map((chart) => chart.element))), nodes.element, h("p.quiet.zone", {}, `Times are of ${zone()}.`));
+  const pictures = h("div.columns-2", {}, grid.element, h("div.side-charts", {}, charts.map((chart) => chart.element)));
+  put(root, h("div.head", {}, h("h1", {}, "Cluster"), h("span.grow"), interval.element, args.element), hint.element, totals, pictures, nodes.element, h("p.quiet.zone", {}, `Times are of ${zone()}.`));
   return {
     title: "Cluster",
     topics: ["cluster"],
@@ -82,7 +84,10 @@ export function open(app, root) {
         if (id === "failed") mark(tile.value, "data-some", cluster.failed ? "" : null);
       }
       hint.show(cluster.why);
-      grid.show(store.list("cluster", "server"));
+      const servers = store.list("cluster", "server");
+      // A handful of cells needs no half of the page.
+      pictures.classList.toggle("few", servers.length <= FEW);
+      grid.show(servers);
       for (const chart of charts) chart.show(history);
       const wanted = terms(app.search);
       const rows = store.list("cluster", "node");

@@ -71,7 +71,7 @@ export class Grid {
 
   /** @param {number} width @returns {number} the height that the cells take */
   _arrange(width) {
-    const tallest = Math.max(96, Math.min(320, innerHeight * 0.28));
+    const tallest = Math.max(96, Math.min(280, innerHeight * 0.3));
     let pitch = LARGEST;
     let height = this._flow(width, pitch);
     while (height > tallest && pitch > SMALLEST) height = this._flow(width, --pitch);
@@ -105,7 +105,22 @@ export class Grid {
   _draw(pen, _width) {
     const pitch = this._pitch;
     const size = pitch >= 8 ? pitch - Math.max(2, Math.round(pitch / 7)) : pitch - 1;
-    for (const { x, y, row } of this._cells) cell(pen, family(row.state), x, y, size);
+    // Thousands of cells are a few shapes: all of one look that are plain squares are filled at once.
+    /** @type {Map<string, Path2D>} */
+    const squares = new Map();
+    for (const { x, y, row } of this._cells) {
+      const look = family(row.state);
+      if (size >= 6 && look !== "running") cell(pen, look, x, y, size);
+      else {
+        let path = squares.get(look);
+        if (!path) squares.set(look, (path = new Path2D()));
+        path.rect(x, y, size, size);
+      }
+    }
+    for (const [look, path] of squares) {
+      pen.fillStyle = colour(look);
+      pen.fill(path);
+    }
     const pointed = this._cells[this._at];
     if (pointed) {
       pen.strokeStyle = colour("text");
@@ -177,10 +192,6 @@ export class Grid {
  */
 function cell(pen, look, x, y, size) {
   pen.fillStyle = pen.strokeStyle = colour(look);
-  if (size < 6 || look === "running") {
-    pen.fillRect(x, y, size, size);
-    return;
-  }
   pen.lineWidth = 1.5;
   if (look === "idle") pen.strokeRect(x + 0.75, y + 0.75, size - 1.5, size - 1.5);
   else if (look === "suspended") {

@@ -6,7 +6,7 @@ import { Buttons } from "./actions.js";
 import { Chart } from "./chart.js";
 import { nodeColumns } from "./cluster.js";
 import { facts, h, mark, put, reshape, say, shape } from "./dom.js";
-import { age, bytes, count, duration, percent, stack, time } from "./format.js";
+import { age, bytes, count, duration, number, percent, stack, time } from "./format.js";
 import { Grid } from "./grid.js";
 import { byNumber, idNumber, passes, terms } from "./order.js";
 import { Table } from "./table.js";
@@ -129,8 +129,8 @@ export function openNode(app, root, asked) {
   const grid = new Grid((other) => store.row(other));
   const charts = [
     new Chart({ caption: "CPU available", series: "cpu", top: 100, text: percent }),
-    new Chart({ caption: "Memory available", series: "memory", text: bytes }),
-    new Chart({ caption: "Tasks running", series: "running", text: (value) => count(value) }),
+    new Chart({ caption: "Memory available", series: "memory", binary: true, text: bytes }),
+    new Chart({ caption: "Tasks running", series: "running", text: (value) => (value !== null && value % 1 ? number(value) : count(value)) }),
     new Chart({ caption: "Tasks ended per second", series: "rate", text: (value) => (value === null ? "–" : `${value.toFixed(1)}/s`) }),
   ];
   const servers = new Table({

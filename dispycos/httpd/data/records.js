@@ -81,7 +81,7 @@ export function openClient(app, root) {
     name: "clients",
     caption: "Clients",
     columns: [
-      { id: "place", label: "Place", width: 10, value: (row) => row.place, text: (row) => (row.place === 0 ? "has it" : count(row.place)) },
+      { id: "place", label: "Place", width: 10, value: (row) => row.place, text: (row) => (row.state === "closed" ? "–" : row.place === 0 ? "has it" : count(row.place)) },
       { id: "name", label: "Name", width: 18, value: (row) => row.name },
       { id: "state", label: "State", width: 14, state: true, value: (row) => row.state },
       { id: "location", label: "Location", width: 19, value: (row) => row.location },
@@ -105,7 +105,7 @@ export function openClient(app, root) {
       facts(list, [
         ["Program", app.hello?.program ?? "–"],
         ["State", cluster.state ?? "–"],
-        ["In possession", cluster.client ?? "none"],
+        ["In possession", cluster.client || "none"],
         ["Scheduled", cluster.scheduled ? `${time(cluster.scheduled, now)}, ${age((cluster.closed ?? now) - cluster.scheduled)} ago` : "–"],
         ["Closed", cluster.closed ? time(cluster.closed, now) : "–"],
         ["pulse_interval", cluster.pulse_interval ? duration(cluster.pulse_interval) : "–"],

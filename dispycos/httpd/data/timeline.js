@@ -184,25 +184,34 @@ class Timeline {
       if (to < left || from > width) continue;
       this._drawn.push({ row, from, to, y: AXIS + at * LANE - this._top + 2 });
     }
-    for (const bar of this._drawn) this._bar(pen, bar, left);
+    // Tasks at the same server at the same time, as I/O tasks are: the later ones are drawn thin, over the first.
+    this._drawn.sort((a, b) => a.y - b.y || a.from - b.from);
+    let [lane, busy] = [-1, 0];
+    for (const bar of this._drawn) {
+      const thin = bar.y === lane && bar.from < busy - 1;
+      if (!thin) [lane, busy] = [bar.y, bar.to];
+      this._bar(pen, bar, left, thin);
+    }
     pen.restore();
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {{row: Row, from: number, to: number, y: number}} bar @param {number} left */
-  _bar(pen, { row, from, to, y }, left) {
+  /** @param {CanvasRenderingContext2D} pen @param {{row: Row, from: number, to: number, y: number}} bar @param {number} left @param {boolean} thin */
+  _bar(pen, { row, from, to, y: top }, left, thin) {
+    const y = thin ? top + 8 : top;
+    const high = thin ? LANE - 13 : LANE - 5;
     const start = Math.max(left, from);
     const wide = Math.max(1, to - start - (to - start > 4 ? 1 : 0));
     pen.fillStyle = colour(hue(row.name ?? ""));
     pen.globalAlpha = row.ended ? 0.8 : 1;
-    pen.fillRect(start, y, wide, LANE - 5);
+    pen.fillRect(start, y, wide, high);
     pen.globalAlpha = 1;
-    if (family(row.state) === "failed") hatch(pen, start, y, wide, LANE - 5);
+    if (family(row.state) === "failed") hatch(pen, start, y, wide, high);
     if (row.id === this._at) {
       pen.strokeStyle = colour("text");
       pen.lineWidth = 2;
-      pen.strokeRect(start - 0.5, y - 0.5, wide + 1, LANE - 4);
+      pen.strokeRect(start - 0.5, y - 0.5, wide + 1, high + 1);
     }
-    if (wide > 60) {
+    if (wide > 60 && !thin) {
       pen.fillStyle = colour("on-hue");
       pen.save();
       pen.beginPath();
@@ -272,7 +281,7 @@ class Timeline {
 
   /** @param {number} left @param {number} top @returns {Row | null} */
   _find(left, top) {
-    const found = (this._drawn ?? []).find(({ from, to, y }) => left >= from - 1 && left <= Math.max(to, from + 2) && top >= y - 2 && top < y + LANE - 2);
+    const found = (this._drawn ?? []).findLast(({ from, to, y }) => left >= from - 1 && left <= Math.max(to, from + 2) && top >= y - 2 && top < y + LANE - 2);
     return found?.row ?? null;
   }
 

@@ -220,7 +220,7 @@ export function openServer(app, root, asked) {
     open: (task) => `#/task/${task.id}`, empty: () => (store.loaded(topic) ? "Nothing runs here now. Tasks appear as soon as they begin." : "Loading …"),
   }, app.settings);
   const waiting = new Table({
-    name: "handed", caption: "Next, waiting there", columns: columns.slice(0, 3), sort: { id: "name", descending: false },
+    name: "handed", caption: "Next, waiting there", columns: [{ ...columns[0], value: (task) => idNumber(task.id) }, ...columns.slice(1, 3)], sort: { id: "name", descending: false },
     open: (task) => `#/task/${task.id}`, empty: () => "No task waits at this server.",
   }, app.settings);
   const ended = new Table({
@@ -247,8 +247,7 @@ export function openServer(app, root, asked) {
       }
       const tasks = store.list(topic, "task");
       running.show(tasks.filter((task) => task.state === "running" || task.state === "paused"), app.now);
-      const next = tasks.filter((task) => task.state === "sent" || task.state === "waiting");
-      waiting.show(next.sort((a, b) => idNumber(a.id) - idNumber(b.id)), app.now);
+      waiting.show(tasks.filter((task) => task.state === "sent" || task.state === "waiting"), app.now);
       ended.show(tasks.filter((task) => ENDED.includes(task.state)), app.now);
       log.show(store.topics.get(topic)?.log ?? []);
       this.title = `Server ${server?.location ?? id}`;

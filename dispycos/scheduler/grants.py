@@ -1,7 +1,7 @@
 """Grants: which node the running client holds, under which lease, and what becomes of it.
 
-The part of the scheduler's machine that decides about nodes; `machine` decides about clients
-and says whose turn it is. Lease numbers only rise; each grant has its own, which its renewals
+The part of the scheduler's machine that decides about nodes; whose turn it is, `turns` decides
+and `clients` knows. Lease numbers only rise; each grant has its own, which its renewals
 keep. A node is free again only when it says so itself: Released, then NodeHere.
 
 Pure. Rules S1 to S3, S5, R-13, R-34 to R-37, R-46, R-78.
@@ -20,6 +20,7 @@ from dispycos.deadlines import Deadlines
 from dispycos.events import Action, Dial, Note, Say
 from dispycos.model import Incarnation
 from dispycos.scheduler import allocate
+from dispycos.scheduler.clients import Clients
 from dispycos.scheduler.events import KeepLease
 from dispycos.scheduler.roster import HELD, Client, ClientState, Node, NodeState
 from dispycos.story import Stories
@@ -29,8 +30,6 @@ class Grants:
     """The nodes, by incarnation.
 
     our          incarnations that reservations of ours may name: this process and its forerunners.
-    active       whose turn it is, or None.
-    client_of    the client with this reservation, or None.
     on_node_left told when a client lost a node, or a node has let go of one.
     """
 
@@ -39,14 +38,13 @@ class Grants:
         limits: Limits,
         deadlines: Deadlines[Any],
         stories: Stories,
+        clients: Clients,
         *,
         our: frozenset[Incarnation],
         last_lease: int,
         idle_limit: float,
         hold: float,
         max_file_bytes: int,
-        active: Callable[[], Client | None],
-        client_of: Callable[[int], Client | None],
         on_node_left: Callable[[Client, float, list[Action]], None],
     ) -> None:
         self.limits = limits
@@ -54,8 +52,6 @@ class Grants:
         self.free: dict[Incarnation, Node] = {}  # those in state discovered
         self.last_lease = last_lease
         self.gap_end = 0.0  # when our own clock last jumped (R-46)
-        self.settling = False  # the journal is lost: whose turn it is may still be claimed (R-54)
-        self.unwritten = ""  # why lease numbers can't be written down: then none is granted (R-35)
         self._our = our
         self._over: deque[int] = deque(maxlen=limits.max_ended_records)  # reservations of turns that ended
         self._idle_limit = idle_limit
@@ -65,8 +61,7 @@ class Grants:
         self._question = 0
         self._deadlines = deadlines
         self._stories = stories
-        self._active = active
-        self._client_of = client_of
+        self._clients = clients
         self._on_node_left = on_node_left
 
     # What a node says of itself.
@@ -107,14 +102,14 @@ class Grants:
             self._left(node, "the node forgot its reservation", True, now, out)
 
     def _says_taken(self, node: Node, message: m.NodeHere, now: float, out: list[Action]) -> None:
-        client = self._client_of(message.reservation)
+        client = self._clients.of(message.reservation)
         wanted = client is not None and client.state is ClientState.SCHEDULED
         if client is not None and wanted and node.incarnation not in client.excluded:
             self._adopt(node, client, message.lease, now, out)
             return
         ours = message.scheduler in self._our
         known = client is not None or message.reservation in self._over
-        if known or (ours and not self.settling):
+        if known or (ours and not self._clients.settling):
             text = "that turn is over"
             out.append(Say(node.incarnation, m.Release(message.reservation, True, text, message.lease)))
             if node.state is NodeState.DISCOVERED:
@@ -149,7 +144,6 @@ class Grants:
 
     def settled(self, out: list[Action]) -> None:
         """What nobody has claimed is over: each node says again what it holds, and is told."""
-        self.settling = False
         for node in self.nodes.values():
             if node.former and node.foreign:
                 out.append(Say(node.incarnation, m.RegisterAgain("nobody claimed the turn you serve")))
@@ -286,7 +280,7 @@ class Grants:
             self._detach(node, client)
         self._move(node, "lost", now)
         del self.nodes[incarnation]
-        active = self._active()
+        active = self._clients.active
         if active is not None:
             active.excluded.discard(incarnation)
             active.ignored.pop(incarnation, None)
@@ -321,8 +315,10 @@ class Grants:
 
     def consider(self, node: Node, now: float, out: list[Action]) -> None:
         """Offer a free node to the running client."""
-        client = self._active()
-        if client is None or client.state is not ClientState.SCHEDULED or node.question or self.unwritten:
+        client = self._clients.active
+        if client is None or client.state is not ClientState.SCHEDULED:
+            return
+        if node.question or self._clients.unwritten:
             return
         # A client that is not heard gets nothing new: another may need it sooner.
         if client.unheard_since is not None:
@@ -361,8 +357,10 @@ class Grants:
     def _answered(self, question: int, servers: int | None, now: float, out: list[Action]) -> None:
         node, client, index = self._questions[question]
         self._forget_question(node)
-        running = client is self._active() and client.state is ClientState.SCHEDULED and not self.unwritten
-        if running and node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
+        running = client is self._clients.active and client.state is ClientState.SCHEDULED
+        if self._clients.unwritten or not running:
+            return
+        if node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
             verdict = allocate.answered(client.rules, node.described(), index, servers)
             self._judged(node, client, verdict, now, out)
 
@@ -522,7 +520,7 @@ class Grants:
             if node.state in HELD:
                 assert node.client is not None, f"node {node.facts.name} is held by nobody"
                 assert node.client.nodes.get(incarnation) is node
-                assert node.client is self._active(), "a node is held by a client whose turn it is not"
+                assert node.client is self._clients.active, "a node is held by a client whose turn it is not"
                 assert node.lease not in leases, f"lease {node.lease} was granted twice"
                 assert node.lease <= self.last_lease
                 leases.add(node.lease)

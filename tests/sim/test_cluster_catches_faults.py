@@ -54,7 +54,7 @@ class KeepsTheDead(SchedulerMachine):
     """Takes no notice of the death of clients (R-78)."""
 
     def handle(self, event: Any, now: float) -> list[Action]:
-        if isinstance(event, PeerGone | PeerSuspect) and event.peer in self._of_peer:
+        if isinstance(event, PeerGone | PeerSuspect) and self.knows(event.peer):
             return []
         return super().handle(event, now)
 

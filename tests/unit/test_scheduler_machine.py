@@ -66,7 +66,7 @@ class Bench(MachineBench[SchedulerMachine]):
 
     def client(self, name: str = "c1", ticket: int = 1, *rules: m.Rule, **values: Any) -> Bench:
         peer = who(name)
-        if peer not in self.machine._peers:
+        if peer not in self.machine._clients.connected:
             self.feed(PeerUp(peer, Role.CLIENT, None))
         options = {"zombie_period": Z, "abandon_zombies": False, **values}
         self.hear(peer, m.Schedule(ticket, name, None, list(rules), PULSE, **options))

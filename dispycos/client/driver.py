@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -95,8 +94,10 @@ class Driver:
         self._told = False  # the reactor has been told of that
         # What the kernel's thread is to hear; it stands for tasks and statuses that exist, so
         # the program's own pace bounds it.
-        self._news: deque[Any] = deque()
-        self._posted = False
+        self._news: list[Any] = []  # for the kernel's thread, and not posted yet
+        # What was posted last and is not heard yet. News join it unless something else was posted
+        # since: a task's last message comes before the news of its end.
+        self._batch: list[Any] | None = None
         self._counted = (0, 0)  # what the scheduler was told last
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
@@ -190,7 +191,7 @@ class Driver:
             self._dirty = True
             if large:
                 self._large = True
-            if actions and here and len(actions) == 1 and type(actions[0]) is Placed and not self._news:
+            if actions and here and len(actions) == 1 and type(actions[0]) is Placed and self._told_all:
                 # The usual case: there is a credit, and who waits for the answer is in this thread.
                 placed = actions[0]
             else:
@@ -352,11 +353,12 @@ class Driver:
 
     def _after(self, full: bool = False) -> None:
         """Write, tell the kernel's thread, set the timer: what the events of this thread led to."""
-        if self._news and not self._posted:
-            self._posted = True
-            self.kernel.post(self._hear_news)
+        if self._news:
+            with self._lock:
+                if self._news:
+                    self._post_news()
         if self._dirty:
-            if full or (self._reactor.here and (not self._posted or self.dispatch.placement.line.count)):
+            if full or (self._reactor.here and (self._batch is None or self.dispatch.placement.line.count)):
                 with self._lock:
                     self._flush_now(time.monotonic())
             elif self._reactor.here:
@@ -408,12 +410,25 @@ class Driver:
                 # The kernel is about to wait: there is no better moment, and nobody else to do it.
                 self.endpoint.write_dirty()
 
-    def _hear_news(self) -> None:
-        self._posted = False
-        news = self._news
+    @property
+    def _told_all(self) -> bool:
+        return not self._news and self._batch is None
+
+    def _post_news(self) -> None:
+        if self._batch is not None and self.kernel.newest(self._batch):
+            self._batch += self._news
+        else:
+            self._batch = self._news
+            self.kernel.post(self._hear_news, self._batch)
+        self._news = []
+
+    def _hear_news(self, batch: list[Any]) -> None:
+        with self._lock:
+            # From here on nothing joins it.
+            if self._batch is batch:
+                self._batch = None
         listener = self._listener
-        for _ in range(len(news)):
-            action = news.popleft()
+        for action in batch:
             kind = type(action)
             if kind is Ended:
                 listener.ended(action)

@@ -170,6 +170,13 @@ class Kernel:
         if self.asleep:
             self.rouse()
 
+    def newest(self, argument: object) -> bool:
+        """Whether what was posted last, and did not run yet, has this argument; any thread."""
+        try:
+            return any(one is argument for one in self._posted[-1][1])
+        except IndexError:
+            return False
+
     def rouse(self) -> None:
         """Unblock the kernel's thread, once a burst."""
         self.asleep = False

@@ -362,3 +362,29 @@ def test_a_node_s_own_location_lists_the_tasks_of_its_servers(cluster):
         yield rtask()
 
     scheduled(body, waits, status_task=watcher.task)
+
+
+def ends_later(seconds, who=None, task=None):
+    yield task.receive()
+    yield task.sleep(seconds)
+    if who is not None:
+        who.send("last words")
+
+
+@pytest.mark.row("KE-10", "KE-13")
+def test_what_a_task_said_last_comes_before_the_news_of_its_end(cluster):
+    def body(client: Client, task: Any) -> Any:
+        first, second = yield two_servers(client, task)
+        early = yield client.rtask_at(first, ends_later, 0.1)
+        late = yield client.rtask_at(second, ends_later, 0.2, task)
+        for rtask in (early, late):
+            yield task.monitor(rtask)
+            rtask.send("go")
+        # This thread is held while everything comes: the end of one, the words and the end of the other.
+        time.sleep(0.5)
+        heard = []
+        for _ in range(3):
+            heard.append((yield task.receive(timeout=10)))
+        assert [getattr(message, "info", message) for message in heard] == [early, "last words", late]
+
+    scheduled(body, ends_later)

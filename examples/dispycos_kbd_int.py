@@ -54,10 +54,11 @@ def show(task=None):
 def main(options, task=None):
     client = Client([steps, search])
     yield client.schedule()
-    shown = Task(show)
-    rtasks = []
-    for _ in range(2):
-        rtasks.append((yield client.rtask(search, shown)))
+    while len(servers := (yield client.servers())) < 2:
+        yield task.sleep(0.05)
+    shown, rtasks = Task(show), []
+    for server in servers:
+        rtasks.append((yield client.rtask_at(server, search, shown)))
     yield task.sleep(3 * options.scale)
     print("closing")
     yield client.close(terminate=True)  # else it would wait for them for ever

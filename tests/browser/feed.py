@@ -273,6 +273,12 @@ class SyntheticSource:
             task = next(task for task in self._live.values() if task.number & 0xFFFFFFFF == short)
             self._end(task, time.time(), End.FAILED, text)
 
+    def finish(self, short: int) -> None:
+        """Have a task end as it should."""
+        with self._lock:
+            task = next(task for task in self._live.values() if task.number & 0xFFFFFFFF == short)
+            self._end(task, time.time(), End.FINISHED)
+
     def print_line(self, server: FakeServer, text: str) -> None:
         """Have a server print a line."""
         self._put(Lines(server.key, [text], 0, time.time()))

@@ -11,7 +11,7 @@ const FAMILIES = {
   suspended: ["suspended", "paused", "closing", "warning"],
   zombie: ["zombie"],
   failed: ["failed", "lost", "timed out", "rejected", "abandoned", "error"],
-  ended: ["closed", "finished", "cancelled"],
+  ended: ["closed", "finished", "cancelled", "ended"],
 };
 /** @type {Map<string, string>} */
 const FAMILY = new Map();
@@ -147,6 +147,15 @@ export function zone() {
 export function stack(frames) {
   if (!frames || !frames.length) return DASH;
   return frames.map(([file, line, name]) => `${name} ${file.split("/").pop()}:${line}`).join(" › ");
+}
+
+/** @param {string} part @returns {string} of an address, as it was meant; what is no such part is taken as it stands */
+export function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /**

@@ -5,6 +5,7 @@
 import { Bar } from "./bar.js";
 import { recolour } from "./canvas.js";
 import { h, mark, put } from "./dom.js";
+import { decoded } from "./format.js";
 import { Keys, bindings } from "./keys.js";
 import { Settings } from "./settings.js";
 import { Store } from "./store.js";
@@ -295,8 +296,13 @@ export class App {
       scrollTo(0, 0);
       if (document.activeElement === document.body || !document.activeElement?.isConnected) place.focus({ preventScroll: true });
     }
-    if (this.store.want([...new Set(["cluster", ...opened.topics])])) this.transport.topics();
+    this.look(opened.topics);
     this.repaint();
+  }
+
+  /** @param {string[]} topics that the page needs from now on, beside the totals */
+  look(topics) {
+    if (this.store.want([...new Set(["cluster", ...topics])])) this.transport.topics();
   }
 
   /** Bring everything up to date with the next frame. */
@@ -327,15 +333,6 @@ export class App {
     if ((page !== "node" && page !== "server") || !id || this.page?.topics.length !== 1) return false;
     const field = page === "node" ? "address" : "location";
     return this.store.list("cluster", page).filter((row) => (row[field] === id || row.name === id) && row.state !== "closed").length === 1;
-  }
-}
-
-/** @param {string} part @returns {string} of an address, as it was meant; what is no such part is taken as it stands */
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
   }
 }
 

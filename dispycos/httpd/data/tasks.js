@@ -107,6 +107,8 @@ export function openTask(app, root, id) {
       if (closed) return;
       task = { ...answer.task, type: "task", rev: answer.seq };
       lives = answer.lives;
+      // Who looks at its server is told how it ends; of what nobody looks at that is not kept.
+      app.look(lives && task.server ? [`server/${task.server}`] : []);
       say(note, "");
       say(reason, answer.reason ?? "");
       ended.hidden = !answer.reason;
@@ -115,7 +117,11 @@ export function openTask(app, root, id) {
       if (closed) return;
       lives = false;
       const gone = error instanceof Refusal && error.status === 404;
-      say(note, gone ? `Nothing is known of task ${id}: of those that ended, the last 10,000 are kept.` : "The monitor did not answer.");
+      if (gone && task) {
+        task.state = "ended";
+        terminate.paint();
+      }
+      say(note, !gone ? "The monitor did not answer." : task ? "It has ended before this page could be told how: this is the last that was known." : `Nothing is known of task ${id}: of those that ended while somebody looked, the last 10,000 are kept.`);
     }
   }
 

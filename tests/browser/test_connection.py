@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -121,6 +123,60 @@ def test_a_silent_program_makes_the_page_stale_and_only_differences_follow(
         os.kill(program.pid, signal.SIGCONT)
     page.locator("#connection[data-state=live]").wait_for()
     assert page.evaluate("globalThis.kept.isConnected")
+
+
+@pytest.mark.row("MO-62")
+def test_a_run_that_needs_no_login_is_offered_and_taken_on_request(stage: Stage) -> None:
+    page = stage.looking.blank()
+    sockets: list[Any] = []
+
+    def between(socket: Any) -> None:
+        sockets.append(socket)
+        monitor = socket.connect_to_server()
+        if len(sockets) > 1:
+            # The same monitor, with another epoch in its greeting.
+            monitor.on_message(
+                lambda said: socket.send(
+                    re.sub('"epoch":"[0-9a-f]+"', '"epoch":"feed"', said) if isinstance(said, str) else said
+                )
+            )
+
+    page.route_web_socket("**/live", between)
+    page.goto(stage.link)
+    page.locator("tbody tr[data-id]").nth(1).wait_for()
+    stage.source.submit("compute")
+    page.locator(".totals dd", has_text="1").first.wait_for()
+    sockets[0].close()
+    page.locator(".banner", has_text="A new run answers here.").wait_for()
+    stage.source.submit("compute")
+    assert page.locator(".totals dd").first.inner_text() == "1"
+    page.get_by_role("button", name="Show the new run").click()
+    page.locator(".totals dd", has_text="2").first.wait_for()
+    assert page.locator(".banner").count() == 0
+
+
+@pytest.mark.row("MO-31")
+def test_a_lost_difference_is_asked_for(stage: Stage) -> None:
+    page = stage.looking.blank()
+    asked: list[str] = []
+    lose: list[type] = []  # a difference, and the tick that would say that all is there
+
+    def between(socket: Any) -> None:
+        monitor = socket.connect_to_server()
+        socket.on_message(lambda said: (asked.append(json.loads(said)["type"]), monitor.send(said)))
+        monitor.on_message(
+            lambda said: lose.pop(0) if lose and isinstance(said, lose[0]) else socket.send(said)
+        )
+
+    page.route_web_socket("**/live", between)
+    page.goto(stage.link)
+    page.locator("tbody tr[data-id]").nth(1).wait_for()
+    lose.extend((bytes, str))
+    stage.source.submit("compute")
+    wait_until(lambda: page.wait_for_timeout(20) or not lose)
+    stage.source.submit("compute")
+    page.locator(".totals dd", has_text="2").first.wait_for()
+    assert "snapshot" in asked
 
 
 @pytest.mark.row("MO-32", "MO-70")

@@ -95,7 +95,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.greeting net.peer net.dialling net.reception net.filestore",
+        "net.greeting net.peer net.hearing net.dialling net.reception net.filestore",
         beside=frozenset({"kernel"}),
     ),
     Line(

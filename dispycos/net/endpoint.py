@@ -1,9 +1,9 @@
 """The endpoint: this process's face to the others.
 
 It holds one session per incarnation, whatever connection carries it at the moment, and
-brings messages to the handlers that were registered for them together with who may send
-them (N5). It listens, dials, dials again, and says when a peer is up, suspect, back or
-lost. It knows nothing of tasks: see `net.delivery`.
+says when a peer is up, suspect, back or lost. Who knocks is met by `net.reception`, who is
+sought is reached by `net.dialling`, and what comes is heard by `net.hearing`. It knows
+nothing of tasks: see `net.delivery`.
 
 Any thread may say (`say`, `queue`, `flush`, `write_dirty`), ask whether there is room
 (`writable`, `when_writable`) and look who is here (`peer`, `peers`); all else, and all that
@@ -21,7 +21,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 from dispycos.config import RELEASE, Limits, of_the_wire
 from dispycos.errors import Closed, LocalProtocolError
@@ -29,22 +29,21 @@ from dispycos.events import DialFailed, PeerBack, PeerEvent, PeerGone, PeerSuspe
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.loop import Loop
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Goodbye, Introduction, Message
+from dispycos.messages import Introduction, Message
 from dispycos.model import Incarnation, Location, Role
-from dispycos.net import ears, transport
-from dispycos.net import session as sessions
+from dispycos.net import transport
 from dispycos.net.auth import Proven
-from dispycos.net.codec import decode, encode
+from dispycos.net.codec import encode
 from dispycos.net.dialling import Dialler
 from dispycos.net.doorkeeper import Repeats, nearly_full, others, room
-from dispycos.net.ears import Ears
 from dispycos.net.greeting import Ended, Greeting
+from dispycos.net.hearing import Hearing
 from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer, turn_away
 from dispycos.net.reactor import Reactor
 from dispycos.net.reception import Reception
 from dispycos.net.tls import Tls
-from dispycos.net.transport import Connection, Stream
+from dispycos.net.transport import Stream
 
 log = logging.getLogger("dispycos")
 
@@ -55,18 +54,6 @@ BURST = 0.003  # seconds that a task which does not yield may keep what it sent 
 _MAY_PASS = frozenset({"refused", "unreached", "busy", "closed", "timeout", "self"})
 
 M = TypeVar("M")
-Handler = Callable[[Incarnation, Any], None]
-
-# Whose messages are for tasks, which run on the kernel's thread.
-_OVERHEARD = Role.SERVER | Role.CLIENT
-
-
-class _Entry(NamedTuple):
-    """Who hears messages of one kind."""
-
-    handler: Handler
-    who: int  # roles; as a number, because a Flag's own operators are slow Python code
-    aside: bool
 
 
 class Endpoint:
@@ -99,20 +86,16 @@ class Endpoint:
         self.incarnation = incarnation or Incarnation(os.urandom(16))
         self.location: Location | None = None  # announced; None before `listen`
         self._peers: dict[Incarnation, Peer] = {}
-        self._handlers: dict[type[Any], _Entry] = {}
         self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
+        self.hearing = Hearing(self)
         self._reception = Reception(self)
         self._dialler = Dialler(self)
         self._greetings: set[Greeting] = set()
         self._dirty: dict[Incarnation, Peer] = {}  # peers with something to write
         self._told = False  # the reactor has been told that some are dirty
         self._kernel: Kernel | None = None
-        self._loop: Loop | None = None
-        self._ears: Ears | None = None  # where its thread waits, if it hears there
         self._last_idle = -1  # kernel.idles when it last wrote from its own thread
-        self._hearing = False  # the reactor hands out what was read, and will write afterwards
         self._lines = Repeats(limits)  # about dials that failed, and sessions there is no room for
-        self._audit = Repeats(limits)  # about sessions that ended by a violation
         self._closed = False
         self._ticker = reactor.loop.call_later(self._beat, self._tick)
 
@@ -158,17 +141,7 @@ class Endpoint:
         Anyone else who sends one has broken the rules: his session ends (SE-19). A second
         handler hears it after the first: a private scheduler and its client share an endpoint.
         """
-        known = self._handlers.get(kind)
-        if known is None:
-            self._handlers[kind] = _Entry(handler, who.value, aside)
-            return
-        first, roles, first_aside = known
-
-        def both(peer: Incarnation, message: Any) -> None:
-            first(peer, message)
-            handler(peer, message)
-
-        self._handlers[kind] = _Entry(both, roles | who.value, aside and first_aside)
+        self.hearing.handle(kind, handler, who, aside)
 
     def take_keys(self, keys: Keyring) -> None:
         """Go by these keys from now on; reactor thread.
@@ -314,7 +287,7 @@ class Endpoint:
         if self._closed:
             raise Closed("this process has closed its endpoint")
         if to == self.incarnation:
-            self.reactor.call(self._dispatch_own, message)
+            self.reactor.call(self.hearing.hear_own, message)
             return False
         peer = self._peers.get(to)
         if peer is None:
@@ -365,24 +338,6 @@ class Endpoint:
         else:
             peer.waiting.append(operation)
 
-    def hear_with(self, loop: Loop) -> None:
-        """Have that loop's thread read what comes for its tasks while it waits; see `net.ears`."""
-        if ears.AVAILABLE:
-            self._loop, self._ears = loop, Ears(loop.kernel, self.reactor)
-            loop.wait_in(self._ears)
-
-    def when_kept(self, call: Callable[[], object]) -> bool:
-        """Call this on the reactor while a task keeps the kernel from writing; False: nobody will."""
-        if self._ears is None:
-            return False
-        self._ears.when_kept.append(call)
-        return True
-
-    def overhear(self, peer: Peer, connection: Connection) -> None:
-        """A connection carries the session of this peer from now on."""
-        if self._ears is not None and peer.roles & _OVERHEARD:
-            connection.watch(self._ears)
-
     def bind_kernel(self, kernel: Kernel) -> None:
         """Let tasks of this kernel write from its thread: see `flush`."""
         self._kernel = kernel
@@ -409,7 +364,7 @@ class Endpoint:
             if not self._told:
                 self._told = True
                 self.reactor.call(self._write_told)
-        elif not self._hearing:
+        elif not self.hearing.under_way:
             self.reactor.call(self.write_dirty)
 
     def _write_told(self) -> None:
@@ -428,50 +383,13 @@ class Endpoint:
 
     # Hearing.
 
-    def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None:
-        """What came of the bytes that a peer's connection brought; reactor thread."""
-        if peer.left:
-            events = [*peer.left, *events]
-            peer.left.clear()
-        self._hearing = True
-        try:
-            for event in events:
-                if peer.lost:
-                    break
-                if type(event) is sessions.Message:
-                    self._hear_bytes(peer, event.head, memoryview(event.tail))
-                else:
-                    self._session_event(peer, event, connection)
-        finally:
-            self._hearing = False
-        self.write_dirty()
+    def hear_with(self, loop: Loop) -> None:
+        """Have that loop's thread read what comes for its tasks while it waits; see `net.ears`."""
+        self.hearing.hear_with(loop)
 
-    def hear_aside(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None:
-        """As `hear_events`, on the kernel's thread; what is not for it is left to the reactor, in order."""
-        left = peer.left
-        for event in events:
-            if left or not self._heard_aside(peer, event):
-                left.append(event)
-        if left:
-            self.reactor.call(self._hear_left, peer, connection)
-
-    def _heard_aside(self, peer: Peer, event: sessions.Event) -> bool:
-        if type(event) is not sessions.Message or not peer.introduced or peer.lost:
-            return False
-        try:
-            message = decode(event.head, memoryview(event.tail))
-        except Exception:
-            return False  # the reactor will see it again, and end the session
-        entry = self._handlers.get(type(message))
-        if entry is None or not entry.aside or not entry.who & peer.roles.value:
-            return False
-        self._call(entry.handler, peer, message)
-        return True
-
-    def _hear_left(self, peer: Peer, connection: Connection) -> None:
-        with connection.reading:
-            if peer.left and not peer.lost:
-                self.hear_events(peer, (), connection)
+    def when_kept(self, call: Callable[[], object]) -> bool:
+        """Call this on the reactor while a task keeps the kernel from writing; False: nobody will."""
+        return self.hearing.when_kept(call)
 
     def read_out(self, incarnation: Incarnation) -> None:
         """Hear all that a peer has said so far, before anything else is heard; reactor thread."""
@@ -479,70 +397,7 @@ class Endpoint:
         if peer is not None and peer.connection is not None:
             peer.connection.read_out()
 
-    def _session_event(self, peer: Peer, event: sessions.Event, connection: Connection) -> None:
-        if isinstance(event, sessions.Writable):
-            peer.let_go()
-        elif isinstance(event, sessions.Violation):
-            self.violation(peer, event.reason)
-        elif isinstance(event, sessions.Fresh):
-            self.lose(peer, "it has no memory of this session")
-        elif isinstance(event, sessions.Ended):
-            self.lose(peer, "it ended the session")
-        elif isinstance(event, sessions.Undelivered):
-            self.violation(peer, f"sent {event.size} bytes for which there is no memory")
-        elif isinstance(event, sessions.Stale):
-            connection.close()
-            peer.broke(connection, "it still holds an older session")
-
-    def hear(self, peer: Peer, message: Message) -> None:
-        """A message of a peer, in order; reactor thread."""
-        kind = type(message)
-        if not peer.introduced:
-            if kind is Goodbye:
-                self.lose(peer, message.reason or "it said goodbye")
-                return
-            if kind is not Introduction:
-                self.violation(peer, f"said {kind.__name__} before it introduced itself")
-                return
-            self._introduced(peer, message)
-            return
-        if kind is Goodbye:
-            self.lose(peer, message.reason or "it said goodbye")
-            return
-        entry = self._handlers.get(kind)
-        if entry is None or not entry.who & peer.roles.value:
-            self.violation(peer, f"said {kind.__name__}, which is not for {peer.roles!r} to say here")
-            return
-        self._call(entry.handler, peer, message)
-
-    def _call(self, handler: Handler, peer: Peer, message: Message) -> None:
-        try:
-            handler(peer.incarnation, message)
-        except Exception:
-            # One handler's fault ends this session, nothing else (R-75).
-            kind = type(message).__name__
-            log.exception("handling %s of %s failed", kind, peer)
-            reason = f"a fault of ours while handling {kind}"
-            if self.reactor.here:
-                self.lose(peer, reason)
-            else:
-                self.reactor.call(self.lose, peer, reason)
-
-    def _hear_bytes(self, peer: Peer, head: Any, tail: memoryview) -> None:
-        """A message of a peer as it came from the wire."""
-        try:
-            message = decode(head, tail)
-        except Exception as exc:
-            self.violation(peer, str(exc))
-            return
-        self.hear(peer, message)
-
-    def _dispatch_own(self, message: Message) -> None:
-        entry = self._handlers.get(type(message))
-        if entry is None:
-            log.error("nobody here handles %s", type(message).__name__)
-            return
-        entry.handler(self.incarnation, message)
+    # Coming and going.
 
     def introduction(self) -> Introduction:
         """What we say first on each new session."""
@@ -554,11 +409,8 @@ class Endpoint:
             release=RELEASE,
         )
 
-    def _introduced(self, peer: Peer, message: Introduction) -> None:
-        peer.introduce(message)
+    def up(self, peer: Peer) -> None:
         self._tell(peer.event())
-
-    # Coming and going.
 
     def suspect(self, peer: Peer) -> None:
         if peer.introduced:
@@ -567,14 +419,6 @@ class Endpoint:
     def back(self, peer: Peer) -> None:
         if peer.introduced:
             self._tell(PeerBack(peer.incarnation))
-
-    def violation(self, peer: Peer, reason: str) -> None:
-        """The peer broke the wire's rules: its session ends for good (SE-16)."""
-        source = peer.source
-        left_out = self._audit.due(source, time.monotonic())
-        if left_out is not None:
-            log.warning("session with %s from %s ended: %s%s", peer, source, reason, others(left_out))
-        self.lose(peer, f"it broke the rules of the wire: {reason}")
 
     def lose(self, peer: Peer, reason: str) -> None:
         """The peer is gone; watchers are told once."""
@@ -624,8 +468,7 @@ class Endpoint:
         self._closed = True
         self._peers.clear()
         self._dirty.clear()
-        if self._ears is not None:
-            self._ears.forsake()
+        self.hearing.forsake()
 
     async def close(self) -> None:
         """Say goodbye to everyone, stop listening; may be repeated."""
@@ -634,10 +477,7 @@ class Endpoint:
         for incarnation in list(self._peers):
             self.forget(incarnation, "its process closed")
         self._closed = True
-        if self._ears is not None and self._loop is not None:
-            self._loop.leave(self._ears)
-            self._ears.close()
-            self._ears = None
+        self.hearing.close()
         self._ticker.cancel()
         self._reception.close()
         for greeting in list(self._greetings):

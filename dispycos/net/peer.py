@@ -40,6 +40,14 @@ log = logging.getLogger("dispycos")
 _SIMULTANEOUS = 2.0
 
 
+class Hearing(Protocol):
+    """Who hears what a peer's connections brought; see `net.hearing`."""
+
+    def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
+    def hear_aside(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
+    def overhear(self, peer: Peer, connection: Connection) -> None: ...
+
+
 class Host(Protocol):
     """What a peer needs of the endpoint it belongs to."""
 
@@ -48,10 +56,10 @@ class Host(Protocol):
     limits: Limits
     reactor: Reactor
 
+    @property
+    def hearing(self) -> Hearing: ...
+
     def introduction(self) -> Introduction: ...
-    def hear_events(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
-    def hear_aside(self, peer: Peer, events: Sequence[sessions.Event], connection: Connection) -> None: ...
-    def overhear(self, peer: Peer, connection: Connection) -> None: ...
     def redial(self, peer: Peer) -> None: ...
     def suspect(self, peer: Peer) -> None: ...
     def back(self, peer: Peer) -> None: ...
@@ -170,7 +178,7 @@ class Peer:
             self._drop_connection()
         if self.left:
             # Of the connection before: nobody adds to it any more, and it comes first.
-            self._host.hear_events(self, (), greeting.connection)
+            self._host.hearing.hear_events(self, (), greeting.connection)
             if self.lost:
                 return False
         first = self.session.state is SessionState.NEW
@@ -204,7 +212,7 @@ class Peer:
             with self.lock:
                 events = self.session.feed(left, now)
             line.carry_out(events)
-        self._host.overhear(self, connection)
+        self._host.hearing.overhear(self, connection)
         return True
 
     def _drop_connection(self) -> None:
@@ -404,14 +412,14 @@ class _Line:
         if peer.liveness.level is not Level.RESPONSIVE:
             peer._host.reactor.call(peer.heard, now)
         if events:
-            peer._host.hear_aside(peer, events, self._connection)
+            peer._host.hearing.hear_aside(peer, events, self._connection)
         if peer.session.due:
             self._connection.flush()
 
     def carry_out(self, events: Sequence[sessions.Event]) -> None:
         peer = self._peer
         if events or peer.left:
-            peer._host.hear_events(peer, events, self._connection)
+            peer._host.hearing.hear_events(peer, events, self._connection)
         # Acknowledgements and, after a resume, the replay.
         self._connection.flush()
 

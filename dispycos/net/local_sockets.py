@@ -12,6 +12,7 @@ I/O half. Layer 3. Rule N8.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import struct
@@ -94,8 +95,12 @@ def _name(location: Location) -> bytes:
 def _location(name: bytes | str) -> Location | None:
     if not isinstance(name, bytes) or not name.startswith(_PREFIX):
         return None
-    host, port = host_and_port(name.removeprefix(_PREFIX).decode())
-    return Location(host, port or 0)
+    try:
+        host, port = host_and_port(name.removeprefix(_PREFIX).decode())
+        # Whoever dials chooses his own name: a word of his is not looked up, least of all here.
+        return Location(str(ipaddress.ip_address(host)), port or 0)
+    except ValueError:
+        return None
 
 
 def _anywhere(location: Location) -> bool:

@@ -121,6 +121,24 @@ def test_another_account_that_knocks_there_is_turned_away_before_a_word(parties)
     assert as_stranger(knock) == 0
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a name", b"127.0.0.1:99999", b"far.example:9706", b"::1]:9"])
+@pytest.mark.row("SE-13")
+def test_a_name_that_a_dialer_gave_himself_is_neither_believed_nor_looked_up(name, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(Location, "resolver", lambda host: asked.append(host) or "127.0.0.1")
+    place = Location("127.0.0.1", 9)
+    listening = local_sockets.listening_socket(place)
+    assert listening is not None
+    dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    dialled.bind(b"\0dispycos/" + name)
+    dialled.connect(local_sockets._name(place))
+    accepted, _ = listening.accept()
+    assert transport.socket_ends(accepted) == (place, Location("127.0.0.1", 0))
+    assert asked == []
+    for sock in (listening, dialled, accepted):
+        sock.close()
+
+
 def test_an_address_that_means_all_has_none():
     for anywhere in ("0.0.0.0", "::"):
         assert local_sockets.listening_socket(Location(anywhere, 9706)) is None

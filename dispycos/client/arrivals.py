@@ -92,14 +92,15 @@ class Arrivals(Waitable):
     timeout  seconds from now until TimeoutError is raised at who waits; None: never.
     """
 
-    _closed = True  # until it is whole
+    _closed = True  # until it is whole: whoever makes it says when
+    _released = False  # what it held is let go
 
     def __init__(self, timeout: float | None) -> None:
         limit = seconds_or_none("timeout", timeout)
         self._bell = Bell()
         self._taking = threading.RLock()  # one for each stream; who makes them come has it
+        self._making = False
         self._batch = _NOTHING  # has arrived and is to be taken
-        self._closed = False
         self._deadline = None if limit is None else Deadline(current_kernel(), limit, self._bell.ring)
 
     # A subclass says these.
@@ -123,35 +124,51 @@ class Arrivals(Waitable):
 
     def close(self) -> None:
         """Take no more. May be repeated; so ends `with`, and who keeps no reference."""
-        if not self._closed:
-            self._closed = True
-            self._batch = _NOTHING
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._release()
-            self._bell.ring()
+        self._closed = True
+        # Who makes them come just now lets go in our place: what it is about to make is then released, too.
+        if self._taking.acquire(blocking=False):
+            try:
+                if not self._making and not self._released:
+                    self._released = True
+                    self._batch = _NOTHING
+                    if self._deadline is not None:
+                        self._deadline.cancel()
+                    self._release()
+                    self._bell.ring()
+            finally:
+                self._taking.release()
 
     def _turn(self) -> Operation | None:
         """Have a batch, or be closed: None. Else answer what is done when it is worth to look again."""
-        with self._taking:
-            if self._closed or length_hint(self._batch):
-                return None
-            bell = self._bell.listen()
-            try:
-                batch = self._take()
-                if batch:
-                    self._batch = iter(batch)
-                    self._bell.ring()  # others who wait here have some of it
-                    return None
-                if batch is None:
-                    self.close()
-                    return None
-                if self._deadline is not None and self._deadline.over:
-                    raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
-            except BaseException:
+        try:
+            with self._taking:
+                return self._made()
+        finally:
+            if self._closed:
                 self.close()
-                raise
-            return bell
+
+    def _made(self) -> Operation | None:
+        if self._closed or length_hint(self._batch):
+            return None
+        bell = self._bell.listen()
+        self._making = True
+        try:
+            batch = self._take()
+            if batch:
+                self._batch = iter(batch)
+                self._bell.ring()  # others who wait here have some of it
+                return None
+            if batch is None:
+                self._closed = True
+                return None
+            if self._deadline is not None and self._deadline.over:
+                raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
+        except BaseException:
+            self._closed = True
+            raise
+        finally:
+            self._making = False
+        return bell
 
     def __iter__(self) -> Self:
         return self
@@ -244,4 +261,5 @@ class Arrivals(Waitable):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._closed:
+            self.close()

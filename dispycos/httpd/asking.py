@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,11 @@ def _get(link: str, path: str) -> Any:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         body = answer.read(_MAX_ANSWER)
+    except ssl.SSLCertVerificationError as exc:
+        raise OSError(
+            f"the certificate of {where} is not trusted: {exc.verify_message}; name the file with it, or "
+            "with its authority, in the environment: SSL_CERT_FILE"
+        ) from None
     except (OSError, http.client.HTTPException) as exc:
         raise OSError(f"{where} does not answer: {exc}; does its program still run?") from None
     finally:

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from dispycos.net.tls import load_certificate
+
 PORT = 8181  # the founding document's
 LOOPBACK = "127.0.0.1"
 BACKLOG = 128
@@ -183,8 +185,13 @@ def tls(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
         raise ValueError("keyfile is given without certfile: a certificate is needed too")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certfile, keyfile)
-    except (OSError, ssl.SSLError, TypeError) as error:
-        raise ValueError(f"certfile {certfile!r} and keyfile {keyfile!r} can't be used: {error}") from None
+    key = None if keyfile is None else _path("keyfile", keyfile)
+    load_certificate(context, _path("certfile", certfile), key)
     return context
+
+
+def _path(name: str, value: Any) -> str:
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a path, not {value!r:.200}") from None

@@ -76,14 +76,7 @@ class Tls:
         self._listens.verify_mode = ssl.CERT_REQUIRED if cafile else ssl.CERT_NONE
         for context in (self._listens, self._dials):
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-            try:
-                # A key that needs a pass phrase would have the process wait at a terminal.
-                context.load_cert_chain(certfile, keyfile, password=_no_password)
-            except (ssl.SSLError, OSError, ValueError) as exc:
-                names = " and ".join(filter(None, (certfile, keyfile)))
-                raise InvalidCertificate(
-                    f"{names}: no certificate with its key could be read: {_words(exc)}"
-                ) from None
+            load_certificate(context, certfile, keyfile)
             if cafile:
                 try:
                     context.load_verify_locations(cafile)
@@ -108,6 +101,18 @@ class Tls:
         certificate = stream.getpeercert(binary_form=True)
         assert certificate is not None, "a TLS listener without a certificate"
         return TlsSocket(stream, _fingerprint(certificate))
+
+
+def load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
+    """Have a context show this certificate. InvalidCertificate says why it can't."""
+    try:
+        # A key that needs a pass phrase would have the process wait at a terminal.
+        context.load_cert_chain(certfile, keyfile, password=_no_password)
+    except (ssl.SSLError, OSError, ValueError) as exc:
+        names = " and ".join(filter(None, (certfile, keyfile)))
+        raise InvalidCertificate(
+            f"{names}: no certificate with its key could be read: {_words(exc)}"
+        ) from None
 
 
 class TlsSocket:

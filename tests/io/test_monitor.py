@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from dispycos.httpd import audience, listening, live, packing, running, topics
+from dispycos.httpd import asking, audience, listening, live, packing, running, topics
 from dispycos.httpd.events import Changed
 from dispycos.httpd.rows import KINDS, NAMES
 from dispycos.httpd.view import View
@@ -497,6 +497,28 @@ def test_a_certificate_makes_it_https_and_plain_http_fails_there(certificate: Pa
         context = listening.tls(certificate, None)
         assert context is not None
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.row("HT-05")
+def test_a_key_with_a_pass_phrase_is_refused_and_not_asked_for_at_the_terminal(
+    certificate: Path, tmp_path: Path
+) -> None:
+    locked = tmp_path / "locked"
+    command = ["openssl", "pkcs8", "-topk8", "-in", str(tmp_path / "key"), "-out", str(locked)]
+    subprocess.run([*command, "-passout", "pass:word"], check=True)
+    with pytest.raises(ValueError, match="needs a pass phrase"):
+        listening.tls(certificate, locked)
+
+
+@pytest.mark.row("MO-24")
+def test_a_certificate_that_is_not_trusted_is_said_to_be_so(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with synthetic(certfile=certificate) as asker:
+        with pytest.raises(OSError, match=r"not trusted: .* SSL_CERT_FILE"):
+            asking.why(asker.running.link)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert asking.why(asker.running.link)
 
 
 def test_links_have_their_token_in_the_fragment(asker: Asker) -> None:

@@ -356,10 +356,12 @@ class Work:
                 found = {server.incarnation}
             else:
                 found = {key for node in self._nodes_at(where) for key in node.servers}
+        # Read once: the driver's thread may take a task away from its server at any moment.
+        placed = [(task, task.server) for task in list(self.driver.dispatch.tasks.values())]
         return [
             task.owner
-            for task in list(self.driver.dispatch.tasks.values())
-            if task.server is not None and (found is None or task.server.incarnation in found)
+            for task, server in placed
+            if server is not None and (found is None or server.incarnation in found)
         ]
 
     # As the driver's listener, on the kernel's thread.

@@ -82,14 +82,13 @@ class ClientSource:
         self._second = 0.0  # when the present count of texts began
         self._made = 0
         self._failed = 0
-        # server -> [ended, failed], for those of the present work
+        # server -> [ended, failed]; dropped when it is gone
         self._counts: dict[Incarnation, list[int]] = {}
         self._told: dict[Hashable, Any] = {}  # what the feed was told last of each node and server
         self._nodes: dict[Incarnation, Location] = {}  # that are shown
         self._servers: dict[Incarnation, Location] = {}
         self._reasons: dict[Location, str] = {}  # the last reason of a status, by place; at most a few
         self._scheduled: float | None = None
-        self._stopped = False
 
     # As the monitor's source.
 
@@ -100,7 +99,6 @@ class ClientSource:
         self._client.watch(self)
 
     def stop(self) -> None:
-        self._stopped = True
         self._client.unwatch(self)
         self._surroundings.close()
         self._sights.close()
@@ -290,7 +288,7 @@ class ClientSource:
             self._tell("node", key, values)
         for key in [key for key in self._nodes if key not in held]:
             why = self._reasons.get(self._nodes.pop(key), "it is held no more")
-            self._told.pop(key, None)
+            self._told.pop(("node", key), None)
             self._feed.put_always(Gone("node", key, why, wall))
 
     def _node_facts(self, work: Work, node: Node) -> dict[str, Any]:
@@ -332,6 +330,7 @@ class ClientSource:
         for key in [key for key in self._servers if key not in alive]:
             why = self._reasons.get(self._servers.pop(key), "it is gone")
             self._told.pop(key, None)
+            self._counts.pop(key, None)
             self._feed.put_always(Gone("server", key, why, wall))
 
     def _server_facts(self, server: Server, wall: float) -> dict[str, Any]:

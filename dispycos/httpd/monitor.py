@@ -39,7 +39,6 @@ FRESH = 1.0  # seconds that figures count as present, where nobody looks
 ANSWER_WITHIN = 1.0  # seconds that the program has for its figures, before the last ones are shown
 ACT_WITHIN = 10.0  # seconds for an action to be taken
 SURVEY_EVERY = 5.0  # seconds between surveys of what lives, while somebody looks at tasks
-MAX_WHY_TASKS = 1000  # tasks looked at for the longest running one
 
 
 @dataclass(frozen=True, slots=True)

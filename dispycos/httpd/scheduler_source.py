@@ -48,13 +48,12 @@ class SchedulerSource:
         self._endpoint = endpoint
         self._feed = Feed()
         self._told: dict[Hashable, dict[str, Any]] = {}
-        self._stopped = False
 
     def watch(self, feed: Feed) -> None:
         self._feed = feed
 
     def stop(self) -> None:
-        self._stopped = True
+        """Nothing is told unasked."""
 
     def set_show_args(self, show: bool) -> None:
         """Nothing to show: see above."""

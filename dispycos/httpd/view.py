@@ -141,9 +141,6 @@ class View:
     def server_of(self, row: Row) -> ServerPlace | None:
         return self.servers.get(row.key) if row.kind == "server" else None
 
-    def node_of(self, row: Row) -> NodePlace | None:
-        return self.nodes.get(row.key) if row.kind == "node" else None
-
     # Rows that come, change and go.
 
     def _changed(self, event: Changed) -> None:

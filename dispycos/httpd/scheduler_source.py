@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any
 
 from dispycos.httpd.events import Changed, Gone, Happened
@@ -47,7 +47,7 @@ class SchedulerSource:
         self._service = service
         self._endpoint = endpoint
         self._feed = Feed()
-        self._told: dict[Hashable, dict[str, Any]] = {}
+        self._told: dict[tuple[str, Hashable], dict[str, Any]] = {}  # kind and key -> what was told last
 
     def watch(self, feed: Feed) -> None:
         self._feed = feed
@@ -91,12 +91,11 @@ class SchedulerSource:
             wall, clock = round(time.time(), 3), time.monotonic()
             self._clients(machine.active, list(machine.queue.values()), wall, clock)
             nodes = dict(machine.nodes)
+            living = {server.incarnation for node in nodes.values() for server in node.living}
+            self._all_gone("server", living, "its process is gone", wall)
+            self._all_gone("node", nodes, "its process is gone", wall)
             for key, node in nodes.items():
-                self._node(key, node, machine.active, wall, clock)
-            for told in [told for told in self._told if isinstance(told, tuple)]:
-                kind, key = told
-                if kind == "node" and key not in nodes:
-                    self._gone(kind, key, "its process is gone", wall)
+                self._node(key, node)
         finally:
             done.complete(None)
 
@@ -119,9 +118,7 @@ class SchedulerSource:
             present.add(client.reservation)
             if self._tell("client", client.reservation, values) and number == 0:
                 self._happened("client", client.name, f"{client.state.value}")
-        for told in [told for told in self._told if isinstance(told, tuple) and told[0] == "client"]:
-            if told[1] not in present:
-                self._gone("client", told[1], "its turn is over", wall)
+        self._all_gone("client", present, "its turn is over", wall)
         counts = active.counts if active else None
         cluster: dict[str, Any] = {
             "state": "scheduled" if active else "not scheduled",
@@ -134,7 +131,7 @@ class SchedulerSource:
         }
         self._tell("cluster", None, cluster)
 
-    def _node(self, key: Incarnation, node: Node, active: Client | None, wall: float, clock: float) -> None:
+    def _node(self, key: Incarnation, node: Node) -> None:
         facts, avail = node.facts, node.avail
         suspended = node.state is NodeState.SUSPENDED
         values = {
@@ -156,12 +153,8 @@ class SchedulerSource:
         }
         if self._tell("node", key, values):
             self._happened("node", facts.name, f"{values['state']}{f': {node.why}' if node.why else ''}", key)
-        living = {server.incarnation: server for server in node.living}
-        for server in living.values():
+        for server in node.living:
             self._server(server, key)
-        for told in [told for told in self._told if isinstance(told, tuple) and told[0] == "server"]:
-            if self._told[told].get("of") == key and told[1] not in living:
-                self._gone("server", told[1], "its process is gone", wall)
 
     def _server(self, server: ServerFacts, node: Incarnation) -> None:
         values = {
@@ -173,25 +166,25 @@ class SchedulerSource:
             "unresponsive": server.unresponsive,
             "notes": dict.fromkeys(("cpu", "memory", "running"), NOT_TOLD),
         }
-        key = ("server", server.incarnation)
-        if self._told.get(key) != {**values, "of": node}:
-            self._told[key] = {**values, "of": node}
-            self._feed.put_always(Changed("server", server.incarnation, values, node))
+        self._tell("server", server.incarnation, values, node)
 
     # What is told.
 
-    def _tell(self, kind: str, key: Hashable, values: dict[str, Any]) -> bool:
+    def _tell(self, kind: str, key: Hashable, values: dict[str, Any], node: Hashable = None) -> bool:
         """Put what is new into the feed; True: its state is."""
         before = self._told.get((kind, key))
         if before == values:
             return False
         self._told[kind, key] = values
-        self._feed.put_always(Changed(kind, key, values))
+        self._feed.put_always(Changed(kind, key, values, node))
         return before is None or before["state"] != values["state"]
 
-    def _gone(self, kind: str, key: Hashable, why: str, wall: float) -> None:
-        del self._told[kind, key]
-        self._feed.put_always(Gone(kind, key, why, wall))
+    def _all_gone(self, kind: str, present: Container[Hashable], why: str, wall: float) -> None:
+        """All of that kind that were told and are there no more."""
+        for told, key in list(self._told):
+            if told == kind and key not in present:
+                del self._told[told, key]
+                self._feed.put_always(Gone(kind, key, why, wall))
 
     def _happened(self, kind: str, subject: str, text: str, key: Hashable = None) -> None:
         about = (kind, key) if key is not None else None

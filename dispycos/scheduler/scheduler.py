@@ -95,8 +95,7 @@ class Scheduler:
     def close(self, terminate: bool = False, timeout: float | None = None) -> Operation:
         """Yield this: end the scheduler, when the running client has closed, or with it if `terminate`."""
         limit = seconds_or_none("timeout", timeout)
-        within = _FOREVER if limit is None else limit
-        stop = self._service.stop(terminate=terminate, reason="the scheduler was closed", within=within)
+        stop = self._service.stop(terminate=terminate, reason="the scheduler was closed", within=limit)
         return self._network.reactor.run(stop)
 
 
@@ -107,9 +106,6 @@ def _pulse(value: float | None) -> float:
     if not found:
         raise ValueError("pulse_interval 0 is no time between signs of life")
     return found
-
-
-_FOREVER = 10.0**8  # seconds
 
 
 def start(network: Network, options: ServiceOptions | None = None) -> SchedulerService:

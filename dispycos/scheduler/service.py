@@ -234,8 +234,8 @@ class SchedulerService:
         self._unwritten = ""
         self._runner.feed(Written())
 
-    async def stop(self, *, terminate: bool, reason: str, within: float) -> None:
-        """Refuse who waits, let the running client end or end it, at most so many seconds."""
+    async def stop(self, *, terminate: bool, reason: str, within: float | None) -> None:
+        """Refuse who waits, let the running client end or end it, at most so many seconds; None: any."""
         if self._stopped is None:
             self._stopped = self.endpoint.reactor.loop.create_future()
         if not self._stopped.done():

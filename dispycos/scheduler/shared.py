@@ -38,7 +38,6 @@ log = logging.getLogger("dispycos")
 HELP = "commands: status (or an empty line), quit, exit, terminate"
 END_WITHIN = 14.0  # seconds from SIGTERM until the scheduler ends, whoever has not let go (R-53)
 FORCED = 1  # exit code after that, and after a second signal
-_FOREVER = 10.0**8  # seconds
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
 
 
@@ -221,8 +220,8 @@ class SharedScheduler:
         else:
             self.say(f"{line[:40]!r} is no command; {HELP}")
 
-    def _stop(self, *, terminate: bool, reason: str, within: float = _FOREVER, code: int = 0) -> None:
-        """End when every client has left; after `within` seconds in any case."""
+    def _stop(self, *, terminate: bool, reason: str, within: float | None = None, code: int = 0) -> None:
+        """End when every client has left; after `within` seconds in any case, if so many are given."""
         if self._stopping is not None:
             self._stopping.cancel()
 

@@ -51,6 +51,7 @@ class Greeting:
         self._buffer = bytearray(512)
         self._out: list[Buffer] = []
         self._left = b""  # what came behind the proof: it belongs to the session
+        self._stream = sock if isinstance(sock, TlsSocket) else None
         self._handshake = Handshake(
             dialer=dialer,
             incarnation=incarnation,
@@ -62,7 +63,7 @@ class Greeting:
             theirs=self.theirs,
             port=port,
             max_message_bytes=limits.max_message_bytes,
-            tls_fingerprint=sock.fingerprint if isinstance(sock, TlsSocket) else None,
+            tls_fingerprint=self._stream.fingerprint if self._stream is not None else None,
             unix_same_uid=isinstance(sock, socket.socket)
             and local_sockets.is_local(sock)
             and local_sockets.is_ours(sock),
@@ -100,6 +101,9 @@ class Greeting:
         return out
 
     def broken(self, reason: str) -> None:
+        if self._stream is not None and self._stream.refused:
+            self._end(None, "tls", f"TLS failed: {self._stream.refused}")
+            return
         code, text = self._handshake.broken()
         self._end(None, code, f"{text} ({reason})")
 

@@ -126,6 +126,7 @@ class TlsSocket:
         self._stream = stream
         self._lock = threading.Lock()
         self.fingerprint = fingerprint  # SHA-256 of the listener's certificate
+        self.refused = ""  # what the peer found wrong with our certificate, once it says so
         self.family = stream.family
         self.fileno = stream.fileno
         self.getsockname = stream.getsockname
@@ -141,6 +142,9 @@ class TlsSocket:
             except _WANTS:
                 raise BlockingIOError from None
             except ssl.SSLError as exc:
+                # Since TLS 1.3 the dialer's handshake has ended when its certificate is judged.
+                if exc.reason and "ALERT" in exc.reason:
+                    self.refused = f"the peer does not accept our certificate: {_words(exc)}"
                 raise TlsFailed(_words(exc)) from None
 
     def sendmsg(self, parts: Sequence[Buffer]) -> int:
@@ -202,6 +206,11 @@ async def _handshake(
                 # connection, and the word be lost.
                 socket.socket.recv(stream, _RECORD)
                 socket.socket.send(stream, last_word)
+        elif isinstance(exc, ssl.SSLCertVerificationError):
+            with contextlib.suppress(OSError):
+                # The dialer may have spoken on already; left unread, that would have the close
+                # reset the connection, and the alert that says why be lost.
+                socket.socket.recv(stream, _RECORD)
         stream.close()
         raise TlsFailed(f"TLS failed: {_words(exc)}") from None
     except BaseException:

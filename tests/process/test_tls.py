@@ -46,6 +46,21 @@ def test_a_plain_client_of_a_node_under_tls_is_told_so_and_so_is_the_node(place:
     assert node.wait_line("TLS failed: wrong version number", 10)
 
 
+@pytest.mark.row("GN-03", "SE-21")
+def test_a_client_whose_certificate_is_not_accepted_is_told_so_and_so_is_the_scheduler(
+    place: Place, ours: Files, authority: Authority, tmp_path: Path
+) -> None:
+    foreign = Authority(tmp_path).issue("foreign")
+    shared = place.scheduler("--certfile", str(ours.both), "--cafile", str(authority.file))
+    names = f"certfile={str(foreign.both)!r}, cafile={str(authority.file)!r}"
+    client = place.client(network=f"discover_peers=False, {names}")
+    client.write(f"schedule '{shared.where}'")
+    line = client.wait_line("can't join", 20)
+    assert f"{shared.where}: TLS failed: the peer does not accept our certificate: " in line, line
+    assert "unknown ca" in line, line
+    assert shared.program.wait_line("TLS failed: the peer's certificate is not trusted", 10)
+
+
 def _address(output: str) -> str:
     return next(word.rstrip(",;") for word in output.split() if word.startswith("127.0.0.1:"))
 

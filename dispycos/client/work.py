@@ -153,6 +153,13 @@ class Work:
         return answer
 
     async def _ask_for_turn(self, where: Location | str | None, timeout: float | None) -> int:
+        if not self._network.endpoint.keyring.holds_cluster_key:
+            log.warning(
+                "a client can't be scheduled in a server's process, which does not hold the cluster's key: "
+                "make it in a program, and have the task ask that program by messages"
+            )
+            self._stop("not scheduled")
+            return -1
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         try:

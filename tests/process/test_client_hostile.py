@@ -130,3 +130,25 @@ def test_only_the_client_s_own_processes_unpickle_what_it_made(cluster: LocalClu
     assert node.pid not in pids
     assert pids <= {os.getpid(), *theirs}
     assert {what for what, _, pid in seen if int(pid) == os.getpid()} == {"result"}
+
+
+def makes_a_client(task: Any = None) -> Any:
+    import logging.handlers
+    import queue
+
+    from dispycos import Client
+
+    said: queue.Queue[Any] = queue.Queue()
+    logging.getLogger("dispycos").addHandler(logging.handlers.QueueHandler(said))
+    code = yield Client([]).schedule(timeout=5)
+    return code, [record.getMessage() for record in said.queue]
+
+
+@pytest.mark.row("DC-15")
+def test_a_client_of_a_servers_task_is_refused_at_once_and_the_reason_logged(cluster: LocalCluster) -> None:
+    def body(client: Client, task: Any) -> Any:
+        code, said = yield (yield client.rtask(makes_a_client)).result()
+        assert code == -1
+        assert [text for text in said if "can't be scheduled in a server's process" in text], said
+
+    scheduled(body, makes_a_client)

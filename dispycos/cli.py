@@ -1,6 +1,6 @@
 """The program `dispycos`: a scheduler, or one of the commands below.
 
-Layer 8. Rows DS-02, DN-42.
+Layer 8. Rows DS-02, DN-42, SE-05, MO-24.
 """
 
 from __future__ import annotations
@@ -9,9 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from dispycos import commandline
+from dispycos import commandline, keyfile
 from dispycos.httpd import asking
 from dispycos.scheduler import cli as scheduler
+
+_HELP = (["-h"], ["--help"])
+
+
+class Usage(Exception):
+    """The arguments of a command are wrong."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,40 +25,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0].startswith("-"):
         return scheduler.main(arguments, _epilog())
-    if arguments[0] == "why" and arguments[1:] not in (["-h"], ["--help"]):
-        return why(arguments[1:])
-    command = COMMANDS.get(arguments[0])
+    name, *rest = arguments
+    command = COMMANDS.get(name)
     if command is None:
         names = ", ".join(COMMANDS)
-        text = f"dispycos: {arguments[0]!r} is no command; commands: {names}; without one: a scheduler"
-        print(text, file=sys.stderr)
-        return 2
-    if arguments[1:]:
-        print(f"usage: dispycos {arguments[0]}\n{command.__doc__}", file=sys.stderr)
-        return 0 if arguments[1:] in (["-h"], ["--help"]) else 2
-    return command()
-
-
-def dockerfile() -> int:
-    """Print the Dockerfile of this release: `dispycos dockerfile | docker build -t dispycos -`."""
-    sys.stdout.write(resources.files("dispycos").joinpath("data/Dockerfile").read_text(encoding="utf-8"))
-    return 0
-
-
-def why(arguments: Sequence[str] = ()) -> int:
-    """Say why nothing runs: `dispycos why LINK`, LINK as a monitor printed it; without it: from stdin."""
-    if len(arguments) > 1:
-        print(f"usage: dispycos why [LINK]\n{why.__doc__}", file=sys.stderr)
+        print(
+            f"dispycos: {name!r} is no command; commands: {names}; without one: a scheduler", file=sys.stderr
+        )
         return 2
 
-    def ask() -> int:
-        print(asking.why(arguments[0] if arguments else sys.stdin.readline()))
+    def run() -> int:
+        print(command(rest))
         return 0
 
-    return commandline.carry_out("dispycos why", ask)
+    try:
+        if rest not in _HELP:
+            return commandline.carry_out(f"dispycos {name}", run)
+    except Usage:
+        pass
+    print(f"usage: dispycos {name}\n{command.__doc__}", file=sys.stdout if rest in _HELP else sys.stderr)
+    return 0 if rest in _HELP else 2
 
 
-COMMANDS: dict[str, Callable[[], int]] = {"dockerfile": dockerfile, "why": why}
+def dockerfile(arguments: Sequence[str]) -> str:
+    """Print the Dockerfile of this release: `dispycos dockerfile | docker build -t dispycos -`."""
+    if arguments:
+        raise Usage
+    return resources.files("dispycos").joinpath("data/Dockerfile").read_text(encoding="utf-8").rstrip("\n")
+
+
+def why(arguments: Sequence[str]) -> str:
+    """Say why nothing runs: `dispycos why LINK`, LINK as a monitor printed it; without it: from stdin."""
+    if len(arguments) > 1:
+        raise Usage
+    return asking.why(arguments[0] if arguments else sys.stdin.readline())
+
+
+def key(arguments: Sequence[str]) -> str:
+    """Make a key or show its fingerprint: `dispycos key new FILE`, `dispycos key fingerprint [FILE]`."""
+    if arguments[:1] == ["new"] and len(arguments) == 2:
+        keyfile.create(arguments[1])
+    elif arguments[:1] != ["fingerprint"] or len(arguments) > 2:
+        raise Usage
+    return "\n".join(keyfile.fingerprints(arguments[1] if arguments[1:] else None))
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {"dockerfile": dockerfile, "key": key, "why": why}
 
 
 def _epilog() -> str:

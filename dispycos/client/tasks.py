@@ -164,7 +164,7 @@ class ClientTask(RemoteTask):
             and not value.buffers
         ):
             self._outcome_raw = value.data
-        elif outcome.end in _UNASKED:
+        elif outcome.end in _UNASKED and (self._submission is None or self._submission.cancel is None):
             self._outcome_raw = Unasked(str(self), outcome)
         self._end = outcome.end
         self._submission = None  # it knows us: a cycle would be the collector's to free

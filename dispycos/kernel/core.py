@@ -96,6 +96,8 @@ class Kernel:
         self.wake: Callable[[], object] = _nothing
         # Waits in a plain thread for a task's end, at most so many seconds; False at the time-out.
         self.join_in_thread: Callable[[Task, float | None], bool] = _cannot_block
+        # An Operation of a task's end, for who is no task of this kernel.
+        self.join_outside: Callable[[Task, bool, float | None], Any] = _cannot_block
 
     @property
     def here(self) -> bool:
@@ -427,5 +429,5 @@ def _is_runnable(swap: HotSwapException) -> bool:
     return bool(swap.args) and type(swap.args[0]) in (GeneratorType, CoroutineType)
 
 
-def _cannot_block(task: Task, timeout: float | None) -> bool:
-    raise RuntimeError(f"nothing steps the kernel of {task}: value() would wait for ever")
+def _cannot_block(task: Task, *_how: Any) -> bool:
+    raise RuntimeError(f"nothing steps the kernel of {task}: who waited for it would wait for ever")

@@ -24,6 +24,7 @@ from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.receiver import Receiver, current
 from dispycos.kernel.task import Task
+from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
 from dispycos.kernel.wait import Finish, seconds
 
@@ -86,6 +87,7 @@ class Loop:
         self.kernel.ident = threading.get_ident
         self.kernel.wake = self._wake
         self.kernel.join_in_thread = self._join_task
+        self.kernel.join_outside = self._join_outside
         self._waiter: Waiter = _Latch()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -233,6 +235,11 @@ class Loop:
             return not task.is_alive()
         return True
 
+    def _join_outside(self, task: Task, raises: bool, timeout: float | None) -> Operation:
+        wait = _OutsideJoin(task, raises, timeout)
+        self.kernel.post(wait.begin)
+        return wait.operation
+
     # Ending.
 
     def interrupt_all(self, reason: str = "") -> None:
@@ -331,6 +338,44 @@ class _ThreadJoin(Finish):
 
     def _ended(self) -> None:
         self.operation.complete()
+
+
+class _OutsideJoin(_ThreadJoin):
+    """The wait for a task's end of somebody who is no task of that kernel: asyncio, or a plain thread."""
+
+    __slots__ = ("_raises", "_timeout", "_timer")
+
+    _timer: Timer | None
+
+    def __init__(self, task: Task, raises: bool, timeout: float | None) -> None:
+        super().__init__(task)
+        self._raises = raises
+        self._timeout = timeout
+        self._timer = None
+
+    def begin(self) -> None:
+        if not self._task.is_alive():
+            self._ended()
+            return
+        self._enlist(self._task)
+        if self._timeout is not None:
+            self._timer = self._task._kernel.call_later(self._timeout, self._late)
+
+    def _ended(self) -> None:
+        if self._timer is not None:
+            self._task._kernel.timers.cancel(self._timer)
+        value, error = self._task._outcome(self._raises)
+        if error is None:
+            self.operation.complete(value)
+        else:
+            self.operation.fail(error)
+
+    def _late(self) -> None:
+        self._delist(self._task)
+        if self._raises:
+            self.operation.fail(Timeout(f"{self._task} did not end in {self._timeout:g} s"))
+        else:
+            self.operation.complete(None)
 
 
 # The process's own loop.

@@ -181,6 +181,20 @@ class Finish(Waitable):
     _task: Any
     _waiter: Waiter | None
 
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if self._task._kernel.here:
+            return super().__await__()
+        waited: Generator[Any, Any, Any] = self._outside().__await__()
+        return waited
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait in a plain thread for what a task gets by `yield`; Timeout after so many seconds."""
+        return self._outside().result(timeout)
+
+    def _outside(self) -> Any:
+        # An Operation, for who is no task of this kernel: asyncio, or a plain thread (DC-60).
+        return self._task._kernel.join_outside(self._task, self._raises, self._timeout)
+
     def _wait(self, task: Waiter) -> Waitable | None:
         target = self._task
         if target._end is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import threading
@@ -17,6 +18,7 @@ from tests.process.clusters import (
     Watcher,
     cluster,
     echo,
+    opened,
     pid,
     program,
     scheduled,
@@ -388,3 +390,35 @@ def test_what_a_task_said_last_comes_before_the_news_of_its_end(cluster):
         assert [getattr(message, "info", message) for message in heard] == [early, "last words", late]
 
     scheduled(body, ends_later)
+
+
+@pytest.mark.row("DC-60", "KE-06")
+def test_a_task_is_awaited_in_asyncio_and_waited_for_in_a_plain_thread(cluster):
+    async def awaits(client: Client) -> list[Any]:
+        double = await client.rtask(twice, 21)
+        fails = await client.rtask(missing, "key")
+        endless = await client.rtask(waits)
+        found = [await double.result(), await double(), await double.finish(timeout=5)]
+        with pytest.raises(KeyError, match="key"):
+            await fails.result()
+        found.append((await fails()).type)
+        found.append(await endless.finish(timeout=0.05))
+        with pytest.raises(TimeoutError, match=r"did not end in 0\.05 s"):
+            await endless.result(timeout=0.05)
+        endless.terminate()
+        return found
+
+    with opened(twice, missing, waits) as client:
+        assert asyncio.run(awaits(client)) == [42, 42, 42, KeyError, None]
+        rtask = client.rtask(twice, 4).result(20)
+        assert rtask.result().result(20) == rtask().result(20) == 8
+
+
+def twice(n: int) -> Any:
+    yield
+    return 2 * n
+
+
+def missing(key: str) -> Any:
+    yield
+    raise KeyError(key)

@@ -17,6 +17,9 @@ PEERS      := build/bench
 FOR_PEERS  := $(PEERS)/.installed
 MEASURE     = $(if $(wildcard $(FOR_PEERS)),$(PEERS),$(VENV))/bin/python -m bench
 
+# Tests wait more than they compute, for processes to start and for time to pass.
+WORKERS    := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
+
 .PHONY: help demo test lint bench bench-all bench-peers docs clean
 
 help:
@@ -32,7 +35,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m dispycos.demo
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .

@@ -17,8 +17,7 @@ PEERS      := build/bench
 FOR_PEERS  := $(PEERS)/.installed
 MEASURE     = $(if $(wildcard $(FOR_PEERS)),$(PEERS),$(VENV))/bin/python -m bench
 
-# Tests wait more than they compute, for processes to start and for time to pass.
-WORKERS    := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
+WORKERS    := auto
 
 .PHONY: help demo test lint bench bench-all bench-peers docs clean
 

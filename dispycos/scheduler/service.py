@@ -234,8 +234,11 @@ class SchedulerService:
         self._unwritten = ""
         self._runner.feed(Written())
 
-    async def stop(self, *, terminate: bool, reason: str, within: float | None) -> None:
-        """Refuse who waits, let the running client end or end it, at most so many seconds; None: any."""
+    async def stop(self, *, terminate: bool, reason: str, within: float | None) -> bool:
+        """Refuse who waits, let the running client end or end it, at most so many seconds; None: any.
+
+        False: somebody had not let go by then.
+        """
         if self._stopped is None:
             self._stopped = self.endpoint.reactor.loop.create_future()
         if not self._stopped.done():
@@ -247,6 +250,7 @@ class SchedulerService:
             if task is not None:
                 task.cancel()
         self._runner.stop()
+        return self._stopped.done()
 
 
 def _reservation_numbers() -> Iterator[int]:

@@ -220,15 +220,15 @@ class SharedScheduler:
         else:
             self.say(f"{line[:40]!r} is no command; {HELP}")
 
-    def _stop(self, *, terminate: bool, reason: str, within: float | None = None, code: int = 0) -> None:
+    def _stop(self, *, terminate: bool, reason: str, within: float | None = None) -> None:
         """End when every client has left; after `within` seconds in any case, if so many are given."""
         if self._stopping is not None:
             self._stopping.cancel()
 
         async def stop() -> None:
             assert self._service is not None
-            await self._service.stop(terminate=terminate, reason=reason, within=within)
-            self._end(code)
+            left = await self._service.stop(terminate=terminate, reason=reason, within=within)
+            self._end(0 if left else FORCED)
 
         self._stopping = self._reactor.spawn(stop())
 

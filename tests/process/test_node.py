@@ -733,7 +733,7 @@ def test_nothing_outlives_a_killed_node(tmp_path: Path, key_file: Path, master: 
         pids = below(node.pid)
         assert len(pids) == 3
         program.signal(signal.SIGKILL)
-        wait_until(lambda: not any(map(alive, pids)), 2)
+        wait_until(lambda: not any(map(alive, pids)), 8)
 
 
 @pytest.mark.row("R-11", "DC-59")

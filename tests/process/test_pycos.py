@@ -41,12 +41,12 @@ pycos.join()
 def other(tmp_path: Path) -> Iterator[Program]:
     (tmp_path / "there").mkdir(mode=0o700)
     with background([sys.executable, "-c", OTHER, str(tmp_path / "there")]) as program:
-        program.wait_line("at ")
+        program.wait_line("at ", 40)
         yield program
 
 
 def place(other: Program) -> Location:
-    return Location("127.0.0.1", other.wait_line("at ").split()[1])
+    return Location("127.0.0.1", other.wait_line("at ", 40).split()[1])
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_queue_turn_tasks_and_messages_outlive_a_killed_scheduler(place: Place) 
     assert third.wait_line("schedule ", 20) == "schedule 0"
 
 
+@pytest.mark.long
 @pytest.mark.row("R-18", "R-77", "DS-21")
 def test_without_a_scheduler_what_runs_goes_on_and_new_work_says_what_it_waits_for(place: Place) -> None:
     shared = place.scheduler()
@@ -82,6 +83,7 @@ def test_without_a_scheduler_what_runs_goes_on_and_new_work_says_what_it_waits_f
     result(client, 2, 60)
 
 
+@pytest.mark.long
 @pytest.mark.row("R-17", "R-78")
 def test_a_client_that_died_meanwhile_is_not_waited_for(place: Place) -> None:
     # Whoever is only silent is waited for, for minutes with such pulses.

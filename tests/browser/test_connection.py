@@ -17,6 +17,8 @@ from tests.helpers import Program, background, wait_until
 
 REFUSED = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "WebSocket connection to")
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def rehearsal() -> Iterator[Callable[..., tuple[Program, str, str]]]:

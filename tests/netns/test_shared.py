@@ -16,7 +16,7 @@ from tests.process.schedulers import SCHEDULER, client_command, result, run
 
 __all__ = ["key"]
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.long]
 
 Make = Callable[[int], Network]
 

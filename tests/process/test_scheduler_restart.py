@@ -15,6 +15,8 @@ from tests.process.schedulers import Place, Shared, close, place, result, run, s
 
 __all__ = ["place"]
 
+pytestmark = pytest.mark.long
+
 
 def ticks(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"^tick (\d+)$", text, re.MULTILINE)]

@@ -3,6 +3,8 @@
 Each peer lives in a process of its own (`bench.runner`), so that no one's threads, loops or
 settings touch another's. Within a workload the peers take turns, round after round; the ratio
 is the median over the rounds, so what disturbs the machine for a while disturbs all alike.
+Peers whose daemons work also while they have no turn (`Peer.restless`) would disturb the
+others: each of them takes turns with dispycos alone, when the others have gone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -103,12 +106,15 @@ class Failed(Exception):
 
 
 class Runner:
-    """A peer's process, seen from here."""
+    """A peer's process, seen from here.
 
-    def __init__(self, module: str) -> None:
+    tree  the checkout that its dispycos comes from; None: this one.
+    """
+
+    def __init__(self, module: str, tree: Path | None = None) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.runner", module],
+            [sys.executable, "-m", "bench.runner", module, *([str(tree)] if tree else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -133,6 +139,10 @@ class Runner:
         if "error" in answer:
             raise Failed(answer["error"])
         return answer
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def _last_words(self) -> str:
         self._process.wait(5)
@@ -182,30 +192,54 @@ def run(plan: Plan, say: Callable[[str], None], peers: Iterable[str] | None = No
         if not peer.installed():
             report.missing.append(peer.name)
     chosen = {name: peer for name, peer in chosen.items() if peer.installed()}
-    runners: dict[str, Runner] = {}
     starts: dict[str, float] = {}
-    try:
-        for name, peer in chosen.items():
-            say(f"starting {peer.name}")
-            runner = runners[name] = Runner(name)
-            try:
-                starts[name] = runner.ask(START_LIMIT, do="start")["seconds"]
-            except Failed as exc:
-                report.failed[peer.name] = str(exc)
-                runners.pop(name).close()
-        for workload in WORKLOADS:
-            if workload.id in plan.workloads:
-                say(f"{workload.id} {workload.title}")
-                able = [name for name in runners if hasattr(chosen[name], workload.method)]
-                report.results += _measure(workload, plan, {n: runners[n] for n in able}, chosen, report)
-    finally:
-        for runner in runners.values():
-            runner.close()
+    for group in groups(chosen):
+        found = _run_group(plan, group, starts, report, say)
+        # Ours as measured among the quiet ones is what the table shows; the ratios of the others
+        # are worked out already.
+        known = {(result.workload, result.peer) for result in report.results}
+        report.results += [result for result in found if (result.workload, result.peer) not in known]
     if START in plan.workloads:
         say(f"{START} start to first result")
         report.results += _measure_starts(plan, starts, chosen, report)
     report.seconds = time.monotonic() - began
     return report
+
+
+def groups(chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    """Who is measured together: all that are quiet, then each restless one beside dispycos."""
+    quiet = {name: peer for name, peer in chosen.items() if not peer.restless}
+    ours = {name: peer for name, peer in quiet.items() if peer.name == OURS}
+    restless = [ours | {name: peer} for name, peer in chosen.items() if peer.restless]
+    return [group for group in (quiet, *restless) if group]
+
+
+def _run_group(
+    plan: Plan, peers: dict[str, Any], starts: dict[str, float], report: Report, say: Callable[[str], None]
+) -> list[Result]:
+    runners: dict[str, Runner] = {}
+    results: list[Result] = []
+    try:
+        for name, peer in peers.items():
+            say(f"starting {peer.name}")
+            runner = runners[name] = Runner(name)
+            try:
+                seconds = runner.ask(START_LIMIT, do="start")["seconds"]
+                starts.setdefault(name, seconds)
+            except Failed as exc:
+                report.failed[peer.name] = str(exc)
+                runners.pop(name).close()
+        for workload in WORKLOADS:
+            able = [name for name in runners if hasattr(peers[name], workload.method)]
+            # Ours was measured among the quiet ones: without a restless one it need not be again.
+            again = len(able) < len(peers) and any(peer.restless for peer in peers.values())
+            if workload.id in plan.workloads and able and not again:
+                say(f"{workload.id} {workload.title}")
+                results += _measure(workload, plan, {n: runners[n] for n in able}, peers, report)
+    finally:
+        for runner in runners.values():
+            runner.close()
+    return results
 
 
 def _measure(

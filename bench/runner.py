@@ -1,4 +1,4 @@
-"""One peer in a process of its own: `python -m bench.runner MODULE`, driven by the harness.
+"""One peer in a process of its own: `python -m bench.runner MODULE [TREE]`, driven by the harness.
 
 Reads one JSON command a line on standard input, answers one JSON object a line on standard
 output. What the peer itself prints goes to standard error, so it can't get between.
@@ -19,7 +19,10 @@ import traceback
 from typing import Any
 
 
-def main(module: str) -> None:
+def main(module: str, tree: str = "") -> None:
+    if tree:  # of which dispycos is to come; this package stays what it is
+        sys.path.insert(0, tree)
+        os.environ["PYTHONPATH"] = tree
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.set_inheritable(answers.fileno(), False)
     os.dup2(2, 1)
@@ -53,4 +56,4 @@ def obey(peer: Any, command: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

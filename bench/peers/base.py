@@ -19,6 +19,7 @@ class Peer:
 
     name = ""  # as the table shows it
     module: str | None = None  # what must be importable; None: the standard library
+    restless = False  # daemons of its own work while it has no turn, and disturb the others
     package: str | None = None  # of which the version is shown, if it isn't `module`
 
     @classmethod

@@ -19,6 +19,7 @@ class Echo:
 class Peer(TaskPeer):
     name = "dask"
     module = "distributed"
+    restless = True
 
     def start(self) -> None:
         distributed = importlib.import_module("distributed")

@@ -13,6 +13,7 @@ from bench.workloads import WORKERS
 class Peer(TaskPeer):
     name = "ipyparallel"
     module = "ipyparallel"
+    restless = True
 
     def start(self) -> None:
         ipyparallel = importlib.import_module("ipyparallel")

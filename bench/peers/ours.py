@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import sys
 
 from bench.peers.base import TaskPeer, random_bytes
 from bench.work import busy, check, same
@@ -34,6 +36,37 @@ def echo(task=None):
         sender.send(value)
 
 
+class Calls:
+    """Counts the Python functions that the thread which runs tasks enters: a component."""
+
+    seen = itertools.count()
+
+    @staticmethod
+    def begin():
+        seen = Calls.seen = itertools.count()
+
+        def see(frame, event, argument):
+            if event == "call":
+                next(seen)
+
+        sys.setprofile(see)
+
+    @staticmethod
+    def end():
+        sys.setprofile(None)
+        return next(Calls.seen)
+
+
+def begin_calls(task=None):
+    Calls.begin()
+    yield
+
+
+def end_calls(task=None):
+    return Calls.end()
+    yield
+
+
 class Peer(TaskPeer):
     name = "dispycos"
     module = "dispycos"
@@ -42,7 +75,7 @@ class Peer(TaskPeer):
         self.api = importlib.import_module("dispycos")
         self.cluster = self.api.LocalCluster(WORKERS)
         self.cluster.__enter__()
-        self.client = self.api.Client([same, busy, same_task, busy_task, echo])
+        self.client = self.api.Client([same, busy, same_task, busy_task, echo, Calls, begin_calls, end_calls])
         self._run(self._schedule)
         self._echo = None
 
@@ -117,6 +150,24 @@ class Peer(TaskPeer):
 
     def bulk(self, n: int) -> None:
         self._run(self._bulk, n)
+
+    # Counting: see `bench.cost`.
+
+    def _begin_counting(self, task=None):
+        yield self._remote_echo()
+        yield self.client.run_everywhere(begin_calls)
+        Calls.begin()
+
+    def _counted(self, task=None):
+        own = Calls.end()
+        found = yield self.client.run_everywhere(end_calls)
+        return [own, sum(found.values())]
+
+    def begin_counting(self, n: int) -> None:
+        self._run(self._begin_counting)
+
+    def counted(self, n: int) -> list[int]:
+        return self._run(self._counted)
 
     def _close(self, task=None):
         if self._echo is not None:

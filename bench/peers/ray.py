@@ -20,6 +20,7 @@ class Echo:
 class Peer(TaskPeer):
     name = "ray"
     module = "ray"
+    restless = True
 
     def start(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench import harness, plot
+from bench import cost, harness, plot
 from bench.harness import OURS, Plan, Report, Result
 from bench.workloads import START
-from tests.helpers import ROOT, run_program
+from tests.helpers import ROOT, run_program, wait_until
 
 
 def result(peer: str, *figures: float, workload: str = "P1") -> Result:
@@ -59,6 +61,33 @@ def test_a_run_measures_the_peers_that_are_there(tmp_path: Path) -> None:
     assert all(len(entry["figures"]) == 5 and entry["median"] > 0 for entry in found["results"])
     assert file.with_suffix(".svg").exists()
     assert "P2  submit one, wait for its result" in out
+
+
+def test_a_restless_peer_takes_turns_with_dispycos_alone() -> None:
+    peers = harness.adapters()
+    names = [list(group) for group in harness.groups({n: peers[n] for n in ("ours", "rpyc", "ray", "dask")})]
+    assert names == [["ours", "rpyc"], ["ours", "ray"], ["ours", "dask"]]
+
+
+def test_the_cost_of_a_process_is_seen_from_outside() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read(); sum(range(10**6))"], stdin=-1
+    ) as process:
+        before = cost.used(os.getpid())
+        assert process.stdin
+        process.stdin.close()
+        wait_until(lambda: cost.used(os.getpid()).others[0] > before.others[0] + 1000)
+        assert cost.used(process.pid).client[0] > 1000
+
+
+@pytest.mark.long
+def test_the_cost_of_messages_is_told_for_client_and_servers() -> None:
+    command = [sys.executable, "-m", "bench.cost", "--only", "P3", "--rounds", "1", "--no-strace"]
+    code, out, err = run_program(command, cwd=ROOT, timeout=55)
+    assert code == 0, err
+    figures = [float(word.replace(",", "")) for word in out.splitlines()[2].split() if word[-1].isdigit()]
+    assert len(figures) == 8
+    assert all(figure > 0 for figure in figures)
 
 
 def test_a_peer_that_dies_or_hangs_is_named_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

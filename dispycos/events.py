@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dispycos.model import Incarnation, Location, Role
+from dispycos.records import record
 
 if TYPE_CHECKING:
     from dispycos.messages import Message
@@ -35,7 +36,7 @@ class Heard:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerUp:
     """A session with this incarnation began; nothing was ever said on it before."""
 
@@ -46,21 +47,21 @@ class PeerUp:
     dialled: Location | None = None  # where we reached it, which may be another address of it
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerSuspect:
     """Its connection broke, or no byte came for `Limits.suspect_after`. Not proof of death."""
 
     peer: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerBack:
     """A suspect peer is heard again; its session goes on where it stopped, nothing is missing."""
 
     peer: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PeerGone:
     """It is gone for good, with the reason; no event of this incarnation follows."""
 
@@ -68,7 +69,7 @@ class PeerGone:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DialFailed:
     """A `Dial` could not be carried out this time; it is tried again until `StopDialling`."""
 
@@ -92,7 +93,7 @@ class Say:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dial:
     """Reach for whoever listens there, again and again, until PeerUp or StopDialling.
 
@@ -103,12 +104,12 @@ class Dial:
     reservation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopDialling:
     location: Location
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forget:
     """End the session with a peer for good; PeerGone is not reported for it."""
 
@@ -116,7 +117,7 @@ class Forget:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Note:
     """One line for the log and the monitor: `level` is a name of `logging`, lower case."""
 

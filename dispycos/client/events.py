@@ -13,12 +13,11 @@ Pure. Layer 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dispycos.model import End, Incarnation
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerUsable:
     """It is set up: tasks may go there, under this lease."""
 
@@ -27,31 +26,31 @@ class ServerUsable:
     lease: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerSuspended:
     """No new tasks there until ServerResumed; requests for it wait (DC-24)."""
 
     server: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerResumed:
     server: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerSuspect:
     """It or its node is not heard: no new tasks until ServerBack; what it has stays (R-12)."""
 
     server: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerBack:
     server: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeaseChanged:
     """Submit under this lease number from now on (S2)."""
 
@@ -59,7 +58,7 @@ class LeaseChanged:
     lease: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerClosing:
     """No more tasks there, for ever. terminate: end its tasks now; else it finishes what it has.
 
@@ -71,7 +70,7 @@ class ServerClosing:
     terminate: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerGone:
     """It is gone for good: attempts begun there end with `end`, the others are placed again.
 

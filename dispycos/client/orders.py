@@ -14,11 +14,11 @@ Pure. Layer 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dispycos import messages
 from dispycos.model import DispycosNodeAvailInfo, DispycosStatus, Incarnation, Location, Payload
+from dispycos.records import record
 
 # A node or server as users name it: an address (all nodes there), `address:port`, a Location of
 # a node or server, or an incarnation; None: all nodes.
@@ -54,7 +54,7 @@ FLEET_HEARS: tuple[type[Any], ...] = (
 # Events: orders.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BeginSchedule:
     """Ask this scheduler for a turn. Answered when the turn has come, or is refused.
 
@@ -69,14 +69,14 @@ class BeginSchedule:
     announced: Location | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GiveUpSchedule:
     """Leave the queue; the order with this ticket is answered -1 (DC-15)."""
 
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnableNode:
     """Prepare a node that waits, or whose setup failed; `setup`: node_setup with arguments (DC-37)."""
 
@@ -85,7 +85,7 @@ class EnableNode:
     setup: Payload | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnableServer:
     """Set up a server that waits, or whose setup failed (DC-38)."""
 
@@ -94,7 +94,7 @@ class EnableServer:
     setup: Payload | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Suspend:
     """No new tasks there, at a server or at all servers of nodes (DC-24, DC-28)."""
 
@@ -103,14 +103,14 @@ class Suspend:
     node: bool  # True: `where` names nodes; False: a server
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resume:
     ticket: int
     where: Where
     node: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseOneServer:
     """Answered when its process is gone (DC-26, DC-27)."""
 
@@ -120,7 +120,7 @@ class CloseOneServer:
     restart: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForceServer:
     """End its process now; another takes its place (`dispatch` asks by EndServer, DC-57)."""
 
@@ -128,7 +128,7 @@ class ForceServer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseNode:
     """Answered when all its servers are gone and it is given back (DC-30)."""
 
@@ -137,7 +137,7 @@ class CloseNode:
     terminate: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RestartOneNode:
     """Answered when it is prepared again; setup None: the former one (DC-31)."""
 
@@ -147,7 +147,7 @@ class RestartOneNode:
     setup: Payload | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AbandonZombie:
     """Whether silent nodes are given up; None: all nodes, present and later (DC-32)."""
 
@@ -156,14 +156,14 @@ class AbandonZombie:
     flag: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddOneRule:
     """One more allocation rule (DC-36)."""
 
     rule: messages.Rule
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseAll:
     """End the turn. `dispatch` has let the tasks end before, or `terminate` ends them (DC-39)."""
 
@@ -171,7 +171,7 @@ class CloseAll:
     terminate: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FilesSent:
     """The answer to SendFiles; `reason` says why they could not be stored there."""
 
@@ -182,7 +182,7 @@ class FilesSent:
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answered:
     """The answer to the order with this ticket; 0 is well."""
 
@@ -191,21 +191,21 @@ class Answered:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendFiles:
     """Store the components that are files in this node's directory; FilesSent answers (DC-03)."""
 
     node: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notify:
     """For status_task and monitors; availabilities come bare (ST-08) and may be merged."""
 
     message: DispycosStatus | DispycosNodeAvailInfo
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PleaseClose:
     """The scheduler is about to end: close the client as its program would (DS-19)."""
 
@@ -213,7 +213,7 @@ class PleaseClose:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnEnded:
     """The turn is over; nothing of the fleet is left. Said once, last, after ClientClosed."""
 

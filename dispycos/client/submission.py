@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
+from dispycos.records import record
 
 
 # Integers, because the enum's own hash is Python code and stands in the hot path.
@@ -134,14 +135,14 @@ class Submission:
 # Events, beside those of `client.events` and Heard of servers.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeExpected:
     """Tasks for this node wait from now on, also while it has no usable server."""
 
     node: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeGone:
     """No server of this node will come any more: what waits for it is refused."""
 
@@ -149,7 +150,7 @@ class NodeGone:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Closing:
     """No new tasks; AllDone is answered when none is left (I/O tasks count if `await_io`)."""
 
@@ -157,7 +158,7 @@ class Closing:
     await_io: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelAll:
     """End every task: those that have begun get KeyboardInterrupt, `grace` seconds, then force."""
 
@@ -166,7 +167,7 @@ class CancelAll:
     io_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseNow:
     """The client's turn is over: whatever lives ends here and now."""
 
@@ -193,14 +194,14 @@ class Ended:
     poisoned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Drained:
     """A closing server has no CPU task of ours left."""
 
     server: Incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndServer:
     """Its process must be ended by force: a task there does not end (R-08, DC-57)."""
 
@@ -208,6 +209,6 @@ class EndServer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AllDone:
     """After Closing: no task is left that it waits for."""

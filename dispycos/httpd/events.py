@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dispycos.model import End
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changed:
     """Values of one row; a key that is new makes a row. `values` names fields of `rows.KINDS`."""
 
@@ -25,7 +26,7 @@ class Changed:
     node: Hashable = None  # of a new server: the key of its node
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gone:
     """It ended; its row stays, greyed, for a while (MO-09)."""
 
@@ -35,7 +36,7 @@ class Gone:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskSubmitted:
     number: int
     name: str
@@ -92,7 +93,7 @@ class LivingTask:
     why_no_args: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PastTask:
     """A task that ended while nobody looked: when and where is not known."""
 
@@ -103,7 +104,7 @@ class PastTask:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Living:
     """All tasks that live, but for waiting ones beyond the first MAX_WAITING."""
 
@@ -112,7 +113,7 @@ class Living:
     ended: list[PastTask] = field(default_factory=list)  # the last that did, the oldest first
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sights:
     """What a server's tasks do just now: number -> (when it began, its stack)."""
 
@@ -121,7 +122,7 @@ class Sights:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lines:
     """Lines that a server printed, and how many were left out before them."""
 
@@ -131,14 +132,14 @@ class Lines:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sample:
     """Every 5 s: take a sample of everything for the charts (MO-13)."""
 
     time: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Happened:
     """One line for the list of events (MO-11)."""
 
@@ -150,7 +151,7 @@ class Happened:
     about: tuple[str, Hashable] | None = None  # kind and key of a row
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """The program or its turn has ended: nothing changes any more."""
 

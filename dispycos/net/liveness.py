@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dispycos.config import Limits
 from dispycos.errors import LocalProtocolError
+from dispycos.records import record
 from dispycos.story import Stories
 
 
@@ -58,29 +58,29 @@ TRANSITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeepAlive:
     """Say something, if only that we live."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Suspected:
     """The peer became suspect; if its connection is still there, close it and say `broke`."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recovered:
     """The peer is responsive again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dial:
     """Dial the peer, its name resolved anew; answer with `connected`, `dial_failed` or `no_address`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost:
     """The peer is gone for good."""
 

@@ -31,6 +31,7 @@ from dispycos.net.frame import FrameError, FrameReader, FrameWriter
 from dispycos.net.inbox import Inbox, Partial
 from dispycos.net.keys import MacKey
 from dispycos.net.outbox import Outbox
+from dispycos.records import record
 
 HALF_BYTES: Final = 16  # of a session id: each side draws one half
 _UNKNOWN_HALF: Final = bytes(HALF_BYTES)
@@ -93,32 +94,32 @@ class Undelivered:
     size: int  # bytes of the tail that was thrown away
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Writable:
     """The queue fell below half of its limit: waiting callers may go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resumed:
     """A new connection carries this session on; nothing was lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fresh:
     """The peer has no memory of this session, which is closed now: declare it lost, dial again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stale:
     """The peer still has an older session and will drop it: close the connection, dial again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """The peer closed the session for good."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Violation:
     """The peer broke the wire's rules; the session is closed now. Tell the peer nothing."""
 

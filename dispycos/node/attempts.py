@@ -9,11 +9,12 @@ import enum
 from dataclasses import dataclass
 
 from dispycos.model import End, Payload, TaskSpec
+from dispycos.records import record
 
 # Events, beside Heard, PeerUp, PeerBack and PeerGone of the client.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeaseGiven:
     """Work under this lease number may begin for so many seconds from now; 0 ends it now."""
 
@@ -33,7 +34,7 @@ class Ended:
     ran: float  # seconds
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseWanted:
     """A task called dispycos_close_server or dispycos_close_node."""
 
@@ -42,7 +43,7 @@ class CloseWanted:
     restart: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndAll:
     """End everything within `grace` seconds: the node closes this server, or a signal came."""
 
@@ -60,7 +61,7 @@ class Begin:
     spec: TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interrupt:
     """Raise KeyboardInterrupt in the task, at its yield."""
 
@@ -68,7 +69,7 @@ class Interrupt:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForceEnd:
     """Drop the task at its yield, whatever it wants."""
 
@@ -76,7 +77,7 @@ class ForceEnd:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndProcess:
     """The task does not yield: end this process, as soon as what was said before is sent."""
 

@@ -11,22 +11,22 @@ Pure. Layer 2.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from dispycos.messages import Avail
 from dispycos.model import Incarnation, Location, Payload
+from dispycos.records import record
 
 # Events: facts of processes. `zygote` is the number that StartZygote gave.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ZygoteReady:
     """Components are loaded, node_setup returned 0: it can fork."""
 
     zygote: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ZygoteFailed:
     """It could not be started, or a component, or node_setup failed; `reason` for the user."""
 
@@ -34,7 +34,7 @@ class ZygoteFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ZygoteExited:
     """Its process is gone (wait result); said also after EndZygote and after ZygoteFailed."""
 
@@ -43,7 +43,7 @@ class ZygoteExited:
     by_signal: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerUp:
     """It listens."""
 
@@ -53,7 +53,7 @@ class ServerUp:
     location: Location
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerStartFailed:
     """The fork failed, or the process ended before it listened; nothing of it is left."""
 
@@ -61,7 +61,7 @@ class ServerStartFailed:
     reason: str  # `can't start: EAGAIN ...`
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerExited:
     """Its process is gone."""
 
@@ -72,7 +72,7 @@ class ServerExited:
     begun_io: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerSample:
     """One live server, as its shared page shows it."""
 
@@ -83,7 +83,7 @@ class ServerSample:
     unresponsive: float  # seconds since its kernel stepped; 0: it steps
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AvailMeasured:
     """The answer to Measure; may also come unasked."""
 
@@ -91,7 +91,7 @@ class AvailMeasured:
     servers: tuple[ServerSample, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CleanedUp:
     """The answer to CleanWorkspace; `reason` says what could not be removed."""
 
@@ -108,7 +108,7 @@ class Order(enum.Enum):
     TERMINATE = "terminate"  # end the client's work now, exit (DN-23); also SIGTERM
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ordered:
     order: Order
 
@@ -119,7 +119,7 @@ class Hours(enum.Enum):
     ENDED = "ended"  # past service_end: running tasks are ended too
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceHours:
     """The hours of service changed to this (DN-24)."""
 
@@ -129,7 +129,7 @@ class ServiceHours:
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartZygote:
     """Start a fresh interpreter in a new node directory, give it `code`, run `setup` in it.
 
@@ -143,7 +143,7 @@ class StartZygote:
     setup: Payload | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndZygote:
     """Close its pipe, so that it exits; `force`: kill it. ZygoteExited answers."""
 
@@ -151,7 +151,7 @@ class EndZygote:
     force: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForkServer:
     """Have the zygote fork the server with this place; ServerUp or ServerStartFailed answers."""
 
@@ -159,7 +159,7 @@ class ForkServer:
     index: int  # from 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AskServerToEnd:
     """Have it raise KeyboardInterrupt in its tasks and end in `grace` seconds at the latest."""
 
@@ -169,14 +169,14 @@ class AskServerToEnd:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KillServer:
     """Kill what is at this place, started or starting. Repeated until it is gone (R-79)."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GiveLease:
     """Tell the server: this lease number is valid for so many seconds from now (S2)."""
 
@@ -186,31 +186,31 @@ class GiveLease:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OpenReservationKey:
     """Sessions proved with this reservation's key are accepted from now on (SE-09)."""
 
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseReservationKey:
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CleanWorkspace:
     """No process of the reservation is left: remove its files. CleanedUp answers."""
 
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Measure:
     """Read the figures now: AvailMeasured answers, at once if possible (a pulse waits for it)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exit:
     """Everything is over: end this process with this code."""
 

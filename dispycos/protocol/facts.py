@@ -5,12 +5,11 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dispycos.model import Incarnation, Location
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Avail:
     """What a node has to spare; None where psutil is missing there."""
 
@@ -20,7 +19,7 @@ class Avail:
     swap: int | None = None  # free bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeFacts:
     """What a node says of itself; what allocation rules are applied to."""
 
@@ -33,7 +32,7 @@ class NodeFacts:
     avail: Avail
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerFacts:
     """One live server, as its node knows it."""
 
@@ -46,7 +45,7 @@ class ServerFacts:
     unresponsive: float = 0.0  # seconds its kernel has not stepped (R-08); 0: it steps
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """One allocation rule as data (S5); see `scheduler.allocate`."""
 
@@ -59,7 +58,7 @@ class Rule:
     asks_client: bool = False  # a subclass: its `allocate` runs in the client that wrote it
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StackLine:
     """One line of a task's stack."""
 
@@ -68,7 +67,7 @@ class StackLine:
     function: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskSight:
     """A task that runs, and where it stands."""
 
@@ -78,7 +77,7 @@ class TaskSight:
     stack: list[StackLine]  # outermost first
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerSight:
     """What a server uses, and what it printed."""
 

@@ -6,13 +6,13 @@ Pure. Layer 0.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import Payload
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileOffer:
     """A file is coming. The answer is FileAnswer: go on, have it already, or refused."""
 
@@ -25,7 +25,7 @@ class FileOffer:
     overwrite: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileSlice:
     """The next part of a file; an empty one gives the transfer up.
 
@@ -45,7 +45,7 @@ class FileVerdict(enum.IntEnum):
     REFUSED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileAnswer:
     """Go on, it is stored, or it is refused and why."""
 
@@ -54,7 +54,7 @@ class FileAnswer:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileDelete:
     """Remove a file that I sent; answered by FileAnswer."""
 

@@ -5,16 +5,16 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import Incarnation, Location, Payload
 from dispycos.protocol.facts import Avail, ServerFacts
+from dispycos.records import record
 
 # The client says to a node.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepare:
     """Start a zygote with my code; run node_setup in it; then fork the servers."""
 
@@ -26,7 +26,7 @@ class Prepare:
     lease: int = 0  # the grant this is for
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseServer:
     """End this server; `grace` seconds after it was asked to end by itself, by force."""
 
@@ -37,7 +37,7 @@ class CloseServer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RestartNode:
     """End zygote and servers, run node_setup again, fork anew; None: the former setup."""
 
@@ -49,7 +49,7 @@ class RestartNode:
 # A node says to its client.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """node_setup is done: servers follow."""
 
@@ -57,7 +57,7 @@ class Prepared:
     lease: int = 0  # the grant, as in all that a node says to its client
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrepareFailed:
     """No server can be started, and why."""
 
@@ -66,7 +66,7 @@ class PrepareFailed:
     lease: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerStarted:
     """It listens at its location; dial it with the reservation's key."""
 
@@ -75,7 +75,7 @@ class ServerStarted:
     lease: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerEnded:
     """Its process is gone; this is proof (wait result)."""
 
@@ -89,7 +89,7 @@ class ServerEnded:
     begun_io: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerDelayed:
     """A server can't be started now; tried again by itself (R-28)."""
 
@@ -98,7 +98,7 @@ class ServerDelayed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeReport:
     """Every pulse_interval: what I have to spare and how my servers are."""
 
@@ -109,7 +109,7 @@ class NodeReport:
     lease_left: float = 0.0  # seconds; 0: it lapsed, they begin nothing more (R-18)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeOpen:
     """Whether my servers shall get new tasks (DN-24); leaving: close me when these are done (DN-22)."""
 

@@ -5,16 +5,16 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import Incarnation, Location
 from dispycos.protocol.facts import Avail, NodeFacts, ServerFacts
+from dispycos.records import record
 
 # The node says to the scheduler.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeHere:
     """Who I am and what I hold; at each new session, on RegisterAgain, and when I become free."""
 
@@ -26,7 +26,7 @@ class NodeHere:
     scheduler: Incarnation | None = None  # whose reservation it is; None: free
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reserved:
     """I serve that client now."""
 
@@ -34,7 +34,7 @@ class Reserved:
     pulse_interval: float = 0.0  # the one I keep (DN-12); 0: the one asked for
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReserveRefused:
     """I do not, and why."""
 
@@ -42,7 +42,7 @@ class ReserveRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pulse:
     """I am alive; sent every pulse_interval. The answer is Renew."""
 
@@ -51,7 +51,7 @@ class Pulse:
     servers: list[ServerFacts]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Released:
     """Everything of that reservation has ended here; I am free."""
 
@@ -62,7 +62,7 @@ class Released:
     idle: bool = False  # it ran nothing here for too long (DN-14)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeNear:
     """The answer to FindNodes: another node is near me, there. Said once for each that is found."""
 
@@ -72,7 +72,7 @@ class NodeNear:
 # The scheduler says to the node (Release: the reservation's client may say it too).
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reserve:
     """From now you serve this client only."""
 
@@ -87,7 +87,7 @@ class Reserve:
     max_file_bytes: int = 0  # refuse its files that are larger (DS-10); 0: your own limit holds
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Renew:
     """The answer to Pulse: your servers may begin work for so much longer."""
 
@@ -96,7 +96,7 @@ class Renew:
     lease_time: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release:
     """The reservation is over: end its processes, remove its files, answer Released."""
 
@@ -106,7 +106,7 @@ class Release:
     lease: int = 0  # the grant that is over; 0: whichever
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FindNodes:
     """Look for other nodes near you, and tell me (DS-08)."""
 

@@ -5,15 +5,15 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import CodeHash, End, Outcome, Payload, TaskSpec
+from dispycos.records import record
 
 # The client says to a server.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetUpServer:
     """I am your client. Run server_setup (None: nothing to run); answer ServerReady."""
 
@@ -21,7 +21,7 @@ class SetUpServer:
     setup: Payload | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Define:
     """Code that later tasks name by this hash; goes ahead of its first use (D5)."""
 
@@ -29,7 +29,7 @@ class Define:
     code: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Submit:
     """Run these, in order. Refused as a whole under a lease that is not the current one.
 
@@ -41,14 +41,14 @@ class Submit:
     tasks: list[TaskSpec]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recall:
     """Give back what of these has not begun; answer Recalled (R-44)."""
 
     ids: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelTask:
     """End it: KeyboardInterrupt, `grace` seconds, then by force. Not begun: it never begins."""
 
@@ -59,7 +59,7 @@ class CancelTask:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutcomesSeen:
     """Outcomes up to this number need not be kept any longer.
 
@@ -72,7 +72,7 @@ class OutcomesSeen:
     position_io: int = -1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finish:
     """No more tasks are coming: end when those you have are done (I/O tasks too if `await_io`)."""
 
@@ -82,7 +82,7 @@ class Finish:
 # A server says to its client.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerReady:
     """server_setup is done: I take tasks."""
 
@@ -90,14 +90,14 @@ class ServerReady:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetUpFailed:
     """server_setup failed, and why: I take none."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcomes:
     """How attempts ended, numbered from 1 by `number` of the first; kept until OutcomesSeen."""
 
@@ -106,14 +106,14 @@ class Outcomes:
     spent: float  # seconds its CPU tasks ran since the last such message (D1)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recalled:
     """These had not begun and never will here. What else was asked for stays."""
 
     ids: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SubmitRefused:
     """None of these was taken; `lease` is the one I hold (0: none)."""
 
@@ -122,7 +122,7 @@ class SubmitRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holding:
     """What I hold, as of `received` tasks taken in (R-36); at each attachment and every 30 s."""
 
@@ -133,7 +133,7 @@ class Holding:
     ended: list[int]  # outcome sent and not yet seen
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseRequest:
     """A task called dispycos_close_server or dispycos_close_node."""
 
@@ -142,14 +142,14 @@ class CloseRequest:
     restart: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finished:
     """Nothing is left here: my process may end."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ending:
     """My process is about to be ended by force, for this task did not yield (DC-57)."""
 

@@ -5,16 +5,16 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import Incarnation, Location
 from dispycos.protocol.facts import NodeFacts, Rule
+from dispycos.records import record
 
 # The client says to the scheduler.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Schedule:
     """Queue me. ticket: the client's number for this request."""
 
@@ -28,14 +28,14 @@ class Schedule:
     reservation: int = 0  # one I hold already, from before you forgot me (S3)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unschedule:
     """Take me off the queue, or, if it is my turn, end it."""
 
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddRule:
     """One more rule for my turn."""
 
@@ -43,7 +43,7 @@ class AddRule:
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Allocated:
     """The answer to AskAllocate: what the rule's own `allocate` returned, None if it failed."""
 
@@ -51,7 +51,7 @@ class Allocated:
     servers: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReturnNode:
     """I have closed this node; don't give it to me again."""
 
@@ -61,14 +61,14 @@ class ReturnNode:
     lease: int = 0  # the grant it was mine under; 0: whichever
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseClient:
     """My turn is over."""
 
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Counts:
     """Tasks of my turn so far, in batches (D4)."""
 
@@ -81,7 +81,7 @@ class Counts:
 # The scheduler says to the client.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Queued:
     """You wait, in this place of the queue and for this reason; said again when they change."""
 
@@ -90,7 +90,7 @@ class Queued:
     reason: str  # what is being waited for
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scheduled:
     """Your turn has come, under this reservation number."""
 
@@ -98,7 +98,7 @@ class Scheduled:
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScheduleRefused:
     """You get no turn."""
 
@@ -106,7 +106,7 @@ class ScheduleRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AskAllocate:
     """What does your own `allocate` say of this node?"""
 
@@ -115,7 +115,7 @@ class AskAllocate:
     facts: NodeFacts
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeGranted:
     """This node is yours for your turn: prepare it."""
 
@@ -126,7 +126,7 @@ class NodeGranted:
     pulse_interval: float = 0.0  # the one the node keeps; 0: the one asked for
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeIgnored:
     """No rule took this node, or it can't be reserved; `reason` says why."""
 
@@ -135,7 +135,7 @@ class NodeIgnored:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeaseRenewed:
     """A node of yours got its lease renewed."""
 
@@ -144,7 +144,7 @@ class LeaseRenewed:
     lease: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeWithdrawn:
     """This node is no longer yours."""
 
@@ -155,7 +155,7 @@ class NodeWithdrawn:
     left: bool = False  # True: it ended the work by itself; neither: it is gone
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClientEnded:
     """Your turn is over, and every node of it was told to let go."""
 
@@ -163,7 +163,7 @@ class ClientEnded:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CloseAsked:
     """Please close: when your tasks are done, or now if `terminate` (DS-19)."""
 

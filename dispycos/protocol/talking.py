@@ -6,13 +6,13 @@ Pure. Layer 0.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import Address, Location, Payload, Role
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Introduction:
     """The first message of every session."""
 
@@ -23,7 +23,7 @@ class Introduction:
     release: str  # version of dispycos
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deliver:
     """A message for one receiver (task or channel). ticket 0: no answer wanted."""
 
@@ -51,7 +51,7 @@ class Verb(enum.IntEnum):
     CALL = 14  # of an RPS; value: (args, kwargs); answer: the Task, or a refusal
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ask:
     """Ask something of one receiver here."""
 
@@ -61,7 +61,7 @@ class Ask:
     ticket: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """The answer to the sender's `ticket`: a value, or an exception if `failed`."""
 
@@ -71,7 +71,7 @@ class Answer:
     text: str = ""  # the exception's traceback there
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Undelivered:
     """N3: nobody here has this number (any more); the sender's monitors are told why."""
 
@@ -88,7 +88,7 @@ class ReceiverKind(enum.IntEnum):
     RPS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Locate:
     """Who is registered under this name there? Answered when known, or at the timeout."""
 
@@ -98,7 +98,7 @@ class Locate:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Located:
     """The answer to Locate: who has that name here; None: nobody had it in time."""
 
@@ -108,14 +108,14 @@ class Located:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RegisterAgain:
     """I don't know you (any more): say again who you are and what you hold (S3, R-37)."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Goodbye:
     """I end this session by choice; nothing of mine is to be waited for."""
 

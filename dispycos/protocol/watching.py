@@ -8,11 +8,11 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import Incarnation
 from dispycos.protocol.facts import ServerSight, TaskSight
+from dispycos.records import record
 
 MAX_SIGHTS = 200  # tasks told of in one answer, those that run longest
 MAX_STACK = 12  # lines of a stack, the innermost
@@ -25,7 +25,7 @@ MAX_ASKED = 256  # servers in one question
 # A client says to its server.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookAtTasks:
     """What do your tasks do just now? Answered by TasksSeen."""
 
@@ -33,7 +33,7 @@ class LookAtTasks:
 # A client says to its node.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookAtServers:
     """What do these servers of mine use, and what did they print after those lines? See ServersSeen."""
 
@@ -45,7 +45,7 @@ class LookAtServers:
 # A server says to its client.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TasksSeen:
     """These run here, the longest first; more may."""
 
@@ -55,7 +55,7 @@ class TasksSeen:
 # A node says to its client.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServersSeen:
     """What those of the servers do that are here."""
 

@@ -5,16 +5,16 @@ Pure. Layer 2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from dispycos.messages import Rule
 from dispycos.model import Incarnation, Location
+from dispycos.records import record
 
 # Events.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop:
     """End: refuse who waits, let the running client close, or end its turn if `terminate` (DS-19)."""
 
@@ -22,17 +22,17 @@ class Stop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started:
     """The clock runs: what the journal gave back counts from here."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Written:
     """Every entry that was answered so far is on disk."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JournalFailed:
     """Entries could not be written, and why; Written follows when all of them are (R-22)."""
 
@@ -42,7 +42,7 @@ class JournalFailed:
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stopped:
     """After Stop: no client is left, every node was told to let go. Said once."""
 
@@ -53,7 +53,7 @@ class Stopped:
 # or after them (R-35, R-54); then Written is fed. A private scheduler drops them.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeepClient:
     """This client waits, or has its turn; replaces what was kept under its reservation."""
 
@@ -70,14 +70,14 @@ class KeepClient:
     abandon: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DropClient:
     """The client left the queue, or its turn is over."""
 
     reservation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeepLease:
     """This lease number is about to be granted; no number up to it may be granted again."""
 
@@ -96,7 +96,7 @@ ENTRIES = (KeepClient, DropClient, KeepLease)
 UNWRITTEN_LEASES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Restored:
     """What a journal gives back after a restart (R-17)."""
 

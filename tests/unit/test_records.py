@@ -1,0 +1,119 @@
+"""Records are what the standard library's frozen, slotted dataclasses are, made later."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from typing import Any
+
+import pytest
+
+from dispycos.records import record
+
+
+@record
+class Ours:
+    """A record."""
+
+    number: int
+    names: list[str] = field(default_factory=list)
+    hidden: int = field(default=3, compare=False, repr=False)
+    word: str = field(default="w", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What it is to be like."""
+
+    number: int
+    names: list[str] = field(default_factory=list)
+    hidden: int = field(default=3, compare=False, repr=False)
+    word: str = field(default="w", kw_only=True)
+
+
+@record
+class Checked:
+    """One that checks what it is given, and has a text of its own."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError("less than 0")
+
+    def __repr__(self) -> str:
+        return f"<{self.number}>"
+
+
+def made() -> type[Any]:
+    """A record that nothing has used yet."""
+
+    @record
+    class New:
+        number: int
+        name: str = "n"
+
+    return New
+
+
+def test_it_is_built_as_a_dataclass_is() -> None:
+    for arguments, named in (((1,), {}), ((1, ["a"]), {"word": "x"}), ((), {"number": 2, "hidden": 5})):
+        ours, theirs = Ours(*arguments, **named), Theirs(*arguments, **named)
+        assert [getattr(ours, f.name) for f in fields(ours)] == [
+            getattr(theirs, f.name) for f in fields(theirs)
+        ]
+        assert repr(ours) == repr(theirs).replace("Theirs", "Ours")
+    assert Ours(1).names is not Ours(1).names
+
+
+def test_it_refuses_what_a_dataclass_refuses() -> None:
+    for kind in (Ours, Theirs):
+        for arguments, named in (((), {}), ((1, [], 3, "w"), {}), ((1,), {"other": 1})):
+            with pytest.raises(TypeError):
+                kind(*arguments, **named)
+        value = kind(1)
+        for name in ("number", "other"):
+            with pytest.raises((FrozenInstanceError, TypeError)):  # a dataclass's words for what is no field
+                setattr(value, name, 2)
+        with pytest.raises(FrozenInstanceError):
+            del value.number
+        assert not hasattr(value, "__dict__")
+
+
+def test_equal_records_are_those_of_one_kind_with_equal_fields() -> None:
+    new, other = made(), made()
+    assert new(1) == new(1, "n") and new(1) != new(2)
+    assert new(1) != other(1)
+    assert Ours(1, hidden=1) == Ours(1, hidden=2)
+    assert len({new(1), new(1), new(2)}) == 2
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Ours(1))
+
+
+@pytest.mark.parametrize("use", [repr, hash, lambda value: value == value, lambda value: value.__class__(2)])
+def test_whatever_is_used_first_completes_it(use: Any) -> None:
+    # As the codec builds what was received: without the constructor.
+    new = made()
+    value = object.__new__(new)
+    vars(new)["number"].__set__(value, 1)
+    vars(new)["name"].__set__(value, "n")
+    late = vars(new)["__init__"]
+    use(value)
+    assert vars(new)["__init__"] is not late
+    assert repr(value).endswith("New(number=1, name='n')")
+    assert value == new(1) and hash(value) == hash(new(1))
+
+
+def test_it_can_be_copied_pickled_and_changed() -> None:
+    value = Ours(1, ["a"], word="x")
+    assert copy.copy(value) == copy.deepcopy(value) == pickle.loads(pickle.dumps(value)) == value
+    assert replace(value, number=2) == Ours(2, ["a"], word="x")
+    assert Ours.__match_args__ == ("number", "names", "hidden")
+
+
+def test_what_a_class_defines_itself_stays() -> None:
+    assert repr(Checked(1)) == "<1>"
+    assert Checked(1) == Checked(1)
+    with pytest.raises(ValueError, match="less than 0"):
+        Checked(-1)

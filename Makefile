@@ -19,6 +19,9 @@ MEASURE     = $(if $(wildcard $(FOR_PEERS)),$(PEERS),$(VENV))/bin/python -m benc
 
 WORKERS    := auto
 
+# The tests start Python a thousand times: compiling anew each time would take as long as the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint bench bench-all bench-peers docs clean
 
 help:

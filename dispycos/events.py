@@ -6,6 +6,8 @@ Every machine of dispycos has one shape:
     tick(now)          -> list of actions      called when next_deadline() has come
     next_deadline()    -> float | None         absolute; None: nothing is timed
     check()                                    asserts every invariant; tests call it after each event
+    compare(peer, message)                     asserts that a peer can hold what it says it holds, before
+                                               that is heard; machines that are told so have it
     story(id)          -> str                  what happened to one thing; goes into errors
 
 The events and actions that all machines share stand here; those of one machine stand

@@ -10,9 +10,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from dataclasses import dataclass
 
 MAX_LINES = 24  # of one thing: a life has about ten; a flapping link must not fill memory
 MAX_THINGS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an invariant is asserted of: `assert holds, About(thing, "what is wrong")`.
+
+    The text goes into the AssertionError; whose story to tell is read from it (`validation`).
+    """
+
+    thing: Hashable  # as the machine's `story` knows it
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Stories:

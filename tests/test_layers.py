@@ -82,7 +82,7 @@ LINES = (
         pure=True,
         reach=only(0),
     ),
-    Line(3, "log keyfile folders console printer"),
+    Line(3, "log keyfile folders console printer validation"),
     Line(
         3,
         "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"

@@ -14,7 +14,9 @@ from dispycos.client.lines import Line
 from dispycos.client.placement import Placement, why_not
 from dispycos.client.submission import Stage, Submission
 from dispycos.config import Limits
+from dispycos.messages import Holding
 from dispycos.model import Incarnation
+from dispycos.story import About
 
 
 class Dispatch(Protocol):
@@ -88,17 +90,33 @@ def check(dispatch: Dispatch, limits: Limits) -> None:
     waiting = _waiting(placement)
     for key, task in dispatch.gate.tasks.items():
         assert key == task.id
-        assert (task.stage in (Stage.PLACED, Stage.SENT)) == (key in placed), f"lost sight of {task!r}"
-        assert (task.stage is Stage.QUEUED) == (key in waiting), f"lost sight of {task!r}"
-        assert task.stage not in (Stage.READY, Stage.ENDED), f"{task!r} was left {task.stage.name}"
-        assert 1 <= task.attempt <= 1 + task.retries
+        seen = (key in placed, key in waiting)
+        where = (task.stage in (Stage.PLACED, Stage.SENT), task.stage is Stage.QUEUED)
+        assert seen == where, About(key, f"lost sight of {task!r}")
+        assert task.stage not in (Stage.READY, Stage.ENDED), About(key, f"{task!r} is {task.stage.name}")
+        assert 1 <= task.attempt <= 1 + task.retries, About(key, f"{task!r} is at attempt {task.attempt}")
     assert placed.keys() | waiting.keys() <= dispatch.gate.tasks.keys(), "an ended task was kept"
     assert dispatch.gate.cpu_live == sum(not task.io for task in dispatch.gate.tasks.values())
     assert dispatch.gate.submitted - dispatch.gate.done == len(dispatch.gate.tasks)
     # R-69: a task that could run and a credit for it never coexist.
     for task in waiting.values():
         free = _first_free(placement, task, limits)
-        assert free is None, f"{task!r} waits though {free} has a credit"
+        assert free is None, About(task.id, f"{task!r} waits though {free} has a credit")
+
+
+def compare(dispatch: Dispatch, server: Server, message: Holding) -> None:
+    """Our ledger of a server beside its own, before its word is acted upon."""
+    where = dispatch.describe(server.incarnation)
+    given, taken = (server.position, server.position_io), (message.received, message.received_io)
+    assert taken[0] <= given[0] and taken[1] <= given[1], About(
+        server.incarnation, f"{where} took in {taken} tasks (CPU, I/O), and was handed {given}"
+    )
+    twice = set(message.waiting) & set(message.begun)
+    assert not twice, About(min(twice), f"tasks {twice} wait and run at {where}")
+    for key in (*message.waiting, *message.begun):
+        task = dispatch.gate.tasks.get(key)
+        elsewhere = task is not None and task.stage is Stage.SENT and task.server is not server
+        assert not elsewhere, About(key, f"{task!r} is held by {where}, and was handed to another server")
 
 
 def _check_server(placement: Placement, server: Server, limits: Limits) -> None:
@@ -106,14 +124,15 @@ def _check_server(placement: Placement, server: Server, limits: Limits) -> None:
     assert 1 <= server.cpu_credits <= limits.max_credits
     for tasks in (server.sent, server.io):
         for task in tasks.values():
-            assert task.server is server, "a task is not where it thinks"
+            assert task.server is server, About(task.id, f"{task!r} is not where it thinks")
             assert task.stage in (Stage.PLACED, Stage.SENT)
         positions = [task.position for task in tasks.values() if task.stage is Stage.SENT]
         assert len(set(positions)) == len(positions), "two tasks at one position"
         assert 0 not in positions
     noted = {task.id for task in server.outbox}
     for task in (*server.sent.values(), *server.io.values()):
-        assert task.stage is not Stage.PLACED or task.id in noted, f"{task!r} will never be handed over"
+        known = task.stage is not Stage.PLACED or task.id in noted
+        assert known, About(task.id, f"{task!r} will never be handed over")
     assert (server in placement.loaded) == (len(server.sent) >= 2)
     assert (server in placement.idle) == (server.usable and not server.sent)
 
@@ -128,9 +147,9 @@ def _waiting(placement: Placement) -> dict[int, Submission]:
         found: list[Submission] = line.waiting()
         assert len(found) == line.count, "waiting tasks miscounted"
         for task in found:
-            assert task.id not in waiting, "a task waits twice"
+            assert task.id not in waiting, About(task.id, f"{task!r} waits twice")
             assert isinstance(line, Line)
-            assert task.line is line, "a task is not in the line that it thinks"
+            assert task.line is line, About(task.id, f"{task!r} is not in the line that it thinks")
             waiting[task.id] = task
     return waiting
 

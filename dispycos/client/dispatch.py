@@ -636,6 +636,12 @@ class Dispatch:
         """Assert every invariant."""
         audit.check(self, self._limits)
 
+    def compare(self, peer: Incarnation, message: Any) -> None:
+        """Assert that what a server says it holds can be what it was given (R-62)."""
+        server = self.placement.servers.get(peer)
+        if type(message) is Holding and server is not None:
+            audit.compare(self, server, message)
+
 
 def _fraction(task: Submission) -> float:
     """A number in [0, 1) that differs from task to task and from attempt to attempt (jitter)."""

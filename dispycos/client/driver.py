@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
+from dispycos import validation
 from dispycos.client import events
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
@@ -51,8 +49,6 @@ from dispycos.net.alarm import Alarm
 from dispycos.net.endpoint import BURST, Endpoint
 
 log = logging.getLogger("dispycos")
-
-VALIDATE = os.environ.get("DISPYCOS_VALIDATE") == "1"
 
 # A check of every invariant looks at each living task: with many of them it is made now and then.
 CHECK_ALWAYS = 200  # tasks
@@ -130,6 +126,8 @@ class Driver:
         """A message of a server about its tasks; the thread that read it."""
         with self._lock:
             now = time.monotonic()
+            if validation.ON:
+                validation.compare(self.dispatch, peer, message)
             self._of_dispatch(self.dispatch.handle(Heard(peer, message), now), now)
             if type(message) is Recalled:
                 self._let_leave()
@@ -197,8 +195,8 @@ class Driver:
             else:
                 request = task.owner._request = Operation()
                 self._of_dispatch(actions, 0.0)
-            if VALIDATE:
-                self._check()
+            if validation.ON:
+                self._check(task)
         if placed is None:
             self._after(self.dispatch.full)
             return request
@@ -468,18 +466,12 @@ class Driver:
 
     # Invariants (R-62).
 
-    def _check(self) -> None:
-        if not VALIDATE:
+    def _check(self, event: Any = None) -> None:
+        if not validation.ON:
             return
         self._unchecked += 1
         if len(self.dispatch.tasks) > CHECK_ALWAYS and self._unchecked < CHECK_EVERY:
             return
         self._unchecked = 0
-        try:
-            self.fleet.check()
-            self.dispatch.check()
-        except AssertionError:
-            # An invariant of ours is broken: going on could only hide where.
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(70)
+        validation.check(self.fleet, event)
+        validation.check(self.dispatch, event)

@@ -41,7 +41,7 @@ from dispycos.events import (
     Say,
 )
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Payload, Role, Status
-from dispycos.story import Stories
+from dispycos.story import About, Stories
 from dispycos.wording import MAX_NAMED, listed
 
 _WHY = ("why", Incarnation(b""))
@@ -175,19 +175,18 @@ class Fleet:
         usable = 0
         for incarnation, node in self.nodes_held.items():
             assert node.incarnation == incarnation
-            assert node.state is not NodeState.CLOSED, f"closed node {node.location} is still held"
-            assert incarnation not in self.holdings.returned, f"{node.location} is held and given back"
-            assert not (node.state is NodeState.CLOSING and not node.servers), "a closed node is kept"
-            if node.initialized:
-                assert node.shown is not None, f"no stream is open for node {node.location}"
+            problem = self._problem(node)
+            assert not problem, About(incarnation, f"node {node.location} {problem}")
             for server in node.servers.values():
                 servers += 1
-                assert self.crew.servers.get(server.incarnation) is server
-                assert server.node is node
+                known = self.crew.servers.get(server.incarnation) is server and server.node is node
+                assert known, About(server.incarnation, f"server {server.location} is lost sight of")
                 if server.state is ServerState.ENDING:
-                    assert server.force_at is not None, f"nobody ends {server.location}"
+                    assert server.force_at is not None, About(
+                        server.incarnation, f"nobody ends {server.location}"
+                    )
                 if server.state is ServerState.INITIALIZED:
-                    assert server.told, f"dispatch does not know {server.location}"
+                    assert server.told, About(server.incarnation, f"dispatch does not know {server.location}")
                     usable += not server.held and not server.closed_to_tasks
         assert servers == len(self.crew.servers), "servers of no node"
         assert usable == self.crew.usable, f"{usable} servers are usable, not {self.crew.usable}"
@@ -195,6 +194,15 @@ class Fleet:
             assert not self.nodes_held, "nodes without a turn"
         if self.turn.ending:
             assert self.turn.state in (TurnState.SCHEDULED, TurnState.CLOSING)
+
+    def _problem(self, node: Node) -> str:
+        if node.state is NodeState.CLOSED:
+            return "is closed and still held"
+        if node.incarnation in self.holdings.returned:
+            return "is held and given back"
+        if node.state is NodeState.CLOSING and not node.servers:
+            return "is closed and kept"
+        return "is shown nowhere" if node.initialized and node.shown is None else ""
 
     def story(self, id: Any) -> str:
         """What happened to a node or server (its incarnation)."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from tornado import httputil, web
 
+from dispycos import validation
 from dispycos.httpd import live
 from dispycos.httpd.door import Door
 from dispycos.httpd.files import Page
@@ -113,6 +114,7 @@ class MonitorThread:
         return self.monitor
 
     def _run(self) -> None:
+        validation.forbid_unpickling("the monitor", here_only=True)
         try:
             asyncio.run(self._serve())
         except BaseException as error:
@@ -151,9 +153,11 @@ class MonitorThread:
                 await monitor.end(reason, text, min(within, BYE_WITHIN))
             stop.set()
 
+        saying = goodbye()
         try:
-            asyncio.run_coroutine_threadsafe(goodbye(), loop)
+            asyncio.run_coroutine_threadsafe(saying, loop)
         except RuntimeError:
+            saying.close()
             return  # it ended just now
         self._thread.join(within + 2.0)
         monitor.source.stop()

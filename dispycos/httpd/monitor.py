@@ -19,6 +19,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from dispycos import validation
 from dispycos.config import RELEASE, WIRE_VERSION
 from dispycos.httpd import actions, metrics, situation, why
 from dispycos.httpd.actions import Wanted
@@ -38,6 +39,9 @@ TICK = 0.5  # seconds
 FRESH = 1.0  # seconds that figures count as present, where nobody looks
 ANSWER_WITHIN = 1.0  # seconds that the program has for its figures, before the last ones are shown
 ACT_WITHIN = 10.0  # seconds for an action to be taken
+# A validating run's check looks at every row: with many of them it is made now and then (R-62).
+CHECK_ALWAYS = 200  # rows
+CHECK_EVERY = 100  # events, beyond that
 SURVEY_EVERY = 5.0  # seconds between surveys of what lives, while somebody looks at tasks
 
 
@@ -85,6 +89,7 @@ class Monitor:
         self._tasks_told = False  # the program tells each task's changes now
         self._sampled_at = float("-inf")
         self._why_at = float("-inf")
+        self._unchecked = 0  # events
         self._ticked = asyncio.Event()  # replaced at each tick
         self._wake = asyncio.Event()
 
@@ -127,6 +132,7 @@ class Monitor:
         now, clock, view = self.wall(), self.clock(), self.view
         for event in self.feed.take():
             view.handle(event, now)
+            self._check(event)
         if clock - self._sampled_at >= STEP - self.options.tick / 2:
             self._sampled_at = clock
             view.handle(Sample(now), now)
@@ -141,7 +147,16 @@ class Monitor:
             values["why"] = causes[0].title if causes else ""
         view.handle(Changed("cluster", None, values), now)
         view.end_tick(now)
+        self._check(None)
         self._figures_at = self._asked_at
+
+    def _check(self, event: Any) -> None:
+        if not validation.ON:
+            return
+        self._unchecked += 1
+        if len(self.view.rows) < CHECK_ALWAYS or self._unchecked >= CHECK_EVERY:
+            self._unchecked = 0
+            validation.check(self.view, event)
 
     def _stuck(self, now: float) -> bool:
         """Tasks wait and none begins, or there is nothing to run them (MO-24)."""

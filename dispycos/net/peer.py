@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from dispycos import validation
 from dispycos.config import Limits
 from dispycos.events import PeerUp
 from dispycos.kernel.operation import Operation
@@ -320,6 +321,10 @@ class Peer:
                 self._host.redial(self)
             elif isinstance(action, Lost):
                 self._host.lose(self, action.reason)
+        if validation.ON:
+            validation.check(self.liveness, actions)
+            with self.lock:
+                validation.check(self.session, actions)
         self._rearm()
 
     def _rearm(self) -> None:

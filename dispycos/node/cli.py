@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dispycos import commandline, config, keyfile
+from dispycos import commandline, config, keyfile, validation
 from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: NodeSettings, source: KeySource) -> int:
+    validation.forbid_unpickling("the node daemon")
     keyring = source.load()
     keyfile.no_core_dumps()
     of_clients = account.find(settings.run_as) if settings.run_as else None

@@ -59,6 +59,7 @@ from dispycos.node.attempts import (
     Phase,
     Stage,
 )
+from dispycos.story import About
 
 # After ForceEnd a task that yields is gone within one step of the kernel; one that is still here
 # after this many seconds does not yield at all, and only the end of the process ends it (DC-57).
@@ -521,12 +522,17 @@ class Execution:
         assert self.begun_io <= self.received_io, "more I/O tasks begun than received"
         waiting = [task for task in self._queue if task.stage is _WAITING]
         assert waiting == [task for task in cpu if task.stage is _WAITING], "the queue is not what waits"
-        assert all(task.position > self.begun for task in waiting), "a task was overtaken"
-        assert all(task.position <= self.begun for task in begun), "a task began uncounted"
+        for task in cpu:
+            overtaken = task.stage is _WAITING and task.position <= self.begun
+            assert not overtaken, About(task.spec.id, f"task {task.spec.id} was overtaken")
+            uncounted = task.stage is not _WAITING and task.position > self.begun
+            assert not uncounted, About(task.spec.id, f"task {task.spec.id} began uncounted")
         io = [task for task in self._tasks.values() if task.spec.io]
         assert len(io) == self._io, "I/O tasks miscounted"
-        assert all(task.stage is not _ENDED for task in self._tasks.values()), "an ended task was kept"
-        assert all(key == task.spec.id for key, task in self._tasks.items())
+        for key, task in self._tasks.items():
+            assert key == task.spec.id and task.stage is not _ENDED, About(
+                key, f"task {key} ended and is kept"
+            )
         assert len(self._unseen) == self._number - self._seen, "outcomes misnumbered"
         assert self.phase is not _FINISHED or not self._unsent or self._expires == 0.0
         assert self._running is not None or not self._unsent or self._io, "an idle server keeps outcomes back"

@@ -11,7 +11,7 @@ import signal
 import socket
 from typing import Any
 
-from dispycos import keyfile
+from dispycos import keyfile, validation
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Location
@@ -32,6 +32,7 @@ def run(descriptor: int) -> int:
     said = pipe.hear()
     if said is None or said.what != "start":
         return 0  # the program is gone
+    validation.forbid_unpickling("the node daemon")
     values = said.values
     # The closing of the pair ends us; this does too where a forked child of the program keeps
     # its end open.

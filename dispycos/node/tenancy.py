@@ -40,7 +40,7 @@ from dispycos.node.events import (
     ZygoteReady,
 )
 from dispycos.node.places import Place, PlaceState
-from dispycos.story import Stories
+from dispycos.story import About, Stories
 
 
 class NodeState(enum.Enum):
@@ -453,15 +453,23 @@ class Tenancy:
         living = {p.incarnation: p for p in self.places.values() if p.incarnation is not None}
         assert self.by_server == living, "the index of servers is wrong"
         for place in self.places.values():
-            assert place.live or place.incarnation is None, f"a server at place {place.index}, {place.state}"
-            if place.state is PlaceState.DELAYED:
-                assert place.due is not None, f"place {place.index} waits for nothing"
-            if self.state is NodeState.RELEASING and place.live:
-                assert place.due is not None, f"place {place.index} is never ended by force"
+            problem = self._problem(place)
+            thing = self.reservation if place.incarnation is None else place.incarnation
+            assert not problem, About(thing, f"place {place.index} {problem}")
         if self.state is NodeState.SERVING:
-            assert self.zygote, "serving without a zygote"
-            # no place is left without a server and without a reason.
-            assert all(p.state is not PlaceState.EMPTY for p in self.places.values()), "an idle place"
+            assert self.zygote, About(self.reservation, "it serves without a zygote")
         if self.cleaning:
-            assert not self.zygote
-            assert not any(place.live for place in self.places.values()), "files go before processes"
+            lives = self.zygote or any(place.live for place in self.places.values())
+            assert not lives, About(self.reservation, "files go before processes")
+
+    def _problem(self, place: Place) -> str:
+        if place.incarnation is not None and not place.live:
+            return f"has a server, and is {place.state.value}"
+        if place.state is PlaceState.DELAYED and place.due is None:
+            return "waits for nothing"
+        if self.state is NodeState.RELEASING and place.live and place.due is None:
+            return "is never ended by force"
+        # no place is left without a server and without a reason.
+        if self.state is NodeState.SERVING and place.state is PlaceState.EMPTY:
+            return "is idle"
+        return ""

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dispycos import commandline, config, keyfile
+from dispycos import commandline, config, keyfile, validation
 from dispycos.commandline import Parser
 from dispycos.httpd import listening, running
 from dispycos.httpd.scheduler_source import SchedulerSource
@@ -68,6 +68,7 @@ def _web(options: argparse.Namespace) -> Web | None:
 
 
 def _run(settings: SharedSettings, source: KeySource, web: Web | None) -> int:
+    validation.forbid_unpickling("the scheduler")
     keyring = source.load()
     keyfile.no_core_dumps()
     monitors: list[running.Running] = []

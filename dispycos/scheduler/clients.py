@@ -19,7 +19,7 @@ from dispycos.events import Action, Dial, Say, StopDialling
 from dispycos.model import Incarnation, Location
 from dispycos.scheduler.events import DropClient, Entry, KeepLease, Restored
 from dispycos.scheduler.roster import Client, ClientState, NodeState
-from dispycos.story import Stories
+from dispycos.story import About, Stories
 
 
 class Clients:
@@ -241,16 +241,23 @@ class Clients:
         orders = [client.order for client in self.queue.values()]
         assert orders == sorted(orders), "the queue is out of order"
         for client in self.queue.values():
-            assert client.state is ClientState.QUEUED
-            assert not client.nodes, "a queued client holds nodes"
+            waits = client.state is ClientState.QUEUED and not client.nodes
+            assert waits, About(
+                client.reservation, f"{client.name} is queued, {client.state.value}, and has nodes"
+            )
         if self.active is not None:
             assert self.active.state in (ClientState.SCHEDULED, ClientState.CLOSING)
             assert self.active.reservation not in self.queue
             granted = sum(node.state is NodeState.INITIALIZED for node in self.active.nodes.values())
-            assert granted == self.active.granted, "granted nodes are miscounted"
-            if self.active.state is ClientState.CLOSING:
-                assert not self.active.nodes, "a closing client holds nodes"
-                assert self.active.leaving, "a closed client is kept"
+            active = self.active
+            assert granted == active.granted, About(
+                active.reservation, f"{active.name} has {granted} nodes granted, not {active.granted}"
+            )
+            if active.state is ClientState.CLOSING:
+                assert not active.nodes, About(
+                    active.reservation, f"{active.name} is closing and holds nodes"
+                )
+                assert active.leaving, About(active.reservation, f"{active.name} is closed and kept")
         for clients in self._of_peer.values():
             for client in clients.values():
                 assert client is self.active or self.queue.get(client.reservation) is client

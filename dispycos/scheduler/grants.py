@@ -23,7 +23,7 @@ from dispycos.scheduler import allocate
 from dispycos.scheduler.clients import Clients
 from dispycos.scheduler.events import KeepLease
 from dispycos.scheduler.roster import HELD, Client, ClientState, Node, NodeState
-from dispycos.story import Stories
+from dispycos.story import About, Stories
 
 
 class Grants:
@@ -515,20 +515,49 @@ class Grants:
         """Every invariant of nodes and grants."""
         leases: set[int] = set()
         for incarnation, node in self.nodes.items():
-            assert node.incarnation == incarnation
-            assert (node.state is NodeState.DISCOVERED) == (incarnation in self.free), node.state
-            if node.state in HELD:
-                assert node.client is not None, f"node {node.facts.name} is held by nobody"
-                assert node.client.nodes.get(incarnation) is node
-                assert node.client is self._clients.active, "a node is held by a client whose turn it is not"
-                assert node.lease not in leases, f"lease {node.lease} was granted twice"
-                assert node.lease <= self.last_lease
-                leases.add(node.lease)
-            elif node.state is NodeState.RELEASING:
-                assert node.client is None or incarnation not in node.client.nodes
-            else:
-                assert node.client is None, f"{node.state} and a client"
-            assert not node.question or node.question in self._questions
+            problem = self._problem(incarnation, node, leases)
+            assert not problem, About(incarnation, f"node {node.facts.name} {problem}")
+            leases.add(node.lease if node.state in HELD else 0)
         for node, client, _ in self._questions.values():
-            assert self.nodes.get(node.incarnation) is node
-            assert client.state is ClientState.SCHEDULED
+            assert self.nodes.get(node.incarnation) is node, About(
+                node.incarnation, "a lost node is asked for"
+            )
+            assert client.state is ClientState.SCHEDULED, About(
+                client.reservation, "an ended client is asked"
+            )
+
+    def _problem(self, incarnation: Incarnation, node: Node, leases: set[int]) -> str:
+        """Which invariant this node breaks; "": none."""
+        client = node.client
+        if node.incarnation != incarnation:
+            return "is filed under another's name"
+        if (node.state is NodeState.DISCOVERED) != (incarnation in self.free):
+            return f"is {node.state.value}, and {'free' if incarnation in self.free else 'not free'}"
+        if node.question and node.question not in self._questions:
+            return "waits for an answer that nobody was asked for"
+        if node.state in HELD:
+            if client is None or client.nodes.get(incarnation) is not node:
+                return f"is {node.state.value}, and held by nobody"
+            if client is not self._clients.active:
+                return "is held by a client whose turn it is not"
+            if node.lease in leases:
+                return f"has lease {node.lease}, which was granted twice"
+            if node.lease > self.last_lease:
+                return f"has lease {node.lease}, above the last one, {self.last_lease}"
+        elif client is not None and (node.state is not NodeState.RELEASING or incarnation in client.nodes):
+            return f"is {node.state.value}, and held by client {client.name}"
+        return ""
+
+    def compare(self, peer: Incarnation, message: m.NodeHere) -> None:
+        """Assert, before it is heard, that the lease which a node says it holds can be ours (R-62)."""
+        if not message.reservation:
+            return
+        for node in self.nodes.values():
+            client = node.client
+            if node.state not in HELD or client is None or client.reservation != message.reservation:
+                continue
+            lease, name = message.lease, node.facts.name
+            if node.incarnation != peer:
+                assert lease != node.lease, About(peer, f"lease {lease} of node {name} is held twice")
+            else:
+                assert lease <= node.lease, About(peer, f"{name} was given lease {node.lease}, not {lease}")

@@ -191,6 +191,10 @@ class SchedulerMachine:
         self._clients.check()
         self._turns.check()
 
+    def compare(self, peer: Incarnation, message: Any) -> None:
+        if type(message) is m.NodeHere:
+            self._grants.compare(peer, message)
+
     def story(self, id: Any) -> str:
         """What happened to a node (its incarnation) or a client (its reservation)."""
         return self._stories.tell(id)

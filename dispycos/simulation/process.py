@@ -119,6 +119,8 @@ class Process:
     def feed(self, machine: Machine, event: Any) -> None:
         """Let something happen to a machine, and carry out what it answers."""
         self.world.record(self.name, "event", event)
+        if isinstance(event, Heard) and (compare := getattr(machine, "compare", None)) is not None:
+            compare(event.peer, event.message)
         self._carry_out(machine, machine.handle(event, self.now))
 
     def act(self, machine: Machine, step: Callable[..., Sequence[Any]], *args: Any) -> None:

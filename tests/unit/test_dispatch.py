@@ -890,3 +890,20 @@ def test_cost_of_a_task_does_not_grow_with_the_queue() -> None:
         return made
 
     assert calls(10_000) < 55 * calls(200)
+
+
+@pytest.mark.row("R-62")
+def test_a_server_s_word_of_what_it_holds_is_held_against_the_ledger():
+    bench = Driven(S1, S2)
+    (mine, other) = bench.submit(2)
+    assert mine.server is not None and mine.server.incarnation == S1 and other.server is not mine.server
+    bench.machine.compare(S1, Holding(1, 0, [], [mine.id], []))
+    for holds, text in (
+        (Holding(2, 0, [], [mine.id], []), "took in .2, 0. tasks"),
+        (Holding(1, 1, [], [mine.id], []), "took in .1, 1. tasks"),
+        (Holding(1, 0, [mine.id], [mine.id], []), "wait and run at"),
+        (Holding(1, 0, [], [other.id], []), "was handed to another server"),
+    ):
+        with pytest.raises(AssertionError, match=text) as found:
+            bench.machine.compare(S1, holds)
+        assert found.value.args[0].thing in (S1, mine.id, other.id)

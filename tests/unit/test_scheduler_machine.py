@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -976,3 +977,16 @@ def _calls(bench: Bench) -> int:
     finally:
         sys.setprofile(None)
     return count
+
+
+@pytest.mark.row("R-62")
+def test_a_lease_that_two_nodes_hold_or_that_was_not_given_is_found_when_it_is_said():
+    bench = Bench().client().node(1).reserved(1).node(2).reserved(2)
+    first, second = (bench.machine.nodes[who(name)].lease for name in ("n1", "n2"))
+    holds = m.NodeHere(facts(2), bench.turn, second, [], True, OUR)
+    bench.machine.compare(who("n2"), holds)
+    with pytest.raises(AssertionError, match=f"lease {first} of node n1 is held twice") as found:
+        bench.machine.compare(who("n2"), replace(holds, lease=first))
+    assert "reserved: initialized" in bench.machine.story(found.value.args[0].thing)
+    with pytest.raises(AssertionError, match=f"n2 was given lease {second}, not {second + 1}"):
+        bench.machine.compare(who("n2"), replace(holds, lease=second + 1))

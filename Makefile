@@ -78,7 +78,7 @@ $(MADE):
 	fi >&2; exit 1
 
 $(INSTALLED): $(MADE) pyproject.toml setup.py
-	$(PIP) --editable '.[speed]'
+	$(PIP) --editable '.[speed,top]'
 	@touch $@
 
 $(FOR_TESTS): $(MADE) pyproject.toml setup.py

@@ -1,6 +1,6 @@
 """The program `dispycos`: a scheduler, or one of the commands below.
 
-Layer 8. Rows DS-02, DN-42, SE-05, MO-24.
+Layer 8. Rows DS-02, DN-42, SE-05, MO-16, MO-24.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from importlib import resources
 
 from dispycos import commandline, keyfile
 from dispycos.httpd import asking
+from dispycos.httpd.asking import Link
 from dispycos.scheduler import cli as scheduler
+from dispycos.terminal import choosing, status, top
 
 _HELP = (["-h"], ["--help"])
 
@@ -43,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return commandline.carry_out(f"dispycos {name}", run)
     except Usage:
         pass
-    print(f"usage: dispycos {name}\n{command.__doc__}", file=sys.stdout if rest in _HELP else sys.stderr)
+    about = f"{command.__doc__}\n{_LINK}" if "LINK" in (command.__doc__ or "") else command.__doc__
+    print(f"usage: dispycos {name}\n{about}", file=sys.stdout if rest in _HELP else sys.stderr)
     return 0 if rest in _HELP else 2
 
 
@@ -54,11 +57,32 @@ def dockerfile(arguments: Sequence[str]) -> str:
     return resources.files("dispycos").joinpath("data/Dockerfile").read_text(encoding="utf-8").rstrip("\n")
 
 
+def show_top(arguments: Sequence[str]) -> str:
+    """Show a cluster live in this terminal: `dispycos top [LINK]`; see LINK below."""
+    return top.run(_where(arguments))
+
+
+def show_status(arguments: Sequence[str]) -> str:
+    """Print once how a cluster is: `dispycos status [LINK] [--json]`; see LINK below."""
+    rest = [argument for argument in arguments if argument != "--json"]
+    link = _where(rest)()
+    return status.as_json(link) if "--json" in arguments else status.text(link)
+
+
 def why(arguments: Sequence[str]) -> str:
-    """Say why nothing runs: `dispycos why LINK`, LINK as a monitor printed it; without it: from stdin."""
-    if len(arguments) > 1:
+    """Say why nothing runs: `dispycos why [LINK]`; see LINK below."""
+    return str(asking.get(_where(arguments)(), "/api/v1/why")["text"])
+
+
+def _where(arguments: Sequence[str]) -> Callable[[], Link]:
+    """What answers the monitor that is meant."""
+    if len(arguments) > 1 or (arguments and arguments[0].startswith("--")):
         raise Usage
-    return asking.why(arguments[0] if arguments else sys.stdin.readline())
+    text = arguments[0] if arguments else None
+    if text == "-":
+        link = choosing.chosen(text)  # read once
+        return lambda: link
+    return lambda: choosing.chosen(text)
 
 
 def key(arguments: Sequence[str]) -> str:
@@ -70,9 +94,17 @@ def key(arguments: Sequence[str]) -> str:
     return "\n".join(keyfile.fingerprints(arguments[1] if arguments[1:] else None))
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {"dockerfile": dockerfile, "key": key, "why": why}
+COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
+    "top": show_top,
+    "status": show_status,
+    "why": why,
+    "key": key,
+    "dockerfile": dockerfile,
+}
+_LINK = """LINK is the address that a monitor printed, or - to read it from standard input, where other users
+don't see it; or the port of a monitor of yours on this machine. Without LINK: the only one of yours."""
 
 
 def _epilog() -> str:
     lines = [f"  dispycos {name:12} {command.__doc__}" for name, command in COMMANDS.items()]
-    return "\n".join(["commands:", *lines])
+    return "\n".join(["commands:", *lines, "", _LINK])

@@ -124,7 +124,11 @@ LINES = (
         " client.watcher client.presence client.bar client.notebook",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
-    Line(7, "httpd.feed httpd.files httpd.login httpd.listening httpd.source httpd.door httpd.audience"),
+    Line(
+        7,
+        "httpd.feed httpd.files httpd.login httpd.listening httpd.notes httpd.source httpd.door"
+        " httpd.audience",
+    ),
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
     Line(
         7,
@@ -150,7 +154,15 @@ LINES = (
     Line(8, "commandline"),
     Line(8, "compat.__main__"),
     Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
-    Line(8, "cli", beside=frozenset({"scheduler"})),
+    Line(
+        8,
+        "terminal.texts terminal.keys terminal.model terminal.columns terminal.desk",
+        pure=True,
+    ),
+    Line(
+        8, "terminal.screen terminal.connection terminal.show terminal.top terminal.status terminal.choosing"
+    ),
+    Line(8, "cli", beside=frozenset({"scheduler", "terminal"})),
     Line(8, "__main__"),
 )
 

@@ -6,16 +6,17 @@ I/O half. Layer 7. Rows HT-01 to HT-05, MO-01, SE-34, SE-36.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dispycos.arguments import port as checked_port
 from dispycos.arguments import seconds
-from dispycos.httpd import files, listening
+from dispycos.httpd import files, listening, notes
 from dispycos.httpd.app import MonitorThread
 from dispycos.httpd.listening import Binding
 from dispycos.httpd.login import Logins
 from dispycos.httpd.monitor import Options
+from dispycos.httpd.notes import Note
 from dispycos.httpd.origin import Names
 from dispycos.httpd.source import Source
 
@@ -32,6 +33,7 @@ class Running:
     binding: Binding
     logins: Logins
     poll: float
+    note: Note | None = None  # by which this account's terminals find it
 
     @property
     def link(self) -> str:
@@ -42,6 +44,11 @@ class Running:
     def viewer_link(self) -> str:
         """Likewise, for who may only look."""
         return f"{self.binding.url}/#token={self.logins.viewer_token}"
+
+    def stop(self, reason: str, text: str, within: float) -> None:
+        """Say goodbye to the browsers, at most so many seconds; then end. May be repeated."""
+        notes.remove(self.note)
+        self.thread.stop(reason, text, within)
 
 
 def run(
@@ -56,8 +63,12 @@ def run(
     allow_hosts: tuple[str, ...] = (),
     read_only: bool = False,
     metrics_public: bool = False,
+    noted: bool = False,
 ) -> Running:
-    """Start a monitor of that source. ValueError and TypeError name the argument; OSError the port."""
+    """Start a monitor of that source. ValueError and TypeError name the argument; OSError the port.
+
+    noted  a note of it is left, by which `dispycos top` finds it (see `notes`).
+    """
     poll = poll_seconds(poll_sec)
     pages = files.table(root)
     tls = listening.tls(certfile, keyfile)
@@ -78,7 +89,10 @@ def run(
         raise
     if binding.warning:
         log.warning("%s", binding.warning)
-    return Running(thread, binding, logins, poll)
+    running = Running(thread, binding, logins, poll)
+    if not noted:
+        return running
+    return replace(running, note=notes.write(source.name, running.viewer_link, binding.port))
 
 
 def poll_seconds(value: Any) -> float:

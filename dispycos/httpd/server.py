@@ -73,6 +73,7 @@ class HTTPServer:
             allow_hosts=tuple(allow_hosts),
             read_only=flag("read_only", read_only),
             metrics_public=flag("metrics_public", metrics_public),
+            noted=True,
         )
         self._status_task: Task | None = None
         self._loop = loop.default()
@@ -121,7 +122,7 @@ class HTTPServer:
             self._end("finished", "", self._running.poll)
 
     def _end(self, reason: str, text: str, within: float) -> None:
-        self._running.thread.stop(reason, text, within)
+        self._running.stop(reason, text, within)
         if self._status_task is not None:
             self._status_task.terminate("the monitor was shut down")
 

@@ -84,7 +84,7 @@ def _run(settings: SharedSettings, source: KeySource, web: Web | None) -> int:
         return asyncio.run(serve(settings, keyring, ready))
     finally:
         for monitor in monitors:
-            monitor.thread.stop("finished", "the scheduler has ended", GOODBYE)
+            monitor.stop("finished", "the scheduler has ended", GOODBYE)
 
 
 def _watch(scheduler: SharedScheduler, settings: SharedSettings, web: Web) -> running.Running:
@@ -98,6 +98,7 @@ def _watch(scheduler: SharedScheduler, settings: SharedSettings, web: Web) -> ru
         allow_hosts=web.allow_hosts,
         read_only=web.read_only,
         metrics_public=web.metrics_public,
+        noted=True,
     )
 
 

@@ -423,7 +423,7 @@ def test_a_terminal_says_why_as_the_page_does(tmp_path: Path) -> None:
         wanted = asker.get("/api/v1/why")["text"].splitlines()[0]
         code, out, err = run_python(path, "why", asker.running.link)
         assert (code, out.splitlines()[0], err) == (0, wanted, "")
-        code, out, err = run_python(path, "why", input=asker.running.viewer_link + "\n")
+        code, out, err = run_python(path, "why", "-", input=asker.running.viewer_link + "\n")
         assert (code, out.splitlines()[0]) == (0, wanted)
         code, out, err = run_python(path, "why", f"http://127.0.0.1:{asker.port}/#token=other")
         assert (code, out) == (1, "")

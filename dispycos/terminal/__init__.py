@@ -1,0 +1,1 @@
+"""The monitor in a terminal: `dispycos top`, `dispycos status`, `dispycos why`."""

@@ -1,0 +1,77 @@
+"""`dispycos status`: what the monitor knows, printed once, as a table or as JSON.
+
+I/O half. Layer 8. Rows MO-16, MO-33.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from dispycos.httpd import asking
+from dispycos.httpd.asking import Link
+from dispycos.terminal import columns, texts
+from dispycos.terminal.model import Model
+
+_ROWS = 10_000  # asked for at a time: the most that is answered
+
+
+def text(link: Link) -> str:
+    """For people. OSError says what went wrong."""
+    found = _ask(link)
+    cluster = found["cluster"]
+    lines = [
+        f"{cluster['name']}: {cluster['state']}, at {link.place}",
+        f"nodes    {texts.nodes_of(cluster)}",
+        f"servers  {texts.servers_of(cluster)}",
+        f"tasks    {texts.tasks_of(cluster)}",
+    ]
+    if cluster["client"] or cluster["waiting_clients"]:
+        waiting = f", {cluster['waiting_clients']} waiting" if cluster["waiting_clients"] else ""
+        lines.append(f"client   {cluster['client'] or 'none'}{waiting}")
+    if cluster["why"]:
+        lines.append(f"stuck    {cluster['why']}: see `dispycos why`")
+    if found["nodes"]:
+        lines += ["", *_table(found["nodes"])]
+    return "\n".join(texts.clean(line) for line in lines)
+
+
+def as_json(link: Link) -> str:
+    """For programs: cluster, clients and nodes with the fields of docs/monitor.md."""
+    return json.dumps(_ask(link), indent=1)
+
+
+def _ask(link: Link) -> dict[str, Any]:
+    found = asking.get(link, "/api/v1/cluster")
+    nodes: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        answer = asking.get(link, f"/api/v1/nodes?limit={_ROWS}{f'&after={after}' if after else ''}")
+        nodes += answer["nodes"]
+        after = answer["next"]
+    return {"cluster": found["cluster"], "clients": found["clients"], "nodes": nodes}
+
+
+def _table(nodes: list[dict[str, Any]]) -> list[str]:
+    """The nodes, by address; each column as wide as it must be."""
+    model, now = Model(), time.time()
+    address = columns.NODES[0].value
+    nodes = sorted(nodes, key=lambda row: columns.order(address(row, model, now)))
+    cells = [[column.title for column in columns.NODES]]
+    for row in nodes:
+        values = [column.value(row, model, now) for column in columns.NODES]
+        cells.append(
+            [
+                texts.DASH if value is None else column.text(value)
+                for column, value in zip(columns.NODES, values, strict=True)
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, column, width in zip(line, columns.NODES, widths, strict=True)
+        ).rstrip()
+        for line in cells
+    ]

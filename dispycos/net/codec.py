@@ -31,9 +31,7 @@ def encode(message: Message) -> tuple[bytes, list[Buffer]]:
     sent, and whoever batched the records sends fewer at a time. How large a whole message may
     be is the session's to know.
     """
-    entry = _by_class().get(type(message))
-    if entry is None:
-        raise TypeError(f"{type(message).__name__} is no message")
+    entry = _sent.get(type(message)) or _how_sent(type(message))
     # Many small payloads can make a head too long; then they are attached too.
     for inline in (LIMITS.out_of_band_bytes, 512):
         out = Out(inline)
@@ -65,9 +63,7 @@ def decode(head: Buffer, tail: memoryview) -> Message:
         raise RemoteProtocolError(f"head is no msgpack that we accept ({type(exc).__name__})") from None
     if type(row) is not tuple or not row or type(row[0]) is not int:
         refuse("head", "array with a number expected")
-    take = _by_number().get(row[0])
-    if take is None:
-        refuse("head", f"no message has number {row[0]}")
+    take = _taken.get(row[0]) or _how_taken(row[0])
     came = In(tail if tail.itemsize == 1 else tail.cast("B"))
     message = take(row[1:], came)
     if came.at != len(came.tail):
@@ -116,12 +112,23 @@ def _pack(row: tuple[Any, ...]) -> bytes:
     return head
 
 
-@functools.cache
-def _by_class() -> dict[type[Any], tuple[int, Callable[[Any, Out], Any]]]:
-    kinds = {cls: (number, record(cls).put) for number, cls in NUMBERS.items()}
-    return {cls: (number, put) for cls, (number, put) in kinds.items() if put is not None}
+# How messages travel, each compiled when the first of its kind does: a process knows 80 kinds
+# and says a dozen.
+
+_numbers = {cls: number for number, cls in NUMBERS.items()}
+_sent: dict[type[Any], tuple[int, Callable[[Any, Out], Any]]] = {}
+_taken: dict[int, Callable[[Any, In], Any]] = {}
 
 
-@functools.cache
-def _by_number() -> dict[int, Callable[[Any, In], Any]]:
-    return {number: record(cls).take for number, cls in NUMBERS.items()}
+def _how_sent(cls: type[Any]) -> tuple[int, Callable[[Any, Out], Any]]:
+    if cls not in _numbers:
+        raise TypeError(f"{cls.__name__} is no message")
+    put = record(cls).put
+    assert put is not None  # a record is packed as an array, whatever its fields
+    return _sent.setdefault(cls, (_numbers[cls], put))
+
+
+def _how_taken(number: int) -> Callable[[Any, In], Any]:
+    if number not in NUMBERS:
+        refuse("head", f"no message has number {number}")
+    return _taken.setdefault(number, record(NUMBERS[number]).take)

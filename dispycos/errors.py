@@ -32,6 +32,14 @@ class NotSerializable(LocalProtocolError, TypeError):
     """A value can't be pickled; the text names its type and where in the value it sits."""
 
 
+class DumpError(LocalProtocolError, TypeError):
+    """A value is not plain, so it can't be sent through a channel; the text names its type."""
+
+
+class LoadError(LocalProtocolError, ValueError):
+    """Bytes are not those of a plain value."""
+
+
 # The world's fault.
 
 
@@ -51,8 +59,12 @@ class VersionMismatch(PeerError):
     """The peer speaks no wire version that we speak; both versions are in the text."""
 
 
-class PeerLost(PeerError, ConnectionError):
+class PeerLost(PeerError, ConnectionError, EOFError):
     """The peer is gone: its process ended, or another incarnation answers at its address."""
+
+
+class HostNotFound(PeerError, OSError):
+    """No gateway could be opened to a machine: its name is unknown, or nothing answered as one must."""
 
 
 class FileRefused(PeerError):

@@ -98,6 +98,11 @@ LINES = (
         "net.greeting net.peer net.hearing net.dialling net.reception net.filestore",
         beside=frozenset({"kernel"}),
     ),
+    Line(3, "net.stream net.link"),
+    Line(3, "launch.spec", pure=True),
+    Line(
+        3, "launch.boot launch.bundle launch.child launch.opening launch.launchers", beside=frozenset({"net"})
+    ),
     Line(
         4,
         "net.endpoint net.tickets net.remote net.remote_channel net.remote_rps net.receivers net.naming"
@@ -150,6 +155,12 @@ LINES = (
         7,
         "compat.pycos compat.pycos.config compat.pycos.asyncfile compat.pycos.netpycos"
         " compat.pycos.dispycos compat.pycos.httpd",
+    ),
+    Line(7, "gateways.wire", pure=True),
+    Line(
+        7,
+        "gateways.plain gateways.failure gateways.channel_file gateways.channel gateways.exchange"
+        " gateways.order gateways.lanes gateways.far gateways.gateway gateways.group",
     ),
     Line(8, "commandline"),
     Line(8, "compat.__main__"),

@@ -1,0 +1,175 @@
+"""Exchange: the channels of one gateway's link, at either end.
+
+Channels live as long as somebody holds them. The end that opened the gateway makes those with
+odd numbers, the other end the even ones. What arrives is handed to its channel by whoever reads
+the link, in order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.errors import LoadError, PeerLost
+from dispycos.gateways import plain, wire
+from dispycos.gateways.channel import Callback, Channel
+from dispycos.model import Buffer
+from dispycos.net.link import Link, Meeting
+from dispycos.net.stream import Stream
+
+log = logging.getLogger("dispycos")
+
+
+class Exchange:
+    """See the module's docstring.
+
+    gateway  what channels show as theirs; it has this exchange.
+    first    the first number for channels of this end: 1 or 2.
+    asked    called for EXECUTE and STATUS: kind, the channel, the tail.
+    lost     called once when the other end is gone, with why.
+    """
+
+    def __init__(
+        self,
+        gateway: Any,
+        stream: Stream,
+        meeting: Meeting,
+        *,
+        first: int,
+        asked: Callable[[int, Channel, Buffer], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self._gateway = gateway
+        self._asked = asked
+        self._lost = lost
+        self._numbers = itertools.count(first, 2)
+        self._channels: weakref.WeakValueDictionary[int, Channel] = weakref.WeakValueDictionary()
+        self._callbacks: dict[int, Callback] = {}  # they outlive the channels that they were set on
+        # Channels that nobody holds any more. A finalizer may add to it, for it takes no lock.
+        self._dropped: deque[tuple[int, int]] = deque()
+        self.link = Link(stream, meeting, self._deliver, self._tell_dropped, self._end)
+
+    # Channels.
+
+    def channel(self) -> Channel:
+        """A new channel."""
+        return self.known(next(self._numbers))
+
+    def channels(self) -> list[int]:
+        """Numbers of the channels that are open."""
+        return sorted({*self._channels.keys(), *self._callbacks})
+
+    def known(self, number: int) -> Channel:
+        """The channel of this number; a new one if nobody holds it."""
+        channel = self._channels.get(number)
+        if channel is None:
+            channel = Channel(self._gateway, self, number)
+            self._channels[number] = channel
+        return channel
+
+    def number(self, value: Any) -> int | None:
+        """The number of a channel of this gateway; None if it is none."""
+        if type(value) is Channel and value.exchange is self:
+            return value.id
+        return None
+
+    def listen(self, channel: Channel, callback: Callback) -> None:
+        """Items of this channel go to a callback, also when nobody holds the channel any more."""
+        self._callbacks[channel.id] = callback
+
+    def forget(self, number: int) -> None:
+        """A channel is closed: nothing more is delivered to it."""
+        self._channels.pop(number, None)
+        self._callbacks.pop(number, None)
+
+    def drop(self, number: int, kind: int) -> None:
+        """Nobody holds a channel any more: tell the other end, by CLOSE or LAST. For finalizers."""
+        self._dropped.append((number, kind))
+        self.link.stir()
+
+    def _tell_dropped(self) -> None:
+        while self._dropped:
+            number, kind = self._dropped.popleft()
+            try:
+                self.link.post(wire.head(kind, number))
+            except PeerLost:
+                self._dropped.clear()
+
+    # What arrives.
+
+    def _deliver(self, head: Buffer, tail: Buffer) -> None:
+        kind, number, amount = wire.read(head)
+        if kind == wire.ITEM or kind == wire.BYTES:
+            self._item(number, kind, tail)
+        elif kind == wire.CREDIT:
+            channel = self._channels.get(number)
+            if channel is not None:
+                channel.granted(amount)
+        elif kind == wire.CLOSE or kind == wire.LAST:
+            self._closed(number, str(tail, "utf-8", "replace"), whole=kind == wire.CLOSE)
+        else:
+            self._asked(kind, self.known(number), tail)
+
+    def _item(self, number: int, kind: int, tail: Buffer) -> None:
+        channel = self._channels.get(number)
+        callback = self._callbacks.get(number)
+        if channel is None and callback is None:
+            return  # dropped here; the other end will hear of it
+        size = len(tail)
+        try:
+            value = bytes(tail) if kind == wire.BYTES else plain.unpack(tail, self.known)
+        except LoadError as exc:
+            self.refuse(number, f"an item could not be read: {exc}")
+            return
+        if callback is not None:
+            callback(value)
+            self.took(number, size)
+        elif channel is not None:
+            channel.put(value, size)
+
+    def took(self, number: int, size: int) -> None:
+        """Somebody took an item of this size: the other end may send as much again."""
+        amount = size + wire.PER_ITEM
+        channel = self._channels.get(number)
+        if channel is not None:
+            amount = channel.owed(amount)
+        if amount:
+            try:
+                self.link.post(wire.head(wire.CREDIT, number, amount))
+            except PeerLost:
+                pass  # nobody is left to be told
+
+    def refuse(self, number: int, text: str) -> None:
+        """Close a channel at both ends, for an error of this end."""
+        try:
+            self.link.post(wire.head(wire.CLOSE, number), (text.encode(errors="replace"),))
+        except PeerLost:
+            pass
+        self._closed(number, "", whole=True)
+
+    def _closed(self, number: int, text: str, *, whole: bool) -> None:
+        channel = self._channels.get(number)
+        callback = self._callbacks.get(number)
+        if channel is not None:
+            channel.ended(text, whole=whole)
+        elif text:
+            log.warning("remote code failed, and nobody holds its channel any more:\n%s", text)
+        self._callbacks.pop(number, None)
+        if whole:
+            self._channels.pop(number, None)
+        if callback is not None:
+            callback.end()
+
+    def _end(self, reason: str) -> None:
+        for number in self.channels():
+            channel = self._channels.get(number)
+            if channel is not None:
+                channel.lost(reason)
+            callback = self._callbacks.pop(number, None)
+            if callback is not None:
+                callback.end()
+        self._lost(reason)

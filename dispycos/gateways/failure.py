@@ -1,0 +1,24 @@
+"""How remote code failed, as text: the one form that any two Pythons understand."""
+
+from __future__ import annotations
+
+import traceback
+
+from dispycos import errors
+
+
+class RemoteError(errors.RemoteError):
+    """Remote code raised an exception; `formatted` is its traceback as it was printed there."""
+
+    def __init__(self, formatted: str) -> None:
+        super().__init__(formatted)
+        self.formatted = formatted
+
+
+def describe(error: BaseException, skip: int = 0) -> str:
+    """The traceback of an exception as text, without its first `skip` frames, which are ours."""
+    trace = error.__traceback__
+    for _ in range(skip):
+        if trace is not None:
+            trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))

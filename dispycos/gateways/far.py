@@ -1,0 +1,123 @@
+"""The far end of a gateway: runs what it is sent until the near end is gone.
+
+`dispycos.launch.boot` calls `main`, in a Python that may have nothing of ours but what travelled
+with it. Imports here are what travels: the standard library and pure modules only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any, Final
+
+from dispycos.config import Limits
+from dispycos.errors import RemoteProtocolError
+from dispycos.gateways import plain, wire
+from dispycos.gateways.channel import Channel
+from dispycos.gateways.exchange import Exchange
+from dispycos.gateways.failure import describe
+from dispycos.gateways.lanes import Lanes, NoLane
+from dispycos.gateways.order import Order
+from dispycos.model import Buffer
+from dispycos.net.keys import ClusterKey, Keyring
+from dispycos.net.link import prove
+from dispycos.net.stream import Stream
+
+# Seconds for code that is interrupted because the near end is gone; then the process ends all the same.
+GRACE: Final = 3.0
+
+_PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
+
+
+def main(reader: int, writer: int, options: dict[str, Any]) -> None:
+    """Serve the stream with these descriptors; returns when the near end is gone."""
+
+    def close() -> None:
+        os.close(reader)
+        if writer != reader:
+            os.close(writer)
+
+    settle(options)
+    stream = Stream(reader, writer, close, private=bool(options.get("private", True)))
+    keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
+    meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)
+    FarEnd(stream, meeting, options).serve()
+
+
+def settle(options: dict[str, Any]) -> None:
+    """Take up the working folder, the priority and the environment that the specification names."""
+    for name, value in options.get("env", {}).items():
+        os.environ[name] = value
+    folder = options.get("chdir")
+    if folder:
+        folder = os.path.expanduser(folder)
+        os.makedirs(folder, exist_ok=True)
+        os.chdir(folder)
+    if options.get("nice") and hasattr(os, "nice"):
+        os.nice(int(options["nice"]))
+
+
+class FarEnd:
+    """What remote code sees as `channel.gateway`."""
+
+    def __init__(self, stream: Stream, meeting: Any, options: dict[str, Any]) -> None:
+        self.id = options.get("id", "")
+        self._lanes = Lanes(options.get("execmodel", "thread"))
+        self._exchange = Exchange(self, stream, meeting, first=2, asked=self._asked, lost=self._lost)
+
+    def __repr__(self) -> str:
+        return f"<far end of gateway {self.id!r}>"
+
+    def newchannel(self) -> Channel:
+        """A channel that leads to the near end, once it is sent there."""
+        return self._exchange.channel()
+
+    @property
+    def _channelfactory(self) -> Exchange:
+        return self._exchange
+
+    def serve(self) -> None:
+        """Run code in this thread, as the lanes say, until the near end is gone."""
+        self._exchange.link.start("dispycos gateway")
+        self._lanes.run()
+        self._exchange.link.join(GRACE)
+
+    def _asked(self, kind: int, channel: Channel, tail: Buffer) -> None:
+        if kind == wire.STATUS:
+            known = [number for number in self._exchange.channels() if number != channel.id]
+            channel.send({"numchannels": len(known), "numexecuting": self._lanes.busy})
+            channel.close()
+            return
+        try:
+            order = Order(*plain.unpack(tail, self._exchange.known))
+        except TypeError:
+            raise RemoteProtocolError("an order of another form than this end knows") from None
+        channel.begin()
+        try:
+            self._lanes.put(lambda: self._execute(channel, order))
+        except NoLane as exc:
+            channel.finish(str(exc))
+
+    def _execute(self, channel: Channel, order: Order) -> None:
+        text = ""
+        try:
+            order.run(channel)
+        except EOFError as exc:
+            # The usual end of code that receives until the other end is closed.
+            text = "" if channel.isclosed() else describe(exc, skip=2)
+        except BaseException as exc:
+            text = describe(exc, skip=2)
+        channel.finish(text)
+
+    def _lost(self, reason: str) -> None:
+        # By the thread that reads the link. Code that waits for a channel has its EOFError; other
+        # code in the main thread is interrupted; whatever does not end is ended.
+        watch = threading.Timer(GRACE, os._exit, (1,))
+        watch.daemon = True
+        watch.start()
+        if self._lanes.close():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except OSError:
+                os._exit(1)

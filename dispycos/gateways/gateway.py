@@ -1,0 +1,150 @@
+"""Gateways: another Python, here or on another machine, that runs what it is sent."""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dispycos.gateways import plain, wire
+from dispycos.gateways.channel import Channel
+from dispycos.gateways.exchange import Exchange
+from dispycos.gateways.order import Order
+from dispycos.launch.launchers import Launched
+from dispycos.launch.spec import XSpec
+from dispycos.model import Buffer
+
+
+class Group(Protocol):
+    """What a gateway needs of the group it belongs to."""
+
+    def left(self, gateway: Gateway) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStatus:
+    """What a far end has to do."""
+
+    numexecuting: int  # pieces of code that run there
+    numchannels: int  # channels that are open there
+
+
+class RInfo:
+    """What a far end is: executable, version_info, platform, cwd, pid."""
+
+    executable: str
+    version_info: tuple[int | str, ...]
+    platform: str
+    cwd: str
+    pid: int
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        vars(self).update(facts)
+
+    def __repr__(self) -> str:
+        return f"<RInfo {' '.join(f'{name}={value!r}' for name, value in vars(self).items())}>"
+
+
+def _facts(channel: Any) -> None:
+    import os
+    import sys
+
+    channel.send(
+        {
+            "executable": sys.executable,
+            "version_info": tuple(sys.version_info),
+            "platform": sys.platform,
+            "cwd": os.getcwd(),
+            "pid": os.getpid(),
+        }
+    )
+
+
+class Gateway:
+    """Made by `Group.makegateway`. Every method may be called by any thread."""
+
+    def __init__(self, group: Group, spec: XSpec, launched: Launched) -> None:
+        self.id: str = str(spec.id)
+        self.spec = spec
+        self._group = group
+        self._launched = launched
+        self._rinfo_cache: RInfo | None = None
+        self._ended = threading.Event()
+        self._exchange = Exchange(
+            self, launched.stream, launched.meeting, first=1, asked=self._asked, lost=self._lost
+        )
+        self._exchange.link.start(f"dispycos gateway {self.id}")
+
+    def __repr__(self) -> str:
+        state = self._exchange.link.over or "open"
+        return f"<Gateway id={self.id!r} {self.spec} {state}>"
+
+    @property
+    def remoteaddress(self) -> str:
+        """Of an ssh or socket gateway: what its specification names."""
+        return self._launched.address
+
+    def remote_exec(self, source: str | types.ModuleType | Callable[..., Any], **arguments: Any) -> Channel:
+        """Run source text, a module or a function at the far end; answers at once.
+
+        The code finds the other end of the channel as its global `channel`; a function gets it
+        as its first argument, and `arguments`, plain values, as its others. What it raises
+        arrives as RemoteError. ValueError for a function that depends on what is around it.
+        """
+        order = Order.of(source, arguments)
+        channel = self.newchannel()
+        data = plain.pack(order.fields(), self._exchange.number)
+        self._exchange.link.send(wire.head(wire.EXECUTE, channel.id), (data,))
+        return channel
+
+    def newchannel(self) -> Channel:
+        """A channel that leads to the far end, once it is sent there."""
+        return self._exchange.channel()
+
+    def remote_status(self) -> RemoteStatus:
+        """What the far end has to do now."""
+        channel = self.newchannel()
+        self._exchange.link.send(wire.head(wire.STATUS, channel.id))
+        return RemoteStatus(**channel.receive())
+
+    def _rinfo(self, update: bool = False) -> RInfo:
+        """What the far end is; asked again if `update`."""
+        if update or self._rinfo_cache is None:
+            self._rinfo_cache = RInfo(self.remote_exec(_facts).receive())
+        return self._rinfo_cache
+
+    def hasreceiver(self) -> bool:
+        """Whether the far end is there."""
+        return not self._exchange.link.over
+
+    def remote_init_threads(self, num: int | None = None) -> None:
+        """Nothing to do: threads are made as they are needed."""
+
+    @property
+    def _channelfactory(self) -> Exchange:
+        return self._exchange
+
+    def _asked(self, kind: int, channel: Channel, tail: Buffer) -> None:
+        # The far end runs code for us, never the other way round.
+        channel.finish("the near end of a gateway runs nothing")
+
+    def _lost(self, reason: str) -> None:
+        self._ended.set()
+        self._group.left(self)
+
+    # Ending.
+
+    def exit(self) -> None:
+        """Tell the far end to end; answers at once. May be repeated."""
+        self._group.left(self)
+        self._exchange.link.close("the gateway was told to exit")
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the far end is gone; whether it is."""
+        return self._exchange.link.join(timeout) and self._launched.wait(timeout)
+
+    def kill(self) -> None:
+        """End the far end at once."""
+        self._launched.kill()

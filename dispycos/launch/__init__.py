@@ -1,0 +1,1 @@
+"""How a remote Python is started, and how ours gets to it."""

@@ -1,0 +1,524 @@
+"""Links: a session over one stream, for plain threads.
+
+Where `net.endpoint` serves a program that has a reactor, a link needs nothing but the standard
+library: it is what a gateway brings to a bare Python. Whoever waits for a message reads the
+stream himself, so that no other thread has to be woken to hand it over; a thread of the link
+reads whenever nobody else does. Whoever sends writes, and takes along what others add meanwhile.
+
+What came is delivered in order, by one thread at a time. `deliver` must not wait for other
+threads; it may wait by `wait`, which then goes on delivering (nested, any depth).
+
+A stream that breaks is not dialled again: the peer is lost. I/O half. Layer 3. Rules N1, N2, N7, N8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from dispycos.config import Limits
+from dispycos.errors import PeerLost, RemoteProtocolError, Timeout
+from dispycos.model import Buffer, Incarnation, Role
+from dispycos.net import session as sessions
+from dispycos.net.auth import Failed, Handshake, Proven
+from dispycos.net.hello import NONCE_BYTES
+from dispycos.net.keys import Keyring
+from dispycos.net.patience import Patience
+from dispycos.net.session import HALF_BYTES, Session, SessionState
+from dispycos.net.stream import Stream
+
+log = logging.getLogger("dispycos")
+
+# Seconds for which the link's own thread leaves reading to others after one of them has read:
+# they come back sooner than that in a lively exchange, and find nobody to wake.
+PATIENCE: Final = 0.005
+
+_FAREWELL: Final = 1.0  # seconds to write the last words of a link that is closed
+_GLANCE: Final = 0.002  # seconds between looks whether all was written
+_MOST_BUFFERS: Final = 512  # of one writev(2)
+
+
+class Waiting:
+    """A thread that waits for something of a link. Wake it from any thread, as often as you like."""
+
+    __slots__ = ("_lock", "reads", "stir")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        # Of a thread that reads while it waits: its ident, and what takes it out of its poll.
+        self.reads = 0
+        self.stir: Callable[[], None] | None = None
+
+    def wake(self) -> None:
+        """It looks again whether it is ready."""
+        if self.reads == threading.get_ident():
+            return  # it does so after each message that it reads
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # it is awake already
+        if self.reads and self.stir is not None:
+            self.stir()
+
+    def sleep(self, seconds: float) -> None:
+        """Until somebody calls `wake`, or did so since the last sleep; at most so long, -1: for ever."""
+        self._lock.acquire(timeout=seconds)
+
+
+class Link:
+    """One end of a link. Every method but `run` may be called by any thread.
+
+    deliver  called with head and tail of each message.
+    stirred  called by who reads, soon after `stir` was.
+    lost     called once, with why, when nothing more will come; by the thread that finds out.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        meeting: Meeting,
+        deliver: Callable[[Buffer, Buffer], None],
+        stirred: Callable[[], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self._stream = stream
+        self._session = meeting.session
+        self._deliver = deliver
+        self._stirred = stirred
+        self._lost = lost
+        self._lock = threading.Lock()  # of the session and of all about writing
+        self._writing = False  # a thread writes
+        self._unwritten: list[Buffer] = []  # what the session gave out and the stream did not take yet
+        self._room: list[Waiting] = []  # senders that wait until the session has room
+        self._reading = threading.Lock()  # held by the thread that reads
+        self._reader = 0  # that thread's ident
+        self._visits = 0  # reads by other threads than the link's own
+        self._followers: deque[Waiting] = deque()  # threads that wait while another one reads
+        # Read and not delivered yet.
+        self._events: deque[sessions.Event] = deque(meeting.session.feed(meeting.left_over, time.monotonic()))
+        self._idle = threading.Event()  # ends the patience of the link's own thread
+        self._nudge, self._nudged = os.pipe()  # takes who reads out of its poll
+        for descriptor in (self._nudge, self._nudged):
+            os.set_blocking(descriptor, False)
+        self._patience = Patience()
+        self._poller = select.poll()
+        self._poller.register(stream.reader, select.POLLIN)
+        self._poller.register(self._nudge, select.POLLIN)
+        # A socket is one descriptor: to wait for room in it is to wait for bytes as well.
+        self._writer_events = select.POLLIN if stream.reader == stream.writer else 0
+        self._over = ""  # why nothing more will come
+        self._told = False  # `lost` was called
+        self._thread: threading.Thread | None = None
+
+    def start(self, name: str) -> None:
+        """Say that we are here, and start the link's own thread."""
+        self._flush()
+        self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> str:
+        """Why nothing more will come or go; "" while the link is alive."""
+        return self._over
+
+    # Sending.
+
+    def send(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
+        """Send a message; waits while too much is on its way (N4).
+
+        Closed or PeerLost if it can't be sent; MessageTooLarge.
+        """
+        with self._lock:
+            if not self._session.writable:
+                self._wait_for_room()
+            self._send(head, parts)
+            if self._writing:
+                return  # who writes takes it along
+            self._writing = True
+        self._write(patient=True)
+
+    def post(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
+        """Send a short message without waiting for anything, as a delivery may.
+
+        Closed or PeerLost if it can't be sent.
+        """
+        with self._lock:
+            self._send(head, parts)
+            if self._writing:
+                return
+            self._writing = True
+        self._write(patient=False)
+
+    def _send(self, head: Buffer, parts: Sequence[Buffer]) -> None:
+        if self._over:
+            raise PeerLost(self._over)
+        self._session.send(head, parts)
+
+    def _wait_for_room(self) -> None:
+        waiting = Waiting()
+        self._room.append(waiting)
+        self._lock.release()
+        try:
+            self.wait(waiting, lambda: self._session.writable or bool(self._over), None)
+        finally:
+            self._lock.acquire()
+            self._room.remove(waiting)
+
+    def _write(self, *, patient: bool) -> None:
+        # Only by the thread that set `_writing`. Who is not patient leaves the rest to the reader.
+        while True:
+            with self._lock:
+                if not self._unwritten:
+                    self._unwritten = self._session.take()
+                if not self._unwritten or self._told:
+                    self._writing = False
+                    return
+            try:
+                self._written(os.writev(self._stream.writer, self._unwritten[:_MOST_BUFFERS]))
+            except BlockingIOError:
+                if not patient:
+                    with self._lock:
+                        self._writing = False
+                    self.stir()  # the reader looks for room as well
+                    return
+                self._wait_to_write()
+            except OSError as exc:
+                # Why is what the reader finds; it also finds what came before the end.
+                log.debug("a link can't be written to: %s", exc)
+                with self._lock:
+                    self._unwritten = []
+                    self._writing = False
+                return
+
+    def _written(self, count: int) -> None:
+        buffers = self._unwritten
+        if len(buffers) == 1 and len(buffers[0]) == count:
+            buffers.clear()
+            return
+        done = 0
+        for buffer in buffers:
+            size = len(buffer)
+            if count < size:
+                break
+            count -= size
+            done += 1
+        del buffers[:done]
+        if count:
+            buffers[0] = memoryview(buffers[0])[count:]
+
+    def _wait_to_write(self) -> None:
+        poll = select.poll()
+        poll.register(self._stream.writer, select.POLLOUT)
+        poll.poll(1000)  # the link may be closed meanwhile
+
+    # Waiting and reading.
+
+    def wait(self, waiting: Waiting, ready: Callable[[], bool], timeout: float | None) -> bool:
+        """Until `ready()`, which somebody who calls `waiting.wake()` made true; what it is at the end.
+
+        False after `timeout` seconds, or when nothing more will come. Meanwhile this thread may
+        read, and deliver to others.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        rest: float | None = None
+        while not ready() and not self._told:
+            if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
+                return False
+            if self._reader == threading.get_ident():
+                self._step(rest)
+            elif self._reading.acquire(blocking=False):
+                self._visit(waiting, ready, deadline)
+            else:
+                self._follow(waiting, -1 if rest is None else rest)
+        return ready()
+
+    def _visit(self, waiting: Waiting, ready: Callable[[], bool], deadline: float | None) -> None:
+        # Read in place of the link's own thread.
+        self._reader = waiting.reads = threading.get_ident()
+        waiting.stir = self.stir
+        self._visits += 1
+        rest: float | None = None
+        try:
+            while not ready() and not self._told:
+                if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
+                    return
+                self._step(rest)
+        finally:
+            waiting.reads = 0
+            self._pass_on()
+
+    def _follow(self, waiting: Waiting, seconds: float) -> None:
+        self._followers.append(waiting)
+        try:
+            # Whoever reads may have stopped before it could see us.
+            if self._reading.locked():
+                if self._thread is not None and self._reader == self._thread.ident:
+                    self.stir()
+                waiting.sleep(seconds)
+        finally:
+            with contextlib.suppress(ValueError):
+                self._followers.remove(waiting)
+
+    def _pass_on(self) -> None:
+        self._reader = 0
+        self._reading.release()
+        if self._followers:
+            with contextlib.suppress(IndexError):  # it gave up meanwhile
+                self._followers[0].wake()
+
+    def stir(self) -> None:
+        """Have whoever reads call `stirred`, soon. Takes no lock: a finalizer may do it at any moment."""
+        with contextlib.suppress(OSError):  # full of such bytes, or closed
+            os.write(self._nudged, b"\0")
+
+    def _is_told(self) -> bool:
+        return self._told
+
+    def _watch(self) -> None:
+        # The link's own thread: reads while nobody else does.
+        seen = self._visits
+        while not self._is_told():
+            if seen != self._visits:
+                seen = self._visits
+                self._idle.wait(PATIENCE)
+            elif self._reading.acquire(timeout=PATIENCE):
+                self._reader = threading.get_ident()
+                try:
+                    while not (self._is_told() or self._followers):
+                        self._step(None)
+                finally:
+                    seen = -1  # to who follows, the first turn
+                    self._pass_on()
+        self._stream.close()
+        with self._lock:
+            os.close(self._nudge)
+            os.close(self._nudged)
+            self._nudge = self._nudged = -1
+
+    def _step(self, timeout: float | None) -> None:
+        # Deliver what is there; or wait for something to come, once. Only by who reads.
+        if self._events:
+            self._handle(self._events.popleft())
+            return
+        if self._over:
+            self._tell()
+            return
+        try:
+            buffer = self._session.get_buffer()
+            count = os.readv(self._stream.reader, [buffer])
+        except BlockingIOError:
+            self._poll(timeout)
+            return
+        except ConnectionResetError:
+            count = 0
+        except OSError as exc:
+            self._end(f"the stream broke: {exc.strerror or exc}")
+            return
+        if not count:
+            self._end("the peer ended the stream")
+            return
+        self._read(count)
+
+    def _read(self, count: int) -> None:
+        with self._lock:
+            self._events.extend(self._session.received(count, time.monotonic()))
+        self._flush()
+
+    def _poll(self, timeout: float | None) -> None:
+        moment = self._patience.moment
+        if moment and self._look(moment if timeout is None else min(moment, timeout)):
+            return
+        blocked = bool(self._unwritten) and not self._writing
+        began = time.monotonic()
+        if blocked:
+            self._poller.register(self._stream.writer, select.POLLOUT | self._writer_events)
+        try:
+            found = self._poller.poll(None if timeout is None else max(timeout, 0) * 1000)
+        finally:
+            if blocked:
+                self._unblock()
+        self._patience.slept(time.monotonic() - began)
+        if any(descriptor == self._nudge for descriptor, _ in found):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._nudge, 4096)
+            self._stirred()
+        if blocked:
+            self._flush()
+
+    def _look(self, moment: float) -> bool:
+        # Whether bytes come within a moment; who looks need not be woken.
+        until = time.monotonic() + moment
+        buffer = self._session.get_buffer()
+        while time.monotonic() < until:
+            try:
+                count = os.readv(self._stream.reader, [buffer])
+            except BlockingIOError:
+                continue
+            except OSError:
+                return False  # the next read says what it is
+            if count:
+                self._patience.found()
+                self._read(count)
+            else:
+                self._end("the peer ended the stream")
+            return True
+        return False
+
+    def _unblock(self) -> None:
+        if self._writer_events:
+            self._poller.modify(self._stream.reader, select.POLLIN)
+        else:
+            self._poller.unregister(self._stream.writer)
+
+    def _flush(self) -> None:
+        # Acknowledge, and write what was kept for want of room.
+        with self._lock:
+            if self._writing or not (self._unwritten or self._session.due):
+                return
+            self._writing = True
+        self._write(patient=False)
+
+    def _handle(self, event: sessions.Event) -> None:
+        match event:
+            case sessions.Message(head, tail):
+                try:
+                    self._deliver(head, tail)
+                except RemoteProtocolError as exc:
+                    self._end(f"the peer broke the rules: {exc}")
+            case sessions.Writable():
+                for waiting in list(self._room):
+                    waiting.wake()
+            case sessions.Ended():
+                self._end("the peer closed the connection")
+            case sessions.Violation(reason):
+                self._end(f"the peer broke the wire's rules: {reason}")
+            case sessions.Undelivered(_, size):
+                self._end(f"there is no memory here for a message of {size} bytes")
+            case _:
+                # Only a session that is resumed has other events, and a link has one connection.
+                self._end(f"the peer tried to resume a session: {type(event).__name__}")
+
+    # Ending.
+
+    def close(self, reason: str) -> None:
+        """Say goodbye and end; what was sent before is written first, within a second. May be repeated."""
+        deadline = time.monotonic() + _FAREWELL
+        while not self._say_goodbye(reason):
+            if self._over or time.monotonic() > deadline:
+                break
+            self._idle.wait(_GLANCE)
+            self._flush()
+        while self._unwritten and not self._over and time.monotonic() < deadline:
+            self._idle.wait(_GLANCE)
+            self._flush()
+        self._end(reason)
+
+    def _say_goodbye(self, reason: str) -> bool:
+        # Whether it is on its way, behind all that was sent before.
+        with self._lock:
+            if self._session.state is SessionState.CLOSED:
+                return True
+            if self._writing or self._unwritten or self._session.due:
+                return False
+            self._session.close(reason)
+            self._writing = True
+        self._write(patient=False)
+        return True
+
+    def _end(self, reason: str) -> None:
+        if not self._over:
+            self._over = reason
+            self._idle.set()
+            self.stir()
+
+    def _tell(self) -> None:
+        # By who reads, once all that came is delivered.
+        if self._told:
+            return
+        self._told = True
+        with self._lock:
+            if self._session.state is not SessionState.CLOSED:
+                self._session.close(self._over)
+        try:
+            self._lost(self._over)
+        finally:
+            for waiting in (*self._room, *self._followers):
+                waiting.wake()
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait until nothing more will be delivered and the stream is closed."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+# Proving.
+
+
+class Meeting(NamedTuple):
+    """Both ends have proved the key: what a Link goes on with."""
+
+    session: Session
+    left_over: bytes  # came behind the proof
+
+
+def prove(
+    stream: Stream, keyring: Keyring, limits: Limits, *, dialer: bool, timeout: float, first: bytes = b""
+) -> Meeting:
+    """Have both ends prove the key, in the calling thread.
+
+    first  bytes of the other end that were read already.
+    AuthenticationError, VersionMismatch, RemoteProtocolError, Timeout, or an OSError of the stream.
+    """
+    our = Incarnation(secrets.token_bytes(16))
+    handshake = Handshake(
+        dialer=dialer,
+        incarnation=our,
+        roles=Role.PEER,
+        keyring=keyring,
+        nonce=secrets.token_bytes(NONCE_BYTES),
+        max_message_bytes=limits.max_message_bytes,
+        unix_same_uid=stream.private,
+    )
+    deadline = time.monotonic() + timeout
+    proven: Proven | Failed | None = None
+    try:
+        stream.write(handshake.opening(), deadline)
+        while proven is None:
+            data = first or stream.read(4096, deadline)
+            first = b""
+            if data:
+                answer, proven = handshake.received(data)
+                stream.write(answer, deadline)
+            else:
+                proven = handshake.broken()
+    except TimeoutError:
+        raise Timeout(
+            f"the other end did not prove the key in {timeout:g} s; we waited for {handshake.state.value}"
+        ) from None
+    if isinstance(proven, Failed):
+        raise proven.error()
+    session = Session(
+        our, proven.peer.incarnation, replace(limits, max_message_bytes=proven.max_message_bytes)
+    )
+    session.attach(
+        proven.send_key,
+        proven.receive_key,
+        proven.tags,
+        dialer=dialer,
+        session_id=secrets.token_bytes(HALF_BYTES),
+        now=time.monotonic(),
+        credential=proven.credential,
+    )
+    return Meeting(session, proven.left_over)

@@ -1,0 +1,97 @@
+"""Byte streams as descriptors: pipes of a child, a socket, a pair of sockets.
+
+All that `net.link` asks of a stream is two descriptors that can be waited for, so every kind of
+stream is one (N8). I/O half. Layer 3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+
+# How the system tells that a connection is dead whose other end is silent, in seconds. The other
+# process may be busy for minutes; its system answers all the same.
+_PROBE_AFTER = 10
+_PROBE_EVERY = 5
+_PROBES = 4
+_UNSENT_MS = 30_000
+
+
+class Stream:
+    """One end of a stream, both descriptors non-blocking.
+
+    reader, writer  descriptors; the same one for a socket.
+    close           called once, by `close`.
+    """
+
+    __slots__ = ("_close", "private", "reader", "writer")
+
+    def __init__(
+        self, reader: int, writer: int, close: Callable[[], object], *, private: bool = False
+    ) -> None:
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        self.reader = reader
+        self.writer = writer
+        # Nobody can stand between both ends: pipes of our child, or what ssh protects.
+        self.private = private
+        self._close: Callable[[], object] | None = close
+
+    @classmethod
+    def of_socket(cls, connection: socket.socket, *, private: bool = False) -> Stream:
+        """A connected socket, which is ours from now on."""
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            _keep_watch(connection)
+        number = connection.fileno()
+        return cls(number, number, connection.close, private=private)
+
+    def close(self) -> None:
+        """Close both descriptors; may be repeated."""
+        close, self._close = self._close, None
+        if close is not None:
+            with contextlib.suppress(OSError):
+                close()
+
+    # Before there is a session: whole pieces, in the calling thread.
+
+    def write(self, data: bytes, deadline: float) -> None:
+        """Write all of it by `deadline` (monotonic seconds). TimeoutError, or an OSError of the stream."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self.writer, rest) :]
+            except BlockingIOError:
+                _wait(self.writer, select.POLLOUT, deadline)
+
+    def read(self, most: int, deadline: float) -> bytes:
+        """Some bytes, at most so many; b"" at the end. TimeoutError, or an OSError of the stream."""
+        while True:
+            try:
+                return os.read(self.reader, most)
+            except BlockingIOError:
+                _wait(self.reader, select.POLLIN, deadline)
+
+
+def _wait(descriptor: int, events: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, events)
+    if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+        raise TimeoutError
+
+
+def _keep_watch(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_AFTER),
+        ("TCP_KEEPINTVL", _PROBE_EVERY),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", _UNSENT_MS),
+    ):
+        # Not every system has all of them.
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -94,6 +94,7 @@ from dispycos.protocol.talking import (
     Answer,
     Ask,
     Deliver,
+    Deliveries,
     Goodbye,
     Introduction,
     Locate,
@@ -113,7 +114,7 @@ from dispycos.protocol.watching import (
 __all__ = [
     "NUMBERS", "AddRule", "Allocated", "Answer", "Ask", "AskAllocate", "Avail", "CancelTask",
     "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts", "Define",
-    "Deliver", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice", "FileVerdict",
+    "Deliver", "Deliveries", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice", "FileVerdict",
     "FindNodes", "Finish", "Finished", "Goodbye", "Holding", "Introduction", "LeaseRenewed", "Locate",
     "Located", "LookAtServers", "LookAtTasks", "Message", "NodeFacts", "NodeGranted", "NodeHere",
     "NodeIgnored", "NodeNear", "NodeOpen", "NodeReport", "NodeWithdrawn", "Outcomes", "OutcomesSeen",

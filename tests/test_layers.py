@@ -56,6 +56,7 @@ LINES = (
     Line(1, "net.scalars", pure=True),
     Line(1, "net.fields", pure=True),
     Line(1, "net.codec", pure=True),
+    Line(1, "net.bundle", pure=True),
     # User code and user values: they read files for their source, and ids of their own.
     Line(1, "net.origins net.stubs"),
     Line(1, "net.modules net.builder net.reductions"),

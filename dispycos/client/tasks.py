@@ -24,7 +24,7 @@ from dispycos.messages import Deliver
 from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Payload, Status
 from dispycos.net import values
 from dispycos.net.endpoint import Endpoint
-from dispycos.net.remote import RemoteTask
+from dispycos.net.remote import RemoteTask, here
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {
@@ -122,13 +122,17 @@ class ClientTask(RemoteTask):
     def __str__(self) -> str:
         return f"{self._name}/{self.number}@{self._where[1]}"
 
+    def _is_held(self) -> bool:
+        """Whether it stays where it is, as far as is known without asking."""
+        task = self._submission
+        if task is None or not task.pinned or task.stage is not Stage.SENT:
+            return task is None
+        server = task.server
+        return server is not None and self._where[0] == server.incarnation
+
     def _hold(self, say: Callable[[], object]) -> bool:
         task = self._submission
-        if task is None:
-            return True
-        server = task.server
-        here = server is not None and self._where[0] == server.incarnation
-        return (here and task.pinned and task.stage is Stage.SENT) or self._driver.hold(task, say)
+        return task is None or self._is_held() or self._driver.hold(task, say)
 
     # How it ended, as a local task.
 
@@ -241,6 +245,8 @@ class ClientTask(RemoteTask):
         """
         if self._end is not None:
             return -1
+        if self._is_held():
+            return here().send(self, message)
         payload = values.dump(message, what="a message")
 
         def say() -> None:
@@ -308,6 +314,9 @@ class ClientTask(RemoteTask):
         kernel = self._kernel
         by = kernel.current if kernel.here else None
         return f"cancelled by {'the program' if by is None else by}, which called {call}"
+
+
+values.REFERENCES.add(ClientTask)
 
 
 def _nothing() -> None:

@@ -233,7 +233,7 @@ class Kernel:
             # The hot path, written for speed: no call but those that each task needs.
             for _ in repeat(None, len(ready)) if ready else ():
                 self.current = task = ready.popleft()
-                if task._attention is not None:
+                if task._attention is not None and not self._may_go_on(task):
                     self._take(task, self._attend(task))
                     continue
                 more = MAX_AT_ONCE
@@ -285,7 +285,7 @@ class Kernel:
             function(*args)
 
     def _may_go_on(self, task: Task) -> bool:
-        """Take what a wait that was answered at once has granted; False if an exception is the answer."""
+        """Take what a wait has granted; False if an exception is the answer."""
         attention = task._attention
         if isinstance(attention, Waitable):
             task._attention = None
@@ -330,24 +330,17 @@ class Kernel:
         task._input = None
 
     def _attend(self, task: Task) -> Any:
-        """Run a task that begins with more than a value: something thrown in, or a grant to take."""
+        """Run a task into which something is thrown."""
         attention = task._attention
         task._attention = None
-        if isinstance(attention, Waitable):
-            value = attention._collect(task)
-            try:
-                return task._generator.send(value)
-            except BaseException as error:
-                raised = error
-        elif isinstance(attention, _Terminate):
+        if isinstance(attention, _Terminate):
             return self._drop(task, attention.reason)
-        else:
-            if isinstance(attention, Raise):
-                attention = attention.error.with_traceback(attention.traceback)
-            try:
-                return task._generator.throw(attention)
-            except BaseException as error:
-                raised = error
+        if isinstance(attention, Raise):
+            attention = attention.error.with_traceback(attention.traceback)
+        try:
+            return task._generator.throw(attention)
+        except BaseException as error:
+            raised = error
         return self._unwind(task, raised)
 
     def _unwind(self, task: Task, error: BaseException) -> Any:

@@ -16,23 +16,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from dispycos.errors import PeerLost
+from dispycos.errors import PeerLost, RemoteProtocolError
 from dispycos.events import DialFailed, PeerGone, PeerUp
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.held import hold
 from dispycos.kernel.network import Kind
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.rps import RPS
-from dispycos.messages import Answer, Ask, Deliver, Message, ReceiverKind, Undelivered, Verb
+from dispycos.messages import Answer, Ask, Deliver, Deliveries, Message, ReceiverKind, Undelivered, Verb
 from dispycos.model import Address, Incarnation, Location, MonitorStatus, Payload, Role, Status
 from dispycos.net import remote, values
-from dispycos.net.endpoint import Endpoint
+from dispycos.net.bundle import SMALL
+from dispycos.net.endpoint import FIRST, Endpoint
 from dispycos.net.naming import Naming
 from dispycos.net.receivers import Exports, answer_to
 from dispycos.net.remote import Handle, RemoteTask
 from dispycos.net.remote_channel import RemoteChannel
 from dispycos.net.remote_rps import RemoteRPS
 from dispycos.net.tickets import Tickets
+from dispycos.net.values import loads
 
 log = logging.getLogger("dispycos")
 
@@ -58,9 +60,11 @@ class Delivery:
     def __init__(self, kernel: Kernel, endpoint: Endpoint, *, reservation: int = 0) -> None:
         self.kernel = kernel
         self.endpoint = endpoint
+        self.incarnation = endpoint.incarnation  # of this process
         self.reservation = reservation
         self.load: Callable[[Payload], Any] = values.load
         self.absent: Callable[[Incarnation, Message], bool] | None = None
+        self.handles: dict[tuple[Any, ...], Any] = {}
         self._exports = Exports(kernel)
         self._naming = Naming(kernel, endpoint, self._exports, who=ANYONE)
         self._tickets = Tickets(endpoint.reactor)
@@ -71,6 +75,7 @@ class Delivery:
         endpoint.bind_kernel(kernel)
         endpoint.watch(self._peer_event)
         endpoint.handle(Deliver, self._hear_deliver, who=ANYONE, aside=True)
+        endpoint.handle(Deliveries, self._hear_deliveries, who=ANYONE, aside=True)
         endpoint.handle(Ask, self._hear_ask, who=ANYONE, aside=True)
         endpoint.handle(Answer, self._hear_answer, who=ANYONE, aside=True)
         endpoint.handle(Undelivered, self._hear_undelivered, who=ANYONE, aside=True)
@@ -87,11 +92,6 @@ class Delivery:
     # As the kernel's network.
 
     @property
-    def incarnation(self) -> Incarnation:
-        """Of this process."""
-        return self.endpoint.incarnation
-
-    @property
     def location(self) -> Location:
         """Where this process is reached."""
         location = self.endpoint.location
@@ -100,9 +100,15 @@ class Delivery:
 
     def reduce(self, receiver: Any) -> tuple[Any, ...]:
         """The pickle reduction of a local task or channel: it travels as a reference."""
-        kind = self._exports.add(receiver)
-        address = Address(self.incarnation, self.endpoint.location, receiver.number)
-        return remote.reduction(kind, address, receiver.name, self.reservation)
+        number = receiver.number
+        known = self._exports.references.get(number)
+        if known is None:
+            kind = self._exports.add(receiver)
+            address = Address(self.incarnation, self.endpoint.location, number)
+            known = remote.reduction(kind, address, receiver.name, self.reservation)
+            if kind is ReceiverKind.TASK and address.location is not None:
+                self._exports.refer(receiver, known)
+        return known
 
     def find(self, number: int) -> Any:
         """The local receiver of that number, a task that has ended included; None if it is forgotten."""
@@ -115,8 +121,17 @@ class Delivery:
     # As the handles' carrier; any thread.
 
     def send(self, handle: Handle, value: Any) -> int:
-        payload = values.dump(value, what="a message")
-        return self._post(handle, Deliver(handle.address.number, payload))
+        data = values.dump_plain(value)
+        if data is None:
+            return self._post(handle, Deliver(handle.number, values.dump(value, what="a message")))
+        if len(data) < SMALL:
+            to = handle.address.incarnation
+            bundled = self.endpoint.bundle(to, handle.number, data)
+            if bundled:
+                if bundled == FIRST:
+                    self._see_off(to)
+                return 0
+        return self._post(handle, Deliver(handle.number, Payload(data)))
 
     def deliver(self, handle: Handle, value: Any, timeout: float | None) -> Operation:
         payload = values.dump(value, what="a message")
@@ -173,9 +188,7 @@ class Delivery:
         """Bring a message on its way: 0, or -1 if its process is known to be gone."""
         to = handle.address.incarnation
         if self.endpoint.queue(to, message):
-            self.endpoint.flush()
-            if not self.endpoint.writable(to):
-                self._hold_back(to)
+            self._see_off(to)
             return 0
         if to == self.incarnation:
             return 0
@@ -183,6 +196,11 @@ class Delivery:
             return -1
         self.endpoint.reactor.call(self._reach, handle, message)
         return 0
+
+    def _see_off(self, to: Incarnation) -> None:
+        self.endpoint.flush()
+        if not self.endpoint.writable(to):
+            self._hold_back(to)
 
     def _hold_back(self, to: Incarnation) -> None:
         """Let who sent so much wait: a task at its next yield, a plain thread here (N4)."""
@@ -274,6 +292,28 @@ class Delivery:
     def _hear_deliver(self, peer: Incarnation, message: Deliver) -> None:
         self.kernel.post(self._take_deliver, peer, message)
 
+    def _hear_deliveries(self, peer: Incarnation, message: Deliveries) -> None:
+        if len(message.to) != len(message.values):
+            raise RemoteProtocolError("Deliveries: as many values as receivers expected")
+        self.kernel.post(self._take_deliveries, peer, message)
+
+    def _take_deliveries(self, peer: Incarnation, message: Deliveries) -> None:
+        tasks = self.kernel.tasks
+        for number, data in zip(message.to, message.values, strict=True):
+            receiver = tasks.get(number)
+            if receiver is None or data[:1] == values.WITH_CODE:
+                self._take_deliver(peer, Deliver(number, Payload(data)))
+                continue
+            # The usual case, written out: there are many of these.
+            try:
+                value = loads(data)
+            except Exception as exc:
+                self._not_loaded(peer, receiver, Deliver(number, Payload(data)), exc)
+                continue
+            if type(value) is MonitorStatus:
+                self._no_more_watched(value)
+            receiver.send(value)
+
     def _take_deliver(self, peer: Incarnation, message: Deliver) -> None:
         receiver = self._exports.find(message.to)
         if receiver is None or isinstance(receiver, RPS):  # which takes calls, no messages
@@ -282,15 +322,22 @@ class Delivery:
         try:
             value = self.load(message.value)
         except Exception as exc:
-            log.warning("a message for %s can't be unpickled: %s", receiver, exc)
-            self.endpoint.say(peer, Undelivered(message.to, message.ticket, f"can't be unpickled: {exc}"))
+            self._not_loaded(peer, receiver, message, exc)
             return
-        if type(value) is MonitorStatus and isinstance(value.info, RemoteTask):
-            self._watched.pop((value.info.address.incarnation, value.info.number), None)
+        if type(value) is MonitorStatus:
+            self._no_more_watched(value)
         if message.ticket:
             self.kernel.spawn(self._deliver_locally, (receiver, value, peer, message.ticket), daemon=True)
         else:
             receiver.send(value)
+
+    def _not_loaded(self, peer: Incarnation, receiver: Any, message: Deliver, why: Exception) -> None:
+        log.warning("a message for %s can't be unpickled: %s", receiver, why)
+        self.endpoint.say(peer, Undelivered(message.to, message.ticket, f"can't be unpickled: {why}"))
+
+    def _no_more_watched(self, status: MonitorStatus) -> None:
+        if isinstance(status.info, RemoteTask):
+            self._watched.pop((status.info.address.incarnation, status.info.number), None)
 
     def _deliver_locally(self, receiver: Any, value: Any, peer: Incarnation, ticket: int) -> Any:
         taken = yield receiver.deliver(value)

@@ -42,12 +42,14 @@ from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer, turn_away
 from dispycos.net.reactor import Reactor
 from dispycos.net.reception import Reception
+from dispycos.net.session import SessionState
 from dispycos.net.tls import Tls
 from dispycos.net.transport import Stream
 
 log = logging.getLogger("dispycos")
 
 REPROVE_WITHIN = 5.0  # seconds over which peers of a dropped key connect anew, not all at once
+JOINED, FIRST = 1, 2  # of a message in a bundle
 BURST = 0.003  # seconds that a task which does not yield may keep what it sent from leaving
 
 # Codes of failed dials that may come right by themselves.
@@ -302,12 +304,35 @@ class Endpoint:
                 self.reactor.call(self.lose, peer, "it does not take what is said to it")
                 return False
             try:
+                if not urgent:
+                    peer.send_bundle()
                 peer.session.send(head, attachments, urgent)
             except Closed:
                 # It has just ended, and the reactor is about to tell the watchers.
                 return False
         self._dirty[to] = peer
         return True
+
+    def bundle(self, to: Incarnation, number: int, value: bytes) -> int:
+        """As `queue`, a small pickled message for the receiver of that number: it leaves with others.
+
+        JOINED: others wait before it, and are going to be written. FIRST: `flush` must follow.
+        0: it is to be queued as any other message.
+        """
+        peer = self._peers.get(to)
+        if peer is None or self._closed:
+            return 0
+        with peer.lock:
+            bundle = peer.bundle
+            if bundle.open:
+                bundle.add(number, value)
+                return JOINED
+            if peer.lost or peer.session.state is SessionState.CLOSED or not peer.session.has_room:
+                return 0
+            peer.send_bundle()
+            bundle.add(number, value)
+        self._dirty[to] = peer
+        return FIRST
 
     def could_not_say(self, to: Incarnation, message: Message, error: Exception) -> None:
         """`queue` raised this: the session ends, for its two ends would not agree any more; any thread."""

@@ -109,6 +109,16 @@ def _list(where: str, inner: Kind) -> Kind:
             refuse(where, "array expected")
         return [take_one(item, came) for item in value]
 
+    if inner.passes:
+        # What is right as it stands costs no call.
+        names: dict[str, Any] = {"take_one": take_one, "refuse": refuse}
+        source = [
+            "def take(value, came):",
+            f"    if type(value) is not tuple: refuse({where!r}, 'array expected')",
+            f"    return [{_unless(inner.passes, 'item', 'take_one(item, came)')} for item in value]",
+        ]
+        _make(source, where, names)
+        take = names["take"]
     if put_one is None:
         return Kind(take)  # msgpack may pack it as it stands
 
@@ -162,8 +172,13 @@ def _compiled(cls: type[Any]) -> Kind:
         *sent,
         f"    return ({''.join(f'{value}, ' for value in row)})",
     ]
-    exec(compile("\n".join(source), f"<how {cls.__name__} travels>", "exec"), names)
+    _make(source, cls.__name__, names)
     return Kind(names["take"], names["put"])
+
+
+def _make(source: list[str], what: str, names: dict[str, Any]) -> None:
+    """Add the functions of a source that we have written to `names`."""
+    exec(compile("\n".join(source), f"<how {what} travels>", "exec"), names)
 
 
 def _unless(test: str, value: str, call: str) -> str:

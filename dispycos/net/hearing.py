@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dispycos.config import Limits
+from dispycos.errors import RemoteProtocolError
 from dispycos.kernel.loop import Loop
 from dispycos.messages import Goodbye, Introduction, Message
 from dispycos.model import Incarnation, Role
@@ -210,6 +211,11 @@ class Hearing:
         """Either thread."""
         try:
             handler(peer.incarnation, message)
+        except RemoteProtocolError as exc:
+            if self._reactor.here:
+                self._violation(peer, str(exc))
+            else:
+                self._reactor.call(self._violation, peer, str(exc))
         except Exception:
             # One handler's fault ends this session, nothing else (R-75).
             kind = type(message).__name__

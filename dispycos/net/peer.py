@@ -27,6 +27,7 @@ from dispycos.messages import Goodbye, Introduction
 from dispycos.model import Buffer, Incarnation, Location, Role
 from dispycos.net import session as sessions
 from dispycos.net.auth import Proven
+from dispycos.net.bundle import Bundle
 from dispycos.net.codec import encode
 from dispycos.net.greeting import Greeting
 from dispycos.net.keys import Keyring
@@ -82,6 +83,7 @@ class Peer:
         "_host",
         "_settled",
         "_timer",
+        "bundle",
         "connection",
         "dialled",
         "incarnation",
@@ -118,6 +120,7 @@ class Peer:
         # Guards `session`, which the reactor feeds and any thread sends by.
         self.lock = threading.Lock()
         self.session = Session(host.incarnation, incarnation, limits)
+        self.bundle = Bundle()  # under the same lock; ahead of whatever is sent next
         self.liveness = Liveness(host.limits, time.monotonic(), dials=True)
         self.connection: Connection | None = None
         # What the kernel's thread read and the reactor is to hear; under the connection's `reading`.
@@ -252,6 +255,16 @@ class Peer:
         if not self.lost and self.connection is None:
             self._act(self.liveness.no_address(time.monotonic(), random.random()))
 
+    def send_bundle(self) -> None:
+        """Send the small messages that wait, if there is room; lock held."""
+        if self.bundle and self.session.has_room:
+            self.session.send(*encode(self.bundle.take()))
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was said to it has been received."""
+        return self.session.idle and not self.bundle
+
     def write(self) -> None:
         """Write what the session has to say; any thread."""
         connection = self.connection
@@ -345,6 +358,7 @@ class Peer:
         connection = self.connection
         with self.lock:
             if self.session.state is SessionState.ATTACHED and self.session.has_room:
+                self.send_bundle()
                 self.session.send(*encode(Goodbye(reason)))
             # What is queued goes out in order before the session's own last frame.
             parts = self.session.take()
@@ -430,9 +444,11 @@ class _Line:
 
     def take(self) -> Sequence[Buffer]:
         peer = self._peer
-        if peer.connection is not self._connection or not peer.session.due:
+        if peer.connection is not self._connection or not (peer.bundle or peer.session.due):
             return ()
         with peer.lock:
+            if peer.bundle and not peer.lost:
+                peer.send_bundle()
             parts = peer.session.take()
         if parts:
             peer.liveness.said(time.monotonic())

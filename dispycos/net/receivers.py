@@ -38,6 +38,7 @@ class Exports:
         self._kernel = kernel
         self._exported: dict[int, _Watch] = {}  # living tasks
         self._ended: OrderedDict[int, Task] = OrderedDict()
+        self.references: dict[int, tuple[Any, ...]] = {}  # how they are pickled; of living tasks
         # A channel that only a remote process holds must live on; it goes when it is closed.
         self._channels: OrderedDict[int, Channel] = OrderedDict()
         # Likewise an RPS that somebody was told of; who may call it is known by its names.
@@ -61,6 +62,12 @@ class Exports:
             self._kernel.post(receiver.notify, watch)
         return ReceiverKind.TASK
 
+    def refer(self, task: Task, reduction: tuple[Any, ...]) -> None:
+        """Note how an exported task is pickled, as long as it lives; any thread."""
+        self.references[task.number] = reduction
+        if not task.is_alive():
+            self.references.pop(task.number, None)
+
     def find(self, number: int) -> Any:
         """The living task, the channel or the RPS of that number, or None."""
         return self._kernel.tasks.get(number) or self._kernel.channels.get(number)
@@ -72,6 +79,7 @@ class Exports:
     def remember(self, task: Task) -> None:
         """The task has ended."""
         self._exported.pop(task.number, None)
+        self.references.pop(task.number, None)
         self._ended[task.number] = task
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)

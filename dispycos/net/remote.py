@@ -20,12 +20,15 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED, OK, seconds
 from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import Address, Incarnation, Location
+from dispycos.net import values
 
 
 class Carrier(Protocol):
     """What handles need of the process they are in."""
 
     kernel: Kernel
+    incarnation: Incarnation
+    handles: dict[tuple[Any, ...], Any]  # that arrived lately, by what was said of them
 
     def send(self, handle: Handle, value: Any) -> int:
         """0: on its way; -1: the process it lives in is gone."""
@@ -47,9 +50,8 @@ class Carrier(Protocol):
     def find(self, number: int) -> Any:
         """The local receiver of that number, living or not; None if nothing is known of it."""
 
-    @property
-    def incarnation(self) -> Incarnation: ...
 
+MAX_HANDLES = 1024  # kept for who refers to the same again; then all are forgotten
 
 carrier: Carrier | None = None  # of this process, once it has a network
 
@@ -57,8 +59,11 @@ carrier: Carrier | None = None  # of this process, once it has a network
 class Handle(Protocol):
     """What a handle of any kind is made of."""
 
-    address: Address
+    number: int  # the same as in its address
     reservation: int  # whose servers its process belongs to; 0: it holds the cluster's key
+
+    @property
+    def address(self) -> Address: ...
 
     @property
     def name(self) -> str: ...
@@ -225,15 +230,30 @@ def restore(
     kind: int, incarnation: bytes, where: tuple[str, int] | None, number: int, name: str, reservation: int
 ) -> Any:
     """A reference that arrived: the local original if it lives here, else a handle."""
-    process = here()
-    if incarnation == process.incarnation:
+    process = carrier or here()
+    handles = process.handles
+    key = (kind, incarnation, where, number, name, reservation)
+    handle = handles.get(key)
+    if handle is not None:
+        return handle
+    ours = incarnation == process.incarnation
+    if ours:
         local = process.find(number)
         if local is not None:
             return local
     location = None if where is None else Location(*where)
     address = Address(Incarnation(incarnation), location, number)
-    return makers[ReceiverKind(kind)](address, name, reservation)
+    handle = makers[ReceiverKind(kind)](address, name, reservation)
+    if not ours:
+        # Whoever wants answers names himself in each question.
+        if len(handles) >= MAX_HANDLES:
+            handles.clear()
+        handles[key] = handle
+    return handle
 
+
+# What handles of tasks and the tasks of this process are pickled as is no code.
+values.REFERENCES.update((Task, RemoteTask))
 
 # How a handle of each kind is made; each module that defines one adds it here.
 makers: dict[ReceiverKind, Callable[[Address, str, int], Any]] = {ReceiverKind.TASK: RemoteTask.of}

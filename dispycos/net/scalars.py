@@ -173,7 +173,7 @@ def bytes_(where: str, length: int | None) -> Kind:
             refuse(where, f"{'at most ' if length is None else ''}{top} bytes expected")
         return value
 
-    passes = "" if length is None else f"type({{}}) is bytes and len({{}}) == {length}"
+    passes = f"type({{}}) is bytes and len({{}}) {f'<= {top}' if length is None else f'== {length}'}"
     return Kind(take, passes=passes)
 
 

@@ -28,7 +28,11 @@ MAX_BUFFERS = LIMITS.max_buffers // 2 - 1  # of one value: two payloads fit into
 MAX_TRIES = 2000  # pickles of parts, to find the one that can't be sent
 
 # Types that need no pickler of ours. Not bytes: large ones stay outside the pickle.
-_PLAIN = frozenset({int, float, bool, type(None), complex, str})
+_PLAIN: frozenset[type] = frozenset({int, float, bool, type(None), complex, str})
+
+# Those, and types of references to what stays where it is; `net.remote` and others add theirs.
+REFERENCES: set[type] = set(_PLAIN)
+MAX_LOOKED_AT = 64  # items of a list that is looked at whether it is simple
 
 # Filling slots takes a third of the time of the constructor of a frozen record.
 _dumps = pickle.dumps
@@ -40,26 +44,27 @@ _set_buffers = vars(Payload)["buffers"].__set__
 packer: Callable[[Any], Any] | None = None
 
 
+def dump_plain(value: Any) -> bytes | None:
+    """The whole Payload of a value that holds neither code nor anything large; None of any other."""
+    if packer is None and (type(value) in _PLAIN or _is_simple(value, 2)):
+        return _dumps(value, 5)
+    return None
+
+
 def dump(value: Any, *, what: object = "value") -> Payload:
     """Pickle any value. What is read-only is sent as it is, what is writable is copied.
 
     what  what the value is, for the error: a text, or what `str` makes one of.
     NotSerializable names the part that can't be pickled: `result[3].lock: cannot pickle ...`.
     """
-    if packer is not None:
-        value = packer(value)
-    if type(value) in _PLAIN or (
-        type(value) is tuple
-        and len(value) == 2
-        and type(value[0]) is tuple
-        and type(value[1]) is dict
-        and _PLAIN.issuperset(map(type, value[0]))
-        and not (value[1] and _has_parts(value[1]))
-    ):
+    data = dump_plain(value)
+    if data is not None:
         payload = _new(Payload)
-        _set_data(payload, _dumps(value, 5))
+        _set_data(payload, data)
         _set_buffers(payload, ())
         return payload
+    if packer is not None:
+        value = packer(value)
     try:
         return _dump(value)
     except Exception as exc:
@@ -73,7 +78,7 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
     """
     if packer is not None:
         return dump((args, kwargs), what=f"arguments of {name}")
-    if _PLAIN.issuperset(map(type, args)) and not (kwargs and _has_parts(kwargs)):
+    if _PLAIN.issuperset(map(type, args)) and not (kwargs and not _is_simple(kwargs, 1)):
         payload = _new(Payload)
         _set_data(payload, _dumps((args, kwargs), 5))
         _set_buffers(payload, ())
@@ -88,6 +93,10 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
         raise NotSerializable(f"arguments of {name}: {exc}") from exc
 
 
+loads = pickle.loads  # of data without code and buffers
+WITH_CODE = b"\0"  # how data begins that has definitions before its pickle: only `load` understands it
+
+
 def load(payload: Payload, namespace: Namespace | None = None) -> Any:
     """Unpickle what `dump` made; of `dump_call`, (args, kwargs).
 
@@ -95,13 +104,29 @@ def load(payload: Payload, namespace: Namespace | None = None) -> Any:
     Whatever unpickling raises: ModuleNotFoundError where a module is missing here.
     """
     data = payload.data
-    if type(data) is bytes and not payload.buffers and data[:1] != b"\0":
-        return pickle.loads(data)
+    if type(data) is bytes and not payload.buffers and data[:1] != WITH_CODE:
+        return loads(data)
     return (namespace or HERE).load(data, _private(payload.buffers))
 
 
-def _has_parts(kwargs: dict[str, Any]) -> bool:
-    return not _PLAIN.issuperset(map(type, kwargs.values()))
+def _is_simple(value: Any, depth: int) -> bool:
+    """Whether the plain pickler does what ours would: no code inside, and nothing large."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        items = value
+    elif kind is dict:
+        if not REFERENCES.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    elif kind is bytes:
+        return len(value) < LIMITS.out_of_band_bytes
+    else:
+        return kind in REFERENCES
+    if REFERENCES.issuperset(map(type, items)):
+        return True
+    if not depth or len(value) > MAX_LOOKED_AT:
+        return False
+    return all(_is_simple(item, depth - 1) for item in items)
 
 
 def _private(buffers: Sequence[Buffer]) -> Sequence[Buffer]:

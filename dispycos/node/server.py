@@ -219,7 +219,7 @@ class Server:
         peers = self._endpoint.peers()
         self._endpoint.write_dirty()
         for _ in range(_LOOKS):
-            if all(peer.session.idle for peer in peers):
+            if all(peer.idle for peer in peers):
                 return
             await asyncio.sleep(_LAST_WORDS / _LOOKS)
 

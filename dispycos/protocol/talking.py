@@ -122,6 +122,14 @@ class Goodbye:
     reason: str
 
 
+@record
+class Deliveries:
+    """Small messages in order, each as by Deliver, without a ticket and without buffers."""
+
+    to: list[int]
+    values: list[bytes]  # as many; the data of a Payload each
+
+
 NUMBERS: dict[int, type[Any]] = {
     1: Introduction,
     2: Deliver,
@@ -132,4 +140,5 @@ NUMBERS: dict[int, type[Any]] = {
     7: Located,
     12: RegisterAgain,
     13: Goodbye,
+    14: Deliveries,
 }

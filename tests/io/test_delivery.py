@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 
 import pytest
 
 from dispycos.config import Limits
+from dispycos.errors import RemoteProtocolError
 from dispycos.events import PeerGone
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Answer, Deliver, Undelivered
-from dispycos.model import Incarnation, Role
-from dispycos.net import values
+from dispycos.messages import Answer, Deliver, Deliveries, ReceiverKind, Undelivered
+from dispycos.model import CLIENT_MADE, Incarnation, Location, Role
+from dispycos.net import remote, values
 from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.reactor import Reactor
+from dispycos.net.remote import RemoteTask
 
 PEER = Incarnation(b"p" * 16)
 
@@ -57,3 +60,51 @@ def test_a_message_goes_before_the_word_that_there_is_nobody(delivery):
     delivery._hear_undelivered(PEER, Undelivered(7, 0, "it has ended"))
     delivery.kernel.step(0.0)
     assert heard == ["message", "it has ended"]
+
+
+@pytest.mark.rule("N2", "N3")
+def test_of_a_bundle_each_message_has_its_own_receiver_and_its_own_failure(delivery, caplog):
+    said = []
+    delivery.endpoint.location = Location("127.0.0.1", 9)
+    delivery.endpoint.say = lambda peer, message: said.append(message)
+    got = []
+
+    def listen(task=None):
+        for _ in range(3):
+            got.append((yield task.receive()))
+
+    task = delivery.kernel.spawn(listen)
+    pickles = [pickle.dumps(value) for value in ("first", "second", "third")]
+    to = [task.number, 12345, task.number, task.number, task.number]
+    delivery._hear_deliveries(PEER, Deliveries(to, [pickles[0], b"", b"broken", *pickles[1:]]))
+    for now in range(3):
+        delivery.kernel.step(float(now))
+    assert got == ["first", "second", "third"]
+    assert [message.to for message in said] == [12345, task.number]
+    assert "never lived" in said[0].reason
+    assert "can't be unpickled" in said[1].reason
+
+
+@pytest.mark.row("SE-16")
+def test_a_bundle_with_more_receivers_than_values_breaks_the_rules(delivery):
+    with pytest.raises(RemoteProtocolError, match="as many values as receivers"):
+        delivery._hear_deliveries(PEER, Deliveries([1, 2], [b"x"]))
+
+
+def test_who_names_himself_again_and_again_is_the_same_handle(delivery):
+    reference = (ReceiverKind.TASK, b"q" * 16, ("127.0.0.1", 9), 5, "far", 0)
+    assert remote.restore(*reference) is remote.restore(*reference)
+    for number in range(2 * remote.MAX_HANDLES):
+        remote.restore(*reference[:3], number, "far", 0)
+    assert len(delivery.handles) <= remote.MAX_HANDLES
+
+
+def test_a_task_that_was_referred_to_before_it_began_here_is_found_once_it_has(delivery):
+    def later(task=None):
+        yield
+
+    number = CLIENT_MADE + 1
+    reference = (ReceiverKind.TASK, delivery.incarnation, ("127.0.0.1", 9), number, "later", 0)
+    assert isinstance(remote.restore(*reference), RemoteTask)
+    task = delivery.kernel.spawn(later, number=number)
+    assert remote.restore(*reference) is task

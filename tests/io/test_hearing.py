@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from dispycos.errors import RemoteProtocolError
 from dispycos.kernel.loop import Loop
-from dispycos.messages import Answer, Message, Undelivered
-from dispycos.model import Role
+from dispycos.messages import Answer, Deliver, Message, Undelivered
+from dispycos.model import Payload, Role
 from dispycos.net import ears
 from tests.helpers import wait_until
 from tests.io.hostile import Party, meet
@@ -78,3 +79,20 @@ def test_what_is_left_to_the_reactor_keeps_its_order_and_that_of_what_follows(
     wait_until(lambda: len(hearer.heard) == 600)
     assert [number for _, number in hearer.heard] == list(range(600))
     assert all(thread == "reactor" for thread, number in hearer.heard if number % 3 == 1)
+
+
+@pytest.mark.row("SE-16")
+def test_what_a_handler_finds_against_the_rules_ends_the_session(
+    hearer: Hearer, parties: Callable[..., Party], caplog: pytest.LogCaptureFixture
+) -> None:
+    speaker = parties("speaker")
+    meet(speaker, hearer.party)
+
+    def refuse(_peer: object, _message: object) -> None:
+        raise RemoteProtocolError("it is not as it must be")
+
+    hearer.party.endpoint.handle(Deliver, refuse, who=Role.CLIENT, aside=True)
+    say(speaker, hearer, Deliver(1, Payload(b"")))
+    wait_until(lambda: hearer.party.endpoint.peer(speaker.endpoint.incarnation) is None)
+    assert "it is not as it must be" in caplog.text
+    assert "Traceback" not in caplog.text

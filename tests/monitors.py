@@ -175,8 +175,9 @@ class Viewer:
             self.numbers[topic] = message["to"]
         elif kind == "delta":
             assert message["from"] == self.numbers[topic], "a gap"
-            for row, values in message["rows"].items():
-                self.rows[topic].setdefault(row, {}).update(values)
+            for group in message["changes"]:
+                for row, values in group["rows"].items():
+                    self.rows[topic].setdefault(row, {}).update(zip(group["fields"], values, strict=True))
             for row in message.get("gone", ()):
                 self.rows[topic].pop(row, None)
             self.numbers[topic] = message["to"]

@@ -132,7 +132,7 @@ LINES = (
     ),
     Line(
         7,
-        "httpd.feed httpd.files httpd.login httpd.listening httpd.notes httpd.source httpd.door"
+        "httpd.feed httpd.files httpd.login httpd.listening httpd.network httpd.notes httpd.source httpd.door"
         " httpd.audience",
     ),
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import Any
 
 from dispycos.client.client import Client
@@ -18,6 +18,7 @@ from dispycos.client.work import Work
 from dispycos.httpd.events import Happened
 from dispycos.httpd.feed import Feed
 from dispycos.httpd.metrics import Tally
+from dispycos.httpd.network import figures
 from dispycos.httpd.situation import Ignored
 from dispycos.kernel import loop
 from dispycos.model import Location
@@ -62,9 +63,8 @@ class Surroundings:
         if work is None:
             return {"figures": {"tally": tally}, "situation": {"blocked_task": _blocked()}}
         network = work.network
-        sessions = Counter(peer.state for peer in network.endpoint.peers())
         return {
-            "figures": {"tally": tally, "sessions": sessions},
+            "figures": {"tally": tally, **figures(network.endpoint)},
             "client": self._client_facts(work),
             "configuration": dataclasses.asdict(network.limits),
             "situation": self._situation(work),

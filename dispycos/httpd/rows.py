@@ -214,16 +214,5 @@ class Row:
         """Whether the field `state` is among those that differ."""
         return bool(mask >> _STATE[self.kind] & 1) if self.kind in _STATE else False
 
-    def some(self, mask: int) -> dict[str, Any]:
-        """The fields of a mask by name."""
-        names, values = NAMES[self.kind], self.values
-        found = {}
-        while mask:
-            low = mask & -mask
-            at = low.bit_length() - 1
-            found[names[at]] = values[at]
-            mask ^= low
-        return found
-
     def all(self) -> dict[str, Any]:
         return dict(zip(NAMES[self.kind], self.values, strict=True))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
 from collections.abc import Container, Hashable
 from typing import Any
 
 from dispycos.httpd.events import Changed, Gone, Happened
 from dispycos.httpd.feed import Feed
+from dispycos.httpd.network import figures
 from dispycos.httpd.source import Look, Result
 from dispycos.kernel.operation import Operation
 from dispycos.messages import ServerFacts
@@ -74,7 +74,7 @@ class SchedulerSource:
     def surroundings(self) -> dict[str, Any]:
         endpoint = self._endpoint
         return {
-            "figures": {"sessions": Counter(peer.state for peer in endpoint.peers())},
+            "figures": figures(endpoint),
             "configuration": dataclasses.asdict(endpoint.limits),
             "situation": {
                 "listening": str(endpoint.location),

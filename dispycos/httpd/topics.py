@@ -72,13 +72,13 @@ def delta(view: View, topic: str, since: int) -> dict[str, Any] | None:
     difference = view.changes.after(since)
     masks = _masks(topic)
     belongs = _belongs(view, topic)
-    rows: dict[str, dict[str, Any]] = {}
+    changed: dict[str, tuple[Row, int]] = {}
     for row_id, mask in difference.masks.items():
         allowed = masks.get(_kind(row_id), 0) & mask
         if allowed:
             row = view.rows.get(row_id)
             if row is not None and belongs(row):
-                rows[row_id] = row.some(allowed)
+                changed[row_id] = (row, allowed)
     scope = topic.partition("/")[2] or topic
     gone = []
     for where, row_id in difference.gone:
@@ -86,13 +86,29 @@ def delta(view: View, topic: str, since: int) -> dict[str, Any] | None:
             row = view.rows.get(row_id)
             if row is None or not belongs(row):
                 gone.append(row_id)
-    made: dict[str, Any] = {"type": "delta", "topic": topic, "from": since, "to": view.seq, "rows": rows}
+    made: dict[str, Any] = {"type": "delta", "topic": topic, "from": since, "to": view.seq}
+    if topic == "timeline" and len(changed) > MAX_BARS:
+        changed, made["sampled"] = _thin_out(changed)
+    made["changes"] = _grouped(changed.values())
     if gone:
         made["gone"] = sorted(gone)
-    if topic == "timeline" and len(rows) > MAX_BARS:
-        _thin_out(view, made)
     _more(view, topic, since, made)
-    return made if len(made) > 5 or rows else None
+    return made if len(made) > 5 or changed else None
+
+
+def _grouped(changed: Iterable[tuple[Row, int]]) -> list[dict[str, Any]]:
+    """Rows of which the same fields changed, together: their names are said once."""
+    groups: dict[tuple[str, int], tuple[list[int], dict[str, list[Any]]]] = {}
+    for row, mask in changed:
+        group = groups.get((row.kind, mask))
+        if group is None:
+            group = groups[row.kind, mask] = (_positions(mask), {})
+        values = row.values
+        group[1][row.id] = [values[at] for at in group[0]]
+    return [
+        {"fields": [NAMES[kind][at] for at in pick], "rows": rows}
+        for (kind, _), (pick, rows) in groups.items()
+    ]
 
 
 def _kind(row_id: str) -> str:
@@ -166,17 +182,15 @@ def _tasks(view: View) -> Iterator[Row]:
     yield from view.tasks.living.values()
 
 
-def _thin_out(view: View, made: dict[str, Any]) -> None:
-    """Each n-th bar only; what failed is always shown."""
-    rows = made["rows"]
-    step = -(-len(rows) // MAX_BARS)
-    kept = {}
-    for row_id in rows:
-        row = view.rows[row_id]
-        if row.key % step == 0 or row["state"] not in ("running", "finished", "sent", "waiting", "paused"):
-            kept[row_id] = row.some(_BAR)
-    made["rows"] = kept
-    made["sampled"] = step
+def _thin_out(changed: dict[str, tuple[Row, int]]) -> tuple[dict[str, tuple[Row, int]], int]:
+    """Each n-th bar only, whole, and n; what failed is always shown."""
+    step = -(-len(changed) // MAX_BARS)
+    kept = {
+        row_id: (row, _BAR)
+        for row_id, (row, _) in changed.items()
+        if row.key % step == 0 or row["state"] not in ("running", "finished", "sent", "waiting", "paused")
+    }
+    return kept, step
 
 
 def _more(view: View, topic: str, since: int | None, made: dict[str, Any]) -> None:

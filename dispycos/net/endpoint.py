@@ -44,7 +44,7 @@ from dispycos.net.reactor import Reactor
 from dispycos.net.reception import Reception
 from dispycos.net.session import SessionState
 from dispycos.net.tls import Tls
-from dispycos.net.transport import Stream
+from dispycos.net.transport import Stream, Traffic
 
 log = logging.getLogger("dispycos")
 
@@ -87,6 +87,7 @@ class Endpoint:
         self.name = name
         self.incarnation = incarnation or Incarnation(os.urandom(16))
         self.location: Location | None = None  # announced; None before `listen`
+        self.traffic = Traffic()
         self._peers: dict[Incarnation, Peer] = {}
         self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
         self.hearing = Hearing(self)
@@ -127,6 +128,11 @@ class Endpoint:
     def peers(self) -> list[Peer]:
         """Everyone who has introduced himself and is not lost."""
         return [peer for peer in list(self._peers.values()) if peer.introduced]
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Connections that were not let in so far, by reason."""
+        return self._reception.refusals
 
     def watch(self, watcher: Callable[[PeerEvent | DialFailed], None]) -> None:
         """`watcher` is called with each PeerUp, PeerSuspect, PeerBack, PeerGone and DialFailed."""
@@ -224,6 +230,7 @@ class Endpoint:
             key=key,
             port=self.location.port if self.location else 0,
             limits=self.limits,
+            traffic=self.traffic,
             ended=over,
         )
         self._greetings.add(greeting)

@@ -21,7 +21,7 @@ from dispycos.net.auth import Failed, Handshake, Proven
 from dispycos.net.keys import Key, Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.tls import TlsSocket
-from dispycos.net.transport import Connection, Reader, Stream, socket_ends
+from dispycos.net.transport import Connection, Reader, Stream, Traffic, socket_ends
 
 # How a greeting ended: the proof, or None with a code for counting and a text for our log.
 Ended = Callable[["Proven | None", str, str], None]
@@ -42,6 +42,7 @@ class Greeting:
         key: Key,
         port: int,
         limits: Limits,
+        traffic: Traffic,
         ended: Ended,
     ) -> None:
         """Take over a connected socket; nothing happens before `begin`."""
@@ -68,7 +69,9 @@ class Greeting:
             and local_sockets.is_local(sock)
             and local_sockets.is_ours(sock),
         )
-        self.connection = Connection(reactor, sock, self, unacknowledged=limits.suspect_after)
+        self.connection = Connection(
+            reactor, sock, self, unacknowledged=limits.suspect_after, traffic=traffic
+        )
         self._timer: asyncio.TimerHandle = reactor.loop.call_later(
             limits.handshake_timeout, self._end, None, "timeout", "no proof came in time"
         )

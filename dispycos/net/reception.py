@@ -55,6 +55,11 @@ class Reception:
         """Where this process listens."""
         return [listener.location for listener in self._listeners]
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Connections that were not let in so far, by reason; `crowd` had no time to say anything."""
+        return {**self._door.failed, "crowd": self._door.refused}
+
     def listen(self, hosts: Sequence[str], port: int) -> Location:
         """Listen at each host, all with one port (0: a free one); the first one's address.
 

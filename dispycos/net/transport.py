@@ -55,12 +55,43 @@ class Reader(Protocol):
         """The connection is over; called once, after which nothing else is."""
 
 
+class Traffic:
+    """Bytes that the connections of one endpoint carried, those that are closed too.
+
+    Each connection counts under its own locks; whoever asks adds up. Of TLS it is what was encrypted.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # so that no total is ever smaller than one before
+        self._open: set[Connection] = set()
+        self._came = self._went = 0  # by those that are closed
+
+    def opened(self, connection: Connection) -> None:
+        with self._lock:
+            self._open.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        with self._lock:
+            self._open.discard(connection)
+            self._came += connection.came
+            self._went += connection.went
+
+    def total(self) -> tuple[int, int]:
+        """Bytes that came and that went; any thread."""
+        with self._lock:
+            came = self._came + sum(connection.came for connection in self._open)
+            return came, self._went + sum(connection.went for connection in self._open)
+
+
 class Connection:
     """One connected stream socket."""
 
-    def __init__(self, reactor: Reactor, sock: Stream, reader: Reader, *, unacknowledged: float) -> None:
+    def __init__(
+        self, reactor: Reactor, sock: Stream, reader: Reader, *, unacknowledged: float, traffic: Traffic
+    ) -> None:
         """Take over a connected socket.
 
+        traffic         where its bytes are counted.
         unacknowledged  seconds that our bytes may go without TCP's acknowledgement before the
                         connection breaks: so a cut of one direction shows at both ends (R-15).
         """
@@ -76,7 +107,8 @@ class Connection:
         # that read keep its order; by one thread again where hearing closes the connection.
         self.reading = threading.RLock()
         self._ears: Ears | None = None
-        self._came = 0  # bytes that were read last
+        self.came = 0  # bytes read so far; under `reading`
+        self.went = 0  # bytes written so far; under `lock`
         self.reader = reader
         self._reactor = reactor
         self._socket = sock
@@ -86,6 +118,8 @@ class Connection:
         self._due = False  # somebody found the lock taken: its holder looks again
         self._waiting = False  # the loop will go on when the socket is writable
         self._closed = False
+        self._traffic = traffic
+        traffic.opened(self)
         self.let_reactor_read(True)
 
     @property
@@ -138,11 +172,11 @@ class Connection:
         """Read all that has come so far; reactor thread."""
         with self.reading:
             while not self._closed:
-                self._came = 0
+                before = self.came
                 broken = self._read()
                 if broken is not None:
                     self._break(broken)
-                if not self._came:
+                if self.came == before:
                     return
 
     def _read(self) -> str | None:
@@ -156,7 +190,7 @@ class Connection:
                 return f"reading failed: {exc.strerror or exc}"
             if count == 0:
                 return "the other side closed the connection"
-            self._came = count
+            self.came += count
             self.reader.received(count)
             if self._pending is None or self._closed or not self._pending():
                 return None
@@ -202,6 +236,7 @@ class Connection:
                 self._rest = []
                 return f"writing failed: {exc.strerror or exc}"
             self._rest = _after(self._rest, count)
+            self.went += count
             written += count
             if (self._rest and count == 0) or written >= _TURN_BYTES:
                 self._waiting = True
@@ -229,7 +264,7 @@ class Connection:
         with self.lock:
             if not self._closed and not self._waiting and not self._rest:
                 with contextlib.suppress(OSError):
-                    self._socket.sendmsg([memoryview(part) for part in parts][:_IOV_MAX])
+                    self.went += self._socket.sendmsg([memoryview(part) for part in parts][:_IOV_MAX])
         self.close()
 
     def close(self) -> bool:
@@ -242,6 +277,7 @@ class Connection:
                 return False
             self._closed = True
             self._rest = []
+        self._traffic.closed(self)
         self._stop_watching()
         descriptor = self._socket.fileno()
         self._reactor.loop.remove_reader(descriptor)

@@ -127,12 +127,10 @@ class Model:
         self._lines(topic, message)
 
     def _delta(self, topic: Topic, message: dict[str, Any]) -> None:
-        for row_id, values in message["rows"].items():
-            row = topic.rows.get(row_id)
-            if row is None:
-                topic.rows[row_id] = values
-            else:
-                row.update(values)
+        for group in message["changes"]:
+            fields = group["fields"]
+            for row_id, values in group["rows"].items():
+                topic.rows.setdefault(row_id, {}).update(zip(fields, values, strict=True))
         for row_id in message.get("gone", ()):
             topic.rows.pop(row_id, None)
         topic.number = message["to"]

@@ -302,11 +302,11 @@ def test_the_store_applies_differences_and_finds_gaps(stage: Stage) -> None:
         const snapshot = {type: 'snapshot', topic: 'cluster', to: 3, columns: {node: ['name', 'state']}, rows: {n1: ['a', 'x'], n2: ['b', 'x']}};
         store.apply(snapshot);
         store.apply({...snapshot, topic: 'node/n1', rows: {n1: ['a', 'x']}});
-        const fit = store.apply({type: 'delta', topic: 'cluster', from: 3, to: 5, rows: {n2: {state: 'y'}}, gone: ['n1']});
+        const fit = store.apply({type: 'delta', topic: 'cluster', from: 3, to: 5, changes: [{fields: ['state'], rows: {n2: ['y']}}], gone: ['n1']});
         const kept = store.row('n1') !== null;
         store.apply({type: 'tick', seq: 6, time: 0});
-        const gap = store.apply({type: 'delta', topic: 'cluster', from: 4, to: 7, rows: {}});
-        const ignored = store.apply({type: 'delta', topic: 'cluster', from: 7, to: 8, rows: {n9: {name: 'late'}}});
+        const gap = store.apply({type: 'delta', topic: 'cluster', from: 4, to: 7, changes: []});
+        const ignored = store.apply({type: 'delta', topic: 'cluster', from: 7, to: 8, changes: [{fields: ['name'], rows: {n9: ['late']}}]});
         store.want(['cluster']);
         return [fit, kept, store.row('n2').state, gap, ignored, store.row('n9'), store.row('n1'), store.since];
     }"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -41,6 +42,11 @@ def asker_of(monitor: HTTPServer) -> Asker:
     return Asker(monitor._running)
 
 
+def echoes(data: bytes) -> Iterator[Any]:
+    yield
+    return data
+
+
 class Shown:
     """Counts how often it is converted to text."""
 
@@ -57,7 +63,7 @@ class Shown:
 @pytest.fixture
 def watched(cluster: LocalCluster) -> Iterator[tuple[Client, HTTPServer, Asker]]:
     """A client with its monitor; the program closes the client."""
-    client = Client([stands, fails, sleeps])
+    client = Client([stands, fails, echoes, sleeps])
     monitor = HTTPServer(client, port=0)
     yield client, monitor, asker_of(monitor)
     monitor.shutdown(wait=False)
@@ -119,7 +125,12 @@ def test_what_a_client_does_is_seen(watched: tuple[Client, HTTPServer, Asker]) -
         assert sum(server["failed"] for server in servers) == 4
         story = asker.get("/api/v1/events?limit=1000")["events"]
         assert any("ValueError: no 3" in event["text"] for event in story)
-        assert asker.get("/api/v1/versions")["client"]["components"] == ["stands", "fails", "sleeps"]
+        assert asker.get("/api/v1/versions")["client"]["components"] == [
+            "stands",
+            "fails",
+            "echoes",
+            "sleeps",
+        ]
 
     during(client, body)
     wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["state"] == "closed")
@@ -379,6 +390,32 @@ def test_bad_arguments_are_refused(program: None) -> None:
     with pytest.raises(TypeError, match="must be a Client"):
         HTTPServer(None)  # type: ignore[arg-type]
     assert time.monotonic() > 0
+
+
+@pytest.mark.row("MO-35")
+def test_what_travels_and_who_is_refused_is_counted(watched: tuple[Client, HTTPServer, Asker]) -> None:
+    client, _, asker = watched
+
+    def counted(metric: str) -> float:
+        body = asker.ask("GET", "/metrics", token=asker.viewer).body.decode()
+        lines = re.findall(rf"^dispycos_{metric} (\S+)$", body, re.MULTILINE)
+        return sum(map(float, lines))
+
+    def body() -> None:
+        assert client.work is not None
+        endpoint = client.work.network.endpoint
+        came, went = (counted(f'bytes_total{{direction="{way}"}}') for way in ("in", "out"))
+        submit(client, echoes, b"x" * 100_000)
+        wait_until(lambda: counted('bytes_total{direction="in"}') >= came + 100_000)
+        assert counted('bytes_total{direction="out"}') >= went + 100_000
+        assert endpoint.location is not None
+        before = counted(r'refused_total{reason="\w+"}')
+        with socket.create_connection((endpoint.location.addr, endpoint.location.port)) as stranger:
+            stranger.sendall(b"GET / HTTP/1.0\r\n\r\n" + bytes(200))
+            stranger.recv(100)
+            wait_until(lambda: counted(r'refused_total{reason="\w+"}') == before + 1)
+
+    during(client, body)
 
 
 SCHEDULER = (

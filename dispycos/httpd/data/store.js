@@ -129,9 +129,12 @@ export class Store {
 
   /** @param {Topic} topic @param {any} message */
   _delta(topic, message) {
-    for (const [id, values] of Object.entries(message.rows)) {
-      Object.assign(this._row(id), values);
-      topic.ids.add(id);
+    for (const { fields, rows } of message.changes) {
+      for (const [id, values] of Object.entries(rows)) {
+        const row = this._row(id);
+        for (let at = 0; at < fields.length; at += 1) row[fields[at]] = values[at];
+        topic.ids.add(id);
+      }
     }
     if (message.gone) {
       for (const id of message.gone) topic.ids.delete(id);

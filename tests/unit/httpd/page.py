@@ -34,8 +34,9 @@ class Page:
         else:
             if message["from"] != self.number:
                 raise Gap(f"{self.topic} is at {self.number}, not {message['from']}")
-            for row_id, values in message["rows"].items():
-                self.rows.setdefault(row_id, {}).update(values)
+            for group in message["changes"]:
+                for row_id, values in group["rows"].items():
+                    self.rows.setdefault(row_id, {}).update(zip(group["fields"], values, strict=True))
             for row_id in message.get("gone", ()):
                 self.rows.pop(row_id, None)  # it may have come and gone meanwhile
         self.log += message.get("log", [])

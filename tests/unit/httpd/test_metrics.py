@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from dispycos.httpd.events import Changed
 from dispycos.httpd.metrics import Tally
 from dispycos.httpd.view import View
 from dispycos.model import End
+from tests.helpers import ROOT
 from tests.unit.httpd.test_view import with_servers
 
 # name{labels} value
@@ -32,6 +34,33 @@ def samples(made: str) -> dict[str, str]:
             assert match, line
             found[f"{match[1]}{{{match[2] or ''}}}"] = match[3]
     return found
+
+
+@pytest.mark.row("MO-35")
+def test_the_board_asks_for_metrics_and_labels_that_there_are() -> None:
+    tally = Tally()
+    tally.ended("work", End.FINISHED, 0.3)
+    view = with_servers()
+    view.handle(Changed("node", "node0", {"address": "10.0.0.1", "port": 9706, "pulse": 95.5}), 0.0)
+    figures = {"tally": tally, "sessions": {"responsive": 2}, "bytes": {"in": 1}, "refused": {"tls": 1}}
+    labels: dict[str, set[str]] = {}
+    for name, held in re.findall(
+        r"^(\w+)(?:\{(.*)\})? ", metrics.text(view, figures, {}, 1, 100.0), re.MULTILINE
+    ):
+        labels.setdefault(name, set()).update(re.findall(r'(\w+)="', held))
+
+    board = json.loads((ROOT / "docs" / "grafana.json").read_text())
+    asked = set()
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            for name, chosen in re.findall(r"(dispycos_\w+)\{([^}]*)\}", target["expr"]):
+                asked.add(name)
+                wanted = set(re.findall(r"(\w+)[=!~]+\"", chosen)) - {"job"}
+                wanted |= set(re.findall(r"by \((\w+)\)", target["expr"]))
+                wanted |= set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                assert wanted <= labels[name], (panel["title"], name)
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in labels}
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} == families
 
 
 @pytest.mark.row("MO-35")

@@ -50,6 +50,13 @@ def greeted(*messages: dict[str, Any]) -> Model:
     return model
 
 
+def delta(number: int, rows: dict[str, dict[str, Any]], *gone: str) -> dict[str, Any]:
+    """What changed in the topic `cluster` with that number."""
+    changes = [{"fields": list(row), "rows": {row_id: list(row.values())}} for row_id, row in rows.items()]
+    numbers = {"from": number - 1, "to": number}
+    return {"type": "delta", "topic": "cluster", **numbers, "changes": changes, "gone": list(gone)}
+
+
 def node(address: str, **more: Any) -> dict[str, Any]:
     unknown = dict.fromkeys(field.name for field in NODE if field.overview)
     known = {"address": address, "port": 9706, "name": f"at {address}", "state": "initialized", "done": 0}
@@ -135,8 +142,7 @@ def test_a_terminal_knows_what_the_view_knows(seed: int) -> None:
 @pytest.mark.row("MO-31")
 def test_a_gap_asks_for_a_snapshot() -> None:
     model = nodes("10.0.0.1")
-    delta = {"type": "delta", "topic": "cluster", "from": 3, "to": 4, "rows": {"n0": {"state": "zombie"}}}
-    assert model.handle(delta, NOW) == "cluster"
+    assert model.handle(delta(4, {"n0": {"state": "zombie"}}), NOW) == "cluster"
     assert model.find("n0") == node("10.0.0.1")
 
 
@@ -176,8 +182,7 @@ def test_a_held_order_stands_still_and_values_go_on() -> None:
     model, desk = nodes("10.0.0.1", "10.0.0.2"), Desk()
     shown(desk, model)
     desk.press("p", model, NOW)
-    delta = {"type": "delta", "topic": "cluster", "from": 1, "to": 2, "rows": {"n0": {"address": "10.0.0.9"}}}
-    assert model.handle(delta, NOW) is None
+    assert model.handle(delta(2, {"n0": {"address": "10.0.0.9"}}), NOW) is None
     assert shown(desk, model) == ["10.0.0.9", "10.0.0.2"]
     desk.press("p", model, NOW)
     assert shown(desk, model) == ["10.0.0.2", "10.0.0.9"]
@@ -189,12 +194,10 @@ def test_the_cursor_stays_on_its_row_and_near_its_place_when_that_goes() -> None
     shown(desk, model)
     desk.press("down", model, NOW)
     assert desk.here.cursor == "n1"
-    rows = {"n7": node("10.0.0.1")}
-    model.handle({"type": "delta", "topic": "cluster", "from": 1, "to": 2, "rows": rows}, NOW)
+    model.handle(delta(2, {"n7": node("10.0.0.1")}), NOW)
     shown(desk, model)
     assert (desk.here.cursor, desk.here.at) == ("n1", 2)
-    gone = {"type": "delta", "topic": "cluster", "from": 2, "to": 3, "rows": {}, "gone": ["n1"]}
-    model.handle(gone, NOW)
+    model.handle(delta(3, {}, "n1"), NOW)
     shown(desk, model)
     assert desk.here.cursor == "n2"
 
@@ -203,8 +206,7 @@ def test_until_a_row_is_chosen_the_first_one_is_shown_first() -> None:
     model, desk = nodes("10.0.0.2", "10.0.0.4"), Desk()
     desk.height = 1
     shown(desk, model)
-    rows = {"n7": node("10.0.0.1")}
-    model.handle({"type": "delta", "topic": "cluster", "from": 1, "to": 2, "rows": rows}, NOW)
+    model.handle(delta(2, {"n7": node("10.0.0.1")}), NOW)
     shown(desk, model)
     assert (desk.here.cursor, desk.here.first) == ("n7", 0)
 

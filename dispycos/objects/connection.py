@@ -1,0 +1,421 @@
+"""Connections: two ends that use each other's objects.
+
+Both ends are alike. Each has a root that the other one may use; whatever is reached from there
+is by value or by reference, as `values` says, and may be used as the sharing end's tables say
+(`access`). Calls are done in lanes, or by the thread that waits for the other end. References
+are counted and dropped; the loss of the other end fails every call that waits, and lets all go.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dispycos.errors import Closed, LoadError, PeerLost, RemoteProtocolError, TaskCancelled
+from dispycos.model import Buffer
+from dispycos.net.link import Link, Meeting
+from dispycos.net.stream import Stream
+from dispycos.objects import failure, wire
+from dispycos.objects.access import Access, Full, Shape
+from dispycos.objects.exports import ROOT, Exports
+from dispycos.objects.lanes import Lanes
+from dispycos.objects.proxy import Proxy, class_of
+from dispycos.objects.response import Response
+from dispycos.objects.talks import Talk, Talks
+from dispycos.objects.values import Codec
+
+log = logging.getLogger("dispycos")
+
+# What a call may ask.
+GET: Final = 1
+SET: Final = 2
+DELETE: Final = 3
+METHOD: Final = 4
+
+_OWN_FRAMES: Final = 2  # of a job, at the head of a traceback
+
+
+def nothing_by_value(value: Any) -> bool:
+    """Objects go as references."""
+    return False
+
+
+def no_class(module: str, name: str) -> Any:
+    """Nothing may be made by its name."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one end shares."""
+
+    # The table of an object that goes as a reference.
+    access: Callable[[Any], Access] = lambda value: Full()
+    # Whether an object that is no built-in data is pickled as ever.
+    by_value: Callable[[Any], bool] = nothing_by_value
+    # (module, name) -> what the other end's pickles may name here; None: nothing of the kind.
+    find_class: Callable[[str, str], Any] = no_class
+    # (module, name) -> a class of exceptions that may be made here; None: none of that name.
+    find_error: Callable[[str, str], Any] = no_class
+    # The class of proxies of objects of this shape.
+    proxy_class: Callable[[Shape], type[Proxy]] = lambda shape: class_of(shape.special)
+    # The lane in which the other end does what this one asks.
+    lane: int = 0
+
+
+class Connection:
+    """One end. Every method may be called by any thread.
+
+    name  of the other end, for texts.
+    root  what the other end may use from the start.
+    main  takes a function for the main thread to call, if there is one that would.
+    lost  called once when the other end is gone, with why.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        meeting: Meeting,
+        *,
+        name: str,
+        root: Any,
+        terms: Terms,
+        first: bool,
+        main: Callable[[Callable[[], None]], None] | None = None,
+        lost: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self.name = name
+        self.terms = terms
+        self.closed = False
+        self._lock = threading.Lock()  # of `_exports`
+        self._exports = Exports(root)
+        self._proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
+        self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
+        self._codec = Codec(self)
+        self._talks = Talks()
+        self._here = threading.local()  # the conversation that a thread is in
+        self._conversations = itertools.count(1 if first else 2, 2)
+        self._calls = itertools.count(1)
+        self._pending: dict[int, Response] = {}
+        self._jobs: dict[int, Job] = {}  # what the other end asked and was not answered yet
+        self._lost = lost
+        self._reason = ""
+        self.link = Link(stream, meeting, self._deliver, self._send_drops, self._end)
+        self.lanes = Lanes(self.link, name, main)
+        self.link.start(f"dispycos connection, {name}")
+
+    def __repr__(self) -> str:
+        return f"<Connection with {self.name}{', closed' if self.closed else ''}>"
+
+    # Asking.
+
+    @property
+    def root(self) -> Any:
+        """A proxy of what the other end shares from the start."""
+        return self.get(0, "root")
+
+    def get(self, number: int, name: str) -> Any:
+        """An attribute of an object of the other end."""
+        return self._call(GET, number, name, (), {})
+
+    def set(self, number: int, name: str, value: Any) -> None:
+        """Change one."""
+        self._call(SET, number, name, (value,), {})
+
+    def delete(self, number: int, name: str) -> None:
+        """Delete one."""
+        self._call(DELETE, number, name, (), {})
+
+    def method(self, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call one; `__call__` is the object itself."""
+        return self._call(METHOD, number, name, args, kwargs)
+
+    def _call(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # This thread is ready for what the other end may ask before the question is out.
+        conversation = self._conversation()
+        talk = self._talks.enter(conversation)
+        try:
+            return self.begin(what, number, name, args, kwargs, conversation=conversation).result()
+        finally:
+            self._hand_over(talk)
+
+    def _conversation(self) -> int:
+        return getattr(self._here, "conversation", 0) or next(self._conversations)
+
+    def begin(
+        self,
+        what: int,
+        number: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        lane: int | None = None,
+        conversation: int = 0,
+    ) -> Response:
+        """Ask, and do not wait. DumpError, Closed or PeerLost if it can't be asked."""
+        if self.closed:
+            raise self._gone()
+        conversation = conversation or self._conversation()
+        response = Response(next(self._calls), conversation, self._wait)
+        data = self._codec.pack((what, number, name, args, kwargs))
+        self._pending[response.number] = response
+        head = wire.pack(wire.CALL, response.number, conversation, self.terms.lane if lane is None else lane)
+        try:
+            self.link.send(head, (data,))
+        except BaseException:
+            self._pending.pop(response.number, None)
+            raise
+        return response
+
+    def cancel(self, response: Response) -> None:
+        """Nobody waits for it any more: the other end stops it if it can."""
+        if self._pending.pop(response.number, None) is not None:
+            response.fail(TaskCancelled("the call was cancelled"))
+            try:
+                self.link.post(wire.pack(wire.CANCEL, response.number))
+            except PeerLost:
+                pass  # it is stopped
+
+    def _wait(self, response: Response, timeout: float | None) -> bool:
+        # In a plain thread: do what the other end asks in this conversation, until it answers.
+        talk = self._talks.enter(response.conversation)
+        response.add_done_callback(lambda _: talk.waiting.wake())
+        try:
+            while not response.done():
+                if not self.link.wait(talk.waiting, lambda: response.done() or bool(talk.jobs), timeout):
+                    return response.done()
+                while talk.jobs:
+                    talk.jobs.popleft().run()
+            return True
+        finally:
+            self._hand_over(talk)
+
+    def _hand_over(self, talk: Talk) -> None:
+        for job in self._talks.leave(talk):
+            self.lanes.put(0, job)
+
+    def _gone(self) -> Exception:
+        if self._reason:
+            return PeerLost(f"{self.name} is gone: {self._reason}")
+        return Closed(f"the connection with {self.name} is closed")
+
+    # What packing and unpacking ask; see `values.Ends`.
+
+    def refer(self, value: Any) -> tuple[int, Shape]:
+        shape = self.terms.access(value).shape(value)
+        with self._lock:
+            return self._exports.add(value), shape
+
+    def ours(self, value: Any) -> int | None:
+        if isinstance(value, Proxy) and value._connection is self:
+            return value._number
+        return None
+
+    def by_value(self, value: Any) -> bool:
+        return not isinstance(value, Proxy) and self.terms.by_value(value)
+
+    def proxy(self, number: int, shape: Shape) -> Any:
+        proxy = self._proxies.get(number)
+        if proxy is None:
+            proxy = self.terms.proxy_class(shape)(self, number, shape)
+            self._proxies[number] = proxy
+        object.__setattr__(proxy, "_count", proxy._count + 1)
+        return proxy
+
+    def object(self, number: int) -> Any:
+        with self._lock:
+            try:
+                return self._exports[number]
+            except KeyError:
+                raise LoadError(
+                    f"the other end refers to object {number}, which it has no reference to"
+                ) from None
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = self.terms.find_class(module, name)
+        if found is None:
+            raise LoadError(f"{module}.{name} may not be named here")
+        return found
+
+    def dropped(self, number: int, count: int) -> None:
+        """Nobody holds a proxy any more. For finalizers: it takes no lock."""
+        if not self.closed:
+            self._drops.append((number, count))
+            self.link.stir()
+
+    def _send_drops(self) -> None:
+        counts: dict[int, int] = {}
+        while self._drops:
+            number, count = self._drops.popleft()
+            counts[number] = counts.get(number, 0) + count
+        if counts:
+            try:
+                self.link.post(wire.pack(wire.DROP), (wire.pack_drops(counts),))
+            except PeerLost:
+                pass  # it let them go
+
+    # Answering.
+
+    def _deliver(self, data: Buffer, tail: Buffer) -> None:
+        head = wire.read(data)
+        match head.kind:
+            case wire.CALL:
+                self._asked(head, tail)
+            case wire.RESULT | wire.ERROR:
+                self._answered(head, tail)
+            case wire.DROP:
+                self._let_go(tail)
+            case wire.CANCEL:
+                job = self._jobs.get(head.call)
+                if job is not None:
+                    self.lanes.cancel(job)
+
+    def _asked(self, head: wire.Head, tail: Buffer) -> None:
+        job = Job(self, head)
+        if head.call in self._jobs:
+            raise RemoteProtocolError(f"call {head.call} was asked twice")
+        self._jobs[head.call] = job
+        try:
+            request = self._codec.unpack(tail)
+            what, number, name, args, kwargs = request
+            if type(what) is not int or type(number) is not int or type(name) is not str:
+                raise LoadError("a request of another form than this end knows")
+            target = self.object(number) if number else self
+        except (LoadError, ValueError, TypeError) as exc:
+            job.fail(exc if isinstance(exc, LoadError) else LoadError(str(exc)))
+            return
+        job.request = what, target, name, args, kwargs
+        if not self._talks.give(head.conversation, job):
+            self.lanes.put(head.lane, job)
+
+    def perform(
+        self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, bool]:
+        """Do what was asked: the answer, and whether it goes by reference."""
+        if target is self:
+            return self._exports[ROOT], True
+        access = self.terms.access(target)
+        if what == METHOD:
+            return access.method(target, name)(*args, **kwargs), False
+        if what == GET:
+            return access.get(target, name), True
+        if what == SET:
+            access.set(target, name, *args)
+        elif what == DELETE:
+            access.delete(target, name)
+        else:
+            raise LoadError(f"nothing is known that has number {what}")
+        return None, False
+
+    def answer(self, job: Job, kind: int, value: Any, refer: bool) -> None:
+        """Send an answer. DumpError if it can't be sent."""
+        data = self._codec.pack(value, refer=refer)
+        self._jobs.pop(job.head.call, None)
+        try:
+            self.link.send(wire.pack(kind, job.head.call, job.head.conversation), (data,))
+        except PeerLost:
+            pass  # nobody waits for it
+
+    def _answered(self, head: wire.Head, tail: Buffer) -> None:
+        response = self._pending.pop(head.call, None)
+        try:
+            value = self._codec.unpack(tail)
+        except LoadError as exc:
+            if response is not None:
+                response.fail(exc)
+            return
+        if response is None:
+            return  # it was cancelled
+        if head.kind == wire.RESULT:
+            response.complete(value)
+        else:
+            try:
+                error = failure.rebuild(value, self.terms.find_error)
+            except (TypeError, ValueError) as exc:
+                raise RemoteProtocolError(f"an error of another form than this end knows: {exc}") from None
+            response.fail(error)
+
+    def _let_go(self, tail: Buffer) -> None:
+        gone = []
+        with self._lock:
+            for number, count in wire.read_drops(tail):
+                try:
+                    gone.append(self._exports.drop(number, count))
+                except (KeyError, ValueError) as exc:
+                    raise RemoteProtocolError(f"references that it does not hold: {exc}") from None
+        del gone  # their finalizers may be anything, so not under the lock
+
+    @property
+    def exported(self) -> int:
+        """How many objects of this end the other one refers to, its root among them."""
+        return len(self._exports)
+
+    def enter(self, conversation: int) -> int:
+        """This thread is in a conversation from now on; the one it was in."""
+        before: int = getattr(self._here, "conversation", 0)
+        self._here.conversation = conversation
+        return before
+
+    # Ending.
+
+    def close(self) -> None:
+        """Close both ends; calls that wait fail. May be repeated."""
+        if not self.closed:
+            self.closed = True
+            self.link.close("closed")
+
+    def _end(self, reason: str) -> None:
+        if not self.closed:
+            self._reason = reason
+            self.closed = True
+        error = self._gone()
+        self.lanes.close()
+        for response in [self._pending.pop(number) for number in list(self._pending)]:
+            response.fail(error)
+        with self._lock:
+            objects = self._exports.clear()
+        del objects
+        self._lost(reason)
+
+
+class Job:
+    """One call of the other end."""
+
+    __slots__ = ("_connection", "head", "request")
+
+    def __init__(self, connection: Connection, head: wire.Head) -> None:
+        self._connection = connection
+        self.head = head
+        self.request: tuple[Any, ...] = ()
+
+    def run(self) -> None:
+        """Do it, and answer. Whatever it raises is the answer."""
+        connection = self._connection
+        before = connection.enter(self.head.conversation)
+        try:
+            answer, refer = connection.perform(*self.request)
+            self.request = ()
+            connection.answer(self, wire.RESULT, answer, refer)
+        except BaseException as exc:
+            self.fail(exc)
+        finally:
+            connection.enter(before)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer that it failed."""
+        self.request = ()
+        try:
+            self._connection.answer(self, wire.ERROR, failure.describe(error, _OWN_FRAMES), False)
+        except Closed:
+            pass  # nobody waits for it
+
+    def refuse(self, reason: str) -> None:
+        """Answer that it will not be done."""
+        self.fail(TaskCancelled(reason))

@@ -1,0 +1,105 @@
+"""Exceptions between two ends: of their own type where it is known, with the traceback as text."""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from dispycos import errors
+
+_MAX_DEPTH: Final = 8  # causes of causes
+_PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
+
+
+class GenericException(errors.RemoteError):
+    """An exception of a type that is not known here; the text names the type."""
+
+
+class RemoteTraceback(Exception):
+    """Where the other end raised: the cause of what is raised here, so that Python prints both."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n\n{self.text.rstrip()}\n"
+
+
+def describe(error: BaseException, skip: int) -> tuple[Any, ...]:
+    """An exception as plain values; `skip` frames of its traceback are ours."""
+    trace = error.__traceback__
+    for _ in range(skip):
+        if trace is not None:
+            trace = trace.tb_next
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    return (*_parts(error, 0), text)
+
+
+def _parts(error: BaseException, depth: int) -> tuple[Any, ...]:
+    kind = type(error)
+    cause = error.__cause__
+    inner = None
+    if cause is not None and not isinstance(cause, RemoteTraceback) and depth < _MAX_DEPTH:
+        inner = _parts(cause, depth + 1)
+    args = tuple(item if type(item) in _PLAIN else _shown(item) for item in error.args)
+    facts = {
+        name: value
+        for name, value in getattr(error, "__dict__", {}).items()
+        if type(name) is str and type(value) in _PLAIN
+    }
+    return kind.__module__, kind.__qualname__, args, facts, _shown(error), inner
+
+
+def _shown(value: Any) -> str:
+    try:
+        return str(value) if isinstance(value, BaseException) else repr(value)
+    except Exception as exc:
+        return f"<its text can't be made: {type(exc).__name__}>"
+
+
+def rebuild(described: tuple[Any, ...], find: Callable[[str, str], Any]) -> BaseException:
+    """The exception to raise here.
+
+    find  (module, name) -> a class that this end is willing to make, or None.
+    """
+    *parts, text = described
+    error = _rebuilt(tuple(parts), find)
+    trace = RemoteTraceback(str(text))
+    if error.__cause__ is None:
+        error.__cause__ = trace
+    else:
+        error.add_note(f"the other end's traceback:\n{text}")
+    return error
+
+
+def _rebuilt(parts: tuple[Any, ...], find: Callable[[str, str], Any]) -> BaseException:
+    module, name, args, facts, shown, inner = parts
+    kind = known(module, name) or find(module, name)
+    error: BaseException | None = None
+    # What would end or stop the program that called does not: it was another program's.
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            error = kind(*args)
+            vars(error).update(facts)
+        except Exception:
+            error = None
+    if error is None:
+        full = name if module == "builtins" else f"{module}.{name}"
+        error = GenericException(f"{full}: {shown}")
+    if inner is not None:
+        error.__cause__ = _rebuilt(inner, find)
+    return error
+
+
+def known(module: str, name: str) -> Any:
+    """A class of Python's own or of ours by its name; None if it is none."""
+    if module == "builtins":
+        return vars(builtins).get(name)
+    if (module, name) == (__name__, GenericException.__name__):
+        return GenericException
+    if module == errors.__name__:
+        return vars(errors).get(name)
+    return None

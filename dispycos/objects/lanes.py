@@ -1,0 +1,154 @@
+"""Lanes: the threads of one end that do what the other end asks. First come, first served in each."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from dispycos.errors import TaskCancelled
+from dispycos.net.link import Link, Waiting
+from dispycos.objects import wire
+
+# Seconds for which an idle lane goes on reading for itself; then it sleeps until it is woken.
+LINGER: Final = 0.02
+
+MOST: Final = 1000  # lanes of one connection
+
+
+class Job(Protocol):
+    """What is to be done."""
+
+    def run(self) -> None:
+        """Do it, and answer. Raises nothing but TaskCancelled, when it is cancelled."""
+
+    def refuse(self, reason: str) -> None:
+        """Answer that it will not be done."""
+
+
+class Lane:
+    """One thread."""
+
+    def __init__(self, link: Link, name: str) -> None:
+        self._link = link
+        self._jobs: deque[Job] = deque()
+        self._waiting = Waiting()
+        self._lock = threading.Lock()  # of what runs
+        self._running: Job | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        """Do it after those before it."""
+        self._jobs.append(job)
+        self._waiting.wake()
+
+    def close(self) -> None:
+        """End the thread when it has done what it does now."""
+        self._closed = True
+        self._waiting.wake()
+
+    def cancel(self, job: Job) -> bool:
+        """Stop it, whether it runs or waits; False if it is not here."""
+        with self._lock:
+            if self._running is job:
+                ident = self._thread.ident
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(ident or 0), ctypes.py_object(TaskCancelled)
+                )
+                return True
+        try:
+            self._jobs.remove(job)
+        except ValueError:
+            return False
+        job.refuse("it was cancelled before it began")
+        return True
+
+    def _run(self) -> None:
+        while not self._closed:
+            if not self._jobs and not self._link.wait(self._waiting, self._has_work, LINGER):
+                self._waiting.sleep(-1)
+                continue
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                continue
+            self._do(job)
+
+    def _has_work(self) -> bool:
+        return bool(self._jobs) or self._closed
+
+    def _do(self, job: Job) -> None:
+        try:
+            with self._lock:
+                self._running = job
+            try:
+                job.run()
+            finally:
+                with self._lock:
+                    self._running = None
+        except TaskCancelled:
+            pass  # it came when the job was done already
+
+
+class Lanes:
+    """The lanes of one connection, made when they are first named.
+
+    main  takes a function for the main thread to call; None: there is nobody who would.
+    """
+
+    def __init__(self, link: Link, name: str, main: Callable[[Callable[[], None]], None] | None) -> None:
+        self._link = link
+        self._name = name
+        self._main = main
+        self._lock = threading.Lock()
+        self._lanes: dict[int, Lane] = {}
+        self._closed = False
+
+    def put(self, number: int, job: Job) -> None:
+        """Have a job done in the lane of this number, FRESH or MAIN."""
+        if number == wire.FRESH:
+            threading.Thread(target=job.run, name=f"{self._name}, fresh", daemon=True).start()
+        elif number == wire.MAIN:
+            if self._main is None:
+                job.refuse("there is no main thread that would do it")
+            else:
+                self._main(job.run)
+        else:
+            lane = self._lane(number)
+            if lane is None:
+                job.refuse(f"there are {MOST} threads already" if not self._closed else "it is closed")
+            else:
+                lane.put(job)
+
+    def _lane(self, number: int) -> Lane | None:
+        with self._lock:
+            lane = self._lanes.get(number)
+            if lane is None and not self._closed and len(self._lanes) < MOST:
+                lane = self._lanes[number] = Lane(self._link, f"{self._name}, thread {number}")
+            return lane
+
+    def stop(self, number: int) -> None:
+        """End a lane; the next job for it gets a new thread."""
+        with self._lock:
+            lane = self._lanes.pop(number, None)
+        if lane is not None:
+            lane.close()
+
+    def cancel(self, job: Job) -> bool:
+        """Stop a job, whether it runs or waits; False if no lane has it."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+        return any(lane.cancel(job) for lane in lanes)
+
+    def close(self) -> None:
+        """End all."""
+        with self._lock:
+            self._closed = True
+            lanes = list(self._lanes.values())
+            self._lanes.clear()
+        for lane in lanes:
+            lane.close()

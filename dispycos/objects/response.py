@@ -1,0 +1,38 @@
+"""Responses: what a call will answer. An Operation that a plain thread waits for by reading."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from dispycos.errors import Timeout
+from dispycos.kernel import operation
+from dispycos.kernel.operation import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Response(Operation):
+    """Made by `Connection.begin`. `yield`, `await` or `result(timeout)` it.
+
+    reads  (response, timeout) -> whether it is done: how a plain thread waits.
+    """
+
+    __slots__ = ("_reads", "conversation", "number")
+
+    def __init__(
+        self, number: int, conversation: int, reads: Callable[[Response, float | None], bool]
+    ) -> None:
+        super().__init__()
+        self.number = number
+        self.conversation = conversation
+        self._reads = reads
+
+    def _block(self, timeout: float | None) -> None:
+        if self.done():
+            return
+        if threading.get_ident() in operation.kernel_threads:
+            super()._block(timeout)  # which says what to do instead
+        elif not self._reads(self, timeout):
+            raise Timeout(f"no answer in {timeout:g} s")

@@ -1,0 +1,66 @@
+"""Talks: who waits for the other end, so that what it asks meanwhile is done by that thread.
+
+If f here calls g there, and g calls h here, then h runs in the thread that waits for g: locks
+that f holds are f's thread's, and two ends that call each other cannot block each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from dispycos.net.link import Waiting
+
+
+class Talk:
+    """A thread that waits in a conversation, perhaps nested, and what it is to do meanwhile."""
+
+    __slots__ = ("conversation", "depth", "jobs", "thread", "waiting")
+
+    def __init__(self, conversation: int) -> None:
+        self.conversation = conversation
+        self.thread = threading.get_ident()
+        self.depth = 0  # waits within each other
+        self.waiting = Waiting()
+        self.jobs: deque[Any] = deque()
+
+
+class Talks:
+    """The threads of this end that wait, by conversation. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._talks: dict[int, Talk] = {}
+
+    def enter(self, conversation: int) -> Talk:
+        """This thread waits from now on, or is about to."""
+        with self._lock:
+            talk = self._talks.get(conversation)
+            if talk is None:
+                talk = self._talks[conversation] = Talk(conversation)
+            elif talk.thread != threading.get_ident():
+                # Another thread waits for what that one asked: it is no part of the conversation.
+                talk = Talk(conversation)
+            talk.depth += 1
+        return talk
+
+    def leave(self, talk: Talk) -> list[Any]:
+        """It waits no more: what is left for others to do."""
+        with self._lock:
+            talk.depth -= 1
+            if talk.depth:
+                return []
+            if self._talks.get(talk.conversation) is talk:
+                del self._talks[talk.conversation]
+            return list(talk.jobs)
+
+    def give(self, conversation: int, job: Any) -> bool:
+        """Have who waits in this conversation do a job; False if nobody does."""
+        with self._lock:
+            talk = self._talks.get(conversation)
+            if talk is None:
+                return False
+            talk.jobs.append(job)
+        talk.waiting.wake()
+        return True

@@ -1,0 +1,175 @@
+"""Values between two ends: plain ones as they are, all others as references.
+
+Built-in data travels by value, nested as one likes. An object of the sender becomes a proxy; a
+proxy that comes back to where its object is becomes that object again. The bytes are pickles
+that can name nothing but the few things listed here, so reading them runs no code of anybody's.
+Whoever trusts the other end with all there is (`Trust`) may send more by value.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, Protocol
+
+from dispycos.errors import DumpError, LoadError
+from dispycos.model import Buffer
+from dispycos.objects.access import Shape
+from dispycos.objects.tuples import NamedFields, names_of
+
+_PROTOCOL: Final = 5
+
+# By value too: they are made by the names that stand here, and by nothing else.
+_BUILTIN: Final = {("builtins", kind.__name__): kind for kind in (complex, range, slice, bytearray)}
+_BUILTIN_KINDS: Final = frozenset(_BUILTIN.values())
+_SINGLE: Final = (Ellipsis, NotImplemented)
+
+
+class Ends(Protocol):
+    """What packing and unpacking need of the connection."""
+
+    def refer(self, value: Any) -> tuple[int, Shape]:
+        """Count a reference to an object of this end: its number, and what to tell of it."""
+
+    def ours(self, proxy: Any) -> int | None:
+        """The number of the other end's object behind a proxy; None if it is no proxy of this connection."""
+
+    def by_value(self, value: Any) -> bool:
+        """Whether an object that is no built-in data is pickled as ever."""
+
+    def proxy(self, number: int, shape: Shape) -> Any:
+        """The proxy of an object of the other end."""
+
+    def object(self, number: int) -> Any:
+        """The object of this end that the other end refers to."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a pickle may name beside what stands here; LoadError for all else."""
+
+
+class Codec:
+    """Packs and unpacks for one connection."""
+
+    def __init__(self, ends: Ends) -> None:
+        self._ends = ends
+
+    def pack(self, value: Any, *, refer: bool = False) -> bytes:
+        """The bytes of a value.
+
+        refer  the value itself goes as a reference, if it can be changed.
+        DumpError says what can't be sent.
+        """
+        file = io.BytesIO()
+        pickler = _Pickler(file, self._ends)
+        try:
+            if refer and isinstance(value, list | dict | set | bytearray):
+                value = _ByReference(value)
+            pickler.dump(value)
+        except pickle.PicklingError as exc:
+            raise DumpError(str(exc)) from None
+        except RecursionError:
+            raise DumpError("the value is nested too deeply") from None
+        return file.getvalue()
+
+    def unpack(self, data: Buffer) -> Any:
+        """The value in these bytes. LoadError."""
+        try:
+            return _Unpickler(io.BytesIO(data), self._ends).load()
+        except LoadError:
+            raise
+        except Exception as exc:
+            raise LoadError(f"a value could not be read ({type(exc).__name__}: {exc})") from exc
+
+
+class _ByReference:
+    # Around a value that would go by value otherwise.
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, ends: Ends) -> None:
+        super().__init__(file, _PROTOCOL)
+        self._ends = ends
+
+    def reducer_override(self, value: Any) -> Any:
+        # Numbers, texts, bytes, lists, tuples, dicts and sets never come here.
+        if type(value) in _BUILTIN_KINDS or value in _MADE_BY:
+            return NotImplemented
+        if type(value) is _ByReference:
+            return self._reference(value.value)
+        number = self._ends.ours(value)
+        if number is not None:
+            return _yours, (number,)
+        if isinstance(value, tuple) and (names := names_of(value)) is not None:
+            return _tuple, (tuple(value), names)
+        if value is Ellipsis or value is NotImplemented:
+            return _single, (_SINGLE.index(value),)
+        if self._ends.by_value(value):
+            return NotImplemented
+        return self._reference(value)
+
+    def _reference(self, value: Any) -> Any:
+        number, shape = self._ends.refer(value)
+        return _theirs, (number, tuple(shape))
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, ends: Ends) -> None:
+        super().__init__(file)
+        self._ends = ends
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == __name__:
+            match name:
+                case "_theirs":
+                    return self._proxy
+                case "_yours":
+                    return self._ends.object
+                case "_tuple":
+                    return NamedFields
+                case "_single":
+                    return _SINGLE.__getitem__
+        found = _BUILTIN.get((module, name))
+        if found is not None:
+            return found
+        return self._ends.find_class(module, name)
+
+    def _proxy(self, number: int, shape: Any) -> Any:
+        return self._ends.proxy(number, Shape(*shape))
+
+
+# Pickles name these; `_Unpickler.find_class` says what each means. None is ever called.
+
+
+def _theirs(number: int, shape: Shape) -> NoReturn:
+    raise AssertionError
+
+
+def _yours(number: int) -> NoReturn:
+    raise AssertionError
+
+
+def _tuple(values: tuple[Any, ...], names: tuple[str, ...]) -> NoReturn:
+    raise AssertionError
+
+
+def _single(number: int) -> NoReturn:
+    raise AssertionError
+
+
+class _MadeBy:
+    # What reducing a value above brings to the pickler, which asks about it again.
+
+    def __init__(self, things: tuple[Callable[..., Any], ...]) -> None:
+        self._identities = frozenset(map(id, things))
+
+    def __contains__(self, value: object) -> bool:
+        return id(value) in self._identities
+
+
+_MADE_BY: Final = _MadeBy((_theirs, _yours, _tuple, _single, complex, range, slice, bytearray))

@@ -1,0 +1,62 @@
+"""What the two ends of an object connection say to each other: a head of fixed size, and a tail.
+
+Pure: no I/O, clock or randomness.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from dispycos.errors import RemoteProtocolError
+from dispycos.model import Buffer
+
+CALL: Final = 1  # do this; the tail is the request
+RESULT: Final = 2  # of the call of this number: a value
+ERROR: Final = 3  # of the call of this number: an exception
+DROP: Final = 4  # references of the receiver's objects: pairs of number and count
+CANCEL: Final = 5  # nobody waits for the call of this number any more
+
+# Lanes: which thread of the called end does it. Numbers from 0 on are threads by number.
+FRESH: Final = -1  # a thread of its own
+MAIN: Final = -2  # the main thread
+
+_HEAD: Final = struct.Struct("!BQQi")
+_DROP: Final = struct.Struct("!QI")
+_KINDS: Final = range(CALL, CANCEL + 1)
+
+
+class Head(NamedTuple):
+    """The head of a message."""
+
+    kind: int
+    call: int  # number of the call, given by its caller
+    conversation: int  # calls that wait for each other, at both ends, are one conversation
+    lane: int
+
+
+def pack(kind: int, call: int = 0, conversation: int = 0, lane: int = 0) -> bytes:
+    """The bytes of a head."""
+    return _HEAD.pack(kind, call, conversation, lane)
+
+
+def read(data: Buffer) -> Head:
+    """The head in these bytes; RemoteProtocolError if there is none."""
+    if len(data) != _HEAD.size:
+        raise RemoteProtocolError(f"a head of {len(data)} bytes")
+    head = Head(*_HEAD.unpack(data))
+    if head.kind not in _KINDS or head.lane < MAIN:
+        raise RemoteProtocolError(f"a message of kind {head.kind} for lane {head.lane}")
+    return head
+
+
+def pack_drops(drops: dict[int, int]) -> bytes:
+    """The tail of DROP: counts by number."""
+    return b"".join(_DROP.pack(number, count) for number, count in drops.items())
+
+
+def read_drops(data: Buffer) -> list[tuple[int, int]]:
+    """Numbers and counts in the tail of a DROP."""
+    if len(data) % _DROP.size:
+        raise RemoteProtocolError(f"a list of dropped references of {len(data)} bytes")
+    return list(_DROP.iter_unpack(data))

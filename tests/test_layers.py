@@ -130,6 +130,12 @@ LINES = (
         " client.watcher client.presence client.bar client.notebook",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
+    Line(6, "objects.exports objects.wire objects.access objects.tuples", pure=True),
+    Line(
+        6,
+        "objects.values objects.failure objects.proxy objects.talks objects.lanes objects.response"
+        " objects.connection",
+    ),
     Line(
         7,
         "httpd.feed httpd.files httpd.login httpd.listening httpd.network httpd.notes httpd.source httpd.door"

@@ -166,8 +166,10 @@ LINES = (
     Line(7, "gateways.wire", pure=True),
     Line(
         7,
-        "gateways.plain gateways.failure gateways.channel_file gateways.channel gateways.exchange"
-        " gateways.order gateways.lanes gateways.far gateways.gateway gateways.group",
+        "gateways.plain gateways.failure gateways.callback gateways.channel_file gateways.pending"
+        " gateways.channel gateways.exchange gateways.order gateways.execmodel gateways.lanes gateways.far"
+        " gateways.tasks gateways.far_tasks gateways.gateway gateways.kinds gateways.multichannel"
+        " gateways.rsync_far gateways.rsync gateways.group",
     ),
     Line(8, "commandline"),
     Line(8, "compat.__main__"),
@@ -193,7 +195,7 @@ MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
 # other. Other packages' hold a docstring.
-SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos"})
+SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways"})
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",

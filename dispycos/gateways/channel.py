@@ -12,23 +12,26 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dispycos.errors import PeerLost, Timeout
 from dispycos.gateways import plain, wire
+from dispycos.gateways.callback import NO_ENDMARKER, Callback, Taker
 from dispycos.gateways.channel_file import ChannelReader, ChannelWriter
 from dispycos.gateways.failure import RemoteError, describe
 from dispycos.net.link import Link, Waiting
 
 if TYPE_CHECKING:
-    from dispycos.kernel.operation import Operation
+    from dispycos.gateways.pending import Pending
 
 log = logging.getLogger("dispycos")
 
-NO_ENDMARKER: Any = object()
-_RAW_BYTES = 4096  # a `bytes` from this size on travels as it is
+_RAW_BYTES: Final = 4096  # a `bytes` from this size on travels as it is
+_UNCOUNTED: Final = -wire.PER_ITEM  # size of an item for which the other end had its credit back
+_NOTHING: Final[Any] = object()  # there is no item yet
 
 
 class Exchange(Protocol):
@@ -36,46 +39,14 @@ class Exchange(Protocol):
 
     link: Link
 
-    def listen(self, channel: Channel, callback: Callback) -> None: ...
+    def listen(self, taker: Taker) -> None: ...
     def forget(self, number: int) -> None: ...
     def drop(self, number: int, kind: int) -> None: ...
+    def silence(self, number: int) -> None: ...
+    def crowded(self, channel: Channel) -> bool: ...
     def took(self, number: int, size: int) -> None: ...
     def refuse(self, number: int, text: str) -> None: ...
     def number(self, value: Any) -> int | None: ...
-
-
-class Callback:
-    """A function that gets the items of a channel, one at a time."""
-
-    __slots__ = ("_endmarker", "_exchange", "_function", "_number", "turn")
-
-    def __init__(
-        self, exchange: Exchange, number: int, function: Callable[[Any], object], endmarker: Any
-    ) -> None:
-        self._exchange = exchange
-        self._number = number
-        self._function = function
-        self._endmarker = endmarker
-        self.turn = threading.RLock()  # items that waited go first
-
-    def __call__(self, item: Any) -> None:
-        """Give it an item; what it raises closes the channel, and the other end is told."""
-        with self.turn:
-            try:
-                self._function(item)
-            except Exception as exc:
-                log.exception("the callback of a channel failed")
-                self._exchange.refuse(self._number, describe(exc, skip=1))
-
-    def end(self) -> None:
-        """Nothing more comes: give it the end marker, once."""
-        with self.turn:
-            endmarker, self._endmarker = self._endmarker, NO_ENDMARKER
-            if endmarker is not NO_ENDMARKER:
-                try:
-                    self._function(endmarker)
-                except Exception:
-                    log.exception("the callback of a channel failed for its end marker")
 
 
 class Channel:
@@ -86,7 +57,6 @@ class Channel:
 
     __slots__ = (
         "__weakref__",
-        "_callback",
         "_closed",
         "_credit",
         "_deaf",
@@ -95,8 +65,11 @@ class Channel:
         "_items",
         "_lock",
         "_lost",
+        "_order",
         "_owed",
         "_pending",
+        "_sending",
+        "_taker",
         "_waiting",
         "exchange",
         "gateway",
@@ -112,9 +85,11 @@ class Channel:
         self.id = number
         self._lock = threading.Lock()  # of what may be sent; nothing waits under it
         self._items: deque[tuple[Any, int]] = deque()  # with the size of each
-        self._callback: Callback | None = None
+        self._taker: Taker | None = None  # who gets the items in place of `receive`
         self._waiting: list[Waiting] = []  # threads that wait for whatever happens to this channel
-        self._pending: list[tuple[Callable[[], bool], Operation]] = []  # the same of tasks and asyncio
+        self._pending: list[Pending] = []  # the same of tasks and asyncio
+        self._sending: deque[Pending] = deque()  # what tasks and asyncio send, in order
+        self._order = threading.RLock()  # of `_sending`
         self._credit = wire.WINDOW  # bytes that may be sent
         self._owed = 0  # bytes taken here of which the other end was not told
         self._closed = False  # nothing more may be sent
@@ -139,31 +114,69 @@ class Channel:
         else:
             kind, data = wire.ITEM, plain.pack(item, self.exchange.number)
         amount = len(data) + wire.PER_ITEM
-
-        def send() -> None:
-            self.exchange.link.send(wire.head(kind, self.id), (data,))
-
-        if not self._waits_elsewhere() and self._reserve(amount):
-            return send()
-        return self._wait(lambda: self._reserve(amount), None, send, "")
+        if elsewhere():
+            return self._send_later(wire.head(kind, self.id), data, amount)
+        if not self._reserve(amount):
+            self._wait_for_credit(amount)
+        return self.exchange.link.send(wire.head(kind, self.id), (data,))
 
     def _reserve(self, amount: int) -> bool:
         # Whether so much may be sent; OSError if it never may.
         with self._lock:
-            if self._lost:
-                raise PeerLost(f"can't send through {self!r}: {self._lost}")
             if self._closed:
+                if self._lost:
+                    raise PeerLost(f"can't send through {self!r}: {self._lost}")
                 raise OSError(f"can't send through {self!r}")
-            if self._credit < min(amount, wire.WINDOW):
+            if self._credit < min(amount, wire.ENOUGH):
                 return False
             self._credit -= amount
             return True
+
+    def _wait_for_credit(self, amount: int) -> None:
+        needed = min(amount, wire.ENOUGH)
+
+        def enough() -> bool:
+            return self._credit >= needed or self._closed
+
+        with _Watch(self) as waiting:
+            while not self._reserve(amount):
+                if not self.exchange.link.wait(waiting, enough, None):
+                    raise PeerLost(f"can't send through {self!r}: {self.exchange.link.over}")
+
+    def _send_later(self, head: bytes, data: bytes, amount: int) -> Any:
+        from dispycos.gateways.pending import NOT_YET, Pending
+
+        link = self.exchange.link
+
+        def attempt() -> Any:
+            # What was sent before goes first.
+            if self._sending and self._sending[0] is not sending:
+                return NOT_YET
+            if not link.writable and self.exchange.crowded(self):
+                return NOT_YET
+            if not self._reserve(amount):
+                return NOT_YET
+            link.post(head, (data,))
+            return None
+
+        sending: Pending | None = None
+        with self._order:
+            sending = Pending(self, attempt)
+            if not sending.done():
+                self._sending.append(sending)
+        self._send_waiting()
+        return sending
+
+    def _send_waiting(self) -> None:
+        with self._order:
+            while self._sending and self._sending[0].look():
+                self._sending.popleft()
 
     def granted(self, amount: int) -> None:
         """The other end took items of so many bytes."""
         with self._lock:
             self._credit += amount
-        self._changed()
+        self.changed()
 
     # Receiving.
 
@@ -174,17 +187,32 @@ class Channel:
         the channel is closed EOFError. PeerLost, an EOFError too, if the other end is gone;
         Timeout, a TimeoutError, after `timeout` seconds. OSError if a callback takes the items.
         """
-        if self._callback is not None:
-            raise OSError(f"can't receive from {self!r}: its items go to a callback")
-        if self._items and not self._waits_elsewhere():
-            return self._take()
-        return self._wait(lambda: bool(self._items) or self._deaf, timeout, self._take, "for an item")
+        if elsewhere():
+            return self.receive_as(None, timeout)
+        item = self._take()
+        return self._wait(self._take, self._receivable, timeout, "for an item") if item is _NOTHING else item
+
+    def receive_as(self, convert: Callable[[Any], Any] | None, timeout: float | None = None) -> Any:
+        """As `receive`, but what `convert(item)` answers; an Operation of it in tasks and asyncio."""
+        if elsewhere():
+            return self._later(self._take, timeout, "for an item", convert, self.give_back)
+        item = self.receive(timeout)
+        return item if convert is None else convert(item)
+
+    def _receivable(self) -> bool:
+        return bool(self._items) or self._deaf
 
     def _take(self) -> Any:
+        # The next item, or _NOTHING.
+        if self._taker is not None:
+            raise OSError(f"can't receive from {self!r}: its items go to a callback")
+        deaf = self._deaf  # before the look: nothing comes after it was set
         try:
             item, size = self._items.popleft()
         except IndexError:
-            raise self._end() from None
+            if deaf:
+                raise self._end() from None
+            return _NOTHING
         self.exchange.took(self.id, size)
         return item
 
@@ -197,7 +225,16 @@ class Channel:
             return PeerLost(f"{self!r} is at its end: {self._lost}")
         return EOFError(f"{self!r} is at its end")
 
+    def give_back(self, item: Any) -> None:
+        """An item was taken, and nobody has it: the next who asks gets it."""
+        self._items.appendleft((item, _UNCOUNTED))
+        self.changed()
+
     def __iter__(self) -> Iterator[Any]:
+        if elsewhere():
+            raise RuntimeError(
+                "`for` would wait in a task or coroutine: yield or await receive(), or use `async for`"
+            )
         return self
 
     def __next__(self) -> Any:
@@ -206,19 +243,31 @@ class Channel:
         except EOFError:
             raise StopIteration from None
 
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except EOFError:
+            raise StopAsyncIteration from None
+
     def put(self, item: Any, size: int) -> None:
         """An item arrived."""
         self._items.append((item, size))
-        if self._waiting or self._pending:
-            self._changed()
+        if self._taker is not None:
+            self._hand_over(self._taker)  # it was set since the exchange looked
+        elif self._waiting or self._pending:
+            self.changed()
 
     def owed(self, amount: int) -> int:
         """Items of so many bytes were taken: how many the other end is to be told of now."""
-        self._owed += amount
-        if self._owed < wire.WINDOW // 4 or self._deaf:
-            return 0
-        amount, self._owed = self._owed, 0
-        return amount
+        with self._lock:
+            self._owed += amount
+            if self._owed < wire.LOT or self._deaf:
+                return 0
+            amount, self._owed = self._owed, 0
+            return amount
 
     def setcallback(self, callback: Callable[[Any], object], endmarker: Any = NO_ENDMARKER) -> None:
         """Have `callback(item)` called for each item: first for those that wait, then as they come.
@@ -226,19 +275,26 @@ class Channel:
         endmarker  given to it once, when nothing more comes.
         Called by one thread at a time, which reads for the whole gateway: it should be quick.
         """
-        if self._callback is not None:
-            raise OSError(f"{self!r} has a callback already")
-        made = Callback(self.exchange, self.id, callback, endmarker)
-        with made.turn:
-            self._callback = made
-            if not self._deaf:
-                self.exchange.listen(self, made)
-            while self._items:
-                item, size = self._items.popleft()
-                made(item)
-                self.exchange.took(self.id, size)
+        self.listen(Callback(self.exchange, self.id, callback, endmarker))
+
+    def listen(self, taker: Taker) -> None:
+        """Have `taker` get the items from now on. OSError if they go to another one."""
+        with self._lock:
+            if self._taker is not None:
+                raise OSError(f"{self!r} has a callback already")
+            self._taker = taker
+        with taker.turn:
+            self.exchange.listen(taker)
+            self._hand_over(taker)
             if self._deaf:
-                made.end()
+                self.exchange.silence(self.id)
+                taker.end()
+        self.changed()
+
+    def _hand_over(self, taker: Taker) -> None:
+        with taker.turn:
+            while self._items:
+                taker.take(*self._items.popleft())
 
     # Closing.
 
@@ -267,9 +323,9 @@ class Channel:
         except PeerLost:
             pass  # it is closed there too
         self.exchange.forget(self.id)
-        if self._callback is not None:
-            self._callback.end()
-        self._changed()
+        if self._taker is not None:
+            self._taker.end()
+        self.changed()
 
     def begin(self) -> None:
         """Code runs here that was given this channel."""
@@ -285,25 +341,35 @@ class Channel:
         Raises what the remote code raised, as RemoteError; PeerLost, an EOFError, if the other
         end is gone; Timeout after `timeout` seconds.
         """
-        return self._wait(lambda: self._deaf, timeout, self._raise_error, "for the end")
+        if elsewhere():
+            return self._later(self._closing, timeout, "for the end")
+        return self._wait(self._closing, self._is_deaf, timeout, "for the end")
 
-    def _raise_error(self) -> None:
+    def _is_deaf(self) -> bool:
+        return self._deaf
+
+    def _closing(self) -> Any:
+        if not self._deaf:
+            return _NOTHING
         if self._error is not None or self._lost:
             raise self._end()
+        return None
 
     def ended(self, text: str, *, whole: bool) -> None:
         """The other end closed the channel, or (not whole) will send nothing more through it."""
         if text:
             self._error = RemoteError(text)
-        self._deaf = True
-        self._closed = self._closed or whole
-        self._changed()
+        with self._lock:
+            self._closed = self._closed or whole
+            self._deaf = True
+        self.changed()
 
     def lost(self, reason: str) -> None:
         """The other end is gone."""
-        self._lost = reason
-        self._closed = self._deaf = True
-        self._changed()
+        with self._lock:
+            self._lost = reason
+            self._closed = self._deaf = True
+        self.changed()
 
     def __del__(self) -> None:
         # In any thread, at any moment, with any lock held: it only leaves word.
@@ -311,84 +377,69 @@ class Channel:
             log.warning("remote code failed, and nobody asked for it:\n%s", self._error.formatted)
         if not self._closed:
             # A callback still wants what comes.
-            wanted = self._callback is not None and not self._deaf
+            wanted = self._taker is not None and not self._deaf
             self.exchange.drop(self.id, wire.LAST if wanted else wire.CLOSE)
 
     # Waiting.
 
     def _wait(
-        self, ready: Callable[[], bool], timeout: float | None, answer: Callable[[], Any], what: str
+        self, attempt: Callable[[], Any], ready: Callable[[], bool], timeout: float | None, what: str
     ) -> Any:
-        # `ready` is not asked again once it was True.
-        if self._waits_elsewhere():
-            return self._operation(ready, timeout, answer, what)
-        found = False
+        # What the attempt answers, when it is not _NOTHING; it may be so once `ready()` is.
+        link = self.exchange.link
+        deadline = None if timeout is None else time.monotonic() + timeout
+        rest = timeout
+        with _Watch(self) as waiting:
+            while (value := attempt()) is _NOTHING:
+                if not link.wait(waiting, ready, rest):
+                    if link.over and not self._deaf:
+                        raise PeerLost(f"{self!r} is at its end: {link.over}")
+                    if not ready():
+                        assert timeout is not None
+                        raise self._late(timeout, what)
+                if deadline is not None:
+                    rest = max(deadline - time.monotonic(), 0.0)
+            return value
 
-        def look() -> bool:
-            nonlocal found
-            found = found or ready()
-            return found
-
-        waiting = Waiting()
-        self._waiting.append(waiting)
-        try:
-            if not self.exchange.link.wait(waiting, look, timeout):
-                raise self._late(what, timeout)
-        finally:
-            self._waiting.remove(waiting)
-        return answer()
-
-    def _late(self, what: str, timeout: float | None) -> BaseException:
-        if timeout is None:
-            return self._end()
+    def _late(self, timeout: float, what: str) -> Timeout:
         return Timeout(f"waited {timeout:g} s {what} of {self!r}")
 
-    @staticmethod
-    def _waits_elsewhere() -> bool:
-        """Whether this thread runs tasks or an asyncio loop, and must not wait."""
-        operation = sys.modules.get("dispycos.kernel.operation")
-        if operation is not None and threading.get_ident() in operation.kernel_threads:
-            return True
-        events = sys.modules.get("asyncio.events")
-        return events is not None and events._get_running_loop() is not None
+    def _later(
+        self,
+        attempt: Callable[[], Any],
+        timeout: float | None,
+        what: str,
+        convert: Callable[[Any], Any] | None = None,
+        give_back: Callable[[Any], object] | None = None,
+    ) -> Pending:
+        from dispycos.gateways.pending import NOT_YET, Pending
 
-    def _operation(
-        self, ready: Callable[[], bool], timeout: float | None, answer: Callable[[], Any], what: str
-    ) -> Operation:
-        from dispycos.kernel.operation import Operation
+        def made() -> Any:
+            value = attempt()
+            return NOT_YET if value is _NOTHING else value
 
-        operation = Operation()
-        turn = threading.RLock()
+        return Pending(self, made, convert, timeout, lambda seconds: self._late(seconds, what), give_back)
 
-        def settle() -> bool:
-            # True: it is done, and to be forgotten.
-            with turn:
-                if operation.done():
-                    return True
-                try:
-                    if not ready():
-                        return False
-                    operation.complete(answer())
-                except BaseException as exc:
-                    operation.fail(exc)
-                return True
+    def enlist(self, pending: Pending) -> None:
+        """Have it look again whenever something happened."""
+        if pending not in self._pending and pending not in self._sending:
+            self._pending.append(pending)
 
-        if not settle():
-            self._pending.append((settle, operation))
-            if timeout is not None:
-                timer = threading.Timer(timeout, lambda: operation.fail(self._late(what, timeout)))
-                timer.daemon = True
-                timer.start()
-                operation.add_done_callback(lambda _: timer.cancel())
-            if settle():  # it became ready before anybody could tell us
-                self._changed()
-        return operation
+    def delist(self, pending: Pending) -> None:
+        """It need not look any more."""
+        try:
+            self._pending.remove(pending)
+        except ValueError:
+            pass  # it is not there, or another thread was faster
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Something happened to the channel: whoever waits looks again."""
         for waiting in list(self._waiting):
             waiting.wake()
-        if self._pending:
-            self._pending[:] = [entry for entry in self._pending if not entry[0]()]
+        for pending in list(self._pending):
+            pending.look()
+        if self._sending:
+            self._send_waiting()
 
     # Files.
 
@@ -396,9 +447,36 @@ class Channel:
         """A file-like object that writes items (mode "w") or reads texts or bytes (mode "r").
 
         proxyclose  closing it closes the channel.
+        For plain threads: a file has no way to be waited for in a task.
         """
         if mode == "w":
             return ChannelWriter(self, proxyclose)
         if mode == "r":
             return ChannelReader(self, proxyclose)
         raise ValueError(f"mode {mode!r}: it is 'r' or 'w'")
+
+
+class _Watch:
+    """A thread that waits for what happens to a channel."""
+
+    __slots__ = ("_channel", "_waiting")
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._waiting = Waiting()
+
+    def __enter__(self) -> Waiting:
+        self._channel._waiting.append(self._waiting)
+        return self._waiting
+
+    def __exit__(self, *_: object) -> None:
+        self._channel._waiting.remove(self._waiting)
+
+
+def elsewhere() -> bool:
+    """Whether this thread runs tasks or an asyncio loop, and must not wait."""
+    operation = sys.modules.get("dispycos.kernel.operation")
+    if operation is not None and threading.get_ident() in operation.kernel_threads:
+        return True
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None

@@ -16,7 +16,8 @@ from typing import Any
 
 from dispycos.errors import LoadError, PeerLost
 from dispycos.gateways import plain, wire
-from dispycos.gateways.channel import Callback, Channel
+from dispycos.gateways.callback import Taker
+from dispycos.gateways.channel import Channel
 from dispycos.model import Buffer
 from dispycos.net.link import Link, Meeting
 from dispycos.net.stream import Stream
@@ -48,10 +49,12 @@ class Exchange:
         self._lost = lost
         self._numbers = itertools.count(first, 2)
         self._channels: weakref.WeakValueDictionary[int, Channel] = weakref.WeakValueDictionary()
-        self._callbacks: dict[int, Callback] = {}  # they outlive the channels that they were set on
+        self._takers: dict[int, Taker] = {}  # they outlive the channels that they were set on
+        self._crowded: set[Channel] = set()  # their senders wait for room in the link
         # Channels that nobody holds any more. A finalizer may add to it, for it takes no lock.
         self._dropped: deque[tuple[int, int]] = deque()
         self.link = Link(stream, meeting, self._deliver, self._tell_dropped, self._end)
+        self.link.watch_room(self)
 
     # Channels.
 
@@ -61,7 +64,7 @@ class Exchange:
 
     def channels(self) -> list[int]:
         """Numbers of the channels that are open."""
-        return sorted({*self._channels.keys(), *self._callbacks})
+        return sorted({*self._channels.keys(), *self._takers})
 
     def known(self, number: int) -> Channel:
         """The channel of this number; a new one if nobody holds it."""
@@ -69,6 +72,8 @@ class Exchange:
         if channel is None:
             channel = Channel(self._gateway, self, number)
             self._channels[number] = channel
+            if self.link.told:
+                channel.lost(self.link.over)
         return channel
 
     def number(self, value: Any) -> int | None:
@@ -77,14 +82,31 @@ class Exchange:
             return value.id
         return None
 
-    def listen(self, channel: Channel, callback: Callback) -> None:
-        """Items of this channel go to a callback, also when nobody holds the channel any more."""
-        self._callbacks[channel.id] = callback
+    def listen(self, taker: Taker) -> None:
+        """Items of its channel go to it, also when nobody holds the channel any more."""
+        self._takers[taker.number] = taker
+
+    def silence(self, number: int) -> None:
+        """Nothing comes for this channel's taker any more."""
+        self._takers.pop(number, None)
 
     def forget(self, number: int) -> None:
         """A channel is closed: nothing more is delivered to it."""
         self._channels.pop(number, None)
-        self._callbacks.pop(number, None)
+        self._takers.pop(number, None)
+
+    def crowded(self, channel: Channel) -> bool:
+        """Tell a channel as soon as the link has room; False if it has."""
+        self._crowded.add(channel)
+        if self.link.writable:
+            self._crowded.discard(channel)
+            return False
+        return True
+
+    def wake(self) -> None:
+        """The link has room."""
+        while self._crowded:
+            self._crowded.pop().changed()
 
     def drop(self, number: int, kind: int) -> None:
         """Nobody holds a channel any more: tell the other end, by CLOSE or LAST. For finalizers."""
@@ -115,9 +137,9 @@ class Exchange:
             self._asked(kind, self.known(number), tail)
 
     def _item(self, number: int, kind: int, tail: Buffer) -> None:
+        taker = self._takers.get(number)
         channel = self._channels.get(number)
-        callback = self._callbacks.get(number)
-        if channel is None and callback is None:
+        if taker is None and channel is None:
             return  # dropped here; the other end will hear of it
         size = len(tail)
         try:
@@ -125,9 +147,8 @@ class Exchange:
         except LoadError as exc:
             self.refuse(number, f"an item could not be read: {exc}")
             return
-        if callback is not None:
-            callback(value)
-            self.took(number, size)
+        if taker is not None:
+            taker.take(value, size)
         elif channel is not None:
             channel.put(value, size)
 
@@ -153,23 +174,23 @@ class Exchange:
 
     def _closed(self, number: int, text: str, *, whole: bool) -> None:
         channel = self._channels.get(number)
-        callback = self._callbacks.get(number)
         if channel is not None:
             channel.ended(text, whole=whole)
         elif text:
             log.warning("remote code failed, and nobody holds its channel any more:\n%s", text)
-        self._callbacks.pop(number, None)
+        taker = self._takers.pop(number, None)
         if whole:
             self._channels.pop(number, None)
-        if callback is not None:
-            callback.end()
+        if taker is not None:
+            taker.end()
 
     def _end(self, reason: str) -> None:
         for number in self.channels():
             channel = self._channels.get(number)
             if channel is not None:
                 channel.lost(reason)
-            callback = self._callbacks.pop(number, None)
-            if callback is not None:
-                callback.end()
+            taker = self._takers.pop(number, None)
+            if taker is not None:
+                taker.end()
+        self._crowded.clear()
         self._lost(reason)

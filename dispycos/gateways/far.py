@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from dispycos.config import Limits
 from dispycos.errors import RemoteProtocolError
 from dispycos.gateways import plain, wire
 from dispycos.gateways.channel import Channel
 from dispycos.gateways.exchange import Exchange
+from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.failure import describe
 from dispycos.gateways.lanes import Lanes, NoLane
 from dispycos.gateways.order import Order
@@ -30,8 +32,28 @@ GRACE: Final = 3.0
 _PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
 
 
+class Tasks(Protocol):
+    """What runs generator functions and `async def`."""
+
+    @property
+    def busy(self) -> int: ...
+
+    def begin(self, call: Callable[[], Any], done: Callable[[BaseException | None], object]) -> None:
+        """Run it as a task, and say how it ended; any thread."""
+        ...
+
+    def close(self) -> None:
+        """End them all."""
+        ...
+
+
 def main(reader: int, writer: int, options: dict[str, Any]) -> None:
     """Serve the stream with these descriptors; returns when the near end is gone."""
+    serve(reader, writer, options, None)
+
+
+def serve(reader: int, writer: int, options: dict[str, Any], tasks: Tasks | None) -> None:
+    """As `main`, with something that runs tasks."""
 
     def close() -> None:
         os.close(reader)
@@ -42,7 +64,7 @@ def main(reader: int, writer: int, options: dict[str, Any]) -> None:
     stream = Stream(reader, writer, close, private=bool(options.get("private", True)))
     keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
     meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)
-    FarEnd(stream, meeting, options).serve()
+    FarEnd(stream, meeting, options, tasks).serve()
 
 
 def settle(options: dict[str, Any]) -> None:
@@ -61,9 +83,11 @@ def settle(options: dict[str, Any]) -> None:
 class FarEnd:
     """What remote code sees as `channel.gateway`."""
 
-    def __init__(self, stream: Stream, meeting: Any, options: dict[str, Any]) -> None:
+    def __init__(self, stream: Stream, meeting: Any, options: dict[str, Any], tasks: Tasks | None) -> None:
         self.id = options.get("id", "")
-        self._lanes = Lanes(options.get("execmodel", "thread"))
+        self.execmodel = ExecModel(options.get("execmodel", "thread"))
+        self._tasks = tasks
+        self._lanes = Lanes(self.execmodel.backend)
         self._exchange = Exchange(self, stream, meeting, first=2, asked=self._asked, lost=self._lost)
 
     def __repr__(self) -> str:
@@ -81,12 +105,15 @@ class FarEnd:
         """Run code in this thread, as the lanes say, until the near end is gone."""
         self._exchange.link.start("dispycos gateway")
         self._lanes.run()
+        if self._tasks is not None:
+            self._tasks.close()
         self._exchange.link.join(GRACE)
 
     def _asked(self, kind: int, channel: Channel, tail: Buffer) -> None:
         if kind == wire.STATUS:
             known = [number for number in self._exchange.channels() if number != channel.id]
-            channel.send({"numchannels": len(known), "numexecuting": self._lanes.busy})
+            busy = self._lanes.busy + (self._tasks.busy if self._tasks is not None else 0)
+            channel.send({"numchannels": len(known), "numexecuting": busy})
             channel.close()
             return
         try:
@@ -100,15 +127,19 @@ class FarEnd:
             channel.finish(str(exc))
 
     def _execute(self, channel: Channel, order: Order) -> None:
-        text = ""
+        error: BaseException | None = None
         try:
-            order.run(channel)
-        except EOFError as exc:
-            # The usual end of code that receives until the other end is closed.
-            text = "" if channel.isclosed() else describe(exc, skip=2)
+            waits = order.run(channel)
+            if waits is not None:
+                if self._tasks is None:
+                    raise TypeError(
+                        f"{order.function} runs as a task: open the gateway with execmodel=task for it"
+                    )
+                self._tasks.begin(waits, lambda error: _finish(channel, error, skip=1))
+                return
         except BaseException as exc:
-            text = describe(exc, skip=2)
-        channel.finish(text)
+            error = exc
+        _finish(channel, error, skip=2)
 
     def _lost(self, reason: str) -> None:
         # By the thread that reads the link. Code that waits for a channel has its EOFError; other
@@ -121,3 +152,9 @@ class FarEnd:
                 os.kill(os.getpid(), signal.SIGINT)
             except OSError:
                 os._exit(1)
+
+
+def _finish(channel: Channel, error: BaseException | None, skip: int) -> None:
+    # Code that receives until the other end is closed has done what it was to do.
+    usual = error is None or (isinstance(error, EOFError) and channel.isclosed())
+    channel.finish("" if usual or error is None else describe(error, skip))

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import threading
+import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from dispycos.gateways import plain, wire
-from dispycos.gateways.channel import Channel
+from dispycos.gateways.channel import Channel, elsewhere
 from dispycos.gateways.exchange import Exchange
+from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.order import Order
 from dispycos.launch.launchers import Launched
 from dispycos.launch.spec import XSpec
 from dispycos.model import Buffer
 
+PATIENCE: Final = 1.0  # seconds for the last words of a gateway that exits
+
 
 class Group(Protocol):
     """What a gateway needs of the group it belongs to."""
+
+    @property
+    def execmodel(self) -> ExecModel: ...
 
     def left(self, gateway: Gateway) -> None: ...
 
@@ -63,15 +69,15 @@ def _facts(channel: Any) -> None:
 
 
 class Gateway:
-    """Made by `Group.makegateway`. Every method may be called by any thread."""
+    """Opened by `Group.makegateway`, or as one of `gateways.kinds`. Any thread may call its methods."""
 
-    def __init__(self, group: Group, spec: XSpec, launched: Launched) -> None:
+    def begin(self, group: Group, spec: XSpec, launched: Launched) -> None:
+        """Take up the far end that was launched; once, before all else."""
         self.id: str = str(spec.id)
         self.spec = spec
         self._group = group
         self._launched = launched
         self._rinfo_cache: RInfo | None = None
-        self._ended = threading.Event()
         self._exchange = Exchange(
             self, launched.stream, launched.meeting, first=1, asked=self._asked, lost=self._lost
         )
@@ -103,17 +109,29 @@ class Gateway:
         """A channel that leads to the far end, once it is sent there."""
         return self._exchange.channel()
 
-    def remote_status(self) -> RemoteStatus:
-        """What the far end has to do now."""
+    def remote_status(self) -> Any:
+        """Wait for what the far end has to do now, as a RemoteStatus; an Operation in tasks and asyncio."""
         channel = self.newchannel()
         self._exchange.link.send(wire.head(wire.STATUS, channel.id))
-        return RemoteStatus(**channel.receive())
+        return channel.receive_as(lambda status: RemoteStatus(**status))
 
-    def _rinfo(self, update: bool = False) -> RInfo:
-        """What the far end is; asked again if `update`."""
-        if update or self._rinfo_cache is None:
-            self._rinfo_cache = RInfo(self.remote_exec(_facts).receive())
+    def _rinfo(self, update: bool = False) -> Any:
+        """Wait for what the far end is, as an RInfo; an Operation in tasks and asyncio.
+
+        update  ask again, though it is known.
+        """
+        if self._rinfo_cache is None or update or elsewhere():
+            return self.remote_exec(_facts).receive_as(self._told)
         return self._rinfo_cache
+
+    def _told(self, facts: dict[str, Any]) -> RInfo:
+        self._rinfo_cache = RInfo(facts)
+        return self._rinfo_cache
+
+    @property
+    def execmodel(self) -> ExecModel:
+        """Of this end."""
+        return self._group.execmodel
 
     def hasreceiver(self) -> bool:
         """Whether the far end is there."""
@@ -131,19 +149,24 @@ class Gateway:
         channel.finish("the near end of a gateway runs nothing")
 
     def _lost(self, reason: str) -> None:
-        self._ended.set()
         self._group.left(self)
 
     # Ending.
 
-    def exit(self) -> None:
-        """Tell the far end to end; answers at once. May be repeated."""
+    def exit(self, patience: float = PATIENCE) -> None:
+        """Tell the far end to end, behind all that was sent. May be repeated.
+
+        patience  seconds for that to be taken by the far end; then it finds the stream ended.
+        """
         self._group.left(self)
-        self._exchange.link.close("the gateway was told to exit")
+        self._exchange.link.close("the gateway was told to exit", patience)
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the far end is gone; whether it is."""
-        return self._exchange.link.join(timeout) and self._launched.wait(timeout)
+        """Wait until the far end is gone; False after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._exchange.link.join(timeout):
+            return False
+        return self._launched.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
 
     def kill(self) -> None:
         """End the far end at once."""

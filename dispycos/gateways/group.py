@@ -5,16 +5,35 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
-from dispycos.gateways import lanes
-from dispycos.gateways.gateway import Gateway
+from dispycos.gateways.execmodel import ExecModel
+from dispycos.gateways.gateway import PATIENCE, Gateway
+from dispycos.gateways.kinds import KINDS, PopenGateway, SocketGateway, SshGateway, set_home
+from dispycos.gateways.multichannel import MultiChannel
 from dispycos.launch.launchers import launch
 from dispycos.launch.opening import Errand
 from dispycos.launch.spec import XSpec
 
-_MAIN = "dispycos.gateways.far"
+__all__ = [
+    "Group",
+    "PopenGateway",
+    "SocketGateway",
+    "SshGateway",
+    "default_group",
+    "makegateway",
+    "set_execmodel",
+]
+
+_MAIN: Final = "dispycos.gateways.far"
+_TASKS: Final = "dispycos.gateways.far_tasks"  # the same, which can run tasks
+
+_LATER: Final = ("dispycos.gateways.pending",)  # when code there first waits in asyncio
+
+END_TIME: Final = 10.0  # seconds that a far end has to end by itself
+_EXIT_TIME: Final = 1.0  # the same when the program ends
 
 
 class Group:
@@ -22,14 +41,46 @@ class Group:
 
     defaultspec = "popen"
 
-    def __init__(self, specs: Iterable[str | XSpec] = ()) -> None:
+    def __init__(self, specs: Iterable[str | XSpec] = (), execmodel: str = "thread") -> None:
+        """Open a gateway for each specification.
+
+        execmodel  of far ends whose specification says nothing else: see `set_execmodel`.
+        """
         self._gateways: list[Gateway] = []
         self._leaving: list[Gateway] = []  # told to exit, not gone yet
+        self._opening: set[str] = set()  # ids of gateways that are not there yet
         self._lock = threading.RLock()
         self._count = 0
+        self.set_execmodel(execmodel)
         atexit.register(self._cleanup_atexit)
         for spec in specs:
             self.makegateway(spec)
+
+    # Execution models.
+
+    def set_execmodel(self, execmodel: str, remote_execmodel: str | None = None) -> None:
+        """Say what code at far ends runs in, if their specification does not: one of `execmodel.MODELS`.
+
+        execmodel         what this end says of itself; it uses threads in any case.
+        remote_execmodel  of the far ends; None: the same.
+        ValueError for an unknown one, and if the group has gateways already.
+        """
+        if len(self):
+            raise ValueError(f"the execution model can't change any more: there is {self!r}")
+        self._execmodel = ExecModel(execmodel)
+        self._remote_execmodel = ExecModel(remote_execmodel or execmodel)
+
+    @property
+    def execmodel(self) -> ExecModel:
+        """Of this end."""
+        return self._execmodel
+
+    @property
+    def remote_execmodel(self) -> ExecModel:
+        """Of far ends whose specification does not say."""
+        return self._remote_execmodel
+
+    # Opening.
 
     def makegateway(self, spec: str | XSpec | None = None) -> Gateway:
         """Open a gateway: see `XSpec` for what can be said; none: `defaultspec`.
@@ -41,35 +92,57 @@ class Group:
             spec = self.defaultspec
         if not isinstance(spec, XSpec):
             spec = XSpec(spec)
-        self.allocate_id(spec)
-        launched = launch(spec, self._errand(spec))
-        gateway = Gateway(self, spec, launched)
-        with self._lock:
-            self._gateways.append(gateway)
+        kinds = [kind for key, kind in KINDS.items() if getattr(spec, key) is not None]
+        kind = kinds[0] if len(kinds) == 1 else Gateway
+        gateway = kind.__new__(kind)
+        self.open(gateway, spec)
         return gateway
 
+    def open(self, gateway: Gateway, spec: XSpec) -> None:
+        """Open a gateway that was made and not opened; see `makegateway`."""
+        self._reap()
+        name = self._claim(spec)
+        try:
+            gateway.begin(self, spec, launch(spec, self._errand(spec)))
+            with self._lock:
+                self._gateways.append(gateway)
+        finally:
+            with self._lock:
+                self._opening.discard(name)
+
+    def _reap(self) -> None:
+        with self._lock:
+            self._leaving = [gateway for gateway in self._leaving if not gateway.join(0)]
+
     def _errand(self, spec: XSpec) -> Errand:
-        options: dict[str, Any] = {"id": spec.id, "execmodel": spec.execmodel or "thread", "env": spec.env}
-        if options["execmodel"] not in lanes.MODELS:
-            raise ValueError(f"execmodel={spec.execmodel!r}: there are {', '.join(lanes.MODELS)}")
+        model = ExecModel(str(spec.execmodel or self._remote_execmodel.backend)).backend
+        options: dict[str, Any] = {"id": spec.id, "execmodel": model, "env": spec.env}
         if spec.chdir:
             options["chdir"] = spec.chdir
         if spec.nice:
             options["nice"] = spec.nice
         if spec.dont_write_bytecode:
             options["dont_write_bytecode"] = True
-        return Errand(_MAIN, options, has_package=bool(spec.popen) and spec.python is None)
+        main = _TASKS if model == "task" else _MAIN
+        return Errand(main, options, _LATER, has_package=bool(spec.popen) and spec.python is None)
 
     def allocate_id(self, spec: XSpec) -> None:
         """Give a specification without an id the next one. ValueError if its id is taken."""
         with self._lock:
             if spec.id is None:
-                while (name := f"gw{self._count}") in self:
+                while (name := f"gw{self._count}") in self or name in self._opening:
                     self._count += 1
                 self._count += 1
                 spec.id = name
-            elif spec.id in self:
+            elif spec.id in self or spec.id in self._opening:
                 raise ValueError(f"there is a gateway with the id {spec.id!r} already")
+
+    def _claim(self, spec: XSpec) -> str:
+        with self._lock:
+            self.allocate_id(spec)
+            name = str(spec.id)
+            self._opening.add(name)
+        return name
 
     def left(self, gateway: Gateway) -> None:
         """A gateway is no more to be counted."""
@@ -102,22 +175,36 @@ class Group:
     def __repr__(self) -> str:
         return f"<Group {[gateway.id for gateway in self]}>"
 
-    # Ending.
+    # All of them.
+
+    def remote_exec(
+        self, source: str | types.ModuleType | Callable[..., Any], **arguments: Any
+    ) -> MultiChannel:
+        """Run it at each far end: see `Gateway.remote_exec`."""
+        return MultiChannel([gateway.remote_exec(source, **arguments) for gateway in self])
 
     def terminate(self, timeout: float | None = None) -> None:
-        """End all gateways: those that are not gone after `timeout` seconds (none: 10) are killed."""
+        """End all gateways: those that are not gone after `timeout` seconds (None: END_TIME) are killed."""
+        timeout = END_TIME if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        patience = time.monotonic() + min(timeout, PATIENCE)  # for all together
         with self._lock:
             ending = [*self._leaving, *self._gateways]
-            self._leaving.clear()
-        deadline = time.monotonic() + (10.0 if timeout is None else timeout)
         for gateway in reversed(ending):
-            gateway.exit()
-        with self._lock:
-            self._leaving.clear()
+            gateway.exit(max(patience - time.monotonic(), 0.0))
         for gateway in ending:
-            if not gateway.join(max(deadline - time.monotonic(), 0)):
+            if not gateway.join(max(deadline - time.monotonic(), 0.0)):
                 gateway.kill()
                 gateway.join(None)
+        with self._lock:
+            self._leaving[:] = [gateway for gateway in self._leaving if gateway not in ending]
 
     def _cleanup_atexit(self) -> None:
-        self.terminate(1.0)
+        self.terminate(_EXIT_TIME)
+
+
+# What programs use that need no more than one group.
+default_group: Final = Group()
+makegateway = default_group.makegateway
+set_execmodel = default_group.set_execmodel
+set_home(default_group)

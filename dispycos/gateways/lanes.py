@@ -1,7 +1,7 @@
 """Lanes: which thread of the far end runs what it is sent.
 
-thread            the main thread if it has nothing else to do, else a thread of its own
-main_thread_only  the main thread, and one at a time
+It is the main thread if that has nothing else to do, else a thread of its own; with
+execmodel=main_thread_only it is the main thread, and one piece of code at a time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import queue
 import threading
 from collections.abc import Callable
 from typing import Final
-
-MODELS: Final = ("thread", "main_thread_only")
 
 _OCCUPIED: Final = (
     "the main thread runs other code already, and this gateway runs code in it only "

@@ -8,6 +8,7 @@ import __future__
 
 import builtins
 import dis
+import functools
 import inspect
 import linecache
 import textwrap
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 NAME: Final = "__channelexec__"  # what code at the far end finds as its __name__
+_WAITS: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE
 _UNNAMED: Final = "<remote exec>"
 
 
@@ -56,8 +58,11 @@ class Order:
         """What is sent."""
         return self.source, self.file, self.function, self.arguments
 
-    def run(self, channel: Any) -> None:
-        """Run it, here. Raises whatever it raises."""
+    def run(self, channel: Any) -> Callable[[], Any] | None:
+        """Run it, here. Raises whatever it raises.
+
+        A generator function or `async def` is not called: it is the answer, with its arguments.
+        """
         file = self.file or _UNNAMED
         # So that tracebacks can show the lines.
         lines = self.source.splitlines(keepends=True)
@@ -66,8 +71,13 @@ class Order:
         # The annotations of a function are not evaluated: they name what stands around it.
         flags = __future__.annotations.compiler_flag if self.function else 0
         exec(compile(self.source + "\n", file, "exec", flags, dont_inherit=True), namespace)
-        if self.function:
-            namespace[self.function](channel, **self.arguments)
+        if not self.function:
+            return None
+        function = namespace[self.function]
+        if function.__code__.co_flags & _WAITS:
+            return functools.partial(function, channel, **self.arguments)
+        function(channel, **self.arguments)
+        return None
 
 
 def _source_of(function: types.FunctionType) -> str:

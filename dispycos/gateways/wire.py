@@ -22,9 +22,12 @@ STATUS: Final = 7  # send your status through this channel and close it
 _KINDS: Final = range(EXECUTE, STATUS + 1)
 _HEAD: Final = struct.Struct("!BIQ")
 
-# Bytes of items that may be on their way to one channel and not taken by anybody. A larger item
-# travels alone.
+# Bytes of items that may be on their way to one channel and not taken by anybody.
 WINDOW: Final = 4 * 1024 * 1024
+# Bytes taken of which the sender is told together, so that not every item costs a message.
+LOT: Final = WINDOW // 4
+# Credit with which any item may go, however large: all but what the other end may have kept back.
+ENOUGH: Final = WINDOW - LOT
 PER_ITEM: Final = 64  # that each item counts for beside its own size
 
 

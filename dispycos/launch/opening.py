@@ -35,6 +35,7 @@ class Errand:
 
     main: str  # the module whose `main(reader, writer, options)` it runs
     options: Mapping[str, Any]  # plain values
+    also: tuple[str, ...] = ()  # modules that it may import later, inside functions
     has_package: bool = False  # it is this interpreter on this machine: nothing need travel
 
 
@@ -47,7 +48,7 @@ def open_far_end(stream: Stream, errand: Errand, limits: Limits, timeout: float)
     keyring = throwaway()
     token = f"dispycos-{secrets.token_hex(16)}"
     deadline = time.monotonic() + timeout
-    packed = b"" if errand.has_package else bundle(errand.main)
+    packed = b"" if errand.has_package else bundle(errand.main, *errand.also)
     order = {
         "token": token,
         "main": errand.main,

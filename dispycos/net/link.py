@@ -23,10 +23,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from dispycos.config import Limits
-from dispycos.errors import PeerLost, RemoteProtocolError, Timeout
+from dispycos.errors import Closed, PeerLost, RemoteProtocolError, Timeout
 from dispycos.model import Buffer, Incarnation, Role
 from dispycos.net import session as sessions
 from dispycos.net.auth import Failed, Handshake, Proven
@@ -75,6 +75,12 @@ class Waiting:
         self._lock.acquire(timeout=seconds)
 
 
+class Woken(Protocol):
+    """Who is told of something by a call of `wake`, from any thread."""
+
+    def wake(self) -> None: ...
+
+
 class Link:
     """One end of a link. Every method but `run` may be called by any thread.
 
@@ -99,7 +105,7 @@ class Link:
         self._lock = threading.Lock()  # of the session and of all about writing
         self._writing = False  # a thread writes
         self._unwritten: list[Buffer] = []  # what the session gave out and the stream did not take yet
-        self._room: list[Waiting] = []  # senders that wait until the session has room
+        self._room: list[Woken] = []  # senders that wait until the session has room
         self._reading = threading.Lock()  # held by the thread that reads
         self._reader = 0  # that thread's ident
         self._visits = 0  # reads by other threads than the link's own
@@ -131,12 +137,26 @@ class Link:
         """Why nothing more will come or go; "" while the link is alive."""
         return self._over
 
+    @property
+    def told(self) -> bool:
+        """Whether nothing more will come, and `lost` was called or is being called."""
+        return self._told
+
     # Sending.
+
+    @property
+    def writable(self) -> bool:
+        """Whether `send` would not wait."""
+        return self._session.writable
+
+    def watch_room(self, watcher: Woken) -> None:
+        """Wake this one, from now on, when the link is writable again."""
+        self._room.append(watcher)
 
     def send(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
         """Send a message; waits while too much is on its way (N4).
 
-        Closed or PeerLost if it can't be sent; MessageTooLarge.
+        PeerLost if it can't be sent; MessageTooLarge.
         """
         with self._lock:
             if not self._session.writable:
@@ -150,7 +170,7 @@ class Link:
     def post(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
         """Send a short message without waiting for anything, as a delivery may.
 
-        Closed or PeerLost if it can't be sent.
+        PeerLost if it can't be sent.
         """
         with self._lock:
             self._send(head, parts)
@@ -162,7 +182,10 @@ class Link:
     def _send(self, head: Buffer, parts: Sequence[Buffer]) -> None:
         if self._over:
             raise PeerLost(self._over)
-        self._session.send(head, parts)
+        try:
+            self._session.send(head, parts)
+        except Closed:
+            raise PeerLost("the link is being closed") from None
 
     def _wait_for_room(self) -> None:
         waiting = Waiting()
@@ -410,9 +433,12 @@ class Link:
 
     # Ending.
 
-    def close(self, reason: str) -> None:
-        """Say goodbye and end; what was sent before is written first, within a second. May be repeated."""
-        deadline = time.monotonic() + _FAREWELL
+    def close(self, reason: str, patience: float = _FAREWELL) -> None:
+        """Say goodbye and end. May be repeated.
+
+        patience  seconds to write what was sent before, which goes first.
+        """
+        deadline = time.monotonic() + patience
         while not self._say_goodbye(reason):
             if self._over or time.monotonic() > deadline:
                 break

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
-
-from dispycos.gateways.group import Group
-
-
-@pytest.fixture
-def group() -> Iterator[Group]:
-    made = Group()
-    yield made
-    made.terminate(5)
 
 
 @pytest.mark.row("EX-01")

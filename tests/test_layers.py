@@ -126,7 +126,7 @@ LINES = (
         " client.shipping client.files client.parking client.listener client.unasked client.tasks"
         " client.settings"
         " client.future client.chunk client.arrivals client.waiting client.mapping client.everywhere"
-        " client.components client.allocation client.surroundings client.local client.progress"
+        " client.components client.allocation client.surroundings client.forked client.local client.progress"
         " client.watcher client.presence client.bar client.notebook",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),

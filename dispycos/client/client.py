@@ -114,7 +114,7 @@ class Client(Submitter):
             raise ValueError(f"{flag} needs a status_task, or nobody could enable them")
         work = self._work
         if work is not None and not work.refused:
-            return _said(-1, f"the client is {work.state} already")
+            return _said(-1, f"the client is already {work.state}")
         self._work = work = Work(config, self._surroundings, self._status_task)
         work.watchers = self._watchers
         return work.schedule(location, limit)

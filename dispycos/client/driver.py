@@ -23,6 +23,7 @@ from dispycos import validation
 from dispycos.client import events
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
+from dispycos.client.forked import Elsewhere
 from dispycos.client.listener import Listener
 from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
 from dispycos.client.parking import Parking
@@ -78,12 +79,13 @@ class Driver:
         self, kernel: Kernel, endpoint: Endpoint, fleet: Fleet, dispatch: Dispatch, listener: Listener
     ) -> None:
         self.kernel = kernel
-        self.endpoint = endpoint
+        self.endpoint: Any = endpoint
         self.fleet = fleet
         self.dispatch = dispatch
         self._listener = listener
         self._reactor = endpoint.reactor
-        self._lock = threading.Lock()
+        self._lock: Any = threading.Lock()
+        self._elsewhere: Elsewhere | None = None
         self._said = False  # something waits in the endpoint; set when it does, by who has the lock
         self._dirty = False  # dispatch may have placed tasks that are not said yet
         self._large = False  # some of them may be large
@@ -457,6 +459,15 @@ class Driver:
                     perform(machine.tick(now), now)
             self._settle(now)
         self._after()
+
+    def forsake(self, why: str) -> None:
+        """In a forked child: everything that is asked of it raises Closed (`client.forked`)."""
+        self._lock = self.endpoint = self._elsewhere = Elsewhere(why)
+
+    def must_be_here(self) -> None:
+        """Closed, if this process is a forked child of that which submits its tasks."""
+        if self._elsewhere is not None:
+            self._elsewhere.refuse()
 
     def stop(self) -> None:
         """Drive no more; reactor thread."""

@@ -96,6 +96,11 @@ class Future(Late, concurrent.futures.Future[Any]):
         task = self.task
         return self.done() and (task is None or task._end is not End.FINISHED)
 
+    def _block(self, timeout: float | None) -> None:
+        if self.task is not None and not self.done():
+            self.task._driver.must_be_here()
+        super()._block(timeout)
+
     def _make(self) -> tuple[Any, BaseException | None]:
         task = self.task
         assert task is not None

@@ -30,6 +30,11 @@ def enter(surroundings: Surroundings) -> None:
     _open.append(surroundings)
 
 
+def forget() -> None:
+    """In a forked child: the clusters are the parent's."""
+    _open.clear()
+
+
 def leave(surroundings: Surroundings) -> None:
     """It is closed. May be repeated."""
     if surroundings in _open:

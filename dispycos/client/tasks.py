@@ -54,6 +54,7 @@ class Maker(Protocol):
 
     def hold(self, task: Submission, say: Callable[[], object]) -> bool: ...
     def cancel(self, id: int, reason: str, end: End) -> bool: ...
+    def must_be_here(self) -> None: ...
 
 
 class ClientTask(RemoteTask):
@@ -138,9 +139,19 @@ class ClientTask(RemoteTask):
 
     __call__ = Task.__call__
     finish = Task.finish
-    result = Task.result
-    value = Task.value
     notify = Task.notify
+
+    def result(self, timeout: float | None = None) -> Any:
+        """See `Task.result`."""
+        if self._end is None:
+            self._driver.must_be_here()
+        return Task.result(self, timeout)
+
+    def value(self, timeout: float | None = None) -> Any:
+        """See `Task.value`."""
+        if self._end is None:
+            self._driver.must_be_here()
+        return Task.value(self, timeout)
 
     def place(self, where: tuple[Incarnation, Location | None]) -> None:
         """It is on its way to that server; kernel thread."""

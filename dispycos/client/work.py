@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dispycos.client import orders
+from dispycos.client import forked, orders
 from dispycos.client.allocation import DispycosNodeAllocate, ask
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.driver import Driver
@@ -114,6 +114,7 @@ class Work:
         self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
+        forked.stays_here(self)
 
     @property
     def network(self) -> Network:
@@ -210,6 +211,13 @@ class Work:
         """The program ends, or its cluster does, and the client was not closed: its tasks end now (R-20)."""
         if self.state != "closed":
             await self.close(False, True, None)
+
+    def forsake(self, why: str) -> None:
+        """In a forked child: it is its parent's."""
+        self.state = why
+        self.open = self.scheduled = False
+        self._closing = finished(0)  # nothing of it is here
+        self.driver.forsake(why)
 
     def _disconnect(self) -> None:
         self._network.drop_close(self._program_ends)

@@ -13,31 +13,39 @@ from collections import Counter, OrderedDict, deque
 
 from dispycos.config import Limits
 
+# Reasons of one source that each have a line of their own; the others share one, so that who
+# has ever new ones fills no log.
+_REASONS = 8
+
 
 class Repeats:
-    """When a log line about a source is due: one in `failure_window`, with a count (SE-55)."""
+    """When a log line is due: one in `failure_window` for a source and reason, with a count (SE-55)."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # source -> when its last line was due, and how many were left out since; the source
-        # whose line is the oldest is dropped beyond max_failure_sources.
-        self._lines: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        # source -> reason -> when its last line was due, and how many were left out since; the
+        # source whose line is the oldest is dropped beyond max_failure_sources.
+        self._lines: OrderedDict[str, dict[str, tuple[float, int]]] = OrderedDict()
 
-    def due(self, source: str, now: float) -> int | None:
+    def due(self, source: str, now: float, reason: str = "") -> int | None:
         """None: no line this time. Else how many were left out before it."""
-        last, left_out = self._lines.get(source, (float("-inf"), 0))
+        reasons = self._lines.setdefault(source, {})
+        if reason not in reasons and len(reasons) >= _REASONS:
+            reason = ""
+        last, left_out = reasons.get(reason, (float("-inf"), 0))
         if now - last < self._limits.failure_window:
-            self._lines[source] = (last, left_out + 1)
+            reasons[reason] = (last, left_out + 1)
             return None
-        self._lines[source] = (now, 0)
+        reasons[reason] = (now, 0)
         self._lines.move_to_end(source)
         if len(self._lines) > self._limits.max_failure_sources:
             self._lines.popitem(last=False)
         return left_out
 
     def check(self) -> None:
-        """Assert the bound."""
+        """Assert the bounds."""
         assert len(self._lines) <= self._limits.max_failure_sources
+        assert all(len(reasons) <= _REASONS + 1 for reasons in self._lines.values())
 
 
 def others(count: int) -> str:

@@ -469,7 +469,7 @@ class Endpoint:
         """A location that somebody asked for was not reached this time."""
         if code not in _MAY_PASS:
             # Waiting mends no wrong key and no other version: the user has to know.
-            left_out = self._lines.due(event.location.addr, time.monotonic())
+            left_out = self._lines.due(str(event.location), time.monotonic(), code)
             if left_out is not None:
                 log.warning("can't join %s%s", event.reason, others(left_out))
             event = replace(event, told=True)

@@ -229,7 +229,7 @@ class Hearing:
     def _violation(self, peer: Peer, reason: str) -> None:
         """The peer broke the wire's rules: its session ends for good (SE-16)."""
         source = peer.source
-        left_out = self._audit.due(source, time.monotonic())
+        left_out = self._audit.due(source, time.monotonic(), reason)
         if left_out is not None:
             log.warning("session with %s from %s ended: %s%s", peer, source, reason, others(left_out))
         self._host.lose(peer, f"it broke the rules of the wire: {reason}")

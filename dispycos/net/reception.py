@@ -1,7 +1,7 @@
 """Reception: where this process listens, and who knocks there, until he has proved a key.
 
 It lets a connection in as far as the doorkeeper allows, under TLS where this process speaks
-that, and hands it to a greeting. What was refused is logged once for each source (SE-55).
+that, and hands it to a greeting. What was refused is logged once for each source and reason (SE-55).
 
 I/O half, reactor thread only. Layer 3. SE-13 to SE-15, SE-21.
 """
@@ -120,7 +120,7 @@ class Reception:
         now = time.monotonic()
         if self._door.fail(source, code, now):
             log.warning("%s failed to prove the key too often; it is shut out for a while", source)
-        left_out = self._lines.due(source, now)
+        left_out = self._lines.due(source, now, code)
         if left_out is not None:
             log.warning("refused a connection from %s: %s%s", source, text, others(left_out))
 

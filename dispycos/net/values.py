@@ -243,6 +243,10 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 # Exceptions.
 
+# Entries of a traceback that travel as objects; as text all of it does. A RecursionError has a
+# thousand, and pickling it would be the next one.
+MAX_TRACEBACK = 100
+
 
 class RemoteTraceback(Exception):
     """The traceback of an exception where it was raised, as text: the cause of what is raised here."""
@@ -256,8 +260,23 @@ class _ExceptionPickler(CodePickler):
         if isinstance(value, BaseException):
             return _reduced(value)
         if type(value) is types.TracebackType:
-            return pickling_support.pickle_traceback(value)
+            return pickling_support.pickle_traceback(_shortened(value))
         return super().reducer_override(value)
+
+
+def _shortened(trace: types.TracebackType) -> types.TracebackType:
+    """Its first and last entries, if it is long: each is pickled inside the one before it."""
+    entries = []
+    following: types.TracebackType | None = trace
+    while following is not None:
+        entries.append(following)
+        following = following.tb_next
+    if len(entries) <= MAX_TRACEBACK:
+        return trace
+    for entry in reversed(entries[: MAX_TRACEBACK // 2] + entries[-MAX_TRACEBACK // 2 :]):
+        following = types.TracebackType(following, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    assert following is not None
+    return following
 
 
 def _reduced(exc: BaseException) -> Any:

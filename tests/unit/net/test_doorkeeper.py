@@ -68,6 +68,19 @@ def test_a_source_is_named_once_in_a_minute_with_the_count_of_what_was_left_out(
 
 
 @pytest.mark.row("SE-55")
+def test_each_reason_of_a_source_has_its_line_and_ever_new_ones_share_one():
+    repeats = Repeats(Limits())
+    assert repeats.due("a", 0.0, "wrong key") == 0
+    assert repeats.due("a", 1.0, "other version") == 0
+    assert repeats.due("a", 2.0, "wrong key") is None
+    assert repeats.due("a", 60.0, "wrong key") == 1
+    told = sum(repeats.due("a", 61.0, f"reason {number}") is not None for number in range(1000))
+    assert told == 7
+    repeats.check()
+    assert repeats.due("a", 130.0, "reason 2000") == 993
+
+
+@pytest.mark.row("SE-55")
 def test_lines_about_ever_new_sources_are_remembered_in_bounded_memory():
     repeats = Repeats(Limits())
     for number in range(10_000):

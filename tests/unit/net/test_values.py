@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import pickle
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from dispycos.model import Location, Payload
 from dispycos.net import values
 from dispycos.net.codec import decode, encode
 from dispycos.net.rebuild import Namespace
-from dispycos.net.values import dump, dump_call, dump_exception, load, load_exception
+from dispycos.net.values import MAX_TRACEBACK, dump, dump_call, dump_exception, load, load_exception
 from tests.unit.net.shipping import Orders, carry_out, program
 
 LIMITS = Limits()
@@ -344,6 +345,24 @@ def test_an_exception_that_cannot_be_rebuilt_is_a_remote_error_with_its_name_and
     assert type(back) is RemoteError
     assert "Reduced: (1, 2)" in str(back)
     assert "raise kind(*args)" in str(back)
+
+
+@pytest.mark.row("R-02")
+def test_an_exception_with_a_thousand_entries_travels_with_its_first_and_last_ones() -> None:
+    def begin() -> None:
+        deeper()
+
+    def deeper() -> None:
+        deeper()
+
+    payload, text = dump_exception(raised(begin))
+    assert payload is not None
+    back = load_exception(payload, text)
+    assert type(back) is RecursionError
+    names = [entry.name for entry in traceback.extract_tb(back.__traceback__)]
+    assert 10 < len(names) <= MAX_TRACEBACK + 5
+    assert "begin" in names[:5] and names[-1] == "deeper"
+    assert "more times]" in str(back.__cause__)
 
 
 @pytest.mark.row("R-02")

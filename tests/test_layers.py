@@ -155,7 +155,7 @@ LINES = (
         "compat.aliases compat.shipped compat.logger compat.singleton compat.record compat.location"
         " compat.settings compat.values compat.sync compat.files compat.socket compat.statuses"
         " compat.systask compat.local compat.network compat.allocation compat.client compat.launcher"
-        " compat.monitor",
+        " compat.monitor compat.rps",
         beside=frozenset({"httpd"}),  # whose HTTPServer it gives other arguments
     ),
     Line(

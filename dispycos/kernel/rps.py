@@ -84,7 +84,13 @@ class RPS(Receiver):
         A refusal is no Task: its `type` is an exception class, its `value` the reason. What
         can't be pickled for another process raises here.
         """
-        return Given(self._start(args, kwargs))
+        made = self._start(args, kwargs)
+        return Given(made if isinstance(made, Task) else self._instead(made))
+
+    # What its caller gets of a refusal; programs for pycos get something else (`compat.rps`).
+    @staticmethod
+    def _instead(refused: Refused) -> Any:
+        return refused
 
     def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task | Refused:
         """Make the task of one call; kernel thread."""

@@ -54,7 +54,7 @@ class RemoteRPS(Reference, RPS):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._closed:
-            return Given(refusal(f"{self} is closed", Closed))
+            return Given(self._instead(refusal(f"{self} is closed", Closed)))
         answer = Operation()
         question = remote.here().ask(self, Verb.CALL, (args, kwargs), None)
         question.add_done_callback(lambda _: self._kernel.post(self._answered, question, answer))
@@ -63,16 +63,18 @@ class RemoteRPS(Reference, RPS):
     def _answered(self, question: Operation, answer: Operation) -> None:
         error = question.exception()
         if error is not None:
-            answer.complete(refusal(f"{self} could not be called: {error}", type(error)))
-            return
-        made = question.result()
-        if isinstance(made, Task):
-            self._follow(made)
-            answer.complete(made)
-        elif isinstance(made, MonitorStatus):
-            answer.complete(refusal(str(made.value), made.type))
+            refused = refusal(f"{self} could not be called: {error}", type(error))
         else:
-            answer.complete(refusal(f"{self} answered {type(made).__name__} where a Task was due"))
+            made = question.result()
+            if isinstance(made, Task):
+                self._follow(made)
+                answer.complete(made)
+                return
+            if isinstance(made, MonitorStatus):
+                refused = refusal(str(made.value), made.type)
+            else:
+                refused = refusal(f"{self} answered {type(made).__name__} where a Task was due")
+        answer.complete(self._instead(refused))
 
     # What becomes of the tasks.
 

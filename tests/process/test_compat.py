@@ -13,6 +13,7 @@ import pytest
 
 from dispycos.compat import aliases
 from tests.helpers import Finished, background, run_program
+from tests.process.test_rps import HOME, SECRET
 
 COMPAT = [sys.executable, "-m", "dispycos.compat"]
 EXAMPLES = Path(aliases.HOME) / "examples"
@@ -462,3 +463,47 @@ def test_messages_are_made_by_the_programs_own_serialize(tmp_path):
         code, out, err = run(visitor, port, folder=tmp_path)
         assert (code, out) == (0, "['seen', {'a': 1}] 1\n"), err + process.output
         assert process.wait() == 0
+
+
+@pytest.mark.row("CO-08", "CO-10")
+def test_a_refused_call_of_an_rps_gives_none_here_and_at_another_process(tmp_path):
+    source = f"""
+        import sys, pycos, pycos.netpycos
+
+        def local(task=None):
+            yield task.sleep(0.01)
+
+        def main(task=None):
+            service = pycos.RPS(local)
+            print("unregistered", (yield service()))
+            service.register()
+            print("wrong arguments", (yield service(1, 2)))
+            print("a task", isinstance((yield service()), pycos.Task))
+            service.close()
+            print("closed", (yield service()))
+            home = pycos.Location("127.0.0.1", int(sys.argv[1]))
+            assert (yield pycos.Pycos().peer(home)) == 0
+            there = yield pycos.RPS.locate("double", home, timeout=10)
+            print("there", isinstance(there, pycos.RPS), (yield there(1, 2, 3, 4)))
+            made = yield there(4)
+            made.send("end")
+            print("made there", (yield made()))
+            there.close()
+            print("closed there", (yield there(1)))
+
+        pycos.Pycos(host="127.0.0.1", discover_peers=False, secret={SECRET!r})
+        pycos.Task(main)
+    """
+    with background([sys.executable, "-c", HOME]) as home:
+        port = home.wait_line("at ").split()[1]
+        code, out, err = run(source, port, folder=tmp_path)
+    assert code == 0, out + err
+    assert [line for line in out.splitlines() if " - " not in line] == [
+        "unregistered None",
+        "wrong arguments None",
+        "a task True",
+        "closed None",
+        "there True None",
+        "made there (8, 'end')",
+        "closed there None",
+    ]

@@ -6,9 +6,9 @@ It extends the module `pycos` in place, so that programs may use either.
 import sys as _sys
 
 from dispycos.compat import network as _network
+from dispycos.compat import rps as _rps
 from dispycos.compat import systask as _systask
 from dispycos.compat import values as _values
-from dispycos.kernel import rps as _rps
 from dispycos.pycos import PeerStatus as _PeerStatus
 
 from . import __all__ as _all

@@ -62,14 +62,14 @@ class Parser(argparse.ArgumentParser):
         self.option(
             "--ipv4_udp_multicast", action="store_true", help="multicast instead of broadcast on IPv4"
         )
-        self.option("-n", "--name", default="", help=f"name of the {what} (default: host name)")
+        self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
         self.option("-s", "--secret", default="", help=SECRET_HELP)
         self.option("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
         self.option("--certfile", metavar="FILE",
             help="PEM certificate: TLS on all TCP; the key may be in the same file")  # fmt: skip
         self.option("--keyfile", metavar="FILE", help="PEM key of --certfile")
         self.option("--cafile", metavar="FILE", help="PEM certificates of the authorities: believe no others")
-        self.option("--msg_timeout", type=a_time, metavar="SEC", help="time for a question to a peer")
+        self.option("--msg_timeout", type=some_time, metavar="SEC", help="time for a question to a peer")
 
     def process_options(self) -> None:
         """Where files are kept, and how the process behaves at its terminal."""
@@ -165,6 +165,20 @@ def a_time(text: str) -> float:
         return seconds("it", float(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+
+
+def some_time(text: str) -> float:
+    """Seconds, more than 0."""
+    if not (found := a_time(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
+    return found
+
+
+def a_name(text: str) -> str:
+    """What a process is called: something that can be read in a line."""
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name that could be read in a line")
+    return text
 
 
 def port_number(text: str) -> int:

@@ -8,6 +8,7 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import ipaddress
 import re
@@ -112,7 +113,8 @@ def host_and_port(text: str) -> tuple[str, int | None]:
         if port is None or 1 <= port <= 65535:
             return found[1] or found[2], port
     elif text.count(":") > 1 and not text.startswith("["):
-        return text, None  # an IPv6 address as it is
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv6Address(text)), None
     raise ValueError(f"{text!r} is neither a host nor HOST:PORT with a port from 1 to 65535")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -26,9 +27,13 @@ class Authority:
         self.file = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(self.file)
 
-    def issue(self, name: str, host: str = "127.0.0.1") -> Files:
-        """A certificate for that address; name: of its files."""
-        cert = self._authority.issue_cert(host)
+    def issue(self, name: str, host: str = "127.0.0.1", *, days: float | None = None) -> Files:
+        """A certificate for that address; name: of its files; days: that it holds from now on."""
+        begins = ends = None
+        if days is not None:
+            ends = datetime.now(UTC) + timedelta(days=days)
+            begins = ends - timedelta(days=365)
+        cert = self._authority.issue_cert(host, not_before=begins, not_after=ends)
         files = Files(*(self._folder / f"{name}.{end}" for end in ("crt", "key", "pem")))
         cert.cert_chain_pems[0].write_to_path(files.cert)
         cert.private_key_pem.write_to_path(files.key)

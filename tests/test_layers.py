@@ -91,7 +91,8 @@ LINES = (
     ),
     Line(
         3,
-        "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.tls net.transport",
+        "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.certificate"
+        " net.tls net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(

@@ -373,7 +373,8 @@ class Fleet:
         if self.turn.state is TurnState.QUEUED and self.turn.ticket == event.ticket:
             why = self.turn.why(now)
             self.turn.give_up(out)
-            out.append(o.Answered(event.ticket, -1, f"it was not scheduled in time: {why}"))
+            self.turn.refused = f"it was not scheduled in time: {why}"
+            out.append(o.Answered(event.ticket, -1, self.turn.refused))
 
     def _register_again(self, message: m.RegisterAgain, now: float, out: list[Action]) -> None:
         if self.turn.waits:
@@ -408,6 +409,7 @@ class Fleet:
             return
         if self.turn.state is TurnState.QUEUED:
             self.turn.move("refused")
+            self.turn.refused = f"its scheduler refused it: {message.reason}"
             out.append(o.Answered(message.ticket, -1, message.reason))
         elif self.turn.waits:
             self._over(f"the scheduler does not know our turn any more: {message.reason}", now, out)

@@ -108,7 +108,8 @@ class Future(Late, concurrent.futures.Future[Any]):
         if task._end is End.CANCELLED or isinstance(error, KeyboardInterrupt):
             # Raised as it is, a KeyboardInterrupt would look like Ctrl-C at this program.
             interrupted = isinstance(error, KeyboardInterrupt)
-            cancelled = FutureCancelled(str(error) if interrupted else task._text)
+            text = (str(error) or "the call raised KeyboardInterrupt") if interrupted else task._text
+            cancelled = FutureCancelled(text)
             cancelled.__cause__ = error if interrupted else None
             return None, cancelled
         return value, error

@@ -66,6 +66,7 @@ class Turn:
     place: int = 0  # in the queue
     reason: str = ""  # what the scheduler says is waited for
     unheard_since: float | None = None  # when the scheduler was last heard; None: it is heard
+    refused: str = "it was closed"  # why it did not begin, or is not to begin
     tickets: list[int] = field(default_factory=list)  # orders answered when the turn is over
 
     def move(self, cause: str) -> None:

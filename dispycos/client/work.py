@@ -141,35 +141,31 @@ class Work:
             error = done.exception()
             if error is not None:
                 log.error("schedule() failed: %s", error)
-                self._stop("not scheduled")
-                self.refused = True
+                self._not_scheduled(str(error) or type(error).__name__)
                 answer.fail(error)
                 return
-            code = done.result()
-            if code:
-                self.state, self.refused = "not scheduled: its request was refused", True
-            answer.complete(code)
+            answer.complete(done.result())
 
         asked.add_done_callback(answered)
         return answer
 
     async def _ask_for_turn(self, where: Location | str | None, timeout: float | None) -> int:
         if not self._network.endpoint.keyring.holds_cluster_key:
-            log.warning(
+            text = (
                 "a client can't be scheduled in a server's process, which does not hold the cluster's key: "
                 "make it in a program, and have the task ask that program by messages"
             )
-            self._stop("not scheduled")
-            return -1
+            log.warning(text)
+            return self._not_scheduled(text)
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         try:
             async with asyncio.timeout_at(deadline):
                 found = await find_scheduler(self._network, where, private=self._surroundings.private)
         except TimeoutError:
-            log.warning("no scheduler was reached at %s in %g s", where, timeout)
-            self._stop("not scheduled")
-            return -1
+            text = f"no scheduler was reached at {where} in {timeout:g} s"
+            log.warning(text)
+            return self._not_scheduled(text)
         self._network.on_close(self._program_ends)
         self._switchboard.add(self.driver, self._allocate)
         for peer in self._network.endpoint.peers():
@@ -188,9 +184,12 @@ class Work:
             timer = loop.call_at(deadline, lambda: self.driver.feed(orders.GiveUpSchedule(ticket)))
             asked.add_done_callback(lambda _: loop.call_soon_threadsafe(timer.cancel))
         code = int(await asked)
-        if code:
-            self._stop("not scheduled")
-        return code
+        return self._not_scheduled(self.driver.fleet.turn.refused) if code else code
+
+    def _not_scheduled(self, why: str) -> int:
+        self._stop(f"not scheduled: {why}")
+        self.refused = True
+        return -1
 
     def turn_begun(self, reservation: int) -> None:
         """It is our turn: from now on its servers are reached with the reservation's key."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -15,7 +16,10 @@ from typing import Any
 
 import psutil
 
+from dispycos.net.certificate import Certificate
 from dispycos.net.tls import load_certificate
+
+log = logging.getLogger("dispycos.monitor")
 
 PORT = 8181  # the founding document's
 LOOPBACK = "127.0.0.1"
@@ -186,7 +190,10 @@ def tls(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     key = None if keyfile is None else _path("keyfile", keyfile)
-    load_certificate(context, _path("certfile", certfile), key)
+    path = _path("certfile", certfile)
+    load_certificate(context, path, key)
+    if problem := Certificate.read(path).problem():
+        log.warning("%s; browsers will warn of it", problem)
     return context
 
 

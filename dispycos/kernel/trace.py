@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 _OURS = "dispycos.kernel."
+_ENTERS = "dispycos.node.executor"  # calls the kernel for a task of a client
 
 
 class Frame(NamedTuple):
@@ -28,7 +29,7 @@ class Frame(NamedTuple):
 
 def _is_ours(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__")
-    return isinstance(name, str) and name.startswith(_OURS)
+    return isinstance(name, str) and (name.startswith(_OURS) or name == _ENTERS)
 
 
 def frames(runnables: Iterable[Any]) -> list[Frame]:
@@ -67,15 +68,13 @@ def running_frames(innermost: FrameType | None) -> list[Frame]:
 
 
 def trim(error: BaseException) -> None:
-    """Take the kernel's frames out of the exception's traceback; one that has only those stays."""
+    """Take our frames out of the exception's traceback; none is left of a call that did not take place."""
     kept = []
     entry = error.__traceback__
     while entry is not None:
         if not _is_ours(entry.tb_frame):
             kept.append(entry)
         entry = entry.tb_next
-    if not kept:
-        return
     following: TracebackType | None = None
     for entry in reversed(kept):
         entry.tb_next = following

@@ -177,6 +177,9 @@ class Endpoint:
         OSError names address and port and what is wrong with them.
         """
         first = self._reception.listen(hosts, port)
+        if self.tls is not None and self.tls.notice and not self.roles & Role.SERVER:
+            # Once, not in each server of a node.
+            log.warning("%s; peers accept it all the same, by the key that they prove", self.tls.notice)
         if isinstance(announce, Location):
             self.location = announce
         elif announce is not None:

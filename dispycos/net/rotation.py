@@ -1,8 +1,9 @@
-"""Rotation: a process takes up the keys that its key file holds now, while it works (SE-08).
+"""Rotation: a process takes up the keys and the certificate that its files hold now, while it works (SE-08).
 
 A key is replaced without a stop by three edits of the file everywhere: the new one as second
 line; the new one first; the old one gone. Between the edits everybody must have taken up the
 last, which is a matter of seconds: the file is looked at, and a daemon can be told by a signal.
+A renewed certificate is shown to whoever connects from then on.
 
 I/O half, reactor thread. Layer 4.
 """
@@ -10,9 +11,11 @@ I/O half, reactor thread. Layer 4.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from dispycos.keyfile import KeySource
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.tls import Tls
 
 log = logging.getLogger("dispycos")
 
@@ -20,7 +23,7 @@ LOOK_EVERY = 5.0  # seconds between looks at the file
 
 
 class Rotation:
-    """Looks at one process's key file."""
+    """Looks at the key file and the certificate of one process."""
 
     def __init__(self, endpoint: Endpoint, source: KeySource) -> None:
         self._endpoint = endpoint
@@ -28,20 +31,35 @@ class Rotation:
 
     def start(self) -> None:
         """Look now and then from now on; a secret is not looked at."""
-        if self._source.path is not None:
+        if self._source.path is not None or self._endpoint.tls is not None:
             self._endpoint.reactor.loop.call_later(LOOK_EVERY, self._look)
 
     def _look(self) -> None:
-        if self._source.changed:
-            self.reload()
+        if self._source.path is not None and self._source.changed:
+            self._reload_keys(self._source.path)
+        if self._endpoint.tls is not None and self._endpoint.tls.changed:
+            self._reload_certificate(self._endpoint.tls)
         self.start()  # as long as the loop runs
 
     def reload(self) -> None:
-        """Take up what the file holds now; what is no good in it changes nothing, and is said."""
-        path = self._source.path
-        if path is None:
+        """Take up what the files hold now; what is no good in them changes nothing, and is said."""
+        path, tls = self._source.path, self._endpoint.tls
+        if path is not None:
+            self._reload_keys(path)
+        if tls is not None:
+            self._reload_certificate(tls)
+        if path is None and tls is None:
             log.warning("this process was given a secret, no key file: there is nothing to load again")
+
+    def _reload_certificate(self, tls: Tls) -> None:
+        try:
+            tls.reload()
+        except (OSError, ValueError) as exc:
+            log.error("the certificate is as it was, for the files are no good: %s", exc)
             return
+        log.info("took up %s%s", tls, f"; {tls.notice}" if tls.notice else "")
+
+    def _reload_keys(self, path: Path) -> None:
         try:
             keys = self._source.load()
         except (OSError, ValueError) as exc:

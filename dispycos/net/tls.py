@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
+import re
 import socket
 import ssl
 import threading
@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dispycos.errors import LocalProtocolError
 from dispycos.model import Buffer, Location
+from dispycos.net.certificate import Certificate, InvalidCertificate, fingerprint
 
 _RECORD: Final = 16 * 1024  # bytes of one TLS record at most: parts below are sent as one
 _ALERT: Final = bytes.fromhex("15 0301 0002 02 46")  # a record of TLS: fatal, protocol_version
@@ -31,10 +31,6 @@ _WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 _Path = str | os.PathLike[str] | None
-
-
-class InvalidCertificate(LocalProtocolError, ValueError):
-    """A certificate, key or authority that can't be used; the text names the file."""
 
 
 class TlsFailed(ConnectionError):
@@ -61,20 +57,29 @@ class CertificateFiles:
 
 
 class Tls:
-    """How this process speaks TLS. InvalidCertificate names the file and what is wrong with it."""
+    """How this process speaks TLS. InvalidCertificate names the file and what is wrong with it.
+
+    A certificate that has expired is refused where authorities are named, for then nobody would
+    accept it. Without them the proof of the key is what counts, and `notice` says so.
+    """
 
     def __init__(self, files: CertificateFiles) -> None:
         self.files = files
+        self.verifies = bool(files.cafile)
+        self._load()
+
+    def _load(self) -> None:
+        """Take up what the files hold now, all of it or nothing."""
+        files = self.files
         certfile, keyfile, cafile = files.certfile, files.keyfile or None, files.cafile
+        self._read = self._state()
         for path in filter(None, (certfile, keyfile, cafile)):
             _readable(path)
-        self.verifies = bool(cafile)
-        self._listens = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._dials = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._dials.check_hostname = self.verifies
-        self._dials.verify_mode = ssl.CERT_REQUIRED if cafile else ssl.CERT_NONE
-        self._listens.verify_mode = ssl.CERT_REQUIRED if cafile else ssl.CERT_NONE
-        for context in (self._listens, self._dials):
+        listens = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        dials = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        dials.check_hostname = self.verifies
+        dials.verify_mode = listens.verify_mode = ssl.CERT_REQUIRED if cafile else ssl.CERT_NONE
+        for context in (listens, dials):
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             load_certificate(context, certfile, keyfile)
             if cafile:
@@ -84,13 +89,44 @@ class Tls:
                     raise InvalidCertificate(
                         f"{cafile}: no authorities could be read: {_words(exc)}"
                     ) from None
-        self._fingerprint = _fingerprint(_first_certificate(certfile))
+        certificate = Certificate.read(certfile)
+        self.notice = certificate.problem()  # what is wrong with it, though it can be used
+        if self.notice and cafile:
+            raise InvalidCertificate(self.notice)
+        self._listens, self._dials, self._certificate = listens, dials, certificate
+
+    # A certificate is renewed by new contents of its files.
+
+    @property
+    def changed(self) -> bool:
+        """Whether the files are others than those that were read."""
+        return self._state() != self._read
+
+    def reload(self) -> None:
+        """Show from now on what the files hold. InvalidCertificate: nothing has changed."""
+        self._load()
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
+        found: list[tuple[int, int, int] | None] = []
+        for path in filter(None, (self.files.certfile, self.files.keyfile, self.files.cafile)):
+            try:
+                status = os.stat(path)
+                found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+            except OSError:
+                found.append(None)
+        return found
+
+    def __str__(self) -> str:
+        return (
+            f"the certificate of {self.files.certfile}, which holds until {self._certificate.ends:%Y-%m-%d}"
+        )
 
     async def accept(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, timeout: float) -> TlsSocket:
         """The listener's part of TLS's own handshake. TlsFailed and TimeoutError say what failed."""
         stream = self._listens.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        ours = self._certificate.fingerprint  # of this handshake, whatever is loaded meanwhile
         await _handshake(loop, stream, timeout, last_word=_ALERT)
-        return TlsSocket(stream, self._fingerprint)
+        return TlsSocket(stream, ours)
 
     async def connect(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, location: Location, timeout: float
@@ -100,7 +136,7 @@ class Tls:
         await _handshake(loop, stream, timeout)
         certificate = stream.getpeercert(binary_form=True)
         assert certificate is not None, "a TLS listener without a certificate"
-        return TlsSocket(stream, _fingerprint(certificate))
+        return TlsSocket(stream, fingerprint(certificate))
 
 
 def load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
@@ -243,9 +279,11 @@ def _words(exc: BaseException) -> str:
         reason = exc.reason.replace("_", " ").lower()
         plain = "; does it speak TLS?" if exc.reason in _PLAIN else ""
         return f"{reason}{plain}"
-    return getattr(exc, "strerror", None) or str(exc)
+    text = getattr(exc, "strerror", None) or str(exc)
+    return _SOURCE.sub("", text) if isinstance(exc, ssl.SSLError) else text
 
 
+_SOURCE = re.compile(r"^\[[^]]*\] | ?\(_ssl\.c:\d+\)$")
 # What OpenSSL says of a peer that speaks something else.
 _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 
@@ -260,14 +298,3 @@ def _readable(path: str) -> None:
 
 def _no_password() -> str:
     raise ValueError("its key needs a pass phrase; take one without")
-
-
-def _first_certificate(path: str) -> bytes:
-    with open(path, encoding="ascii", errors="replace") as file:
-        text = file.read()
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    return ssl.PEM_cert_to_DER_cert(begin + text.partition(begin)[2].partition(end)[0] + end)
-
-
-def _fingerprint(certificate: bytes) -> bytes:
-    return hashlib.sha256(certificate).digest()

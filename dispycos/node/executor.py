@@ -18,6 +18,7 @@ from typing import Any
 
 from dispycos.config import Limits
 from dispycos.events import Heard
+from dispycos.kernel import trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.task import Task
 from dispycos.messages import (
@@ -218,6 +219,7 @@ class Executor:
             self._kernel.spawn(function, args, kwargs, number=spec.id, on_done=self._done)
             self._early.begun(spec.id)
         except BaseException as exc:
+            trace.trim(exc)
             return (End.FAILED, *values.dump_exception(exc))
         return None
 

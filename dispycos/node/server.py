@@ -27,13 +27,14 @@ from dispycos.kernel.loop import Loop, own
 from dispycos.kernel.operation import Operation
 from dispycos.messages import ServerReady, SetUpFailed, SetUpServer
 from dispycos.model import Incarnation, Role
+from dispycos.net.certificate import InvalidCertificate
 from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.files import FileReceiver
 from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring, ReservationKey
 from dispycos.net.reactor import Reactor
-from dispycos.net.tls import InvalidCertificate, Tls
+from dispycos.net.tls import Tls
 from dispycos.node import ties
 from dispycos.node.executor import Executor
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem

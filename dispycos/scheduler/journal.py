@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -32,6 +33,8 @@ from dispycos.scheduler.events import (
     KeepLease,
     Restored,
 )
+
+log = logging.getLogger("dispycos")
 
 FORMAT = 1  # of the tables; a file of another one is not read
 MAX_FORMER = 100  # processes that kept the journal before; the oldest is forgotten
@@ -71,11 +74,16 @@ class JournalError(DispycosError, OSError):
 class Journal:
     """One scheduler's journal. Blocks for as long as the disk takes.
 
+    make_folder  makes the file's folder again, should somebody remove it; OSError if it can't.
     JournalError if it can't be opened: no room, no permission, or another process has it.
     """
 
-    def __init__(self, path: str, our: Incarnation) -> None:
+    def __init__(self, path: str, our: Incarnation, make_folder: Callable[[], object] = lambda: None) -> None:
         self.path = path
+        self._our = our
+        self._make_folder = make_folder
+        self._file = (0, 0)  # device and inode of what is open
+        self._closed = False
         self.damaged = ""  # where a file went that could not be read; "": there was none
         self._database: sqlite3.Connection | None = None
         try:
@@ -108,6 +116,7 @@ class Journal:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         (version,) = database.execute("PRAGMA user_version").fetchone()
+        self._file = self._at_path() or (0, 0)
         if new or version == 0:
             database.executescript(f"BEGIN EXCLUSIVE;{_TABLES}PRAGMA user_version={FORMAT};COMMIT")
         elif version != FORMAT:
@@ -117,8 +126,15 @@ class Journal:
             raise ValueError(problem)
         return database
 
+    def _at_path(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
     def _move_aside(self) -> None:
-        self.close()
+        self._disconnect()
         self.damaged = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         os.replace(self.path, self.damaged)
         for suffix in ("-wal", "-shm"):
@@ -132,7 +148,19 @@ class Journal:
         self._write(entries, anew=False)
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
-        """Put these on disk in the place of all that is there but the lease number."""
+        """Put these on disk in the place of all that is there but the lease number.
+
+        Where the file is gone it is made again.
+        """
+        if not self._closed and self._at_path() != self._file:
+            self._disconnect()
+            try:
+                self._make_folder()
+                self._open()
+            except (sqlite3.Error, OSError, ValueError) as exc:
+                raise JournalError(f"the journal {self.path} can't be made again: {exc}") from None
+            log.warning("the journal %s had been removed, and is made again", self.path)
+            self._change(lambda database: _note_us(database, self._our))
         self._write(entries, anew=True)
 
     def _write(self, entries: Iterable[Entry], anew: bool) -> None:
@@ -151,6 +179,9 @@ class Journal:
     def _change(self, change: Callable[[sqlite3.Connection], None]) -> None:
         if self._database is None:
             raise JournalError(f"the journal {self.path} is closed")
+        if self._at_path() != self._file:
+            # What is open could be written still, and nobody would ever read it.
+            raise JournalError(f"the journal {self.path} was removed or replaced while it was in use")
         with self._database:
             change(self._database)
 
@@ -161,6 +192,10 @@ class Journal:
 
     def close(self) -> None:
         """Close the file. May be repeated."""
+        self._closed = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         database, self._database = self._database, None
         if database is not None:
             with contextlib.suppress(sqlite3.Error):

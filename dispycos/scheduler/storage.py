@@ -36,13 +36,13 @@ class Storage:
         base = os.path.realpath(path) if path else default_path()
         self._made = not os.path.lexists(base)  # so that it is ours to remove
         # A path that the user named may be readable for others; they may not write there.
-        os.close(open_private(base, 0o022 if path else 0o077))
+        self._forbidden = 0o022 if path else 0o077
         self.path = os.path.join(base, f"dispycos-scheduler-{port}")
-        self._folder = open_private(self.path)
+        self._folder = self._open_folder()
         try:
             if clean:
                 self._clean(our)
-            self.journal = Journal(os.path.join(self.path, "journal.db"), our)
+            self.journal = Journal(os.path.join(self.path, "journal.db"), our, self._make_folder)
         except BaseException:
             os.close(self._folder)
             raise
@@ -51,6 +51,15 @@ class Storage:
         with contextlib.suppress(FileNotFoundError):
             for name in set(os.listdir(os.path.join(self.path, _FILES))) - known:
                 self._remove(name)
+
+    def _open_folder(self) -> int:
+        os.close(open_private(os.path.dirname(self.path), self._forbidden))
+        return open_private(self.path)
+
+    def _make_folder(self) -> None:
+        """Somebody removed it while we work: files of clients are gone with it, what is new is kept there."""
+        folder, self._folder = self._folder, self._open_folder()
+        os.close(folder)
 
     def _clean(self, our: Incarnation) -> None:
         # Not under a scheduler that works here: SQLite's lock says whether there is one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,8 @@ from dispycos.events import DialFailed, PeerUp
 from dispycos.messages import Deliver
 from dispycos.model import Location, Payload
 from dispycos.net import tls
-from dispycos.net.tls import CertificateFiles, InvalidCertificate
+from dispycos.net.certificate import Certificate, InvalidCertificate, validity
+from dispycos.net.tls import CertificateFiles
 from tests.certificates import Authority, Files
 from tests.helpers import wait_until
 from tests.io.hostile import K, Party, cluster, meet
@@ -185,6 +188,66 @@ def test_a_file_that_is_no_good_is_named(what, ours, foreign, tmp_path):
     with pytest.raises(InvalidCertificate) as caught:
         speaks(*arguments)
     assert named in str(caught.value), caught.value
+    assert "_ssl" not in str(caught.value) and "[" not in str(caught.value)
+
+
+@pytest.mark.row("GN-03", "SE-21")
+def test_an_expired_certificate_is_told_with_its_date_and_refused_where_authorities_judge(
+    parties, authority, caplog
+):
+    expired = authority.issue("expired", days=-2)
+    date = f"{datetime.now(UTC) - timedelta(days=2):%Y-%m-%d}"
+    with pytest.raises(InvalidCertificate, match=f"expired.pem expired on {date}.*: renew it"):
+        speaks(expired.both, cafile=authority.file)
+    one, other = (parties(name, tls=speaks(expired.both)) for name in ("one", "other"))
+    assert f"expired.pem expired on {date}" in caplog.text
+    meet(one, other)
+
+
+@pytest.mark.row("GN-03")
+def test_a_certificate_says_when_it_holds(authority):
+    certificate = Certificate.read(str(authority.issue("dated", days=30).cert))
+    assert timedelta(days=29) < certificate.ends - datetime.now(UTC) < timedelta(days=31)
+    assert certificate.ends - certificate.begins == timedelta(days=365)
+    assert certificate.problem() == ""
+    assert "holds only from" in certificate.problem(certificate.begins - timedelta(seconds=1))
+    assert "expired on" in certificate.problem(certificate.ends + timedelta(seconds=1))
+    beyond = Certificate.read(str(authority.issue("beyond", days=365 * 60).cert))  # of the other kind of time
+    assert beyond.ends - datetime.now(UTC) > timedelta(days=365 * 59)
+
+
+@pytest.mark.row("GN-03")
+def test_no_certificate_that_is_cut_off_or_flipped_escapes_the_reader(authority):
+    with open(authority.issue("hostile").cert, encoding="ascii") as file:
+        der = ssl.PEM_cert_to_DER_cert(file.read())
+    for length in range(len(der)):
+        with contextlib.suppress(ValueError, IndexError):
+            validity(der[:length])
+    for at in range(200):
+        with contextlib.suppress(ValueError, IndexError):
+            validity(der[:at] + bytes([der[at] ^ 0xFF]) + der[at + 1 :])
+
+
+@pytest.mark.row("GN-03")
+def test_renewed_files_are_shown_to_who_connects_next_and_bad_ones_change_nothing(parties, authority):
+    files = authority.issue("renewed", days=1)
+    shown = speaks(files.both, cafile=authority.file)
+    one, other = parties("one", tls=shown), parties("other", tls=speaks(authority.issue("peer").both))
+    before = str(shown)
+    assert not shown.changed
+    meet(one, other)
+    authority.issue("renewed", days=90)
+    assert shown.changed
+    shown.reload()
+    assert not shown.changed and str(shown) != before
+    third = parties("third", tls=speaks(authority.issue("third").both, cafile=authority.file))
+    meet(third, one)
+    renewed = str(shown)
+    files.both.write_text("nothing here")
+    with pytest.raises(InvalidCertificate, match=r"renewed\.pem"):
+        shown.reload()
+    assert not shown.changed and str(shown) == renewed
+    meet(parties("fourth", tls=speaks(authority.issue("fourth").both, cafile=authority.file)), one)
 
 
 def _encrypted(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dispycos import Client, NotSerializable, Scheduler, TaskCancelled, TaskLost, TaskRejected, Timeout
-from dispycos.client.future import Future
+from dispycos.client.future import Future, FutureCancelled
 from dispycos.kernel.wait import Waitable
 from tests.helpers import wait_until
 from tests.process.clusters import LIMIT, Watcher, cluster, opened, program, scheduled, sleeps, waits
@@ -64,6 +64,10 @@ def killed_once(mark: str) -> str:
         return "again"
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"
+
+
+def interrupts_itself() -> None:
+    raise KeyboardInterrupt
 
 
 def stops() -> None:
@@ -332,6 +336,25 @@ def test_asyncio_wraps_a_future_and_a_cancelled_wrapping_cancels_the_call(cluste
                 await future
 
         asyncio.run(main())
+
+
+@pytest.mark.row("DC-62")
+def test_a_call_that_raises_keyboard_interrupt_itself_says_so(cluster: Any) -> None:
+    with opened() as client:
+        future = client.submit(interrupts_itself)
+        with pytest.raises(FutureCancelled, match="the call raised KeyboardInterrupt"):
+            future.result(LIMIT)
+
+
+@pytest.mark.rule("K5")
+def test_a_call_that_does_not_fit_its_function_shows_no_line_of_ours(cluster: Any) -> None:
+    with opened() as client:
+        for function in (square, waits):
+            with pytest.raises(TypeError, match="positional argument") as raised:
+                client.submit(function, 1, 2, 3, 4).result(LIMIT)
+            remote = str(raised.value.__cause__)
+            assert "TypeError" in remote
+            assert "dispycos" not in remote
 
 
 @pytest.mark.row("DC-63")

@@ -300,6 +300,10 @@ def test_a_port_in_use_is_named(tmp_path: Path, key_file: Path) -> None:
         ["--service_stop", "25:00"],
         ["--unknown"],
         ["--name"],
+        ["--name", ""],
+        ["--name", "two\nlines"],
+        ["--msg_timeout", "0"],
+        ["--peer", "a:b:c"],
     ],
 )
 def test_wrong_usage_ends_with_2(tmp_path: Path, key_file: Path, more: list[str]) -> None:

@@ -87,6 +87,9 @@ def test_what_can_not_be_done_is_one_sentence(place: Place, more: list[str], tex
         ["--ext_ip_addr", "192.0.2.1", "--ext_host", "192.0.2.2"],
         ["--cpus", "2"],
         ["--name"],
+        ["--name", " "],
+        ["--msg_timeout", "0"],
+        ["--node", "a:b:c"],
     ],
 )
 def test_wrong_usage_ends_with_2(place: Place, more: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -203,3 +204,22 @@ def test_a_full_disk_refuses_new_clients_and_keeps_the_running_one(place: Place,
         names = [row[0] for row in database.execute("SELECT name FROM clients ORDER BY place")]
     database.close()
     assert names == ["c1", "c3"]
+
+
+@pytest.mark.long
+@pytest.mark.row("R-54", "R-33")
+def test_a_removed_folder_is_noticed_and_clients_are_told_why_they_are_refused(place: Place) -> None:
+    shared = place.scheduler()
+    folder = next(place.path.rglob("journal.db")).parent
+    shutil.rmtree(folder)
+    first, second = place.client("c1"), place.client("c2")
+    first.write(f"schedule '{shared.where}'")
+    assert first.wait_line("schedule ", 10) == "schedule -1"
+    assert "was removed or replaced while it was in use" in first.output
+    seen = len(first.lines)
+    first.write("run 0 1")
+    first.wait_line("was removed or replaced", 10, after=seen)
+    shared.program.wait_line("the journal is written again", 20)
+    schedule(second, shared)
+    assert (folder / "journal.db").exists() and folder.stat().st_mode & 0o777 == 0o700
+    close(second)

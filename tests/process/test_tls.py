@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,35 @@ def test_a_cluster_works_under_tls_with_authorities(place: Place, ours: Files, a
     schedule(client, shared)
     run(client, 1)
     result(client, 1)
+    close(client)
+
+
+def shown(where: str) -> bytes:
+    """The certificate that a process shows there."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    host, _, port = where.rpartition(":")
+    with socket.create_connection((host, int(port)), 10) as sock, context.wrap_socket(sock) as stream:
+        certificate = stream.getpeercert(binary_form=True)
+    assert certificate is not None
+    return certificate
+
+
+@pytest.mark.row("GN-03", "DN-10", "DS-12")
+def test_a_renewed_certificate_is_shown_without_a_restart(place: Place, authority: Authority) -> None:
+    files = authority.issue("renewed", days=1)
+    shared = place.scheduler("--daemon", "--certfile", str(files.both), "--cafile", str(authority.file))
+    first = shown(shared.where)
+    authority.issue("renewed", days=90)
+    shared.program.signal(signal.SIGHUP)
+    shared.program.wait_line("took up the certificate of", 10)
+    assert shown(shared.where) != first
+    files.both.write_text("nothing here")
+    # Nobody tells it this time.
+    shared.program.wait_line("the certificate is as it was, for the files are no good", 20)
+    names = f"certfile={str(authority.issue('client').both)!r}, cafile={str(authority.file)!r}"
+    client = place.client(network=f"discover_peers=False, {names}")
+    schedule(client, shared)
     close(client)
 
 

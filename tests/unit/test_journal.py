@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -169,3 +170,51 @@ def test_the_file_is_ours_alone(path: Path) -> None:
     journal.write([client(1)])
     assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir()} == {0}
     journal.close()
+
+
+@pytest.mark.row("R-54", "R-17")
+@pytest.mark.parametrize("how", ["the file is removed", "the folder is removed", "another file is there"])
+def test_a_journal_that_is_removed_while_it_is_used_is_noticed_and_made_again(
+    tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "folder" / "journal.db"
+    path.parent.mkdir()
+    journal = Journal(str(path), who("first"), make_folder=lambda: path.parent.mkdir(exist_ok=True))
+    journal.write([client(1)])
+    if how == "another file is there":
+        path.rename(path.with_suffix(".old"))
+        path.touch()
+    else:
+        for file in path.parent.iterdir():
+            file.unlink()
+        if how == "the folder is removed":
+            path.parent.rmdir()
+    with pytest.raises(JournalError, match=r"journal\.db was removed or replaced while it was in use"):
+        journal.write([client(2)])
+    journal.rewrite([client(1), client(2)])
+    journal.write([client(3)])
+    journal.close()
+    assert [kept.name for kept in reopened(path).clients] == ["c1", "c2", "c3"]
+    assert reopened(path, "later").former == {who("first"), who("next")}
+
+
+@pytest.mark.row("R-54")
+def test_a_journal_that_can_not_be_made_again_is_told_and_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "journal.db"
+    path.parent.mkdir()
+
+    def make() -> None:
+        if "blocked" in made:
+            raise PermissionError(13, "Permission denied")
+        path.parent.mkdir()
+
+    made = ["blocked"]
+    journal = Journal(str(path), who("first"), make_folder=make)
+    shutil.rmtree(path.parent)
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"can't be made again: .*Permission denied"):
+            journal.rewrite([client(1)])
+    made.clear()
+    journal.rewrite([client(1)])
+    journal.close()
+    assert [kept.name for kept in reopened(path).clients] == ["c1"]

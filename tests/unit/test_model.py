@@ -25,7 +25,7 @@ def test_a_place_is_a_host_or_a_host_and_a_port(text: str, host: str, port: int 
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":9706", "n1:", "n1:0", "n1:65536", "n1:http", "[::1", "[]:1", "[::1]9"]
+    "text", ["", ":9706", "a:b:c", "n1:", "n1:0", "n1:65536", "n1:http", "[::1", "[]:1", "[::1]9"]
 )
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither a host nor HOST:PORT"):

@@ -45,8 +45,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--long"):
         return
     for item in items:
-        if item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.skip(reason="long: runs with --long"))
+        if mark := item.get_closest_marker("long"):
+            (why,) = mark.args  # a mark without its reason fails the run
+            item.add_marker(pytest.mark.skip(reason=f"long: {why}; --long runs it"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,8 +28,6 @@ SIGHTS = {
 }
 STATES = ("running", "idle", "suspended", "zombie", "failed", "ended")
 
-pytestmark = pytest.mark.long
-
 
 def colours(theme: str) -> dict[str, str]:
     """The custom properties of a theme, from the style sheet itself."""

@@ -17,8 +17,6 @@ from tests.helpers import Program, background, wait_until
 
 REFUSED = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "WebSocket connection to")
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture
 def rehearsal() -> Iterator[Callable[..., tuple[Program, str, str]]]:
@@ -69,7 +67,6 @@ def test_the_end_of_the_program_leaves_its_last_state(
     )
 
 
-@pytest.mark.long
 @pytest.mark.row("MO-61", "MO-59", "MO-70")
 def test_a_program_that_was_killed_is_said_to_have_probably_ended(
     rehearsal: Callable[..., Any], looking: Callable[[str], Looking]

@@ -14,8 +14,6 @@ from tests.helpers import wait_until
 
 PAGES = ("cluster", "node", "server", "tasks", "timeline", "events", "client", "about", "why")
 
-pytestmark = pytest.mark.long
-
 
 def cells(page: Any, label: str) -> list[str]:
     """What stands in a column of the first table."""

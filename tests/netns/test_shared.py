@@ -16,7 +16,7 @@ from tests.process.schedulers import SCHEDULER, client_command, result, run
 
 __all__ = ["key"]
 
-pytestmark = [pytest.mark.netns, pytest.mark.long]
+pytestmark = pytest.mark.netns
 
 Make = Callable[[int], Network]
 
@@ -161,7 +161,6 @@ def test_one_named_node_of_a_network_leads_to_the_others(network: Make, key: Pat
             uses(program, "n1", "n2")
 
 
-@pytest.mark.long
 @pytest.mark.row("DS-18")
 @pytest.mark.parametrize("relays", [True, False])
 def test_nodes_that_were_not_named_lead_to_others_only_if_all_nodes_relay(
@@ -191,7 +190,6 @@ def test_nodes_that_were_not_named_lead_to_others_only_if_all_nodes_relay(
                 assert "n2" not in program.output
 
 
-@pytest.mark.long
 @pytest.mark.row("R-19", "DS-20", "DN-36")
 def test_a_client_whose_host_is_silent_gives_way_to_the_next_one(
     network: Make, key: Path, tmp_path: Path
@@ -219,7 +217,6 @@ def test_a_client_whose_host_is_silent_gives_way_to_the_next_one(
         result(second, 2)
 
 
-@pytest.mark.long
 @pytest.mark.row("DS-21", "R-18")
 def test_a_scheduler_out_of_reach_is_waited_for_and_nothing_is_lost(
     network: Make, key: Path, tmp_path: Path

@@ -80,7 +80,6 @@ def test_the_cost_of_a_process_is_seen_from_outside() -> None:
         assert cost.used(process.pid).client[0] > 1000
 
 
-@pytest.mark.long
 def test_the_cost_of_messages_is_told_for_client_and_servers() -> None:
     command = [sys.executable, "-m", "bench.cost", "--only", "P3", "--rounds", "1", "--no-strace"]
     code, out, err = run_program(command, cwd=ROOT, timeout=55)

@@ -15,8 +15,6 @@ from tests.process.test_node import free_ports
 
 SHIPPED = os.environ.get("DISPYCOS_PYCOS_EXAMPLES", "")  # the folder `examples` of a pycos sdist
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Program]:

@@ -36,7 +36,6 @@ def test_the_demo_counts_the_same_on_a_cluster_and_alone(library):
     assert "dispycos monitor: http://127.0.0.1:" in err
 
 
-@pytest.mark.long
 @pytest.mark.row("MO-02")
 def test_the_demo_runs_where_the_monitors_port_is_taken_and_without_a_monitor(library):
     with socket.create_server(("127.0.0.1", 0)) as taken:

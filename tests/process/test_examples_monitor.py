@@ -15,8 +15,6 @@ import pytest
 from tests.helpers import Program, background, wait_until
 from tests.process.examples import FOLDER, LOCATION, parsed
 
-pytestmark = pytest.mark.long
-
 
 class Watched:
     """An example that runs, and its monitor."""

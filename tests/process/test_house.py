@@ -90,7 +90,7 @@ def test_one():
 def test_other():
     pytest.skip("netns: Operation not permitted")
 
-@pytest.mark.long
+@pytest.mark.long("ten minutes")
 def test_long():
     pass
 
@@ -111,7 +111,7 @@ def run_tests(folder: Path, *arguments: str, require: str | None = None) -> Fini
 def test_the_run_ends_with_a_count_of_what_was_skipped_and_why(tmp_path: Path) -> None:
     code, out, _ = run_tests(tmp_path)
     assert code == 0, out
-    assert "skipped 3 in all: 2 netns: Operation not permitted; 1 long: runs with --long" in out
+    assert "skipped 3 in all: 2 netns: Operation not permitted; 1 long: ten minutes; --long runs it" in out
     assert "1 passed, 3 skipped" in out.splitlines()[-1]
 
 

@@ -14,8 +14,6 @@ from tests.process.schedulers import Place, close, place, result, run, schedule
 
 __all__ = ["place"]
 
-pytestmark = pytest.mark.long
-
 
 def write(path: Path, *keys: str) -> None:
     draft = path.with_suffix(".new")

@@ -126,7 +126,6 @@ def test_it_listens_at_each_address_that_was_given(place: Place) -> None:
         socket.create_connection(("127.0.0.3", port), 5)
 
 
-@pytest.mark.long
 @pytest.mark.row("DS-04", "R-17")
 def test_another_address_is_announced_and_survives_a_restart(place: Place) -> None:
     external = ["-i", "127.0.0.2", "--ext_ip_addr", "127.0.0.2"]
@@ -156,7 +155,6 @@ def test_its_name_is_located(place: Place) -> None:
     assert client.wait_line("located", 20) == f"located {shared.where}"
 
 
-@pytest.mark.long
 @pytest.mark.row("DS-08", "DS-18", "DS-22")
 @pytest.mark.parametrize("how", ["port of the node", "port of all nodes"])
 def test_a_named_node_is_reached_whenever_it_comes(place: Place, how: str) -> None:
@@ -204,7 +202,6 @@ def test_a_clients_files_are_kept_until_it_ends_and_large_ones_are_refused(place
     assert not list((place.path / "scheduler").rglob("sub"))
 
 
-@pytest.mark.long
 @pytest.mark.row("DS-10", "DN-08")
 def test_components_that_are_too_large_for_the_scheduler_are_refused_by_its_nodes(place: Place) -> None:
     shared = place.scheduler("--max_file_size", "1k")

@@ -39,7 +39,6 @@ def test_clients_have_their_turns_in_order_and_are_told_their_place(place: Place
     close(third)
 
 
-@pytest.mark.long
 @pytest.mark.row("R-33")
 def test_a_client_that_waits_says_for_whom(place: Place) -> None:
     shared = place.scheduler()
@@ -107,7 +106,6 @@ def test_nobody_at_the_named_place_is_said_and_times_out(place: Place) -> None:
     assert f"no scheduler was reached at {shared.where}" in client.output
 
 
-@pytest.mark.long
 @pytest.mark.row("DS-14")
 def test_a_client_that_runs_nothing_for_too_long_makes_room_for_the_next(place: Place) -> None:
     shared = place.scheduler("--zombie_period", "4")

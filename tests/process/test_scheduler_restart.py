@@ -16,8 +16,6 @@ from tests.process.schedulers import Place, Shared, close, place, result, run, s
 
 __all__ = ["place"]
 
-pytestmark = pytest.mark.long
-
 
 def ticks(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"^tick (\d+)$", text, re.MULTILINE)]
@@ -66,7 +64,6 @@ def test_queue_turn_tasks_and_messages_outlive_a_killed_scheduler(place: Place) 
     assert third.wait_line("schedule ", 20) == "schedule 0"
 
 
-@pytest.mark.long
 @pytest.mark.row("R-18", "R-77", "DS-21")
 def test_without_a_scheduler_what_runs_goes_on_and_new_work_says_what_it_waits_for(place: Place) -> None:
     shared = place.scheduler()
@@ -86,7 +83,6 @@ def test_without_a_scheduler_what_runs_goes_on_and_new_work_says_what_it_waits_f
     result(client, 2, 60)
 
 
-@pytest.mark.long
 @pytest.mark.row("R-17", "R-78")
 def test_a_client_that_died_meanwhile_is_not_waited_for(place: Place) -> None:
     # Whoever is only silent is waited for, for minutes with such pulses.

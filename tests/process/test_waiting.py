@@ -43,7 +43,6 @@ def test_a_first_task_without_any_node_says_where_nodes_were_looked_for() -> Non
     assert "is dispycosnode running with the same key?" in line
 
 
-@pytest.mark.long
 @pytest.mark.row("R-52")
 def test_a_named_node_where_nobody_listens_stands_in_the_reason() -> None:
     with socket.socket() as nobody:
@@ -52,7 +51,6 @@ def test_a_named_node_where_nobody_listens_stands_in_the_reason() -> None:
         assert f"can't reach {where}: Connection refused; " in reason(f"nodes=[{where!r}]")
 
 
-@pytest.mark.long
 @pytest.mark.row("R-52")
 def test_a_named_node_with_another_key_stands_in_the_reason() -> None:
     with Master(bytes(32)) as other:

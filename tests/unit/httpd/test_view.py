@@ -97,7 +97,7 @@ def test_snapshot_and_differences_are_the_model_also_for_one_that_misses_ticks(s
     run(seed)
 
 
-@pytest.mark.long
+@pytest.mark.long("10,000 runs take minutes, and 60 are in every run")
 @pytest.mark.row("MO-65")
 @pytest.mark.timeout(1800)
 def test_it_holds_for_ten_thousand_runs() -> None:

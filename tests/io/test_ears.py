@@ -124,7 +124,8 @@ def test_the_reactor_reads_while_a_task_keeps_the_kernel_and_no_longer(side):
     wait_until(kernel_reads_again)
 
 
-def test_a_connection_that_comes_while_a_task_keeps_the_kernel_is_read(side):
+def block(side: Side) -> threading.Event:
+    """Keep the kernel's thread in a task until the event is set."""
     go_on, blocked = threading.Event(), threading.Event()
 
     def blocks(task: Task | None = None):
@@ -134,6 +135,11 @@ def test_a_connection_that_comes_while_a_task_keeps_the_kernel_is_read(side):
 
     side.spawn(blocks)
     assert blocked.wait(10)
+    return go_on
+
+
+def test_a_connection_that_comes_while_a_task_keeps_the_kernel_is_read(side):
+    go_on = block(side)
     side.watch()
     side.line.say(b"hello")
     assert side.line.heard == [("reactor", b"hello")]
@@ -144,15 +150,7 @@ def test_the_guard_rests_while_the_kernel_waits_and_wakes_with_it(side):
     side.watch()
     side.line.say(b"first")
     wait_until(lambda: not side.ears._ticks)
-    go_on, blocked = threading.Event(), threading.Event()
-
-    def blocks(task: Task | None = None):
-        blocked.set()
-        go_on.wait(30)
-        yield
-
-    side.spawn(blocks)
-    assert blocked.wait(10)
+    go_on = block(side)
     side.line.say(b"hello")
     assert side.line.heard == [("kernel", b"first"), ("reactor", b"hello")]
     go_on.set()

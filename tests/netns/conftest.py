@@ -1,12 +1,14 @@
-"""The `network` fixture: hosts on one switch, or a visible skip."""
+"""The `network` fixture: hosts on one switch, or a visible skip; and their key."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from dispycos import keyfile
 from tests import helpers
 from tests.netns.hosts import Network, Unavailable
 
@@ -23,3 +25,10 @@ def network() -> Iterator[Callable[[int], Network]]:
                 helpers.unavailable("netns", str(exc))
 
         yield make
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    keyfile.create(path)
+    return path

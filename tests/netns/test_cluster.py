@@ -48,13 +48,6 @@ Task(main, eval(sys.argv[1]))
 ANSWERS = "answers [(0, 0), (1, 10), (2, 20), (3, 30), (4, 40), (5, 50)]"
 
 
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "key"
-    keyfile.create(path)
-    return path
-
-
 def node(host: Host, key: Path, tmp_path: Path, *options: str):
     command = [sys.executable, "-m", "dispycos.node", "--daemon", "-c", "2", "--tcp_ports", "9706"]
     command += ["-i", host.address, "--dest_path", str(tmp_path / "node"), "--secret_file", str(key)]

@@ -18,10 +18,8 @@ from dispycos.node import cli as node_cli
 from dispycos.scheduler import cli as scheduler_cli
 from tests.helpers import ROOT
 from tests.netns.hosts import Network
-from tests.netns.test_cluster import key, node
+from tests.netns.test_cluster import node
 from tests.netns.test_shared import scheduler
-
-__all__ = ["key"]
 
 Make = Callable[[int], Network]
 PARSERS = {"dispycos": scheduler_cli._parser, "dispycosnode": node_cli._parser}

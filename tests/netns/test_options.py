@@ -11,9 +11,7 @@ import pytest
 
 from tests.helpers import Program
 from tests.netns.hosts import Host, Network
-from tests.netns.test_cluster import client, expect_answers, key, node
-
-__all__ = ["key"]
+from tests.netns.test_cluster import client, expect_answers, node
 
 pytestmark = pytest.mark.netns
 

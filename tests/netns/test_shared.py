@@ -10,11 +10,9 @@ import pytest
 
 from tests.helpers import Program
 from tests.netns.hosts import Host, Network
-from tests.netns.test_cluster import key, node
+from tests.netns.test_cluster import node
 from tests.netns.test_options import eavesdropping
 from tests.process.schedulers import SCHEDULER, client_command, result, run
-
-__all__ = ["key"]
 
 pytestmark = pytest.mark.netns
 

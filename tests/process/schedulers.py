@@ -13,7 +13,7 @@ import pytest
 from dispycos import keyfile
 from dispycos.model import Location
 from tests.helpers import Program, background, wait_until
-from tests.process.test_node import free_ports
+from tests.process.daemons import free_ports
 
 SCHEDULER = [sys.executable, "-m", "dispycos"]
 NODE = [sys.executable, "-m", "dispycos.node"]

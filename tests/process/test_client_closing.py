@@ -22,17 +22,13 @@ from dispycos.runtime import runtime
 from tests.helpers import wait_until
 from tests.process.clusters import (
     Watcher,
-    cluster,
     echo,
     pid,
-    program,
     run,
     scheduled,
     sleeps,
     waits,
 )
-
-__all__ = ["cluster", "program"]
 
 
 @pytest.mark.row("DC-58", "DC-56")

@@ -13,9 +13,7 @@ import pytest
 
 from dispycos import Client, Location, MonitorStatus, NotSerializable, Scheduler, TaskRejected, gather
 from tests.helpers import wait_until
-from tests.process.clusters import LIMIT, cluster, opened, pid, program, scheduled, two_servers
-
-__all__ = ["cluster", "program"]  # fixtures
+from tests.process.clusters import LIMIT, opened, pid, scheduled, two_servers
 
 
 def keep(value: int) -> int:

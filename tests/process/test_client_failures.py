@@ -30,16 +30,12 @@ from dispycos.options import Options
 from dispycos.runtime import runtime
 from tests.helpers import wait_until
 from tests.process.clusters import (
-    cluster,
     echo,
     pid,
-    program,
     run,
     scheduled,
     two_servers,
 )
-
-__all__ = ["cluster", "program"]
 
 
 def fails(kind: Any, *args: Any) -> Any:

@@ -15,16 +15,12 @@ from dispycos import (
 )
 from tests.process.clusters import (
     Watcher,
-    cluster,
     pid,
-    program,
     run,
     scheduled,
     two_servers,
     waits,
 )
-
-__all__ = ["cluster", "program"]
 
 
 def kill_myself(number: int, task: Any = None) -> Any:

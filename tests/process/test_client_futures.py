@@ -18,9 +18,7 @@ from dispycos import Client, NotSerializable, Scheduler, TaskCancelled, TaskLost
 from dispycos.client.future import Future, FutureCancelled
 from dispycos.kernel.wait import Waitable
 from tests.helpers import wait_until
-from tests.process.clusters import LIMIT, Watcher, cluster, opened, program, scheduled, sleeps, waits
-
-__all__ = ["cluster", "program"]  # fixtures
+from tests.process.clusters import LIMIT, Watcher, opened, scheduled, sleeps, waits
 
 
 def square(n: int) -> int:

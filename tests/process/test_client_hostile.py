@@ -17,9 +17,7 @@ from dispycos.config import Limits
 from dispycos.model import Role
 from dispycos.options import Options
 from dispycos.runtime import runtime
-from tests.process.clusters import Watcher, cluster, pid, program, scheduled, two_servers
-
-__all__ = ["cluster", "program"]
+from tests.process.clusters import Watcher, pid, scheduled, two_servers
 
 
 class Odd(DispycosNodeAllocate):

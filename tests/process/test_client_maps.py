@@ -28,9 +28,7 @@ from dispycos import (
 )
 from dispycos.kernel.operation import Operation
 from tests.helpers import Finished, run_python, wait_until
-from tests.process.clusters import LIMIT, cluster, opened, program, scheduled, waits
-
-__all__ = ["cluster", "program"]  # fixtures
+from tests.process.clusters import LIMIT, opened, scheduled, waits
 
 
 def square(n: int) -> int:

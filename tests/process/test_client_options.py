@@ -12,9 +12,7 @@ import pytest
 from dispycos import Client, Scheduler
 from dispycos.errors import PoisonTask
 from dispycos.model import MonitorStatus
-from tests.process.clusters import cluster, echo, pid, program, scheduled, sleeps, two_servers
-
-__all__ = ["cluster", "program"]  # fixtures
+from tests.process.clusters import echo, pid, scheduled, sleeps, two_servers
 
 
 def killed_once(mark: str) -> Any:

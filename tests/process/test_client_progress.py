@@ -14,10 +14,8 @@ import pytest
 
 from dispycos import Client, progress
 from tests.helpers import Finished, run_python, unavailable
-from tests.process.clusters import LIMIT, cluster, opened, program, scheduled
+from tests.process.clusters import LIMIT, opened, scheduled
 from tests.unit.client.test_bar import Terminal
-
-__all__ = ["cluster", "program"]  # fixtures
 
 pytestmark = pytest.mark.row("DC-66")
 

@@ -14,14 +14,10 @@ from dispycos import (
 )
 from tests.process.clusters import (
     Watcher,
-    cluster,
     pid,
-    program,
     run,
     scheduled,
 )
-
-__all__ = ["cluster", "program"]
 
 
 @pytest.mark.row("DC-05", "DC-36")

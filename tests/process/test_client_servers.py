@@ -16,18 +16,14 @@ from dispycos import (
 from tests.helpers import alive, wait_until
 from tests.process.clusters import (
     Watcher,
-    cluster,
     get_value,
     pid,
-    program,
     scheduled,
     set_value,
     sleeps,
     two_servers,
     waits,
 )
-
-__all__ = ["cluster", "program"]
 
 
 @pytest.mark.row("DC-24", "DC-25", "ST-04")

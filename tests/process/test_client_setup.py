@@ -13,15 +13,11 @@ from dispycos import (
 )
 from tests.process.clusters import (
     Watcher,
-    cluster,
     get_value,
-    program,
     scheduled,
     set_value,
     two_servers,
 )
-
-__all__ = ["cluster", "program"]
 
 
 def bad_setup(task: Any = None) -> Any:

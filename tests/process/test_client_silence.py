@@ -13,9 +13,7 @@ import pytest
 
 from dispycos import Client, LocalCluster, Pycos, Scheduler
 from tests.helpers import run_python, wait_until
-from tests.process.clusters import Watcher, cluster, pid, program, run, scheduled, two_servers, waits
-
-__all__ = ["cluster", "program"]
+from tests.process.clusters import Watcher, pid, run, scheduled, two_servers, waits
 
 
 class Frozen:

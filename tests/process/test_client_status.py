@@ -20,15 +20,11 @@ from dispycos import (
 from dispycos.messages import Counts
 from tests.process.clusters import (
     Watcher,
-    cluster,
     pid,
-    program,
     scheduled,
     sleeps,
     two_servers,
 )
-
-__all__ = ["cluster", "program"]
 
 
 def killed() -> Any:

@@ -16,18 +16,14 @@ from dispycos import Client, Location, MonitorStatus, NotSerializable, Scheduler
 from tests.helpers import wait_until
 from tests.process.clusters import (
     Watcher,
-    cluster,
     echo,
     opened,
     pid,
-    program,
     scheduled,
     sleeps,
     two_servers,
     waits,
 )
-
-__all__ = ["cluster", "program"]
 
 
 @pytest.mark.row("DC-17", "DC-23")

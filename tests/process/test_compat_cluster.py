@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import Program, background, run_program, run_python
+from tests.process.daemons import free_ports
 from tests.process.test_compat import COMPAT, EXAMPLES, key, run
-from tests.process.test_node import free_ports
 
 SHIPPED = os.environ.get("DISPYCOS_PYCOS_EXAMPLES", "")  # the folder `examples` of a pycos sdist
 

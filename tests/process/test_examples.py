@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT, background, run_python
-from tests.process.test_node import free_ports
+from tests.process.daemons import free_ports
 
 FOLDER = ROOT / "examples"
 # Those of the founding document have tests of their own, in test_examples_*.py.

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import background
+from tests.process.daemons import Node, command, free_ports
 from tests.process.examples import end_of, parsed, run
 from tests.process.forwarder import Forwarder
-from tests.process.test_node import Node, command, free_ports, key_file
-
-__all__ = ["key_file"]
 
 OUTSIDE = "127.0.0.2"  # only the forwarder listens there
 

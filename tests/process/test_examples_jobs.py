@@ -14,10 +14,7 @@ import pytest
 
 from dispycos import MonitorStatus, Task
 from dispycos.kernel import loop
-from tests.process.clusters import cluster, program
 from tests.process.examples import LIBRARY, LOCATION, end_of, module, parsed, run
-
-__all__ = ["cluster", "program"]
 
 
 @pytest.mark.row("XX-02")

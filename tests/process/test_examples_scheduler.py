@@ -10,11 +10,9 @@ import sys
 import pytest
 
 from tests.helpers import Program, wait_until
+from tests.process.daemons import free_ports
 from tests.process.examples import FOLDER, end_of
-from tests.process.schedulers import Place, place
-from tests.process.test_node import free_ports
-
-__all__ = ["place"]
+from tests.process.schedulers import Place
 
 NAME = "dispycos_remote_scheduler"
 JOB = r"job \d of the program at (\S+)"

@@ -10,9 +10,7 @@ import pytest
 
 from dispycos.net.keys import ClusterKey
 from tests.helpers import Program, wait_until
-from tests.process.schedulers import Place, close, place, result, run, schedule
-
-__all__ = ["place"]
+from tests.process.schedulers import Place, close, result, run, schedule
 
 
 def write(path: Path, *keys: str) -> None:

@@ -11,9 +11,7 @@ import pytest
 
 from dispycos import Client, LocalCluster, Task
 from tests.helpers import alive, run_python, wait_until
-from tests.process.clusters import cluster, program, run, waits
-
-__all__ = ["cluster", "program"]
+from tests.process.clusters import run, waits
 
 
 def square(n: int, task: Any = None) -> Any:

@@ -20,9 +20,7 @@ from dispycos.httpd import HTTPServer
 from dispycos.model import Status
 from tests.helpers import ROOT, environment, run_python, wait_until
 from tests.monitors import Asker, Viewer, play, synthetic
-from tests.process.clusters import Watcher, cluster, program, run, sleeps, two_servers
-
-__all__ = ["cluster", "program"]
+from tests.process.clusters import Watcher, run, sleeps, two_servers
 
 
 def stands(task: Any = None) -> Iterator[Any]:

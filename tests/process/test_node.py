@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import os
 import re
 import signal
@@ -56,80 +55,8 @@ from tests.helpers import (
     unavailable,
     wait_until,
 )
+from tests.process.daemons import KEY, NODE, Node, command, free_ports
 from tests.process.nodes import Master
-
-KEY = bytes(range(32))
-NODE = [sys.executable, "-m", "dispycos.node"]
-READY = re.compile(r"dispycosnode (\S+) ready at (\S+):(\d+) with (\d+) servers")
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    file = tmp_path / "key"
-    file.write_text(KEY.hex() + "\n")
-    file.chmod(0o600)
-    return file
-
-
-@pytest.fixture
-def master() -> Iterator[Master]:
-    with Master(KEY) as made:
-        yield made
-
-
-@pytest.fixture
-def local(master: Master) -> Iterator[LocalNode]:
-    """A node with two servers, as a LocalCluster has it."""
-    node = master.reactor.run(start_local_node(master.reactor, KEY, 2)).result(20)
-    yield node
-    master.reactor.run(node.stop()).result(20)
-
-
-class Node:
-    """A node started from its command line."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        found = READY.search(program.wait_line("ready at", 20))
-        assert found, program.output
-        self.name = found[1]
-        self.location = Location(found[2], int(found[3]))
-        self.servers = int(found[4])
-
-    @property
-    def pid(self) -> int:
-        return self.program.pid
-
-
-def command(
-    tmp_path: Path, key_file: Path, *more: str, servers: int = 2, port: int | None = None
-) -> list[str]:
-    return [
-        *NODE, "--host", "127.0.0.1", "--secret_file", str(key_file), "--cpus", str(servers),
-        "--dest_path", str(tmp_path / "work"), "--tcp_ports", str(port or free_ports(servers + 1)),
-        "--min_pulse_interval", "0.1", "--udp_port", "0", *more,
-    ]  # fmt: skip
-
-
-_next_port = itertools.count(20_000 + os.getpid() % 5000, 4)
-
-
-def free_ports(count: int) -> int:
-    """The first of at most 4 ports in a row that nobody uses and the system gives to nobody."""
-    for first in itertools.islice(_next_port, 1000):
-        sockets = []
-        try:
-            for port in range(first, first + count):
-                sockets.append(sock := socket.socket())
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-        finally:
-            for sock in sockets:
-                sock.close()
-    raise AssertionError("no ports are free")
 
 
 def below(pid: int) -> list[int]:
@@ -938,7 +865,8 @@ def test_a_client_that_dies_leaves_a_free_node(master: Master, local: LocalNode)
 import sys
 from dispycos.model import Location
 from tests.process.nodes import Master
-from tests.process.test_node import KEY, wait_for_ever
+from tests.process.daemons import KEY
+from tests.process.test_node import wait_for_ever
 master = Master(KEY)
 servers = master.use(Location("127.0.0.1", {local.location.port}), 2)
 master.submit(servers[0], wait_for_ever)

@@ -22,10 +22,9 @@ import pytest
 
 from dispycos.messages import ServerStarted
 from tests.helpers import ROOT, background, run_program, unavailable, wait_until
+from tests.process.daemons import Node, command
 from tests.process.nodes import Master
-from tests.process.test_node import Node, command, compute, key_file, master
-
-__all__ = ["key_file", "master"]
+from tests.process.test_node import compute
 
 USER = "nobody"
 # Pytest's own folders are closed to other accounts, from the top on.

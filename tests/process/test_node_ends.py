@@ -16,21 +16,15 @@ from dispycos.net.keys import Keyring
 from dispycos.node.embedded import LocalNode
 from tests.helpers import alive, background, wait_until
 from tests.io.hostile import Party
+from tests.process.daemons import Node, command
 from tests.process.nodes import Master
 from tests.process.test_node import (
-    Node,
     below,
-    command,
     hold_the_gil,
-    key_file,
-    local,
-    master,
     start_children,
     wait_for_ever,
     write_files,
 )
-
-__all__ = ["key_file", "local", "master"]
 
 
 @pytest.mark.row("R-48", "GN-04")

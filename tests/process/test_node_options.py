@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import background, run_program
-from tests.process.test_node import Node, command, key_file
-
-__all__ = ["key_file"]
+from tests.process.daemons import Node, command
 
 
 @pytest.mark.row("DN-31")

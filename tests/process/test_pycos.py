@@ -14,9 +14,7 @@ import pytest
 from dispycos import Location, PeerStatus, Pycos, Scheduler, Task
 from dispycos.kernel import loop
 from tests.helpers import Program, background, wait_until
-from tests.process.clusters import program, run
-
-__all__ = ["program"]
+from tests.process.clusters import run
 
 OTHER = """
 import socket

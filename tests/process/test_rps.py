@@ -9,9 +9,7 @@ import pytest
 
 from dispycos import RPS, Task
 from tests.helpers import Program, background, run_python
-from tests.process.clusters import program, run
-
-__all__ = ["program"]
+from tests.process.clusters import run
 
 SECRET = "a test's own secret"
 

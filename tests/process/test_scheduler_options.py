@@ -14,10 +14,8 @@ import pytest
 
 from dispycos import keyfile
 from tests.helpers import ROOT, background, run_program, wait_until
-from tests.process.schedulers import Place, Shared, close, place, result, run, schedule
-from tests.process.test_node import free_ports
-
-__all__ = ["place"]
+from tests.process.daemons import free_ports
+from tests.process.schedulers import Place, Shared, close, result, run, schedule
 
 
 @pytest.mark.row("DS-02")

@@ -8,9 +8,7 @@ import time
 import pytest
 
 from tests.helpers import wait_until
-from tests.process.schedulers import Place, close, place, result, run, schedule
-
-__all__ = ["place"]
+from tests.process.schedulers import Place, close, result, run, schedule
 
 
 @pytest.mark.row("DS-20", "DS-22", "DC-15", "DC-16")

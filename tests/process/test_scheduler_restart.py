@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import Program, unavailable, wait_until
-from tests.process.schedulers import Place, Shared, close, place, result, run, schedule
-
-__all__ = ["place"]
+from tests.process.schedulers import Place, Shared, close, result, run, schedule
 
 
 def ticks(text: str) -> list[int]:

@@ -11,9 +11,7 @@ import pytest
 
 from tests.certificates import Authority, Files
 from tests.helpers import run_program, run_python
-from tests.process.schedulers import NODE, SCHEDULER, Place, close, place, result, run, schedule
-
-__all__ = ["place"]
+from tests.process.schedulers import NODE, SCHEDULER, Place, close, result, run, schedule
 
 
 @pytest.fixture(scope="module")

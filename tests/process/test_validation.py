@@ -8,7 +8,7 @@ import pytest
 
 from dispycos.validation import EXIT_CODE
 from tests.helpers import background, run_python
-from tests.process.test_node import free_ports
+from tests.process.daemons import free_ports
 
 pytestmark = pytest.mark.row("R-62")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import background, run_program
+from tests.helpers import Finished, background, run_program
 from tests.process.kernel.pythons import HEAD, run
 
 
@@ -181,17 +181,24 @@ time.sleep(0.1)
     assert (code, out) == (0, "blocks\n")
 
 
-@pytest.mark.row("KE-27")
-def test_a_forked_child_does_not_wait_for_its_parents_tasks(python: str, tmp_path: Path) -> None:
+FORKING = """
+import multiprocessing, os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads: that is the test
+"""
+
+
+def run_forking(python: str, tmp_path: Path, body: str) -> Finished:
     if not hasattr(os, "fork"):
         pytest.skip("fork: this system has none")
-    code, out, err = run(
+    return run(python, tmp_path, FORKING + body)
+
+
+@pytest.mark.row("KE-27")
+def test_a_forked_child_does_not_wait_for_its_parents_tasks(python: str, tmp_path: Path) -> None:
+    code, out, err = run_forking(
         python,
         tmp_path,
         """
-import multiprocessing, os, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads: that is the test
-
 def wait(task=None):
     yield task.receive()
 
@@ -218,15 +225,10 @@ if __name__ == "__main__":
 
 @pytest.mark.row("KE-27")
 def test_a_child_forked_by_a_task_has_a_kernel_of_its_own(python: str, tmp_path: Path) -> None:
-    if not hasattr(os, "fork"):
-        pytest.skip("fork: this system has none")
-    code, out, err = run(
+    code, out, err = run_forking(
         python,
         tmp_path,
         """
-import os, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads: that is the test
-
 def child_task(task=None):
     yield task.sleep(0.01)
     return "from the child"

@@ -252,20 +252,20 @@ def test_a_condition_times_out_owning_its_lock(world: World) -> None:
     assert task._value == (False, True, False)
 
 
+def waits_and_releases(condition: Condition) -> Gen:
+    yield condition.acquire()
+    try:
+        yield condition.wait()
+    finally:
+        condition.release()
+
+
 @pytest.mark.row("KE-19")
 @pytest.mark.rule("K4")
 @pytest.mark.parametrize("held", [True, False])
 def test_a_condition_that_is_thrown_into_owns_its_lock_again(world: World, held: bool) -> None:
     condition = Condition()
-
-    def waiter() -> Gen:
-        yield condition.acquire()
-        try:
-            yield condition.wait()
-        finally:
-            condition.release()
-
-    task = world.spawn(waiter)
+    task = world.spawn(waits_and_releases, condition)
     world.settle()
     if held:
         world.spawn(hold, condition, 5, [], 0)
@@ -280,15 +280,7 @@ def test_a_condition_that_is_thrown_into_owns_its_lock_again(world: World, held:
 @pytest.mark.row("KE-19")
 def test_a_task_that_is_ended_in_a_condition_releases_its_lock(world: World) -> None:
     condition = Condition()
-
-    def waiter() -> Gen:
-        yield condition.acquire()
-        try:
-            yield condition.wait()
-        finally:
-            condition.release()
-
-    task = world.spawn(waiter)
+    task = world.spawn(waits_and_releases, condition)
     world.settle()
     task.terminate("the reason")
     world.settle()

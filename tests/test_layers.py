@@ -101,9 +101,14 @@ LINES = (
         beside=frozenset({"kernel"}),
     ),
     Line(3, "net.stream net.link"),
+    Line(3, "launch.quoting launch.target launch.python launch.program", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(
-        3, "launch.boot launch.bundle launch.child launch.opening launch.launchers", beside=frozenset({"net"})
+        3,
+        "launch.travelled launch.boot launch.carry launch.bundle launch.child launch.opening"
+        " launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
+        " launch.launchers",
+        beside=frozenset({"net"}),
     ),
     Line(
         4,

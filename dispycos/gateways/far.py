@@ -60,7 +60,6 @@ def serve(reader: int, writer: int, options: dict[str, Any], tasks: Tasks | None
         if writer != reader:
             os.close(writer)
 
-    settle(options)
     stream = Stream(reader, writer, close, private=bool(options.get("private", True)))
     keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
     meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)
@@ -121,6 +120,12 @@ class FarEnd:
         except TypeError:
             raise RemoteProtocolError("an order of another form than this end knows") from None
         channel.begin()
+        if kind == wire.ASIDE:
+            # The process waits for its end, so that it can take down what it started.
+            threading.Thread(
+                target=self._execute, args=(channel, order), name="dispycos aside", daemon=False
+            ).start()
+            return
         try:
             self._lanes.put(lambda: self._execute(channel, order))
         except NoLane as exc:

@@ -11,6 +11,8 @@ from typing import Any
 from dispycos.gateways import far
 from dispycos.gateways.tasks import Tasks
 
+settle = far.settle
+
 
 def main(reader: int, writer: int, options: dict[str, Any]) -> None:
     """Serve the stream with these descriptors; returns when the near end is gone."""

@@ -13,7 +13,7 @@ from dispycos.gateways.channel import Channel, elsewhere
 from dispycos.gateways.exchange import Exchange
 from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.order import Order
-from dispycos.launch.launchers import Launched
+from dispycos.launch.launched import Launched
 from dispycos.launch.spec import XSpec
 from dispycos.model import Buffer
 
@@ -99,10 +99,16 @@ class Gateway:
         as its first argument, and `arguments`, plain values, as its others. What it raises
         arrives as RemoteError. ValueError for a function that depends on what is around it.
         """
-        order = Order.of(source, arguments)
+        return self._send_order(wire.EXECUTE, Order.of(source, arguments))
+
+    def run_aside(self, module: types.ModuleType) -> Channel:
+        """Run a module of ours there, beside what the user runs: it takes no lane and is not counted."""
+        return self._send_order(wire.ASIDE, Order.of(module, {}))
+
+    def _send_order(self, kind: int, order: Order) -> Channel:
         channel = self.newchannel()
         data = plain.pack(order.fields(), self._exchange.number)
-        self._exchange.link.send(wire.head(wire.EXECUTE, channel.id), (data,))
+        self._exchange.link.send(wire.head(kind, channel.id), (data,))
         return channel
 
     def newchannel(self) -> Channel:

@@ -15,6 +15,7 @@ from dispycos.gateways.kinds import KINDS, PopenGateway, SocketGateway, SshGatew
 from dispycos.gateways.multichannel import MultiChannel
 from dispycos.launch.launchers import launch
 from dispycos.launch.opening import Errand
+from dispycos.launch.quoting import shown
 from dispycos.launch.spec import XSpec
 
 __all__ = [
@@ -103,7 +104,8 @@ class Group:
         self._reap()
         name = self._claim(spec)
         try:
-            gateway.begin(self, spec, launch(spec, self._errand(spec)))
+            carrier = None if spec.via is None else self._carrier("via", spec.via)
+            gateway.begin(self, spec, launch(spec, self._errand(spec), carrier))
             with self._lock:
                 self._gateways.append(gateway)
         finally:
@@ -116,15 +118,14 @@ class Group:
 
     def _errand(self, spec: XSpec) -> Errand:
         model = ExecModel(str(spec.execmodel or self._remote_execmodel.backend)).backend
-        options: dict[str, Any] = {"id": spec.id, "execmodel": model, "env": spec.env}
-        if spec.chdir:
-            options["chdir"] = spec.chdir
-        if spec.nice:
-            options["nice"] = spec.nice
-        if spec.dont_write_bytecode:
-            options["dont_write_bytecode"] = True
         main = _TASKS if model == "task" else _MAIN
-        return Errand(main, options, _LATER, has_package=bool(spec.popen) and spec.python is None)
+        return Errand(main, {"id": spec.id, "execmodel": model}, _LATER)
+
+    def _carrier(self, key: str, name: str) -> Gateway:
+        try:
+            return self[name]
+        except KeyError:
+            raise ValueError(f"{key}={shown(name)}: this group has no gateway of that id") from None
 
     def allocate_id(self, spec: XSpec) -> None:
         """Give a specification without an id the next one. ValueError if its id is taken."""

@@ -1,5 +1,6 @@
 # mypy: ignore-errors
-# What a bare Python runs first: it reads who we are, takes in what travels with us, and goes on there.
+# What a bare Python runs first, behind `travelled`: it reads who we are, takes in what travels with
+# us, and goes on there.
 #
 # This file is sent as text and run by whatever Python answers, so its first lines keep to what any
 # version understands. Nothing imports it.
@@ -11,13 +12,15 @@ ORDER = eval(getattr(sys.stdin, "buffer", sys.stdin).readline())  # a dict that 
 
 
 def say(text):
-    data = (ORDER["token"] + " " + text + "\n").encode("ascii", "replace")
+    data = (ORDER["token"] + " " + " ".join(text.split()) + "\n").encode("ascii", "backslashreplace")
     while data:
         data = data[os.write(WRITER, data) :]
 
 
-# What the user's code prints goes where errors go: the stream is ours.
-READER, WRITER = os.dup(0), os.dup(1)
+# What the user's code prints goes where errors go: the stream is ours. A socket server gives its
+# connection as the output, and this program as a file.
+WRITER = os.dup(1)
+READER = WRITER if ORDER["duplex"] else os.dup(0)
 SOURCES = getattr(sys.stdin, "buffer", sys.stdin).read(ORDER["size"])
 NULL = os.open(os.devnull, os.O_RDWR)
 os.dup2(NULL, 0)
@@ -33,42 +36,18 @@ if ORDER["path"]:
     sys.path.insert(0, ORDER["path"])
 else:
     import zlib
-    from importlib.machinery import ModuleSpec
 
-    class Travelled:
-        # Imports the modules that came with us.
-        def __init__(self, sources):
-            self.sources = sources
-
-        def find_spec(self, name, path=None, target=None):
-            found = self.sources.get(name)
-            if found is None:
-                if name.partition(".")[0] == "dispycos":
-                    raise ModuleNotFoundError(name + " is not among what travelled here", name=name)
-                return None
-            spec = ModuleSpec(name, self, origin=self.place(name), is_package=found[0])
-            spec.has_location = False
-            return spec
-
-        def create_module(self, spec):
-            return None
-
-        def exec_module(self, module):
-            name = module.__spec__.name
-            exec(compile(self.sources[name][1], self.place(name), "exec", dont_inherit=True), module.__dict__)
-
-        def get_source(self, name):
-            return self.sources[name][1]
-
-        def place(self, name):
-            return "<travelled>/" + name.replace(".", "/") + ".py"
-
-    sys.meta_path.insert(0, Travelled(eval(zlib.decompress(SOURCES))))
+    sys.meta_path.insert(0, Travelled(eval(zlib.decompress(SOURCES))))  # noqa: F821  of `travelled`
 del SOURCES
 
 sys.dont_write_bytecode = bool(sys.dont_write_bytecode or ORDER["options"].get("dont_write_bytecode"))
-MAIN = __import__(ORDER["main"], fromlist=["main"]).main
+MODULE = __import__(ORDER["main"], fromlist=["main"])
 if ORDER["path"]:
     sys.path.remove(ORDER["path"])
+try:
+    MODULE.settle(ORDER["options"])
+except (OSError, ValueError) as exc:
+    say("unsettled " + str(exc))
+    sys.exit(1)
 say("ready")
-MAIN(READER, WRITER, ORDER["options"])
+MODULE.main(READER, WRITER, ORDER["options"])

@@ -9,38 +9,38 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
 
 _KEPT_LINES: Final = 20  # of what it wrote to standard error, for the text of an error
+_MOST_LINE: Final = 4096  # bytes of a line; more of it is another one
 
 
 class Child:
     """A started process, whose standard input and output are a stream.
 
-    keep_errors  what it writes to standard error is kept for `last_words`, and passed on to ours.
+    keep_errors  what it writes to standard error is kept for `last_words`; from `opened` on it is
+                 passed on to ours.
+    apart        in a session of its own: no terminal asks its user through it or interrupts it.
     Raises OSError if the program can't be started.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        keep_errors: bool,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, command: Sequence[str], *, keep_errors: bool = False, apart: bool = False) -> None:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if keep_errors else None,
             bufsize=0,
-            env=environment,
+            start_new_session=apart,
         )
         self._name = os.path.basename(command[0])
         self._words: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._lock = threading.Lock()  # of passing on
+        self._is_open = False
         self._passing: threading.Thread | None = None
         if keep_errors:
             self._passing = threading.Thread(target=self._pass_on, name="dispycos stderr", daemon=True)
@@ -64,17 +64,27 @@ class Child:
     def _pass_on(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as errors:
-            for line in iter(errors.readline, b""):
-                text = line.decode(errors="replace")
-                self._words.append(text.rstrip())
-                with contextlib.suppress(OSError, ValueError, AttributeError):
-                    sys.stderr.write(text)
+            for line in iter(lambda: errors.readline(_MOST_LINE), b""):
+                text = harmless(line.decode(errors="replace").rstrip("\r\n"))
+                with self._lock:
+                    self._words.append(text)
+                    if self._is_open:
+                        _print(text)
+
+    def opened(self) -> None:
+        """The far end speaks: what it wrote to standard error is no reason of a failure."""
+        with self._lock:
+            self._is_open = True
+            for text in self._words:
+                _print(text)
 
     def last_words(self) -> str:
         """What it wrote to standard error last, once it has ended; "" if nothing was kept."""
         if self._passing is not None and self._process.poll() is not None:
+            # What it started may hold the pipe open.
             self._passing.join(1.0)
-        return "\n".join(line for line in self._words if line)
+        with self._lock:
+            return "; ".join(line for line in self._words if line)
 
     def wait(self, timeout: float | None) -> bool:
         """Whether it ended within `timeout` seconds."""
@@ -103,3 +113,9 @@ class Child:
 
     def __repr__(self) -> str:
         return f"<Child {self._name} pid={self.pid}>"
+
+
+def _print(text: str) -> None:
+    # Standard error may be closed, or nothing at all.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text + "\n")

@@ -5,89 +5,85 @@ I/O half. Layer 3.
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from dispycos.config import Limits
-from dispycos.errors import DispycosError, HostNotFound, PeerLost, Timeout
-from dispycos.launch import opening
+from dispycos.errors import HostNotFound
+from dispycos.launch import container, opening, popen, ssh
+from dispycos.launch import socket as socket_launcher
 from dispycos.launch.child import Child
+from dispycos.launch.launched import Command, Launched, Started, opened
 from dispycos.launch.opening import Errand
-from dispycos.launch.spec import TYPES, XSpec
-from dispycos.net.link import Meeting
-from dispycos.net.stream import Stream
+from dispycos.launch.spec import XSpec
+from dispycos.launch.via import Carried, Carrier
+from dispycos.net.keys import Keyring
 
-START_TIME: Final = 30.0  # seconds for a Python to start here
+START_TIME: Final = 30.0  # seconds for a Python to start, here or there
+ASKED_TIME: Final = 120.0  # the same if a person may be asked for a pass phrase meanwhile
 
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A far end that runs, and has proved the key."""
-
-    stream: Stream
-    meeting: Meeting
-    address: str  # of another machine, as it was named; "": this one
-    wait: Callable[[float | None], bool]  # whether what we started for it ended in so many seconds
-    kill: Callable[[], None]
+# Where code runs on another machine, unless `chdir=` says otherwise: below the home there, or below
+# the folder of the socket server.
+REMOTE_FOLDER: Final = "pyexecnet-cache"
 
 
-def python_of(spec: XSpec) -> list[str]:
-    """The command that starts the Python of a specification."""
-    if spec.python is None or spec.python is True:
-        return [sys.executable]
-    words = shlex.split(spec.python)
-    if not words or words[0].startswith("-"):
-        raise ValueError(f"python={spec.python[:40]!r} names no program")
-    if len(words) == 1 and words[0].replace(".", "").isdigit():
-        words = [f"python{words[0]}"]
-    return words
-
-
-def launch(spec: XSpec, errand: Errand) -> Launched:
+def launch(
+    spec: XSpec,
+    errand: Errand,
+    carrier: Carrier | None = None,
+    *,
+    address: tuple[str, int] | None = None,
+    keyring: Keyring | None = None,
+) -> Launched:
     """The far end that a specification names, told its errand.
 
-    ValueError if it names none or two; HostNotFound says what was tried and what came of it.
+    carrier           the gateway of `via=`: what is started or dialled is so at its far end.
+    address, keyring  of a socket server that was started for it.
+    ValueError for a bad specification; HostNotFound says what was tried and what came of it;
+    VersionMismatch names a Python that is too old; AuthenticationError.
     """
-    kinds = [kind for kind in TYPES if getattr(spec, kind) is not None]
-    if len(kinds) != 1:
-        raise ValueError(f"specification {str(spec)[:40]!r} must name one of {', '.join(TYPES)}")
-    return _child(spec, errand)
-
-
-def _child(spec: XSpec, errand: Errand) -> Launched:
-    # A Python on this machine.
-    command = [*python_of(spec), "-u", "-c", opening.COMMAND]
-    try:
-        child = Child(command, keep_errors=False)
-    except OSError as exc:
-        raise HostNotFound(f"{command[0]} can't be started: {exc.strerror}") from None
-    return opened(child, errand, command[0], START_TIME)
-
-
-def opened(child: Child, errand: Errand, what: str, timeout: float, address: str = "") -> Launched:
-    """The far end behind a child that was just started, or why there is none."""
-    try:
-        meeting = opening.open_far_end(child.stream, errand, Limits(), timeout)
-    except (DispycosError, OSError) as exc:
-        failure = _failed(child, what, exc, timeout)
-        child.kill()
-        child.stream.close()
-        child.wait(None)
-        raise failure from None
-    return Launched(child.stream, meeting, address, child.wait, child.kill)
-
-
-def _failed(child: Child, what: str, exc: Exception, timeout: float) -> Exception:
-    child.wait(1.0)  # an exit status says more
-    if isinstance(exc, TimeoutError) and not isinstance(exc, Timeout):
-        text = f"no answer in {timeout:g} s"
+    kind = spec.kind
+    errand = errand.with_options(**_options(spec))
+    if kind == "socket":
+        return socket_launcher.launch(
+            spec, errand, START_TIME, carrier=carrier, address=address, keyring=keyring
+        )
+    if kind == "popen":
+        command = popen.command(spec)
+        if carrier is None and spec.python is None:
+            errand = errand.at_home()
+    elif kind == "ssh":
+        command = ssh.command(spec, carried=carrier is not None)
     else:
-        text = str(exc)
-    told = "; ".join(part for part in (text, child.fate(), child.last_words()) if part)
-    kind: Any = (
-        type(exc) if isinstance(exc, DispycosError) and not isinstance(exc, PeerLost) else HostNotFound
+        command = container.command(spec)
+    timeout = ASKED_TIME if command.asks else START_TIME
+    return opened(
+        _start(command, carrier),
+        lambda stream: opening.open_far_end(stream, errand, Limits(), timeout),
+        command.name,
+        timeout,
+        command.address,
     )
-    return kind(f"{what} did not become a gateway: {told}")  # type: ignore[no-any-return]
+
+
+def _options(spec: XSpec) -> dict[str, Any]:
+    # What takes effect at the far end before anything runs there.
+    options: dict[str, Any] = {"env": spec.env}
+    folder = spec.chdir or (REMOTE_FOLDER if spec.kind in ("ssh", "socket") else None)
+    for name, value in (("chdir", folder), ("nice", spec.nice)):
+        if value is not None:
+            options[name] = value
+    if spec.dont_write_bytecode:
+        options["dont_write_bytecode"] = True
+    return options
+
+
+def _start(command: Command, carrier: Carrier | None) -> Started:
+    if carrier is not None:
+        return Carried(carrier, command.words, apart=command.apart)
+    words = [command.words[0] or sys.executable, *command.words[1:]]
+    try:
+        return Child(words, keep_errors=command.keep_errors, apart=command.apart)
+    except OSError as exc:
+        text = f"{words[0]} can't be started: {exc.strerror}"
+        raise HostNotFound(f"{text}; {command.advice}" if command.advice else text) from None

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-MAX_CHARS: Final = 4096
-_QUOTED: Final = 40  # characters of a specification that an error shows
+from dispycos.launch.quoting import shown
+from dispycos.launch.target import MAX_CHARS
 
 # What a gateway is: exactly one of them.
 TYPES: Final = ("popen", "ssh", "socket", "docker", "podman")
@@ -25,8 +25,23 @@ _KEYS: Final = (
     "execmodel",
     "dont_write_bytecode",
     "ssh_config",
+    "secret_file",
+)
+# Keys that mean nothing without a value.
+_VALUED: Final = (
+    "ssh",
+    "docker",
+    "podman",
+    "python",
+    "chdir",
+    "nice",
+    "id",
+    "via",
+    "installvia",
+    "secret_file",
 )
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NICE: Final = re.compile(r"[+-]?[0-9]{1,2}")
 
 
 class XSpec:
@@ -49,6 +64,7 @@ class XSpec:
     execmodel: Any
     dont_write_bytecode: Any
     ssh_config: Any
+    secret_file: Any
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_CHARS:
@@ -61,17 +77,25 @@ class XSpec:
         for part in text.split("//") if text else ():
             key, equals, value = part.partition("=")
             if key in seen:
-                raise ValueError(f"{_quote(key)} stands twice in specification {_quote(text)}")
+                raise ValueError(f"{shown(key)} stands twice in specification {shown(text)}")
             seen.add(key)
             if key.startswith("env:") and _NAME.fullmatch(key[4:]):
-                self.env[key[4:]] = value
+                self.env[key[4:]] = _environment(key, value)
             elif key in _KEYS:
-                setattr(self, key, value if equals else True)
+                setattr(self, key, _value(key, value) if equals or key in _VALUED else True)
             else:
                 raise ValueError(
-                    f"unknown key {_quote(key)} in specification {_quote(text)}; "
+                    f"unknown key {shown(key)} in specification {shown(text)}; "
                     f"there are {', '.join(_KEYS)} and env:NAME"
                 )
+
+    @property
+    def kind(self) -> str:
+        """Its one key of TYPES. ValueError if it has none or two."""
+        kinds = [kind for kind in TYPES if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"specification {shown(self)} must name one of {', '.join(TYPES)}")
+        return kinds[0]
 
     def _samefilesystem(self) -> bool:
         """Whether the far end sees the same files under the same names."""
@@ -90,5 +114,17 @@ class XSpec:
         return isinstance(other, XSpec) and self._spec == other._spec
 
 
-def _quote(text: str) -> str:
-    return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "...")
+def _value(key: str, value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"{key}={shown(value)} holds what can't be printed")
+    if not value and key in _VALUED:
+        raise ValueError(f"key {key} lacks its value, as in {key}=..")
+    if key == "nice" and not _NICE.fullmatch(value):
+        raise ValueError(f"nice={shown(value)} is no number between -20 and 20")
+    return value
+
+
+def _environment(key: str, value: str) -> str:
+    if "\0" in value:
+        raise ValueError(f"{shown(key)} holds a zero byte")
+    return value

@@ -158,6 +158,13 @@ class ClusterKey(Key):
         """The key that the servers and zygotes of reservation `number` hold instead of K."""
         return ReservationKey(number, self._derive(b"reservation" + struct.pack("!Q", number)))
 
+    def derive_gateway(self, nonce: bytes) -> ClusterKey:
+        """The key of one gateway behind a socket server, whose code never sees this one.
+
+        nonce  random bytes, never used before.
+        """
+        return ClusterKey(self._derive(b"gateway" + nonce))
+
 
 class ReservationKey(Key):
     """Proves "server of reservation `number`" and nothing else (SE-09)."""

@@ -505,7 +505,8 @@ def prove(
     """Have both ends prove the key, in the calling thread.
 
     first  bytes of the other end that were read already.
-    AuthenticationError, VersionMismatch, RemoteProtocolError, Timeout, or an OSError of the stream.
+    AuthenticationError, VersionMismatch, RemoteProtocolError, Timeout, PeerLost if the other end
+    closed without a word, or an OSError of the stream.
     """
     our = Incarnation(secrets.token_bytes(16))
     handshake = Handshake(
@@ -519,14 +520,18 @@ def prove(
     )
     deadline = time.monotonic() + timeout
     proven: Proven | Failed | None = None
+    silent = True
     try:
         stream.write(handshake.opening(), deadline)
         while proven is None:
             data = first or stream.read(4096, deadline)
             first = b""
             if data:
+                silent = False
                 answer, proven = handshake.received(data)
                 stream.write(answer, deadline)
+            elif silent:
+                raise PeerLost("the other end closed the stream before it said anything")
             else:
                 proven = handshake.broken()
     except TimeoutError:

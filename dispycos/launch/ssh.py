@@ -1,0 +1,77 @@
+"""ssh: a Python on another machine, by the OpenSSH client.
+
+The user's own configuration, keys, agent and jump hosts are at work. Rows EX-03, EC-08; SE-53.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from dispycos.launch.launched import Command
+from dispycos.launch.program import COMMAND
+from dispycos.launch.python import python_of
+from dispycos.launch.quoting import for_shell
+from dispycos.launch.spec import XSpec
+from dispycos.launch.target import Target
+
+PYTHON = "python3"  # what a machine is expected to have
+
+_OPTIONS = (
+    "-T",  # no terminal there: bytes pass as they are
+    "-oConnectTimeout=20",  # seconds
+    # A network that is gone ends it within a minute.
+    "-oServerAliveInterval=15",
+    "-oServerAliveCountMax=3",
+)
+
+
+def command(spec: XSpec, *, carried: bool = False) -> Command:
+    """What starts it: `ssh=[OPTIONS] [user@]host[:port]`. ValueError.
+
+    carried  ssh runs on the carrier's machine, where nobody sits at a terminal.
+    """
+    target = Target.parse_ssh(spec.ssh)
+    if spec.ssh_config is not None:
+        if spec.ssh_config is True or spec.ssh_config.startswith("-"):
+            raise ValueError("ssh_config= names no file")
+        target = _with_options(target, ("-F", spec.ssh_config))
+    python = [*python_of(spec.python, PYTHON), "-u", "-c", COMMAND]
+    asks = not carried and _at_terminal()
+    return Command(
+        ssh_words(target, python, asks=asks),
+        f"{python[0]} at ssh={target}",
+        address=str(spec.ssh),
+        keep_errors=True,
+        asks=asks,
+        advice="install the OpenSSH client",
+    )
+
+
+def ssh_words(target: Target, remote: Sequence[str], *, asks: bool, extra: Sequence[str] = ()) -> list[str]:
+    """The command line of ssh that runs `remote` at a target.
+
+    asks   ssh may ask for pass phrases and host keys, at our terminal.
+    extra  more of ssh's options, which are ours.
+    """
+    words = ["ssh", *_OPTIONS, *extra]
+    if not asks:
+        # Nobody would see a question.
+        words.append("-oBatchMode=yes")
+    words += target.ssh_options
+    if target.port is not None:
+        words += ["-p", str(target.port)]
+    if target.user:
+        words += ["-l", target.user]
+    return [*words, "--", target.host, for_shell(remote)]
+
+
+def _with_options(target: Target, options: tuple[str, ...]) -> Target:
+    return Target(target.host, target.user, target.port, (*target.ssh_options, *options))
+
+
+def _at_terminal() -> bool:
+    try:
+        return os.isatty(0) and os.isatty(2)
+    except OSError:
+        return False

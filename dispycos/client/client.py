@@ -20,7 +20,6 @@ from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
 from dispycos.client.submitter import Submitter
 from dispycos.client.surroundings import Surroundings
-from dispycos.client.tasks import finished
 from dispycos.client.watcher import Watcher
 from dispycos.client.work import Work
 from dispycos.kernel.operation import Operation
@@ -130,7 +129,7 @@ class Client(Submitter):
         """
         limit = seconds_or_none("timeout", timeout)
         if self._work is None:
-            return finished(0)
+            return Operation(0)
         return self._work.close(bool(await_io), bool(terminate), limit)
 
     # Who watches.
@@ -161,17 +160,17 @@ class Client(Submitter):
         where  a server (its Location) or a node (its address or Location); None: everywhere. []
                if nothing is known of it.
         """
-        return finished([] if self._work is None else self._work.tasks(where))
+        return Operation([] if self._work is None else self._work.tasks(where))
 
     # Servers and nodes.
 
     def servers(self) -> Operation:
         """Yield this: the Locations of the servers in use."""
-        return finished([] if self._work is None else self._work.driver.fleet.servers())
+        return Operation([] if self._work is None else self._work.driver.fleet.servers())
 
     def nodes(self) -> Operation:
         """Yield this: the addresses of the nodes in use; `addr:port` where several share one."""
-        return finished([] if self._work is None else self._work.driver.fleet.nodes())
+        return Operation([] if self._work is None else self._work.driver.fleet.nodes())
 
     def suspend_server(self, location: Location) -> Accepted:
         """No new tasks there; 0, or -1 if it is unknown."""
@@ -265,4 +264,4 @@ class Accepted(Known):
 
 def _said(code: int, reason: str) -> Operation:
     log.warning("%s", reason)
-    return finished(code)
+    return Operation(code)

@@ -40,7 +40,6 @@ from dispycos.client.submission import (
     Stage,
     Submission,
 )
-from dispycos.client.tasks import finished
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
@@ -184,14 +183,20 @@ class Driver:
 
         Placed and Ended go to the listener.
         """
-        here = self.kernel.ident() == self.kernel.thread
+        kernel, dispatch = self.kernel, self.dispatch
         placed = None
         with self._lock:
-            actions = self.dispatch.submit(task, time.monotonic())
+            actions = dispatch.submit(task, time.monotonic())
             self._dirty = True
             if large:
                 self._large = True
-            if actions and here and len(actions) == 1 and type(actions[0]) is Placed and self._told_all:
+            if (
+                len(actions) == 1
+                and type(actions[0]) is Placed
+                and kernel.ident() == kernel.thread
+                and self._batch is None
+                and not self._news
+            ):
                 # The usual case: there is a credit, and who waits for the answer is in this thread.
                 placed = actions[0]
             else:
@@ -200,14 +205,14 @@ class Driver:
             if validation.ON:
                 self._check(task)
         if placed is None:
-            self._after(self.dispatch.full)
+            self._after(dispatch.full)
             return request
         self._listener.placed(placed)
-        if self.dispatch.full:
+        if dispatch.placement.full:
             self.flush()
         elif not self._watched_over:
             self._flush_soon()
-        return finished(task.owner)
+        return Operation(task.owner)
 
     def define(self, function: Any, code: Any) -> None:
         """Make a definition known before a task names it; any thread."""
@@ -409,10 +414,6 @@ class Driver:
                 self._said = False
                 # The kernel is about to wait: there is no better moment, and nobody else to do it.
                 self.endpoint.write_dirty()
-
-    @property
-    def _told_all(self) -> bool:
-        return not self._news and self._batch is None
 
     def _post_news(self) -> None:
         if self._batch is not None and self.kernel.newest(self._batch):

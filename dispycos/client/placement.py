@@ -35,6 +35,7 @@ class Placement:
         "_code",
         "_dirty",
         "_limits",
+        "_only",
         "_open",
         "_order",
         "full",
@@ -59,6 +60,7 @@ class Placement:
         self.loaded: dict[Server, None] = {}  # servers with tasks sent ahead
         self.look_at: float | None = None  # when idle servers look for tasks to recall again
         self._open: LeastFirst[Node] = LeastFirst()
+        self._only: Node | None = None  # the one node that has servers, if there is only one
         self._dirty: dict[Server, None] = {}  # servers with an outbox
         self._code: dict[CodeHash, Payload] = {}  # at most about MAX_FUNCTIONS
 
@@ -77,6 +79,7 @@ class Placement:
         server.cpu_credits = min(server.cpu_credits, self._limits.max_credits)
         if not len(node.servers):
             self._open.add(node)
+            self._only = node if len(self._open) == 1 else None
         node.servers.add(server)
         return server
 
@@ -88,6 +91,7 @@ class Placement:
         node.load -= len(server.sent)
         if not len(node.servers):
             self._open.remove(node)
+            self._only = next(iter(self._open)) if len(self._open) == 1 else None
         for table in (self.idle, self.loaded, self._dirty):
             table.pop(server, None)
 
@@ -118,10 +122,9 @@ class Placement:
 
     def first(self) -> Server | None:
         """The server that takes the next CPU task, if one does."""
-        if len(self._open) == 1:
+        if self._only is not None:
             # One node needs no comparing: half the cost of a placement.
-            (node,) = self._open
-            return node.servers.first()
+            return self._only.servers.first()
         least = self._open.first()
         return least.servers.first() if least is not None else None
 

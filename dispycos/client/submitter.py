@@ -12,7 +12,6 @@ from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
 from dispycos.client.mapping import Map
 from dispycos.client.task_options import TaskOptions
-from dispycos.client.tasks import finished
 from dispycos.client.work import Work
 from dispycos.errors import TaskRejected
 from dispycos.kernel.operation import Operation
@@ -162,7 +161,7 @@ class Submitter:
     run_async_at = io_rtask_at
 
     def _refused(self) -> Operation:
-        return finished(refusal(self._why_refused()))
+        return Operation(refusal(self._why_refused()))
 
     def _why_refused(self) -> str:
         work = self._work

@@ -25,6 +25,7 @@ from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, O
 from dispycos.net import values
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.remote import RemoteTask, here
+from dispycos.net.values import loads
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {
@@ -224,21 +225,23 @@ class ClientTask(RemoteTask):
     def _look(self) -> None:
         """Unpickle what came. Two threads may do it at once: each gets the same."""
         raw = self._outcome_raw
-        outcome = raw.look() if isinstance(raw, Unasked) else raw
-        if outcome is None:
+        if type(raw) is bytes:
+            try:
+                self._value = loads(raw) if raw[:1] != values.WITH_CODE else values.load(Payload(raw))
+            except Exception as error:
+                self._not_loaded(error)
+            self._outcome_raw = None
             return
-        if isinstance(outcome, bytes):
-            outcome = Outcome(self.number, 1, End.FINISHED, Payload(outcome, ()), "")
+        outcome = raw.look() if isinstance(raw, Unasked) else raw
+        if not isinstance(outcome, Outcome):
+            return  # another thread has looked
         end, text, value = outcome.end, outcome.text, outcome.value
         if end is End.FINISHED:
             try:
                 assert value is not None
                 self._value = values.load(value)
             except Exception as error:
-                text = f"{self} has computed its result, but it can't be loaded in this process"
-                error.add_note(text)
-                self._error, self._end = error, End.FAILED
-                self._text = f"{text}: {type(error).__name__}: {error}"
+                self._not_loaded(error)
         elif end is End.FAILED and not self._poisoned:
             self._error = values.load_exception(value, text)
             self._text = text
@@ -246,6 +249,12 @@ class ClientTask(RemoteTask):
             kind = PoisonTask if self._poisoned else _ERRORS[end]
             self._error, self._text = kind(text), text
         self._outcome_raw = None
+
+    def _not_loaded(self, error: Exception) -> None:
+        text = f"{self} has computed its result, but it can't be loaded in this process"
+        error.add_note(text)
+        self._error, self._end = error, End.FAILED
+        self._text = f"{text}: {type(error).__name__}: {error}"
 
     # Messages: it stays where it is once somebody talks to it.
 
@@ -332,10 +341,3 @@ values.REFERENCES.add(ClientTask)
 
 def _nothing() -> None:
     pass
-
-
-def finished(value: Any) -> Operation:
-    """An Operation that has its value already."""
-    operation = Operation()
-    operation._value = value  # nobody waits for it yet, so nobody need be told
-    return operation

@@ -32,7 +32,7 @@ from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submis
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.task_options import TaskOptions
-from dispycos.client.tasks import ClientTask, finished
+from dispycos.client.tasks import ClientTask
 from dispycos.client.watcher import Watcher
 from dispycos.events import PeerSuspect
 from dispycos.kernel.operation import Operation
@@ -215,7 +215,7 @@ class Work:
         """In a forked child: it is its parent's."""
         self.state = why
         self.open = self.scheduled = False
-        self._closing = finished(0)  # nothing of it is here
+        self._closing = Operation(0)  # nothing of it is here
         self.driver.forsake(why)
 
     def _disconnect(self) -> None:
@@ -245,7 +245,7 @@ class Work:
         if place is not None:
             where = self._place(place)
             if where is None:
-                return finished(refusal(f"no server or node at {place} is in use"))
+                return Operation(refusal(f"no server or node at {place} is in use"))
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else (args, kwargs)
         return self._enter(handle, function, payload, (args, kwargs), options, where, io)
@@ -382,7 +382,8 @@ class Work:
 
     def placed(self, action: Placed) -> None:
         handle: ClientTask = action.task.owner
-        handle.place(self._where(action.server))
+        server = action.server
+        handle.place(self._places.get(server) or (server, None))
         info = handle._info
         if info is not None:
             handle._info = None
@@ -390,16 +391,15 @@ class Work:
             self._tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
         for watcher in self.watchers:
             watcher.placed(action)
-        handle.answer()
+        if handle._request is not None:
+            handle.answer()
 
     def settled(self, task: Submission) -> None:
         server = task.server
         if server is not None:
             # The news of its place may still be under way to the kernel.
-            task.owner.place(self._where(server.incarnation))
-
-    def _where(self, server: Incarnation) -> tuple[Incarnation, Location | None]:
-        return self._places.get(server) or (server, None)
+            key = server.incarnation
+            task.owner.place(self._places.get(key) or (key, None))
 
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner

@@ -41,8 +41,9 @@ class Operation(Waitable):
 
     __slots__ = ("_callbacks", "_error", "_tasks", "_value")
 
-    def __init__(self) -> None:
-        self._value: Any = _PENDING
+    def __init__(self, value: Any = _PENDING) -> None:
+        """With a value: one that is done."""
+        self._value: Any = value
         self._error: BaseException | None = None
         self._tasks: Any = None  # tasks that wait: None, one, or a list; kernel thread
         self._callbacks: list[Callable[[Any], object]] | None = None
@@ -200,16 +201,17 @@ class Operation(Waitable):
         return future
 
     def _wait(self, task: Waiter) -> Waitable | None:
-        with _lock:
-            if self._value is _PENDING:
-                tasks = self._tasks
-                if tasks is None:
-                    self._tasks = task
-                elif type(tasks) is list:
-                    tasks.append(task)
-                else:
-                    self._tasks = [tasks, task]
-                return self
+        if self._value is _PENDING:
+            with _lock:
+                if self._value is _PENDING:
+                    tasks = self._tasks
+                    if tasks is None:
+                        self._tasks = task
+                    elif type(tasks) is list:
+                        tasks.append(task)
+                    else:
+                        self._tasks = [tasks, task]
+                    return self
         if self._error is not None:
             task._attention = Raise(self._error, self._value)
         else:

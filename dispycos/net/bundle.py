@@ -22,26 +22,26 @@ MAX_BYTES: Final = 16 * KIB
 class Bundle:
     """What waits to leave for one process. Not safe for threads: its owner has the lock."""
 
-    __slots__ = ("_bytes", "_to", "_values", "open")
+    __slots__ = ("_bytes", "_to", "_values", "open", "waits")
 
     def __init__(self) -> None:
+        self.waits = False  # at least one
         self.open = False  # some wait, and more may join them
         self._to: list[int] = []
         self._values: list[bytes] = []
         self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._to)
 
     def add(self, to: int, value: bytes) -> None:
         """A message, pickled, for the receiver of that number."""
         self._to.append(to)
         self._values.append(value)
         self._bytes += len(value)
+        self.waits = True
         self.open = len(self._to) < MAX_MESSAGES and self._bytes < MAX_BYTES
 
     def take(self) -> Deliveries:
         """All that waits; nothing waits then."""
         message = Deliveries(self._to, self._values)
-        self._to, self._values, self._bytes, self.open = [], [], 0, False
+        self._to, self._values, self._bytes = [], [], 0
+        self.waits = self.open = False
         return message

@@ -42,13 +42,31 @@ Name = tuple[Scope, dict[str, Any], str]
 class _Watch:
     """What a table was made from; while it holds, the table needs not be made again."""
 
-    definitions: list[tuple[weakref.ref[Any], bytes]] = field(default_factory=list)
+    # Weak reference, id, and of a plain function what tells whether it has changed.
+    definitions: list[tuple[weakref.ref[Any], bytes, Any, Any, Any]] = field(default_factory=list)
     names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)  # weak reference or ABSENT
 
+    def add(self, value: Any, id_: bytes) -> None:
+        if type(value) is types.FunctionType and value.__closure__ is None:
+            state = (value.__code__, value.__defaults__, value.__kwdefaults__)
+            self.definitions.append((weakref.ref(value), id_, *state))
+        else:
+            self.definitions.append((weakref.ref(value), id_, None, None, None))
+
     def holds(self) -> bool:
-        for ref, id_ in self.definitions:
+        for ref, id_, code, defaults, more in self.definitions:
             value = ref()
-            if value is None or origins.known(value).id != id_:
+            if value is None:
+                return False
+            if code is None:
+                if origins.known(value).id != id_:
+                    return False
+            # The usual case, written out: it is asked for each task.
+            elif (
+                value.__code__ is not code
+                or value.__defaults__ is not defaults
+                or value.__kwdefaults__ is not more
+            ):
                 return False
         for names, name, ref in self.names:
             if ref is ABSENT:
@@ -90,7 +108,7 @@ class _Gathering:
                 continue
             made = defined(value)
             self.blobs[id_] = made.blob
-            self.watch.definitions.append((weakref.ref(value), id_))
+            self.watch.add(value, id_)
             needs = [needed for ref in made.needs if (needed := ref()) is not None]
             self._take(needs, made.codes)
             self._own_name(value)
@@ -234,8 +252,10 @@ def dump_definition(function: Any, *, source: bool = False) -> tuple[CodeHash, P
     key = id(function)
     known = _shipped.get(key)
     fresh = known is not None and not source and known.ref() is function
-    if fresh and known is not None and _unchanged(function, known.state) and known.watch.holds():
-        return known.hash, known.payload
+    if fresh and known is not None:
+        state = known.state
+        if (not state or _unchanged(function, state)) and known.watch.holds():
+            return known.hash, known.payload
     return _dump_definition(function, source)
 
 
@@ -290,8 +310,6 @@ def _lasting(function: Any) -> tuple[Any, ...] | None:
 
 
 def _unchanged(function: Any, state: tuple[Any, ...]) -> bool:
-    if not state:
-        return True
     code, defaults, more, held = state
     if function.__code__ is not code or function.__defaults__ is not defaults:
         return False

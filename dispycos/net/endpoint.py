@@ -314,7 +314,7 @@ class Endpoint:
                 self.reactor.call(self.lose, peer, "it does not take what is said to it")
                 return False
             try:
-                if not urgent:
+                if peer.bundle.waits and not urgent:
                     peer.send_bundle()
                 peer.session.send(head, attachments, urgent)
             except Closed:

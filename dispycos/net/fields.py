@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -61,13 +61,8 @@ def _payload(where: str) -> Kind:
         set_buffers(payload, tuple([came.take(length) for length in lengths]))
         return payload
 
-    def put(value: Payload, out: Out) -> Any:
-        data = value.data
-        if type(data) is bytes and len(data) < out.inline and not value.buffers:
-            return data
-        return _attach(value, out)
-
-    return Kind(take, put)
+    small = "type({}.data) is bytes and len({}.data) < out.inline and not {}.buffers"
+    return Kind(take, _attach, leaves=small, left="{}.data")
 
 
 def _attach(payload: Payload, out: Out) -> Any:
@@ -87,45 +82,30 @@ def _attach(payload: Payload, out: Out) -> Any:
 
 
 def _optional(inner: Kind) -> Kind:
-    take_inner, put_inner = inner.take, inner.put
+    if inner.put is None:
+        return Kind(inner.take, None, *_or_none(inner.passes, inner.passed), names=inner.names)
+    received, sent = _or_none(inner.passes, inner.passed), _or_none(inner.leaves, inner.left)
+    return Kind(inner.take, inner.put, *received, *sent, inner.names)
 
-    def take(value: Any, came: In) -> Any:
-        return None if value is None else take_inner(value, came)
 
-    if put_inner is None:
-        return Kind(take, passes="{} is None")
-
-    def put(value: Any, out: Out) -> Any:
-        return None if value is None else put_inner(value, out)
-
-    return Kind(take, put, "{} is None", "{} is None")
+def _or_none(test: str, value: str) -> tuple[str, str]:
+    if not test:
+        return "{} is None", "{}"
+    return f"{{}} is None or ({test})", value if value == "{}" else f"(None if {{}} is None else {value})"
 
 
 def _list(where: str, inner: Kind) -> Kind:
-    take_one, put_one = inner.take, inner.put
-
-    def take(value: Any, came: In) -> list[Any]:
-        if type(value) is not tuple:
-            refuse(where, "array expected")
-        return [take_one(item, came) for item in value]
-
-    if inner.passes:
-        # What is right as it stands costs no call.
-        names: dict[str, Any] = {"take_one": take_one, "refuse": refuse}
-        source = [
-            "def take(value, came):",
-            f"    if type(value) is not tuple: refuse({where!r}, 'array expected')",
-            f"    return [{_unless(inner.passes, 'item', 'take_one(item, came)')} for item in value]",
-        ]
-        _make(source, where, names)
-        take = names["take"]
-    if put_one is None:
-        return Kind(take)  # msgpack may pack it as it stands
-
-    def put(value: Sequence[Any], out: Out) -> list[Any]:
-        return [put_one(item, out) for item in value]
-
-    return Kind(take, put)
+    names = {"take_one": inner.take, "put_one": inner.put, "refuse": refuse, **inner.names}
+    source = [
+        "def take(value, came):",
+        f"    if type(value) is not tuple: refuse({where!r}, 'array expected')",
+        f"    return [{_received(inner, 'item', 'take_one')} for item in value]",
+        "def put(value, out):",
+        f"    return [{_sent(inner, 'item', 'put_one')} for item in value]",
+    ]
+    _make(source, where, names)
+    # What msgpack may pack as it stands is not copied.
+    return Kind(names["take"], names["put"] if inner.put is not None else None)
 
 
 def record(cls: type[Any]) -> Kind:
@@ -152,13 +132,12 @@ def _compiled(cls: type[Any]) -> Kind:
         kind = _kind(hints[item.name], f"{cls.__name__}.{item.name}", least)
         # Filling slots is twice as fast as the constructor of a frozen record.
         names |= {f"fill{index}": vars(cls)[item.name].__set__, f"take{index}": kind.take}
-        names[f"put{index}"] = kind.put
+        names |= {f"put{index}": kind.put, **kind.names}
         value = f"v{index}"
         named.append(f"{value}, ")
-        received = _unless(kind.passes, value, f"take{index}({value}, came)")
-        filled.append(f"    fill{index}(record, {received})")
+        filled.append(f"    fill{index}(record, {_received(kind, value, f'take{index}')})")
         sent.append(f"    {value} = record.{item.name}")
-        row.append(value if kind.put is None else _unless(kind.leaves, value, f"put{index}({value}, out)"))
+        row.append(value if kind.put is None else _sent(kind, value, f"put{index}"))
     width = len(named)
     source = [
         "def take(row, came):",
@@ -181,8 +160,18 @@ def _make(source: list[str], what: str, names: dict[str, Any]) -> None:
     exec(compile("\n".join(source), f"<how {what} travels>", "exec"), names)
 
 
-def _unless(test: str, value: str, call: str) -> str:
-    return f"({value} if {test.replace('{}', value)} else {call})" if test else call
+def _received(kind: Kind, value: str, take: str) -> str:
+    """The source of what a received value stands for."""
+    return _either(kind.passes, kind.passed, f"{take}({{}}, came)").replace("{}", value)
+
+
+def _sent(kind: Kind, value: str, put: str) -> str:
+    """The source of what is sent for a value."""
+    return _either(kind.leaves, kind.left, f"{put}({{}}, out)").replace("{}", value)
+
+
+def _either(test: str, value: str, call: str) -> str:
+    return f"({value} if {test} else {call})" if test else call
 
 
 def _kind(hint: Any, where: str, least: int = 0) -> Kind:

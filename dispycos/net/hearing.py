@@ -142,7 +142,7 @@ class Hearing:
         except Exception:
             return False  # the reactor will see it again, and end the session
         entry = self._handlers.get(type(message))
-        if entry is None or not entry.aside or not entry.who & peer.roles.value:
+        if entry is None or not entry.aside or not entry.who & peer.roles._value_:
             return False
         self._call(entry.handler, peer, message)
         return True
@@ -202,7 +202,7 @@ class Hearing:
             self._host.lose(peer, message.reason or "it said goodbye")
             return
         entry = self._handlers.get(kind)
-        if entry is None or not entry.who & peer.roles.value:
+        if entry is None or not entry.who & peer.roles._value_:
             self._violation(peer, f"said {kind.__name__}, which is not for {peer.roles!r} to say here")
             return
         self._call(entry.handler, peer, message)

@@ -257,13 +257,13 @@ class Peer:
 
     def send_bundle(self) -> None:
         """Send the small messages that wait, if there is room; lock held."""
-        if self.bundle and self.session.has_room:
+        if self.bundle.waits and self.session.has_room:
             self.session.send(*encode(self.bundle.take()))
 
     @property
     def idle(self) -> bool:
         """Whether all that was said to it has been received."""
-        return self.session.idle and not self.bundle
+        return self.session.idle and not self.bundle.waits
 
     def write(self) -> None:
         """Write what the session has to say; any thread."""
@@ -444,10 +444,10 @@ class _Line:
 
     def take(self) -> Sequence[Buffer]:
         peer = self._peer
-        if peer.connection is not self._connection or not (peer.bundle or peer.session.due):
+        if peer.connection is not self._connection or not (peer.bundle.waits or peer.session.due):
             return ()
         with peer.lock:
-            if peer.bundle and not peer.lost:
+            if peer.bundle.waits and not peer.lost:
                 peer.send_bundle()
             parts = peer.session.take()
         if parts:

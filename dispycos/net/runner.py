@@ -61,7 +61,7 @@ class Runner:
         lock: threading.Lock | None = None,
         urgent: bool = False,
         smaller: Callable[[Any, MessageTooLarge], list[Any]] = lambda message, error: [],
-        first: Callable[[list[Any]], None] = lambda actions: None,
+        first: Callable[[list[Any]], None] | None = None,
     ) -> None:
         self.machine = machine
         self._reactor = reactor
@@ -91,14 +91,18 @@ class Runner:
             actions = step(*args, time.monotonic())
             if validation.ON:
                 validation.check(self.machine, args)
-            self._first(actions)
-            # Under the lock, so that what two threads have to say goes out in the order in
-            # which the machine said it.
-            queued = self._queue(actions) if actions else False
+            queued = False
+            if actions:
+                if self._first is not None:
+                    self._first(actions)
+                # Under the lock, so that what two threads have to say goes out in the order in
+                # which the machine said it.
+                queued = self._queue(actions)
             deadline = self.machine.next_deadline()
         if queued:
             self._endpoint.flush()
-        self._alarm.set(deadline)
+        if deadline is not None:
+            self._alarm.set(deadline)
         return actions
 
     def carry_out(self, actions: list[Any]) -> None:

@@ -12,7 +12,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -65,15 +65,19 @@ class In:
 class Kind:
     """How values of one type travel.
 
-    passes  Python source, with `{}` for a received value: whether it is right as it stands, so
-            that `take` need not be called; "" if it always must be.
-    leaves  the same of a value that is sent, for `put`.
+    passes  Python source, with `{}` for a received value: whether `passed` is what it stands for;
+            `take` is called only if it is not, or if `passes` is "".
+    leaves  the same of a value that is sent, for `left` and `put`.
+    names   what the sources use beside `came`, `out` and builtins.
     """
 
     take: Callable[[Any, In], Any]
     put: Callable[[Any, Out], Any] | None = None  # None: travels as it is
     passes: str = ""
+    passed: str = "{}"
     leaves: str = ""
+    left: str = "{}"
+    names: dict[str, Any] = field(default_factory=dict)
 
 
 def refuse(where: str, why: str) -> NoReturn:
@@ -124,7 +128,7 @@ def float_(where: str) -> Kind:
             raise ValueError(f"{where}: a finite number is needed, not {value!r}")
         return float(value)
 
-    return Kind(take, put, _FINITE, _FINITE)
+    return Kind(take, put, _FINITE, leaves=_FINITE)
 
 
 def text_(where: str) -> Kind:
@@ -152,7 +156,7 @@ def text_(where: str) -> Kind:
             raise MessageTooLarge(f"{where}: text of {len(value)} characters exceeds {chars}")
         return value
 
-    return Kind(take, put, f"type({{}}) is str and len({{}}) <= {chars}", f"len({{}}) <= {safe}")
+    return Kind(take, put, f"type({{}}) is str and len({{}}) <= {chars}", leaves=f"len({{}}) <= {safe}")
 
 
 def clip(text: str, chars: int, size: int = LIMITS.max_text_bytes) -> str:
@@ -182,14 +186,13 @@ def enum_(where: str, kind: type[enum.Enum]) -> Kind:
     members = {member.value: member for member in kind}
 
     def take(value: Any, came: In) -> enum.Enum:
-        if type(value) is int:
-            if value in members:
-                return members[value]
-            if 0 <= value <= top:
-                return kind(value)
+        if type(value) is int and 0 <= value <= top:
+            return kind(value)
         refuse(where, f"no {kind.__name__} has this number")
 
-    return Kind(take)
+    name = f"members_of_{kind.__name__}"
+    known = f"type({{}}) is int and {{}} in {name}"
+    return Kind(take, passes=known, passed=f"{name}[{{}}]", names={name: members})
 
 
 # An IPv6 address may carry a zone; Location must not ask a name server for what a peer says.

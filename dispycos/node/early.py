@@ -36,7 +36,7 @@ class EarlyMessages:
         self._delivery = delivery
         self._limits = limits
         self._waits = waits
-        self._kept: dict[int, list[tuple[Incarnation, Deliver | Ask]]] = {}  # at most MAX_EARLY
+        self.kept: dict[int, list[tuple[Incarnation, Deliver | Ask]]] = {}  # at most MAX_EARLY
         self._count = 0
         self._until: dict[int, float] = {}  # when a task that does not wait here is given up
         self._ended: OrderedDict[int, None] = OrderedDict()  # the one that ended first goes first
@@ -48,7 +48,7 @@ class EarlyMessages:
         number = message.to
         if not number & CLIENT_MADE or number in self._ended or self._count >= MAX_EARLY:
             return False
-        kept = self._kept.setdefault(number, [])
+        kept = self.kept.setdefault(number, [])
         if len(kept) >= MAX_EARLY_OF_TASK:
             return False
         kept.append((peer, message))
@@ -61,7 +61,7 @@ class EarlyMessages:
 
     def begun(self, number: int) -> None:
         """The task lives: it gets what was said to it, before anything newer."""
-        if self._kept and number in self._kept:
+        if number in self.kept:
             for peer, message in self._take(number):
                 self._delivery.take(peer, message)
 
@@ -70,11 +70,11 @@ class EarlyMessages:
         self._ended[number] = None
         if len(self._ended) > self._limits.max_ended_records:
             self._ended.popitem(last=False)
-        if self._kept and number in self._kept:
+        if self.kept and number in self.kept:
             self._give_back(number, "it has ended")
 
     def _take(self, number: int) -> list[tuple[Incarnation, Deliver | Ask]]:
-        kept = self._kept.pop(number)
+        kept = self.kept.pop(number)
         self._until.pop(number)
         self._count -= len(kept)
         return kept
@@ -90,6 +90,6 @@ class EarlyMessages:
                 self._until[number] = now + self._limits.request_timeout
             elif now >= until:
                 self._give_back(number, "no task of that number came to that server, or it was taken back")
-        self._looking = bool(self._kept)
+        self._looking = bool(self.kept)
         if self._looking:
             self._kernel.call_later(_LOOK_EVERY, self._look)

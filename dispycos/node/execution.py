@@ -96,7 +96,6 @@ class Execution:
         "_spent",
         "_tasks",
         "_unseen",
-        "_unsent",
         "begun",
         "begun_io",
         "client",
@@ -105,6 +104,7 @@ class Execution:
         "received",
         "received_io",
         "stale",
+        "unsent",
     )
 
     def __init__(self, client: Incarnation, limits: Limits) -> None:
@@ -122,7 +122,7 @@ class Execution:
         self._queue: deque[Attempt] = deque()  # CPU tasks in order; holds ended ones until their turn
         self._running: Attempt | None = None  # the CPU task
         self._io = 0  # I/O tasks begun
-        self._unsent: list[Outcome] = []  # at most batch_tasks
+        self.unsent: list[Outcome] = []  # that wait for `flush`; at most batch_tasks
         self._unseen: deque[Outcome] = deque()  # said and not seen; the client's credits bound it
         self._report_at = WORTH_A_MESSAGE  # so many outcomes are said before all is done
         self._number = 0  # of the newest outcome that was said
@@ -283,7 +283,7 @@ class Execution:
             end, value, text = _as_wanted(task, end, value, text)
         self._move(task, _END)
         actions: list[Any] = []
-        unsent = self._unsent
+        unsent = self.unsent
         unsent.append(Outcome(id, attempt, end, value, text))
         if task is self._running:
             self._running = None
@@ -298,20 +298,15 @@ class Execution:
             self._wind_up(now, actions)
         return actions
 
-    @property
-    def unsent(self) -> bool:
-        """Outcomes wait for `flush`."""
-        return bool(self._unsent)
-
     def flush(self) -> list[Any]:
         """Say all outcomes that wait, as one message."""
-        unsent = self._unsent
+        unsent = self.unsent
         if not unsent:
             return []
         message = Outcomes(self._number + 1, unsent, self._spent)
         self._number += len(unsent)
         self._unseen.extend(unsent)
-        self._unsent = []
+        self.unsent = []
         self._spent = 0.0
         return [Say(self.client, message)]
 
@@ -360,7 +355,7 @@ class Execution:
         actions: list[Any] = []
         if self._drop(message.id) is not None:
             text = f"{message.reason}; it had not begun on this server"
-            self._unsent.append(Outcome(message.id, task.spec.attempt, End.CANCELLED, None, text))
+            self.unsent.append(Outcome(message.id, task.spec.attempt, End.CANCELLED, None, text))
             actions += self.flush()
             if self.phase is _DRAINING:
                 self._wind_up(now, actions)
@@ -429,7 +424,7 @@ class Execution:
         waiting = [key for key, task in self._tasks.items() if task.stage is _WAITING]
         begun = [key for key, task in self._tasks.items() if task.stage is not _WAITING]
         ended = [outcome.id for outcome in self._unseen]
-        ended += [outcome.id for outcome in self._unsent]
+        ended += [outcome.id for outcome in self.unsent]
         return Say(self.client, Holding(self.received, self.received_io, waiting, begun, ended))
 
     def _client_lost(self, event: PeerGone, now: float) -> list[Any]:
@@ -492,7 +487,7 @@ class Execution:
         """What this server knows of a task."""
         task = self._tasks.get(id)
         if task is None:
-            if any(o.id == id for o in self._unsent) or any(o.id == id for o in self._unseen):
+            if any(o.id == id for o in self.unsent) or any(o.id == id for o in self._unseen):
                 return f"task {id} ended here; its outcome was not seen yet"
             return f"task {id} is not here"
         kind = "I/O task" if task.spec.io else "CPU task"
@@ -534,8 +529,8 @@ class Execution:
                 key, f"task {key} ended and is kept"
             )
         assert len(self._unseen) == self._number - self._seen, "outcomes misnumbered"
-        assert self.phase is not _FINISHED or not self._unsent or self._expires == 0.0
-        assert self._running is not None or not self._unsent or self._io, "an idle server keeps outcomes back"
+        assert self.phase is not _FINISHED or not self.unsent or self._expires == 0.0
+        assert self._running is not None or not self.unsent or self._io, "an idle server keeps outcomes back"
 
 
 def _as_wanted(task: Attempt, end: End, value: Payload | None, text: str) -> tuple[End, Payload | None, str]:

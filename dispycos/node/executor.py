@@ -217,7 +217,8 @@ class Executor:
             return (End.REJECTED, *values.dump_exception(exc))
         try:
             self._kernel.spawn(function, args, kwargs, number=spec.id, on_done=self._done)
-            self._early.begun(spec.id)
+            if self._early.kept:
+                self._early.begun(spec.id)
         except BaseException as exc:
             trace.trim(exc)
             return (End.FAILED, *values.dump_exception(exc))
@@ -249,7 +250,8 @@ class Executor:
         machine, runner = self._machine, self._runner
         assert machine is not None
         assert runner is not None
-        ran = time.monotonic() - began
+        now = time.monotonic()
+        ran = now - began
         actions = runner.ask(machine.ended, id, attempt, end, value, text, ran)
         if len(actions) == 1 and type(actions[0]) is Begin:
             spec: TaskSpec | None = actions[0].spec  # the usual case
@@ -258,15 +260,15 @@ class Executor:
             self._page.set_running(len(self._begun))
             runner.carry_out(actions)
         if machine.unsent:
-            self._report()
+            self._report(now)
         if self._ending:
             self._look_for_the_end()
         return spec
 
     # Outcomes of a burst of short tasks leave together; none waits behind a long task.
 
-    def _report(self) -> None:
-        if time.monotonic() - self._flushed >= REPORT_EVERY:
+    def _report(self, now: float) -> None:
+        if now - self._flushed >= REPORT_EVERY:
             self._flush()
         elif not self._armed:
             # The task that begins next may not yield for an hour.

@@ -22,6 +22,7 @@ from dispycos.kernel.task import Task
 from dispycos.model import CodeHash, End, Payload
 from dispycos.net import values
 from dispycos.net.rebuild import Namespace
+from dispycos.net.values import loads
 
 # Called with (node, terminate, restart).
 AskToClose = Callable[[bool, bool, bool], None]
@@ -43,6 +44,9 @@ class ClientNamespace:
 
     def load(self, payload: Payload) -> Any:
         """Rebuild one value."""
+        data = payload.data
+        if type(data) is bytes and not payload.buffers and data[:1] != values.WITH_CODE:
+            return loads(data)  # written out: there is one for each task
         return values.load(payload, self._names)
 
     def define(self, function: CodeHash, code: Payload) -> None:

@@ -75,12 +75,12 @@ class Page:
         self._values[_RUNNING] = count
 
     def enter(self) -> None:
-        """The kernel begins to run tasks."""
+        """The kernel begins a step, the first one since it waited or the next."""
         self._step += 2 if self._step & 1 else 1
         self._values[_STEP] = self._step
 
     def leave(self) -> None:
-        """The kernel waits, or begins its next step."""
+        """The kernel is about to wait."""
         if self._step & 1:
             self._step += 1
             self._values[_STEP] = self._step

@@ -96,12 +96,10 @@ def _watch_steps(kernel: Kernel, page: Page) -> None:
 
     def watched(now: float) -> float | None:
         page.enter()
-        try:
-            return step(now)
-        finally:
-            page.leave()
+        return step(now)
 
     kernel.step = watched  # type: ignore[method-assign]  # this one kernel only
+    kernel.before_wait.append(page.leave)
 
 
 class Server:

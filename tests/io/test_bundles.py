@@ -102,7 +102,7 @@ def test_nothing_is_bundled_for_who_takes_nothing(pair) -> None:
     with peer.lock:
         peer.session._outbox._refuse_above = -1  # as with a full queue
     assert one.endpoint.bundle(to, 1, b"x") == 0
-    assert not peer.bundle
+    assert not peer.bundle.waits
 
 
 @pytest.mark.rule("N3")

@@ -205,7 +205,7 @@ class ForgetsOutcomes(Execution):
     __slots__ = ()
 
     def flush(self) -> list[Any]:
-        self._unsent = [outcome for outcome in self._unsent if outcome.end is not End.CANCELLED]
+        self.unsent = [outcome for outcome in self.unsent if outcome.end is not End.CANCELLED]
         return super().flush()
 
 

@@ -191,9 +191,10 @@ class RSync:
         same: dict[int, None] = {}
         changed: dict[int, None] = {}
         for number, file in enumerate(files):
-            asked, checksum = channel.receive()
-            if asked != number:
-                raise RemoteProtocolError(f"a far end asks for file {asked!r:.20} where {number} is next")
+            asked = channel.receive()
+            if type(asked) is not tuple or len(asked) != 2 or asked[0] != number:
+                raise RemoteProtocolError(f"a far end asks for {asked!r:.40} where file {number} is next")
+            checksum = asked[1]
             if checksum is not None and checksum == self._checksum(file):
                 same[number] = None
             else:

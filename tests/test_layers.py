@@ -144,8 +144,8 @@ LINES = (
     ),
     Line(
         7,
-        "httpd.feed httpd.files httpd.login httpd.listening httpd.network httpd.notes httpd.source httpd.door"
-        " httpd.audience",
+        "httpd.kept httpd.feed httpd.files httpd.login httpd.listening httpd.network httpd.notes httpd.source"
+        " httpd.door httpd.audience",
     ),
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
     Line(

@@ -14,6 +14,8 @@ import secrets
 from collections import deque
 from dataclasses import dataclass
 
+from dispycos.httpd.kept import Kept
+
 VIEWER = "viewer"
 OPERATOR = "operator"
 
@@ -31,18 +33,29 @@ class Session:
 
     key: str
     role: str
-    used: float  # when it was used last
+    used: float | None  # when it was used last; None: in an earlier run
 
 
 class Logins:
     """All who may look at one monitor. `now` is seconds on a clock that only goes forward."""
 
-    def __init__(self, *, operators: bool = True) -> None:
-        """operators  False: every token makes viewers (`--http_readonly`)."""
-        self.token = secrets.token_urlsafe(_BYTES)
-        self.viewer_token = secrets.token_urlsafe(_BYTES)
+    def __init__(self, *, operators: bool = True, kept: Kept | None = None) -> None:
+        """operators  False: every token makes viewers (`--http_readonly`).
+
+        kept  what the run before left; changed and saved with each login and logout.
+        """
         self._operators = operators
+        self._kept = kept
         self._sessions: dict[str, Session] = {}  # at most MAX_SESSIONS
+        if kept is not None and kept.tokens:
+            self.token, self.viewer_token = kept.tokens
+            for key, role in kept.sessions[-MAX_SESSIONS:]:
+                # A monitor that lets nobody act any more has no operators of earlier runs, either.
+                self._sessions[key] = Session(key, role if operators else VIEWER, used=None)
+        else:
+            self.token = secrets.token_urlsafe(_BYTES)
+            self.viewer_token = secrets.token_urlsafe(_BYTES)
+        self._save()
         self._failures: dict[str, deque[float]] = {}  # source -> when; at most MAX_SOURCES
         self.refused = 0  # wrong or missing credentials so far
 
@@ -53,9 +66,10 @@ class Logins:
             return None
         self._drop_idle(now)
         if len(self._sessions) >= MAX_SESSIONS:
-            del self._sessions[min(self._sessions.values(), key=lambda session: session.used).key]
+            del self._sessions[min(self._sessions.values(), key=lambda session: session.used or 0.0).key]
         session = Session(secrets.token_urlsafe(_BYTES), role, now)
         self._sessions[session.key] = session
+        self._save()
         return session
 
     def logout(self, key: str) -> bool:
@@ -63,6 +77,7 @@ class Logins:
         found = self._find(key)
         if found is not None:
             del self._sessions[found.key]
+            self._save()
         return found is not None
 
     def role(self, credential: str, now: float) -> str | None:
@@ -70,7 +85,7 @@ class Logins:
         session = self._find(credential)
         if session is None:
             return self._role(credential)
-        if now - session.used > SESSION_IDLE:
+        if session.used is not None and now - session.used > SESSION_IDLE:
             del self._sessions[session.key]
             return None
         session.used = now
@@ -92,8 +107,14 @@ class Logins:
 
     def _drop_idle(self, now: float) -> None:
         for session in list(self._sessions.values()):
-            if now - session.used > SESSION_IDLE:
+            if session.used is not None and now - session.used > SESSION_IDLE:
                 del self._sessions[session.key]
+
+    def _save(self) -> None:
+        if self._kept is not None:
+            self._kept.tokens = [self.token, self.viewer_token]
+            self._kept.sessions = [[session.key, session.role] for session in self._sessions.values()]
+            self._kept.save()
 
     # Those who failed.
 

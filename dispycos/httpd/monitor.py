@@ -42,6 +42,7 @@ ACT_WITHIN = 10.0  # seconds for an action to be taken
 # A validating run's check looks at every row: with many of them it is made now and then.
 CHECK_ALWAYS = 200  # rows
 CHECK_EVERY = 100  # events, beyond that
+AGAIN = "it was started again: it goes on with the same cluster, and counts anew"
 SURVEY_EVERY = 5.0  # seconds between surveys of what lives, while somebody looks at tasks
 
 
@@ -54,6 +55,8 @@ class Options:
     tick: float = TICK
     operators: bool = True  # False: nobody may act (`--http_readonly`)
     metrics_public: bool = False  # /metrics without a token
+    cluster: str = ""  # its name for all runs, where a later one goes on with it (MO-62)
+    again: bool = False  # there was an earlier run of it
 
 
 class Monitor:
@@ -77,8 +80,11 @@ class Monitor:
                 "poll": options.poll_sec,
                 "interval": options.first_interval,
                 "actions": options.operators,
+                "cluster": options.cluster,
             },
         )
+        if options.again:
+            self.view.handle(Happened("warning", "note", source.name, AGAIN, self.wall()), self.wall())
         self.refusals: Counter[str] = Counter()  # requests refused, by reason
         self.actions: Counter[str] = Counter()  # audit lines, by result
         self.bye: dict[str, Any] | None = None  # the program has ended, and how

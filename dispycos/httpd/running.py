@@ -13,6 +13,7 @@ from dispycos.arguments import port as checked_port
 from dispycos.arguments import seconds
 from dispycos.httpd import files, listening, notes
 from dispycos.httpd.app import MonitorThread
+from dispycos.httpd.kept import Kept
 from dispycos.httpd.listening import Binding
 from dispycos.httpd.login import Logins
 from dispycos.httpd.monitor import Options
@@ -64,21 +65,26 @@ def run(
     read_only: bool = False,
     metrics_public: bool = False,
     noted: bool = False,
+    kept: str = "",
 ) -> Running:
     """Start a monitor of that source. ValueError and TypeError name the argument; OSError the port.
 
     noted  a note of it is left, by which `dispycos top` finds it (see `notes`).
+    kept   file by which a later run is the same cluster to browsers (see `kept`); "": none is.
     """
     poll = poll_seconds(poll_sec)
     pages = files.table(root)
     tls = listening.tls(certfile, keyfile)
     binding = listening.bind(host, checked_port("port", port), "https" if tls else "http")
-    logins = Logins(operators=not read_only)
+    before = Kept.at(kept) if kept else None
+    logins = Logins(operators=not read_only, kept=before)
     options = Options(
         poll_sec=poll,
         first_interval=poll if poll_sec is not None else 0.0,
         operators=not read_only,
         metrics_public=metrics_public,
+        cluster=before.cluster if before is not None else "",
+        again=before is not None and before.again,
     )
     names = Names((*binding.names, *allow_hosts), binding.scheme)
     thread = MonitorThread(source, logins, pages, options, names, binding.sockets, tls)

@@ -99,6 +99,7 @@ def _watch(scheduler: SharedScheduler, settings: SharedSettings, web: Web) -> ru
         read_only=web.read_only,
         metrics_public=web.metrics_public,
         noted=True,
+        kept=scheduler.monitor_file,
     )
 
 

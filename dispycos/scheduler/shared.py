@@ -132,6 +132,12 @@ class SharedScheduler:
         assert self._service is not None
         return self._service
 
+    @property
+    def monitor_file(self) -> str:
+        """Where the web monitor keeps what its next run needs; it goes where the journal goes."""
+        assert self._storage is not None
+        return self._storage.monitor_file
+
     def say(self, line: str) -> None:
         """Print a line on standard output."""
         self._printer.put(line.encode("utf-8", "backslashreplace") + b"\n")

@@ -2,6 +2,7 @@
 
     <dest_path>/dispycos-scheduler-<port>/     ours alone, mode 0700
         journal.db                             kept at the end where somebody still waits
+        monitor.json                           likewise: who may look at its web monitor
         files/<incarnation>/                   one client's, until it has left
 
 I/O half. Layer 5. Rows DS-09, DS-10, DS-18; SE-47, SE-49.
@@ -20,7 +21,9 @@ from dispycos.net.filestore import FileStore
 from dispycos.scheduler.journal import Journal
 
 _FILES = "files"
-_JOURNAL = re.compile(r"journal\.db(-wal|-shm)?")
+_MONITOR = "monitor.json"
+# What belongs to the clients that are known.
+_KEPT = re.compile(rf"journal\.db(-wal|-shm)?|{re.escape(_MONITOR)}")
 
 
 class Storage:
@@ -65,8 +68,13 @@ class Storage:
         # Not under a scheduler that works here: SQLite's lock says whether there is one.
         Journal(os.path.join(self.path, "journal.db"), our).close()
         for name in os.listdir(self._folder):
-            if _JOURNAL.fullmatch(name):
+            if _KEPT.fullmatch(name):
                 os.unlink(name, dir_fd=self._folder)
+
+    @property
+    def monitor_file(self) -> str:
+        """Where the web monitor keeps who may look at it."""
+        return os.path.join(self.path, _MONITOR)
 
     def files_of(self, client: Incarnation) -> FileStore:
         """The folder for a client's files. OSError if it can't be made."""
@@ -106,7 +114,7 @@ class Storage:
                 self._remove(client.hex())
         if empty:
             for name in os.listdir(self._folder):
-                if _JOURNAL.fullmatch(name):
+                if _KEPT.fullmatch(name):
                     os.unlink(name, dir_fd=self._folder)
         os.close(self._folder)
         if empty:

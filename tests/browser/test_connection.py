@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,41 @@ def test_another_run_at_the_address_does_not_replace_the_old_state_by_itself(
     page.goto(other_link)
     page.locator("#connection[data-state=live]").wait_for()
     assert page.locator(".banner").count() == 0
+
+
+@pytest.mark.row("MO-62", "MO-70")
+def test_a_killed_scheduler_that_is_started_again_is_gone_on_with(
+    tmp_path: Path, looking: Callable[[str], Looking]
+) -> None:
+    options = ["--tcp_port", "0", "--udp_port", "0", "--host", "127.0.0.1", "--dest_path", str(tmp_path)]
+    command = [sys.executable, "-m", "dispycos", *options, "--daemon", "--http"]
+    with background([*command, "127.0.0.1:0"]) as program:
+        link = program.wait_line("dispycos monitor: ").rpartition(" ")[2]
+        port = program.wait_line("ready at").rpartition(":")[2]
+        origin = link.partition("/#")[0]
+        look = looking(origin)
+        look.watched.expected.extend(REFUSED)
+        page = look.open(link)
+        page.locator("#connection[data-state=live]").wait_for()
+        program.kill()
+    page.locator("#connection-text", has_text="Reconnecting").wait_for()
+    command[command.index("--tcp_port") + 1] = port
+    with background([*command, origin.removeprefix("http://")]) as program:
+        assert program.wait_line("dispycos monitor: ").rpartition(" ")[2] == link
+        page.locator("#connection").click()
+        page.locator("#connection[data-state=live]").wait_for()
+        assert page.locator(".banner").count() == 0
+        summary = page.locator(".chart canvas").first
+        wait_until(
+            lambda: page.wait_for_timeout(20) or "restarted at" in (summary.get_attribute("aria-label") or "")
+        )
+        page.goto(f"{origin}/#/events")
+        page.locator("tbody", has_text="it was started again").wait_for()
+        look.close()
+        program.signal(signal.SIGTERM)
+        assert program.wait(20) == 0
+    # Nobody is left who could go on with it: who may look goes with the journal.
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.row("MO-59", "MO-64", "MO-70")

@@ -4,8 +4,10 @@
  */
 import { fill, h, mark, put, say, shape } from "./dom.js";
 import { count, many, number, time } from "./format.js";
+import * as cluster from "./cluster.js";
 
 /** @typedef {import("./main.js").App} App */
+/** @typedef {import("./main.js").Page} Page */
 
 /** The pages, in the order of the menu, each with the second key after `g`. */
 export const PAGES = [
@@ -19,6 +21,19 @@ export const PAGES = [
   ["about", "About", "a"],
   ["why", "Why nothing runs", "w"],
 ];
+/** What opens each page. @type {Record<string, (app: App, root: HTMLElement, id: string) => Promise<Page> | Page>} */
+export const OPENERS = {
+  cluster: (app, root) => cluster.open(app, root),
+  node: async (app, root, id) => (await import("./places.js")).openNode(app, root, id),
+  server: async (app, root, id) => (await import("./places.js")).openServer(app, root, id),
+  tasks: async (app, root) => (await import("./tasks.js")).openTasks(app, root),
+  task: async (app, root, id) => (await import("./tasks.js")).openTask(app, root, id),
+  timeline: async (app, root) => (await import("./timeline.js")).open(app, root),
+  events: async (app, root) => (await import("./records.js")).openEvents(app, root),
+  client: async (app, root) => (await import("./records.js")).openClient(app, root),
+  about: async (app, root) => (await import("./records.js")).openAbout(app, root),
+  why: async (app, root) => (await import("./why.js")).open(app, root),
+};
 const SPEAK = 10_000; // ms between two sentences for those who listen
 
 /** @param {string} id @returns {any} */

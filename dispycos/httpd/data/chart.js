@@ -116,7 +116,28 @@ export class Chart {
       }
       pen.textAlign = "left";
     }
+    this._marks(pen, x, bottom);
     if (this._at >= 0) this._cross(pen, x(this._at), bottom, y);
+  }
+
+  /** Where another run went on: nothing is known of the time before it. @param {CanvasRenderingContext2D} pen @param {(at: number) => number} x @param {number} bottom */
+  _marks(pen, x, bottom) {
+    const last = this._values.length - 1;
+    pen.strokeStyle = colour("quiet");
+    pen.setLineDash([3, 3]);
+    for (const when of this._shownMarks) {
+      const left = Math.round(x(last - ((this._history?.end ?? 0) - when) / this._step)) + 0.5;
+      pen.beginPath();
+      pen.moveTo(left, TOP);
+      pen.lineTo(left, bottom);
+      pen.stroke();
+      this._label(pen, "restart", left + 4, TOP);
+    }
+    pen.setLineDash([]);
+  }
+
+  get _shownMarks() {
+    return (this._history?.marks ?? []).filter((when) => when >= this._when(0));
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {string} text @param {number} left @param {number} top */
@@ -228,7 +249,8 @@ export class Chart {
     const { text } = this._form;
     const low = found.reduce((a, b) => Math.min(a, b));
     const high = found.reduce((a, b) => Math.max(a, b));
-    return `${this._form.caption}: now ${text(this._values[this._values.length - 1])}, between ${text(low)} and ${text(high)} since ${time(this._when(0))}`;
+    const again = this._shownMarks.map((when) => `, restarted at ${time(when)}`).join("");
+    return `${this._form.caption}: now ${text(this._values[this._values.length - 1])}, between ${text(low)} and ${text(high)} since ${time(this._when(0))}${again}`;
   }
 
   _table() {

@@ -2,7 +2,7 @@
  * The entry: puts store, transport, bar and pages together, and keeps what belongs to none of them.
  * @module
  */
-import { Bar } from "./bar.js";
+import { Bar, OPENERS } from "./bar.js";
 import { recolour } from "./canvas.js";
 import { h, mark, put } from "./dom.js";
 import { decoded } from "./format.js";
@@ -10,7 +10,6 @@ import { Keys, bindings } from "./keys.js";
 import { Settings } from "./settings.js";
 import { Store } from "./store.js";
 import { Transport } from "./transport.js";
-import * as cluster from "./cluster.js";
 
 /**
  * @typedef {{title: string, topics: string[], paint: () => void, close?: () => void, tables?: import("./table.js").Table[]}} Page
@@ -19,20 +18,6 @@ import * as cluster from "./cluster.js";
 
 const HIDDEN = 10; // seconds between updates of a hidden tab
 const place = /** @type {HTMLElement} */ (document.getElementById("page"));
-
-/** @type {Record<string, (app: App, root: HTMLElement, id: string) => Promise<Page> | Page>} */
-const OPENERS = {
-  cluster: (app, root) => cluster.open(app, root),
-  node: async (app, root, id) => (await import("./places.js")).openNode(app, root, id),
-  server: async (app, root, id) => (await import("./places.js")).openServer(app, root, id),
-  tasks: async (app, root) => (await import("./tasks.js")).openTasks(app, root),
-  task: async (app, root, id) => (await import("./tasks.js")).openTask(app, root, id),
-  timeline: async (app, root) => (await import("./timeline.js")).open(app, root),
-  events: async (app, root) => (await import("./records.js")).openEvents(app, root),
-  client: async (app, root) => (await import("./records.js")).openClient(app, root),
-  about: async (app, root) => (await import("./records.js")).openAbout(app, root),
-  why: async (app, root) => (await import("./why.js")).open(app, root),
-};
 
 /** What all parts of the page share. */
 export class App {
@@ -114,7 +99,9 @@ export class App {
   /** @param {any} message */
   _hear(message) {
     if (message.type === "hello") {
-      if (this.store.epoch && message.epoch !== this.store.epoch && this.ready) {
+      const other = this.store.epoch && message.epoch !== this.store.epoch && this.ready;
+      if (other && message.cluster && message.cluster === this.hello?.cluster) this._startedAgain(message);
+      else if (other) {
         this.newRun = message;
         this.transport.rest();
       } else this._greeted(message);
@@ -127,6 +114,21 @@ export class App {
       if (missed) this.transport.missed(missed);
     }
     this.repaint();
+  }
+
+  /**
+   * The same cluster is watched by a new process, which numbers everything anew: go on with it.
+   * @param {any} hello
+   */
+  _startedAgain(hello) {
+    const { page, id } = this.route;
+    const row = this.store.row(id);
+    this.bye = null;
+    this.store.startAgain();
+    this._greeted(hello);
+    // An id of before may be another one's now.
+    if (page === "node" || page === "server") history.replaceState(null, "", row ? `#/${page}/${row.address ?? row.location}` : "#/cluster");
+    this.open();
   }
 
   /** @param {any} hello */

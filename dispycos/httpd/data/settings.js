@@ -55,7 +55,8 @@ export class Settings {
    * @param {{epoch: string, key: string, role: string}} session
    */
   remember(session) {
-    const others = this.values.sessions.filter((known) => known.epoch !== session.epoch);
+    // A cluster's next run knows its sessions, too: of one key the last epoch counts.
+    const others = this.values.sessions.filter((known) => known.epoch !== session.epoch && known.key !== session.key);
     this.set({ sessions: [session, ...others].slice(0, 4) });
   }
 

@@ -6,13 +6,15 @@
 
 const HOUR = 720; // samples that are kept
 const DAY = 1440;
+const MARKS = 20; // of other runs
 const LINES = 1000; // of a server's log
 const LETTERS = { c: "client", n: "node", s: "server", t: "task", e: "event" };
 
 /**
  * @typedef {Record<string, any> & {id: string, type: string, rev: number}} Row fields by name; `type` is of the row itself,
  *   as tasks and events have a field `kind`; `rev` grows with each change
- * @typedef {{end: number, step: number, series: string[], hour: (number|null)[][], day: (number|null)[][]}} History
+ * @typedef {{end: number, step: number, series: string[], hour: (number|null)[][], day: (number|null)[][], marks?: number[]}} History
+ *   `marks`: when another run went on with it
  * @typedef {{number: number, ids: Set<string>, history: History | null, log: [number, number, string][], sampled: number, gone: string}} Topic
  */
 
@@ -29,6 +31,23 @@ function emptyTopic() {
   return { number: -1, ids: new Set(), history: null, log: [], sampled: 1, gone: "" };
 }
 
+/**
+ * One history of two runs: the time between them is unknown.
+ * @param {History} before @param {History} after
+ * @returns {History}
+ */
+function joined(before, after) {
+  const unknown = (/** @type {number} */ count) => Array.from({ length: Math.min(HOUR, Math.max(0, Math.round(count))) }, () => after.series.map(() => null));
+  const began = after.end - after.hour.length * after.step;
+  const pause = began - before.end;
+  return {
+    ...after,
+    hour: [...before.hour, ...unknown(pause / after.step), ...after.hour].slice(-HOUR),
+    day: [...before.day, ...unknown(pause / 60), ...after.day].slice(-DAY),
+    marks: [...(before.marks ?? []), began].slice(-MARKS),
+  };
+}
+
 /** Everything that the page knows. */
 export class Store {
   constructor() {
@@ -40,6 +59,8 @@ export class Store {
     this.rows = new Map();
     /** @type {Set<string>} topics that changed since `take` */
     this.changed = new Set();
+    /** @type {History | null} */
+    this._before = null; // samples of a run that this one goes on with
     this.frozen = false; // the program has ended: nothing that is known is let go
     this._rev = 0;
   }
@@ -71,6 +92,13 @@ export class Store {
     this.seq = -1;
     this.frozen = false;
     for (const name of this.topics.keys()) this.changed.add(name);
+  }
+
+  /** Begin anew with another run of the same cluster: what was measured goes on. */
+  startAgain() {
+    const before = this.topics.get("cluster")?.history ?? null;
+    this.clear();
+    this._before = before;
   }
 
   /**
@@ -125,6 +153,10 @@ export class Store {
     topic.log = message.log ?? [];
     topic.sampled = message.sampled ?? 1;
     topic.history = message.history ? { day: [], ...message.history } : null;
+    if (message.topic === "cluster" && topic.history && this._before) {
+      topic.history = joined(this._before, topic.history);
+      this._before = null;
+    }
   }
 
   /** @param {Topic} topic @param {any} message */
@@ -148,6 +180,7 @@ export class Store {
       const old = topic.history;
       topic.history = {
         ...history,
+        marks: old?.marks,
         hour: [...(old?.hour ?? []), ...history.hour].slice(-HOUR),
         day: [...(old?.day ?? []), ...(history.day ?? [])].slice(-DAY),
       };

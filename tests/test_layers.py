@@ -145,7 +145,7 @@ LINES = (
     Line(
         7,
         "httpd.kept httpd.feed httpd.files httpd.login httpd.listening httpd.network httpd.notes httpd.source"
-        " httpd.door httpd.audience",
+        " httpd.telling httpd.door httpd.audience",
     ),
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
     Line(

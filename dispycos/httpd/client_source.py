@@ -29,8 +29,6 @@ from dispycos.httpd.client_sights import NOT_ASKED, ClientSights
 from dispycos.httpd.client_surroundings import Surroundings
 from dispycos.httpd.events import (
     Changed,
-    Gone,
-    Happened,
     Living,
     LivingTask,
     TaskEnded,
@@ -41,11 +39,13 @@ from dispycos.httpd.feed import Feed
 from dispycos.httpd.metrics import Tally
 from dispycos.httpd.source import Look, Result
 from dispycos.httpd.tasks import GOOD
+from dispycos.httpd.telling import Telling, now
 from dispycos.kernel.operation import Operation
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Status
 
 MAX_TEXTS = 1000  # argument texts made in a second (MO-36)
 MAX_KEPT = 20_000  # argument texts of tasks that live
+SPARE = 64  # servers that are gone and still counted
 NOT_RECORDED = "not recorded: more than 1,000 tasks were submitted in a second"
 NOT_SHOWN = "the program does not show arguments"
 NOT_THERE = "the task was submitted before its arguments were recorded"
@@ -71,7 +71,7 @@ class ClientSource:
         self.show_args = show_args
         self._client = client
         self._redact = tuple(redact)
-        self._feed = Feed()  # replaced by the monitor's
+        self._telling = Telling()
         self._look = Look()
         self._tally = Tally()
         self._work: Work | None = None  # whose machines are shown
@@ -84,18 +84,24 @@ class ClientSource:
         self._failed = 0
         # server -> [ended, failed]; dropped when it is gone
         self._counts: dict[Incarnation, list[int]] = {}
-        self._told: dict[Hashable, Any] = {}  # what the feed was told last of each node and server
+        # Of servers there are many: what was told last, without a dict for each.
+        self._seen: dict[Incarnation, tuple[Any, ...]] = {}
         self._nodes: dict[Incarnation, Location] = {}  # that are shown
-        self._servers: dict[Incarnation, Location] = {}
+        self._servers: dict[Incarnation, Server] = {}
         self._reasons: dict[Location, str] = {}  # the last reason of a status, by place; at most a few
         self._scheduled: float | None = None
 
     # As the monitor's source.
 
     def watch(self, feed: Feed) -> None:
-        self._feed = feed
+        self._telling.feed = feed
         self._surroundings.tell(feed)
         self._sights.feed = feed
+        work = self._client.work
+        if work is not None:
+            # It has run for a while: what ended before is counted by what was handed over.
+            for server in list(work.driver.dispatch.placement.servers.values()):
+                self._counts[server.incarnation] = [client_survey.done_before(server), 0]
         self._client.watch(self)
 
     def stop(self) -> None:
@@ -113,7 +119,7 @@ class ClientSource:
         done = Operation()
         work = self._client.work
         if work is None:
-            self._put_cluster({"state": "not scheduled"})
+            self._telling.put("cluster", None, {"state": "not scheduled"})
             done.complete(None)
         elif work.network.closed:
             # Its thread is gone, and nothing changes any more.
@@ -128,13 +134,15 @@ class ClientSource:
     # As the client's watcher.
 
     def submitted(self, task: Submission, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        now = _now()
+        wall = now()
         if len(self._asked) < MAX_KEPT:
-            self._asked[task.id] = now
-        text = self._record(task.id, args, kwargs, now) if self.show_args else None
+            self._asked[task.id] = wall
+        text = self._record(task.id, args, kwargs, wall) if self.show_args else None
         if self._look.tasks:
             why = self._why_no_args(text)
-            self._feed.put(TaskSubmitted(task.id, task.name, task.io, 1 + task.retries, now, text, why))
+            self._telling.feed.put(
+                TaskSubmitted(task.id, task.name, task.io, 1 + task.retries, wall, text, why)
+            )
 
     def placed(self, action: Placed) -> None:
         task = action.task
@@ -143,7 +151,7 @@ class ClientSource:
             self._tally.queued.add(max(0.0, time.time() - asked))
         if self._look.tasks:
             text = self._texts.get(task.id)
-            self._feed.put(
+            self._telling.feed.put(
                 TaskPlaced(
                     task.id,
                     task.name,
@@ -151,7 +159,7 @@ class ClientSource:
                     1 + task.retries,
                     action.server,
                     task.attempt,
-                    _now(),
+                    now(),
                     text,
                     self._why_no_args(text),
                 )
@@ -172,7 +180,7 @@ class ClientSource:
         counts[0] += 1
         counts[1] += failed
         if self._look.tasks or failed:
-            now = _now()
+            wall = now()
             event = TaskEnded(
                 task.id,
                 task.name,
@@ -181,10 +189,10 @@ class ClientSource:
                 end,
                 outcome.text,
                 server,
-                round(now - passed, 3),
-                now,
+                round(wall - passed, 3),
+                wall,
             )
-            self._feed.put(event)
+            self._telling.feed.put(event)
 
     def news(self, action: Any) -> None:
         if type(action) is Notify:
@@ -193,14 +201,14 @@ class ClientSource:
                 self._status(message)
         elif type(action) is TurnEnded:
             text = f"its turn is over: {action.reason}"
-            self._happened("info", "client", self.name, text, None)
+            self._telling.happened("info", "client", self.name, text)
 
     def _status(self, message: DispycosStatus) -> None:
         status, info = message.status, message.info
         place = info if isinstance(info, Location) else getattr(info, "location", None)
         reason = message.reason or getattr(info, "reason", "")
         if status is Status.ClientScheduled:
-            self._scheduled = _now()
+            self._scheduled = now()
         if status is Status.NodeIgnore:
             self._surroundings.ignored(getattr(info, "name", str(place)), place, reason)
         if isinstance(place, Location) and reason:
@@ -210,19 +218,15 @@ class ClientSource:
         text = _words(status.name)
         kind = "node" if status < 12 else "server" if status < 21 else "task" if status < 31 else "client"
         about: tuple[str, Hashable] | None = None
-        if kind in ("node", "server"):
-            known = self._nodes if kind == "node" else self._servers
-            key = next((key for key, location in list(known.items()) if location == place), None)
-            about = (kind, key) if key is not None else None
+        if kind == "node":
+            about = next((("node", key) for key, known in list(self._nodes.items()) if known == place), None)
+        elif kind == "server":
+            servers = list(self._servers.items())
+            about = next((("server", key) for key, known in servers if known.location == place), None)
         subject = getattr(info, "name", "") or str(place or self.name)
-        self._happened(
+        self._telling.happened(
             _LEVELS.get(status, "info"), kind, subject, f"{text}: {reason}" if reason else text, about
         )
-
-    def _happened(
-        self, level: str, kind: str, subject: str, text: str, about: tuple[str, Hashable] | None
-    ) -> None:
-        self._feed.put(Happened(level, kind, subject, text, _now(), about))
 
     # Arguments.
 
@@ -247,9 +251,14 @@ class ClientSource:
         try:
             if work is not self._work:
                 self._begin(work)
-            wall, clock = _now(), time.monotonic()
-            self._survey_nodes(work, wall, clock)
-            self._survey_servers(work, wall, clock)
+            wall, clock = now(), time.monotonic()
+            held = dict(work.driver.fleet.nodes_held)
+            self._survey_nodes(work, held, wall, clock)
+            self._survey_servers(work, look, wall, clock)
+            # After their servers, whose last counts they add up.
+            for key in [key for key in self._nodes if key not in held]:
+                why = self._reasons.get(self._nodes.pop(key), "it is held no more")
+                self._telling.gone("node", key, why, wall)
             self._survey_client(work)
             if (look.servers or look.nodes) and not work.network.closed:
                 self._sights.look(work, look.servers, look.nodes)
@@ -258,59 +267,54 @@ class ClientSource:
                     self._living(task, wall, clock) for task in client_survey.living(work.driver.dispatch)
                 ]
                 past = client_survey.ended(work.driver.dispatch)
-                self._feed.put_always(Living(tasks, wall, past))
+                self._telling.feed.put_always(Living(tasks, wall, past))
         finally:
             done.complete(None)
 
     def _begin(self, work: Work) -> None:
         """A client begins a turn: what was shown of another one is over (HT-17)."""
-        now = _now()
+        wall = now()
+        for key in list(self._servers):
+            self._server_gone(key, wall)
         for key in list(self._nodes):
-            self._feed.put_always(Gone("node", key, "the turn it was held for is over", now))
+            self._telling.gone("node", key, "the turn it was held for is over", wall)
         self._nodes.clear()
-        self._servers.clear()
-        self._told.clear()
         self._work = work
         self._surroundings.begin(work)
         self._sights.begin(work)
-        for server in list(work.driver.dispatch.placement.servers.values()):
-            self._counts.setdefault(server.incarnation, [client_survey.done_before(server), 0])
 
-    def _survey_nodes(self, work: Work, wall: float, clock: float) -> None:
-        fleet = work.driver.fleet
-        held = dict(fleet.nodes_held)
+    def _survey_nodes(self, work: Work, held: dict[Incarnation, Node], wall: float, clock: float) -> None:
         for key, node in held.items():
             values = client_survey.node_values(node, wall, clock)
             if key not in self._nodes:
                 self._nodes[key] = node.location
                 values |= self._node_facts(work, node)
                 values["since"] = wall
-            self._tell("node", key, values)
-        for key in [key for key in self._nodes if key not in held]:
-            why = self._reasons.get(self._nodes.pop(key), "it is held no more")
-            self._told.pop(("node", key), None)
-            self._feed.put_always(Gone("node", key, why, wall))
+            self._telling.put("node", key, values)
 
     def _node_facts(self, work: Work, node: Node) -> dict[str, Any]:
         peer = work.network.endpoint.peer(node.incarnation)
         return client_survey.node_facts(node, peer.release if peer is not None else "", self.name)
 
-    def _survey_servers(self, work: Work, wall: float, clock: float) -> None:
+    def _survey_servers(self, work: Work, look: Look, wall: float, clock: float) -> None:
         crew = work.driver.fleet.crew
         placement = work.driver.dispatch.placement
         waits = crew.plan.wait
         alive = dict(crew.servers)
         for key, server in alive.items():
             placed = placement.servers.get(key)
-            counts = self._counts.get(key)
-            ended, failed = (counts[0], counts[1]) if counts is not None else (0, 0)
+            ended, failed = self._counted(key)
             running, waiting = client_survey.server_counts(placed)
             state = client_survey.server_state(server, placed)
             mean = placed.mean if placed is not None and placed.mean >= 0 else None
-            seen = (state, running, waiting, ended, failed, server.why, server.unresponsive, mean)
-            if self._told.get(key) == seen and key in self._servers:
+            # To the tenth: the difference of two clocks is not the same twice. Who looks sees it move.
+            looked_at = key in look.servers or server.node.incarnation in look.nodes
+            pulse = round(wall - (clock - server.node.last_heard), 1)
+            heard = pulse if looked_at else None
+            seen = (state, running, waiting, ended, failed, server.why, server.unresponsive, mean, heard)
+            if self._seen.get(key) == seen and key in self._servers:
                 continue
-            self._told[key] = seen
+            self._seen[key] = seen
             values: dict[str, Any] = {
                 "state": state,
                 "why": client_survey.server_why(server, waits),
@@ -322,16 +326,33 @@ class ClientSource:
                 "unresponsive": server.unresponsive,
                 "credits": placed.cpu_credits if placed is not None else None,
                 "mean": None if mean is None else float(f"{mean:.3g}"),
+                "pulse": pulse,
             }
             if key not in self._servers:
-                self._servers[key] = server.location
+                self._servers[key] = server
                 values |= self._server_facts(server, wall)
-            self._feed.put_always(Changed("server", key, values, server.node.incarnation))
+            self._telling.feed.put_always(Changed("server", key, values, server.node.incarnation))
         for key in [key for key in self._servers if key not in alive]:
-            why = self._reasons.get(self._servers.pop(key), "it is gone")
-            self._told.pop(key, None)
-            self._counts.pop(key, None)
-            self._feed.put_always(Gone("server", key, why, wall))
+            self._server_gone(key, wall)
+        if len(self._counts) > 2 * len(alive) + SPARE:
+            # Of servers that were gone when the last news of their tasks came.
+            for key in [key for key in self._counts if key not in alive]:
+                self._counts.pop(key, None)
+
+    def _server_gone(self, key: Incarnation, wall: float) -> None:
+        server = self._servers.pop(key)
+        self._seen.pop(key, None)
+        # What ended there since it was seen last.
+        ended, failed = self._counted(key)
+        self._counts.pop(key, None)
+        last = {"running": 0, "waiting": 0, "done": ended, "failed": failed, "submitted": ended}
+        self._telling.feed.put_always(Changed("server", key, last, server.node.incarnation))
+        self._telling.gone("server", key, self._reasons.get(server.location, "it is gone"), wall)
+
+    def _counted(self, key: Incarnation) -> tuple[int, int]:
+        """Tasks that ended at a server, and those of them that failed."""
+        counts = self._counts.get(key)
+        return (counts[0], counts[1]) if counts is not None else (0, 0)
 
     def _server_facts(self, server: Server, wall: float) -> dict[str, Any]:
         return {
@@ -349,7 +370,9 @@ class ClientSource:
         if turn.ending and state == "scheduled":
             state = "closing"
         has_turn = state in ("scheduled", "closing")
-        self._put_cluster(
+        self._telling.put(
+            "cluster",
+            None,
             {
                 "state": state,
                 "submitted": dispatch.submitted,
@@ -359,7 +382,7 @@ class ClientSource:
                 "scheduled": self._scheduled,
                 "pulse_interval": turn.pulse_interval,
                 "waiting_clients": 1 if state == "queued" else 0,
-            }
+            },
         )
         running = dispatch.submitted - dispatch.done
         values = {
@@ -372,15 +395,7 @@ class ClientSource:
             "done": dispatch.done,
             "running": running,
         }
-        self._tell("client", "ours", values)
-
-    def _put_cluster(self, values: dict[str, Any]) -> None:
-        self._tell("cluster", None, values)
-
-    def _tell(self, kind: str, key: Hashable, values: dict[str, Any]) -> None:
-        if self._told.get((kind, key)) != values:
-            self._told[kind, key] = values
-            self._feed.put_always(Changed(kind, key, values))
+        self._telling.put("client", "ours", values)
 
     def _living(self, task: Submission, wall: float, clock: float) -> LivingTask:
         text = self._texts.get(task.id)
@@ -453,11 +468,6 @@ _DONE = {
     "close_server": "its tasks end, then its process",
     "restart_server": "its tasks end, then another process takes its place",
 }
-
-
-def _now() -> float:
-    """Seconds since the epoch: for people, who see no more than milliseconds."""
-    return round(time.time(), 3)
 
 
 def _words(name: str) -> str:

@@ -335,14 +335,16 @@ class Monitor:
         """Give every browser the last state and `bye` (MO-60)."""
         if self.bye is not None:
             return
-        now = self.wall()
         await self._ask(self._look(self.clock()))
         self.fold()
+        now = self.wall()
+        if self.view.ended is None:
+            # Behind all that was told: nothing says otherwise after it.
+            self.view.handle(Ended(f"the program ended: {reason}", now), now)
+            self.view.end_tick(now)
+        # Of the state that the browsers get, and no other.
         cluster = self.view.cluster
         totals = {name: cluster[name] for name in ("submitted", "done", "failed", "running", "waiting")}
         self.bye = {"type": "bye", "reason": reason, "time": round(now, 3), "totals": totals, "text": text}
-        if self.view.ended is None:
-            self.view.handle(Ended(f"the program ended: {reason}", now), now)
-        self.fold()
         self._ticked.set()
         await self.audience.say_goodbye(self.bye, now, within)

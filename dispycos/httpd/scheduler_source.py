@@ -14,10 +14,10 @@ import time
 from collections.abc import Container, Hashable
 from typing import Any
 
-from dispycos.httpd.events import Changed, Gone, Happened
 from dispycos.httpd.feed import Feed
 from dispycos.httpd.network import figures
 from dispycos.httpd.source import Look, Result
+from dispycos.httpd.telling import Telling, now
 from dispycos.kernel.operation import Operation
 from dispycos.messages import ServerFacts
 from dispycos.model import Incarnation
@@ -46,11 +46,10 @@ class SchedulerSource:
         self.name = name
         self._service = service
         self._endpoint = endpoint
-        self._feed = Feed()
-        self._told: dict[tuple[str, Hashable], dict[str, Any]] = {}  # kind and key -> what was told last
+        self._telling = Telling()
 
     def watch(self, feed: Feed) -> None:
-        self._feed = feed
+        self._telling.feed = feed
 
     def stop(self) -> None:
         """Nothing is told unasked."""
@@ -88,14 +87,14 @@ class SchedulerSource:
     def _survey(self, done: Operation) -> None:
         try:
             machine = self._service.machine
-            wall, clock = round(time.time(), 3), time.monotonic()
+            wall, clock = now(), time.monotonic()
             self._clients(machine.active, list(machine.queue.values()), wall, clock)
             nodes = dict(machine.nodes)
             living = {server.incarnation for node in nodes.values() for server in node.living}
             self._all_gone("server", living, "its process is gone", wall)
             self._all_gone("node", nodes, "its process is gone", wall)
             for key, node in nodes.items():
-                self._node(key, node)
+                self._node(key, node, wall, clock)
         finally:
             done.complete(None)
 
@@ -116,8 +115,8 @@ class SchedulerSource:
                 "running": counts.running if counts else 0,
             }
             present.add(client.reservation)
-            if self._tell("client", client.reservation, values) and number == 0:
-                self._happened("client", client.name, f"{client.state.value}")
+            if self._telling.put("client", client.reservation, values) and number == 0:
+                self._telling.happened("info", "client", client.name, client.state.value)
         self._all_gone("client", present, "its turn is over", wall)
         counts = active.counts if active else None
         cluster: dict[str, Any] = {
@@ -129,9 +128,9 @@ class SchedulerSource:
             "failed": None,
             "notes": {"failed": NOT_TOLD},
         }
-        self._tell("cluster", None, cluster)
+        self._telling.put("cluster", None, cluster)
 
-    def _node(self, key: Incarnation, node: Node) -> None:
+    def _node(self, key: Incarnation, node: Node, wall: float, clock: float) -> None:
         facts, avail = node.facts, node.avail
         suspended = node.state is NodeState.SUSPENDED
         values = {
@@ -148,11 +147,14 @@ class SchedulerSource:
             "memory": avail.memory,
             "swap": avail.swap,
             "disk": avail.disk,
+            # To the tenth: the difference of two clocks is not the same twice.
+            "pulse": round(wall - (clock - node.last_heard), 1),
             "lease": node.lease,
             "holder": node.client.name if node.client is not None else "",
         }
-        if self._tell("node", key, values):
-            self._happened("node", facts.name, f"{values['state']}{f': {node.why}' if node.why else ''}", key)
+        if self._telling.put("node", key, values):
+            text = f"{values['state']}{f': {node.why}' if node.why else ''}"
+            self._telling.happened("info", "node", facts.name, text, ("node", key))
         for server in node.living:
             self._server(server, key)
 
@@ -166,26 +168,9 @@ class SchedulerSource:
             "unresponsive": server.unresponsive,
             "notes": dict.fromkeys(("cpu", "memory", "running"), NOT_TOLD),
         }
-        self._tell("server", server.incarnation, values, node)
-
-    # What is told.
-
-    def _tell(self, kind: str, key: Hashable, values: dict[str, Any], node: Hashable = None) -> bool:
-        """Put what is new into the feed; True: its state is."""
-        before = self._told.get((kind, key))
-        if before == values:
-            return False
-        self._told[kind, key] = values
-        self._feed.put_always(Changed(kind, key, values, node))
-        return before is None or before["state"] != values["state"]
+        self._telling.put("server", server.incarnation, values, node)
 
     def _all_gone(self, kind: str, present: Container[Hashable], why: str, wall: float) -> None:
         """All of that kind that were told and are there no more."""
-        for told, key in list(self._told):
-            if told == kind and key not in present:
-                del self._told[told, key]
-                self._feed.put_always(Gone(kind, key, why, wall))
-
-    def _happened(self, kind: str, subject: str, text: str, key: Hashable = None) -> None:
-        about = (kind, key) if key is not None else None
-        self._feed.put(Happened("info", kind, subject, text, round(time.time(), 3), about))
+        for key in self._telling.absent(kind, present):
+            self._telling.gone(kind, key, why, wall)

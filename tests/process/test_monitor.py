@@ -160,6 +160,7 @@ def test_a_server_shows_where_its_task_stands_its_arguments_and_what_it_prints(
             assert (row["name"], row["kind"], row["args"]) == ("stands", "CPU", "()")
             await viewer.until(lambda v: [line[2] for line in v.logs[topic]] == ["standing here"])
             await viewer.until(lambda v: v.rows[topic][server]["cpu"] is not None)
+            assert abs(viewer.rows[topic][server]["pulse"] - time.time()) < 60
             assert viewer.rows[topic][server]["memory"] > 1_000_000
             await viewer.close()
 
@@ -348,6 +349,8 @@ def test_browsers_are_told_how_the_program_ended(
             process.send_signal(signal.SIGINT)
         await viewer.until(lambda v: v.bye)
         assert (viewer.bye["reason"], viewer.bye["text"]) == (reason, text)
+        last = viewer.rows["cluster"]["cluster"]
+        assert viewer.bye["totals"] == {name: last[name] for name in viewer.bye["totals"]}
         assert viewer.bye["totals"]["submitted"] == 1
         assert viewer.rows["cluster"]["cluster"]["state"] == "closed"
         assert viewer.rows["cluster"]["n1"]["state"] == "closed"
@@ -388,6 +391,33 @@ def test_bad_arguments_are_refused(program: None) -> None:
     with pytest.raises(TypeError, match="must be a Client"):
         HTTPServer(None)  # type: ignore[arg-type]
     assert time.monotonic() > 0
+
+
+def test_the_last_tasks_of_servers_that_go_are_counted(cluster: LocalCluster) -> None:
+    client = Client([sleeps])
+    monitor = HTTPServer(client, port=0)
+    asker = asker_of(monitor)
+
+    def main(task: Any = None) -> Iterator[Any]:
+        assert (yield client.schedule()) == 0
+        yield two_servers(client, task)
+        # The servers are seen now, and then no more before they are gone.
+        while [node["servers"] for node in asker.get("/api/v1/nodes")["nodes"]] != [2]:
+            yield task.sleep(0.1)
+        tasks = []
+        for _ in range(60):
+            tasks.append((yield client.rtask(sleeps, 0.001)))
+        for one in tasks:
+            yield one()
+        yield client.close()
+
+    run(main, timeout=60)
+    wait_until(lambda: asker.get("/api/v1/nodes")["nodes"][0]["state"] == "closed")
+    [node] = asker.get("/api/v1/nodes")["nodes"]
+    servers = asker.get(f"/api/v1/nodes/{node['id']}")["servers"]
+    assert (node["done"], sum(server["done"] for server in servers)) == (60, 60)
+    assert asker.get("/api/v1/cluster")["cluster"]["done"] == 60
+    monitor.shutdown(wait=False)
 
 
 @pytest.mark.row("MO-35")

@@ -123,8 +123,8 @@ LINES = (
         "scheduler.journal scheduler.storage scheduler.service scheduler.scheduler scheduler.shared"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.processors node.settings node.figures node.output"
-        " node.children node.processes node.console node.hours node.neighbours node.inherited node.embedded"
-        " node.oversize node.sights node.account",
+        " node.fresh node.children node.processes node.console node.hours node.neighbours node.inherited"
+        " node.embedded node.oversize node.sights node.account",
     ),
     Line(
         5,

@@ -22,14 +22,18 @@ from dispycos.model import Location
 from dispycos.net import addresses
 from dispycos.node import account, inherited, saved
 from dispycos.node.daemon import Daemon, ready_line, serve
+from dispycos.node.fresh import FreshZygote
 from dispycos.node.hours import minute_now, service_times
 from dispycos.node.processors import processors
 from dispycos.node.settings import NodeSettings, host_name, port_list, server_count
 from dispycos.node.workspace import open_workspace
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a node; answers its exit code."""
+def main(argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None) -> int:
+    """Run a node; answers its exit code.
+
+    ahead  a zygote for its first client, started already.
+    """
     parser = _parser()
     arguments = commandline.normal(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments)
@@ -40,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except saved.BadFile as exc:
             parser.error(str(exc))
     if options.inherit is not None:
-        return inherited.run(options.inherit)
+        return inherited.run(options.inherit, ahead)
     commandline.log_to_stderr(options.debug)
 
     def run() -> int:

@@ -40,6 +40,7 @@ from dispycos.net.runner import Runner
 from dispycos.net.tls import Tls
 from dispycos.node import console, figures, ties
 from dispycos.node.events import CleanWorkspace, Exit, Hours, Order, Ordered, ServiceHours
+from dispycos.node.fresh import FreshZygote
 from dispycos.node.hours import LOOK_EVERY, ServiceTimes
 from dispycos.node.machine import NodeMachine
 from dispycos.node.neighbours import Neighbours
@@ -71,7 +72,13 @@ _TOLD_BY: dict[type[Any], Role] = {
 class Daemon:
     """One node. `start`, then `ended` tells when and how it is over; then `close`."""
 
-    def __init__(self, settings: NodeSettings, keyring: Keyring, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        settings: NodeSettings,
+        keyring: Keyring,
+        workspace: Workspace,
+        ahead: FreshZygote | None = None,
+    ) -> None:
         self._settings = settings
         self._keyring = keyring
         self._workspace = workspace
@@ -88,7 +95,9 @@ class Daemon:
             name=settings.name,
             tls=Tls(settings.certificates) if settings.certificates else None,
         )
-        self._processes = Processes(self._reactor, settings, workspace, keyring, self._printer, self._feed)
+        self._processes = Processes(
+            self._reactor, settings, workspace, keyring, self._printer, self._feed, ahead
+        )
         self._runner: Runner | None = None
         self._machine: NodeMachine | None = None
         self._neighbours: Neighbours | None = None
@@ -106,6 +115,7 @@ class Daemon:
         self._processes.addr = location.addr
         ties.adopt_orphans()
         self._loop.add_signal_handler(signal.SIGCHLD, self._processes.reap)
+        self._processes.reap()  # a zygote that was started ahead may be dead already
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._signalled, number)
         facts = NodeFacts(
@@ -266,9 +276,13 @@ async def serve(
     keyring: Keyring,
     workspace: Workspace,
     ready: Callable[[Daemon, Location], None],
+    ahead: FreshZygote | None = None,
 ) -> int:
-    """Run a node to its end; answers its exit code. OSError: it could not listen."""
-    daemon = Daemon(settings, keyring, workspace)
+    """Run a node to its end; answers its exit code. OSError: it could not listen.
+
+    ahead  a zygote for the first client, started already.
+    """
+    daemon = Daemon(settings, keyring, workspace, ahead)
     try:
         location = await daemon.start()
         ready(daemon, location)

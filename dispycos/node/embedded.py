@@ -25,7 +25,7 @@ from dispycos.errors import DispycosError
 from dispycos.model import Incarnation, Location
 from dispycos.net.reactor import Reactor
 from dispycos.net.tls import CertificateFiles
-from dispycos.node import children, ties, workspace
+from dispycos.node import fresh, ties, workspace
 from dispycos.node.pipe import LoopPipe, Said
 
 _START_WITHIN = 30.0  # seconds from the start of the process until it listens
@@ -132,7 +132,7 @@ async def start_local_node(
 
 
 def _exec_node(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    flags, folder = children.where_we_are()
+    flags, folder = fresh.where_we_are()
     return subprocess.Popen(
         [sys.executable, *flags, "-m", "dispycos.node", "--inherit", str(theirs.fileno())],
         stdin=subprocess.DEVNULL,

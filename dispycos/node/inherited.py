@@ -19,13 +19,17 @@ from dispycos.net.keys import keyring_of
 from dispycos.net.tls import CertificateFiles
 from dispycos.node import ties
 from dispycos.node.daemon import Daemon, serve
+from dispycos.node.fresh import FreshZygote
 from dispycos.node.pipe import LoopPipe, Pipe, Said
 from dispycos.node.settings import NodeSettings
 from dispycos.node.workspace import open_workspace
 
 
-def run(descriptor: int) -> int:
-    """Be the node of the program at the other end; answers the exit code."""
+def run(descriptor: int, ahead: FreshZygote | None = None) -> int:
+    """Be the node of the program at the other end; answers the exit code.
+
+    ahead  a zygote for its first client, started already; it ends with this process.
+    """
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
     pipe = Pipe(sock, max_body=0)
@@ -43,7 +47,7 @@ def run(descriptor: int) -> int:
     settings = _settings(values)
     try:
         workspace = open_workspace(settings.dest_path)
-        return asyncio.run(_serve(sock, settings, keyring, workspace))
+        return asyncio.run(_serve(sock, settings, keyring, workspace, ahead))
     except (DispycosError, OSError) as exc:
         pipe.say(Said("failed", {"reason": str(exc)}))
         return 1
@@ -65,7 +69,9 @@ def _settings(values: dict[str, Any]) -> NodeSettings:
     )
 
 
-async def _serve(sock: socket.socket, settings: NodeSettings, keyring: Any, workspace: Any) -> int:
+async def _serve(
+    sock: socket.socket, settings: NodeSettings, keyring: Any, workspace: Any, ahead: FreshZygote | None
+) -> int:
     def ready(daemon: Daemon, location: Location) -> None:
         pipe = LoopPipe(
             asyncio.get_running_loop(),
@@ -77,4 +83,4 @@ async def _serve(sock: socket.socket, settings: NodeSettings, keyring: Any, work
         where = {"addr": location.addr, "port": location.port}
         pipe.say(Said("ready", {**where, "incarnation": daemon.endpoint.incarnation.hex()}))
 
-    return await serve(settings, keyring, workspace, ready)
+    return await serve(settings, keyring, workspace, ready, ahead)

@@ -47,6 +47,7 @@ from dispycos.node.events import (
     ZygoteReady,
 )
 from dispycos.node.figures import Figures, MemoryWatch, cpu_seconds, resident_bytes
+from dispycos.node.fresh import FreshZygote, start_zygote
 from dispycos.node.output import Output
 from dispycos.node.pipe import LoopPipe, Said
 from dispycos.node.settings import NodeSettings
@@ -64,7 +65,8 @@ _KILL_PATIENCE = 10.0  # seconds of killing what is below us, then the node says
 class Processes:
     """All processes of the current client. Everything happens on the reactor thread.
 
-    feed  takes the facts; never called from inside `perform`.
+    feed   takes the facts; never called from inside `perform`.
+    ahead  a zygote that runs already, and is ours to end.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Processes:
         keyring: Keyring,
         printer: Printer,
         feed: Callable[[Any], None],
+        ahead: FreshZygote | None = None,
     ) -> None:
         self._loop = reactor.loop
         self._reactor = reactor
@@ -84,6 +87,7 @@ class Processes:
         self._printer = printer
         self._feed = feed
         self.addr = ""  # where this node is reached, and its servers too; known when it listens
+        self._ahead = ahead  # for the first client, until it is used or has ended
         self._figures = Figures(workspace.path)
         self._memory = MemoryWatch()
         self._folders: dict[int, ClientFolder] = {}  # reservation -> node directory; one at a time
@@ -166,17 +170,17 @@ class Processes:
 
     def _exec_zygote(self, action: StartZygote) -> Zygote:
         self.folder(action.reservation)
-        process, ours, read = children.exec_zygote(self._settings.run_as)
-        output = Output(self._loop, read, self._printer, self._settings.limits.max_output_lines)
+        fresh, self._ahead = self._ahead or start_zygote(self._settings.run_as), None
+        output = Output(self._loop, fresh.output, self._printer, self._settings.limits.max_output_lines)
         number = action.zygote
         # One that closes its pipe or breaks the rules is of no more use; its end is proved by waiting.
         pipe = LoopPipe(
             self._loop,
-            ours,
+            fresh.pipe,
             lambda said: self._zygote_says(self._zygotes[number], said),
             lambda reason: self._kill_zygote(self._zygotes[number]),
         )
-        return Zygote(number, action.reservation, process, output, pipe)
+        return Zygote(number, action.reservation, fresh.process, output, pipe)
 
     def _end_zygote(self, action: EndZygote) -> None:
         zygote = self._zygotes.get(action.zygote)
@@ -240,6 +244,10 @@ class Processes:
             if pid == 0:
                 break
             ended[pid] = status
+        if self._ahead is not None and self._ahead.process.pid in ended:
+            # Nobody had a use for it yet; when somebody has, another one is started.
+            self._ahead.ended(ended.pop(self._ahead.process.pid))
+            self._ahead = None
         # A zygote's end comes first: that of its servers follows from it (R-10).
         for zygote in list(self._zygotes.values()):
             if zygote.process.pid in ended:
@@ -437,6 +445,9 @@ class Processes:
     async def _end_everything(self) -> str:
         us = os.getpid()
         begin = time.monotonic()
+        if self._ahead is not None:
+            # Not kept for the next client: what is below us at the end of one is to be nothing.
+            os.kill(self._ahead.process.pid, signal.SIGKILL)  # `reap` has not waited for it
         while below := ties.descendants(us):
             waited = time.monotonic() - begin
             if waited > _ORPHANS_GRACE:

@@ -17,7 +17,7 @@ import pytest
 from dispycos import config
 from dispycos.model import Payload
 from dispycos.net import code, values
-from dispycos.node import children, page, ties
+from dispycos.node import children, fresh, page, ties
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
 from tests.helpers import alive, wait_until
@@ -67,7 +67,8 @@ class Zygote:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(exist_ok=True)
-        self.process, ours, self.output = children.exec_zygote()
+        started = fresh.start_zygote()
+        self.process, ours, self.output = started.process, started.pipe, started.output
         ours.settimeout(20)
         self.pipe = Pipe(ours, max_body=0)
         self.servers: list[Server] = []
@@ -344,7 +345,7 @@ def holds(pid: int, secret: bytes) -> bool:
 @pytest.mark.row("R-11")
 def test_a_zygote_whose_parent_is_gone_at_its_start_ends() -> None:
     ours, theirs = socket.socketpair()
-    flags, folder = children.where_we_are()
+    flags, folder = fresh.where_we_are()
     command = [sys.executable, *flags, "-m", "dispycos.node.zygote", str(theirs.fileno()), "1"]
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=folder)
     theirs.close()

@@ -110,10 +110,17 @@ def _full_shape(kind: type) -> Shape:
 
 
 def _has(kind: type, name: str) -> bool:
-    # Python itself puts None where a class refuses an operation.
-    return getattr(kind, name, None) is not None and (
-        name not in _OF_OBJECT or getattr(kind, name) is not getattr(object, name, None)
-    )
+    found = special_method(kind, name)
+    return found is not None and (name not in _OF_OBJECT or found is not vars(object).get(name))
+
+
+def special_method(kind: type, name: str) -> Any:
+    """What instances of a class have of this name, for Python's syntax; None if they have nothing.
+
+    Python itself puts None where a class refuses an operation.
+    """
+    # Not by getattr, which would find what the class's own class has.
+    return next((vars(cls)[name] for cls in kind.__mro__ if name in vars(cls)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +171,9 @@ class Exposed:
     """What a service marks: names with the prefix `exposed_`, reached without it, and `@exposed` ones."""
 
     def shape(self, value: Any) -> Shape:
-        kind = value if isinstance(value, type) else type(value)
-        names = [
-            name.removeprefix(PREFIX) for name in dir(kind) if self._real(kind, name.removeprefix(PREFIX))
-        ]
         if isinstance(value, type):
-            names.append("__call__")
-        special = tuple(sorted(name for name in names if name in SPECIAL))
-        return Shape(kind_of(value), special, tuple(sorted(set(names) - SPECIAL)), True)
+            return _exposed_shape(value, True)
+        return _exposed_shape(type(value), False)  # type: ignore[arg-type]  # classes are hashable
 
     def get(self, value: Any, name: str) -> Any:
         return getattr(value, self._allowed(value, name))
@@ -208,6 +210,30 @@ class Exposed:
             if name in vars(cls):
                 return name if getattr(vars(cls)[name], "_is_exposed", False) is True else ""
         return ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _exposed_shape(kind: type, itself: bool) -> Shape:
+    # Of instances of the class, or of the class itself.
+    names = exposed_names(kind)
+    if itself:
+        names.add("__call__")
+    special = tuple(sorted(names & SPECIAL))
+    # Attributes that are no methods are read, one by one.
+    methods = tuple(sorted(name for name in names - SPECIAL if _is_method(kind, name)))
+    return Shape("type" if itself else _name_of(kind), special, methods, True)
+
+
+def exposed_names(kind: type) -> set[str]:
+    """What a class marks as exposed, as it is reached."""
+    names = (name.removeprefix(PREFIX) for name in dir(kind))
+    return {name for name in names if Exposed._real(kind, name)}
+
+
+def _is_method(kind: type, name: str) -> bool:
+    real = Exposed._real(kind, name)
+    held = next(vars(cls)[real] for cls in kind.__mro__ if real in vars(cls))
+    return callable(held) or isinstance(held, staticmethod | classmethod)
 
 
 def exposed(thing: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -19,12 +20,11 @@ from typing import Any, Final
 
 from dispycos.errors import Closed, LoadError, PeerLost, RemoteProtocolError, TaskCancelled
 from dispycos.model import Buffer
-from dispycos.net.link import Link, Meeting
+from dispycos.net.link import Link, Meeting, Waiting
 from dispycos.net.stream import Stream
-from dispycos.objects import failure, wire
+from dispycos.objects import failure, lanes, wire
 from dispycos.objects.access import Access, Full, Shape
 from dispycos.objects.exports import ROOT, Exports
-from dispycos.objects.lanes import Lanes
 from dispycos.objects.proxy import Proxy, class_of
 from dispycos.objects.response import Response
 from dispycos.objects.talks import Talk, Talks
@@ -38,6 +38,7 @@ SET: Final = 2
 DELETE: Final = 3
 METHOD: Final = 4
 
+_REQUEST: Final = (int, int, str, tuple, dict)
 _OWN_FRAMES: Final = 2  # of a job, at the head of a traceback
 
 
@@ -65,6 +66,8 @@ class Terms:
     find_error: Callable[[str, str], Any] = no_class
     # The class of proxies of objects of this shape.
     proxy_class: Callable[[Shape], type[Proxy]] = lambda shape: class_of(shape.special)
+    # Built-in containers that are read as an attribute stay here, and are used from afar.
+    containers_stay: bool = True
     # The lane in which the other end does what this one asks.
     lane: int = 0
 
@@ -76,6 +79,7 @@ class Connection:
     root  what the other end may use from the start.
     main  takes a function for the main thread to call, if there is one that would.
     lost  called once when the other end is gone, with why.
+    begin called with the connection in lane 0, before all that the other end asks of that lane.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Connection:
         first: bool,
         main: Callable[[Callable[[], None]], None] | None = None,
         lost: Callable[[str], None] = lambda reason: None,
+        begin: Callable[[Connection], None] | None = None,
     ) -> None:
         self.name = name
         self.terms = terms
@@ -97,7 +102,7 @@ class Connection:
         self._exports = Exports(root)
         self._proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
         self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
-        self._codec = Codec(self)
+        self._codec = Codec(self, terms.find_class is not no_class)
         self._talks = Talks()
         self._here = threading.local()  # the conversation that a thread is in
         self._conversations = itertools.count(1 if first else 2, 2)
@@ -107,7 +112,9 @@ class Connection:
         self._lost = lost
         self._reason = ""
         self.link = Link(stream, meeting, self._deliver, self._send_drops, self._end)
-        self.lanes = Lanes(self.link, name, main)
+        self.lanes = lanes.Lanes(self.link, name, main)
+        if begin is not None:
+            self.lanes.put(0, _Beginning(self, begin))
         self.link.start(f"dispycos connection, {name}")
 
     def __repr__(self) -> str:
@@ -174,14 +181,45 @@ class Connection:
             raise
         return response
 
-    def cancel(self, response: Response) -> None:
-        """Nobody waits for it any more: the other end stops it if it can."""
+    def cancel(self, response: Response, error: Exception | None = None) -> None:
+        """Nobody waits for it any more: the other end stops it if it can.
+
+        error  what waiting for it raises; a TaskCancelled if not given.
+        """
         if self._pending.pop(response.number, None) is not None:
-            response.fail(TaskCancelled("the call was cancelled"))
+            response.fail(error or TaskCancelled("the call was cancelled"))
             try:
                 self.link.post(wire.pack(wire.CANCEL, response.number))
             except PeerLost:
                 pass  # it is stopped
+
+    def serve_until(self, waiting: Waiting, over: Callable[[], bool], timeout: float | None) -> None:
+        """Do in this thread what the other end asks of lane 0, until `over()` or `timeout` seconds.
+
+        waiting  to be woken when `over` may have changed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        jobs: deque[lanes.Job] = deque()
+
+        def ready() -> bool:
+            return bool(jobs) or over()
+
+        def take(job: lanes.Job) -> None:
+            jobs.append(job)
+            waiting.wake()
+
+        self.lanes.lend(take)
+        try:
+            while not over() and not self.closed:
+                rest = None if deadline is None else max(deadline - time.monotonic(), 0)
+                if not self.link.wait(waiting, ready, rest):
+                    return
+                while jobs:
+                    jobs.popleft().run()
+        finally:
+            self.lanes.give_back(take)
+            for job in jobs:
+                self.lanes.put(0, job)
 
     def _wait(self, response: Response, timeout: float | None) -> bool:
         # In a plain thread: do what the other end asks in this conversation, until it answers.
@@ -285,7 +323,7 @@ class Connection:
         try:
             request = self._codec.unpack(tail)
             what, number, name, args, kwargs = request
-            if type(what) is not int or type(number) is not int or type(name) is not str:
+            if (type(what), type(number), type(name), type(args), type(kwargs)) != _REQUEST:
                 raise LoadError("a request of another form than this end knows")
             target = self.object(number) if number else self
         except (LoadError, ValueError, TypeError) as exc:
@@ -305,7 +343,7 @@ class Connection:
         if what == METHOD:
             return access.method(target, name)(*args, **kwargs), False
         if what == GET:
-            return access.get(target, name), True
+            return access.get(target, name), self.terms.containers_stay
         if what == SET:
             access.set(target, name, *args)
         elif what == DELETE:
@@ -338,7 +376,7 @@ class Connection:
         else:
             try:
                 error = failure.rebuild(value, self.terms.find_error)
-            except (TypeError, ValueError) as exc:
+            except (TypeError, ValueError, RecursionError) as exc:
                 raise RemoteProtocolError(f"an error of another form than this end knows: {exc}") from None
             response.fail(error)
 
@@ -383,6 +421,24 @@ class Connection:
             objects = self._exports.clear()
         del objects
         self._lost(reason)
+
+
+class _Beginning:
+    # What is done before all else.
+
+    def __init__(self, connection: Connection, begin: Callable[[Connection], None]) -> None:
+        self._connection = connection
+        self._begin = begin
+
+    def run(self) -> None:
+        try:
+            self._begin(self._connection)
+        except BaseException:
+            log.exception("the connection with %s is closed: it could not begin", self._connection.name)
+            self._connection.close()
+
+    def refuse(self, reason: str) -> None:
+        """Nobody waits for it."""
 
 
 class Job:

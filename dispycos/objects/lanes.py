@@ -107,9 +107,22 @@ class Lanes:
         self._lock = threading.Lock()
         self._lanes: dict[int, Lane] = {}
         self._closed = False
+        self._lent: list[Callable[[Job], None]] = []  # who does what is for lane 0; the last one is it
+
+    def lend(self, take: Callable[[Job], None]) -> None:
+        """From now on `take` is called with the jobs of lane 0, instead of a thread of its own."""
+        with self._lock:
+            self._lent.append(take)
+
+    def give_back(self, take: Callable[[Job], None]) -> None:
+        """Whoever was lent lane 0 takes no more jobs."""
+        with self._lock:
+            self._lent.remove(take)
 
     def put(self, number: int, job: Job) -> None:
         """Have a job done in the lane of this number, FRESH or MAIN."""
+        if number == 0 and self._take(job):
+            return
         if number == wire.FRESH:
             threading.Thread(target=job.run, name=f"{self._name}, fresh", daemon=True).start()
         elif number == wire.MAIN:
@@ -123,6 +136,13 @@ class Lanes:
                 job.refuse(f"there are {MOST} threads already" if not self._closed else "it is closed")
             else:
                 lane.put(job)
+
+    def _take(self, job: Job) -> bool:
+        with self._lock:
+            if not self._lent or self._closed:
+                return False
+            self._lent[-1](job)
+            return True
 
     def _lane(self, number: int) -> Lane | None:
         with self._lock:

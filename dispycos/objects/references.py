@@ -1,0 +1,174 @@
+"""References in bytes of an end that is not trusted: inert until all is read.
+
+A pickle tells its reader to call, to fill and to change what it made before. So nothing that a
+peer refers to may stand there while its bytes are read, or it could be called or changed around
+its table: only placeholders do, which can do nothing, made by words that can't be changed.
+What they refer to takes their places when the whole value is there.
+
+Pure: no I/O, clock or randomness. Row GN-05.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+from dispycos.errors import LoadError
+from dispycos.objects.access import SPECIAL, Shape
+from dispycos.objects.tuples import NamedFields
+
+_SINGLE: Final = (Ellipsis, NotImplemented)
+
+
+class Reference:
+    """A placeholder: of an object of the sender if it has a shape, else of one of the receiver."""
+
+    __slots__ = ("number", "shape")
+
+    def __init__(self, number: Any, shape: Any = None) -> None:
+        self.number = number
+        self.shape = shape
+
+
+class _Word:
+    # What a pickle may call. It has nothing that could be changed.
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a word can't be changed")
+
+
+class _Theirs(_Word):
+    __slots__ = ()
+
+    def __call__(self, number: Any, shape: Any) -> Reference:
+        return Reference(number, shape)
+
+
+class _Yours(_Word):
+    __slots__ = ()
+
+    def __call__(self, number: Any) -> Reference:
+        return Reference(number)
+
+
+class _Tuple(_Word):
+    __slots__ = ()
+
+    def __call__(self, values: Any, names: Any) -> NamedFields:
+        if type(values) is not tuple or type(names) is not tuple or not all(type(n) is str for n in names):
+            raise LoadError("a tuple with names of another form than this end knows")
+        return NamedFields(values, names)
+
+
+class _Single(_Word):
+    __slots__ = ()
+
+    def __call__(self, number: int) -> Any:
+        return _SINGLE[number]
+
+
+class _Make(_Word):
+    __slots__ = ("_kind",)
+
+    _kind: type
+
+    def __init__(self, kind: type) -> None:
+        object.__setattr__(self, "_kind", kind)
+
+    def __call__(self, *parts: Any) -> Any:
+        return self._kind(*parts)
+
+
+class _Bytearray(_Word):
+    __slots__ = ()
+
+    def __call__(self, data: bytes = b"") -> bytearray:
+        if type(data) is not bytes:  # a number would be a size
+            raise LoadError("a bytearray of another form than this end knows")
+        return bytearray(data)
+
+
+# What each name in the bytes means; see `values`.
+WORDS: Final[dict[str, _Word]] = {
+    "_theirs": _Theirs(),
+    "_yours": _Yours(),
+    "_tuple": _Tuple(),
+    "_single": _Single(),
+}
+# What makes data of each type: nothing that is small in bytes and large in memory.
+MAKERS: Final[dict[type, _Word]] = {
+    bytearray: _Bytearray(),
+    **{
+        kind: _Make(kind)
+        for kind in (complex, range, slice, date, time, datetime, timedelta, timezone, Decimal)
+    },
+}
+
+
+def shape_of(described: Any) -> Shape:
+    """A shape as it was sent. LoadError if it is none."""
+    if type(described) is tuple and len(described) == len(Shape._fields):
+        kind, special, methods, open_ = described
+        if (
+            type(kind) is str
+            and type(open_) is bool
+            and type(special) is type(methods) is tuple
+            and all(type(name) is str and name in SPECIAL for name in special)
+            and all(type(name) is str for name in methods)
+        ):
+            return Shape(kind, special, methods, open_)
+    raise LoadError("an object of another shape than this end knows")
+
+
+class Settling:
+    """Puts what is referred to in the places of references, throughout a value.
+
+    proxy   makes that of an object of the sender, by number and shape.
+    object  the receiver's object of a number.
+    """
+
+    def __init__(self, proxy: Callable[[int, Shape], Any], object: Callable[[int], Any]) -> None:
+        self._proxy = proxy
+        self._object = object
+        self._seen: set[int] = set()  # lists, dicts and sets; they may hold themselves
+
+    def __call__(self, value: Any) -> Any:
+        """The value with all its references settled. LoadError, TypeError, RecursionError."""
+        kind = type(value)
+        if kind is Reference:
+            return self._settled(value)
+        if kind is tuple:
+            return tuple(map(self, value))
+        if kind is NamedFields:
+            return NamedFields(tuple(map(self, value)), value._names)
+        if kind is frozenset:
+            return frozenset(map(self, value))
+        if kind is slice:
+            return slice(self(value.start), self(value.stop), self(value.step))
+        if kind in (list, dict, set) and id(value) not in self._seen:
+            self._seen.add(id(value))
+            self._fill(value)
+        return value
+
+    def _settled(self, reference: Reference) -> Any:
+        if type(reference.number) is not int:
+            raise LoadError("a reference without a number")
+        if reference.shape is None:
+            return self._object(reference.number)
+        return self._proxy(reference.number, shape_of(reference.shape))
+
+    def _fill(self, value: Any) -> None:
+        if type(value) is list:
+            value[:] = map(self, value)
+        elif type(value) is dict:
+            items = [(self(key), self(item)) for key, item in value.items()]
+            value.clear()
+            value.update(items)
+        else:
+            held = list(map(self, value))
+            value.clear()
+            value.update(held)

@@ -136,7 +136,7 @@ LINES = (
         " client.watcher client.presence client.bar client.notebook",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
     ),
-    Line(6, "objects.exports objects.wire objects.access objects.tuples", pure=True),
+    Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),
     Line(
         6,
         "objects.values objects.failure objects.proxy objects.talks objects.lanes objects.response"
@@ -177,6 +177,11 @@ LINES = (
         " gateways.tasks gateways.far_tasks gateways.gateway gateways.kinds gateways.multichannel"
         " gateways.rsync_far gateways.rsync gateways.group",
     ),
+    Line(
+        7,
+        "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.presence rpc.connection rpc.service rpc.dialling"
+        " rpc.listening rpc.server rpc.utils.server",
+    ),
     Line(8, "commandline"),
     Line(8, "compat.__main__"),
     Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
@@ -201,7 +206,7 @@ MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
 # other. Other packages' hold a docstring.
-SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways"})
+SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways", "rpc"})
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",

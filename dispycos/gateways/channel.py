@@ -211,13 +211,13 @@ class Channel:
             item, size = self._items.popleft()
         except IndexError:
             if deaf:
-                raise self._getremoteerror() from None
+                raise self._end() from None
             return _NOTHING
         self.exchange.took(self.id, size)
         return item
 
-    def _getremoteerror(self) -> BaseException:
-        # Why nothing more comes; what remote code raised once only. The name is execnet's.
+    def _end(self) -> BaseException:
+        # Why nothing more comes.
         error, self._error = self._error, None
         if error is not None:
             return error
@@ -352,7 +352,7 @@ class Channel:
         if not self._deaf:
             return _NOTHING
         if self._error is not None or self._lost:
-            raise self._getremoteerror()
+            raise self._end()
         return None
 
     def ended(self, text: str, *, whole: bool) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from typing import Final
 
 from dispycos import errors
-
-_BEGINNING: Final = "Traceback (most recent call last):\n"
 
 
 class RemoteError(errors.RemoteError):
@@ -24,6 +21,4 @@ def describe(error: BaseException, skip: int = 0) -> str:
     for _ in range(skip):
         if trace is not None:
             trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    # Python says no such thing of an error without frames, as one of syntax.
-    return text if text.startswith(_BEGINNING) else _BEGINNING + text
+    return "".join(traceback.format_exception(type(error), error, trace))

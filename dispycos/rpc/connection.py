@@ -1,0 +1,127 @@
+"""Connections as programs see them: `connect` gives one, a service's hooks get one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+from dispycos.errors import Timeout
+from dispycos.net.link import Meeting, Waiting
+from dispycos.net.stream import Stream
+from dispycos.objects import connection as objects
+from dispycos.objects import wire
+from dispycos.rpc.presence import Presence
+
+_CLOSING: Final = 5.0  # seconds for the last words of a connection that is closed
+
+
+class Connection(objects.Connection):
+    """One end of a connection. Any thread may use it.
+
+    service  what this end offers: an instance.
+    first    this end dialled.
+    gone     called once with this when nothing more will come.
+    slots    bounds how many calls of the other end are done at once; None: each lane does its own.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        meeting: Meeting,
+        *,
+        name: str,
+        service: Any,
+        first: bool,
+        gone: Callable[[Connection], None] = lambda conn: None,
+        slots: threading.Semaphore | None = None,
+    ) -> None:
+        self.service = service
+        self._gone_hook = gone
+        self._slots = slots
+        self._nested = threading.local()  # whether this thread has a slot
+        self._root: Any = None
+        self._served = threading.Event()  # nothing more will come
+        self._presence = presence = Presence(service)
+        super().__init__(
+            stream,
+            meeting,
+            name=name,
+            root=service,
+            terms=service.terms,
+            first=first,
+            lost=self._is_lost,
+            # Who dialled hears of it in `connect`, and has the connection before others use it.
+            begin=None if first or not presence.is_awaited else presence.begin,
+        )
+        if first or not presence.is_awaited:
+            presence.begin(self)
+
+    def _is_lost(self, reason: str) -> None:
+        self._served.set()
+        try:
+            self._presence.end(self)
+        finally:
+            self._gone_hook(self)
+
+    def perform(
+        self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, bool]:
+        """As ever; with slots, when there is one."""
+        if self._slots is None or getattr(self._nested, "has_slot", False):
+            return super().perform(what, target, name, args, kwargs)
+        with self._slots:
+            self._nested.has_slot = True
+            try:
+                return super().perform(what, target, name, args, kwargs)
+            finally:
+                self._nested.has_slot = False
+
+    @property
+    def root(self) -> Any:
+        """What the other end offers."""
+        if self._root is None or self.closed:
+            self._root = super().root
+        return self._root
+
+    def ping(self, timeout: float = 3.0) -> None:
+        """Ask the other end for a sign of life.
+
+        TimeoutError after `timeout` seconds; PeerLost if it is gone.
+        """
+        answer = self.begin(objects.GET, 0, "root", (), {}, lane=wire.FRESH)
+        try:
+            answer.result(timeout)
+        except Timeout:
+            self.cancel(answer)
+            raise Timeout(f"{self.name} did not answer a ping in {timeout:g} s") from None
+
+    # What the other end asks outside of our own calls is done by a thread of the connection.
+    # These have it done by the thread that calls them.
+
+    def serve(self, timeout: float | None = 1.0) -> None:
+        """Do what the other end asks, for `timeout` seconds or until it is gone."""
+        self.serve_until(Waiting(), lambda: False, timeout)
+
+    def serve_all(self) -> None:
+        """Do what the other end asks until it is gone."""
+        self.serve(None)
+
+    def poll_all(self, timeout: float = 0.0) -> None:
+        """Do what the other end has asked by now, or asks in `timeout` seconds."""
+        self.serve(timeout)
+
+    def close(self) -> None:
+        """Close both ends; calls that wait fail. May be repeated."""
+        super().close()
+        self.link.join(_CLOSING)
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Wait until the connection is gone; False after `timeout` seconds."""
+        return self._served.wait(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

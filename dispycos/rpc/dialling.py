@@ -1,0 +1,124 @@
+"""Dialling: from an address to a connection that has proved the key."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import Any, Final
+
+from dispycos.config import Limits
+from dispycos.net import addresses
+from dispycos.net.keys import Keyring
+from dispycos.net.link import prove
+from dispycos.net.stream import Stream
+from dispycos.rpc.connection import Connection
+from dispycos.rpc.keys import Key, keyring_of
+from dispycos.rpc.service import VoidService, instance_of
+
+DEFAULT_PORT: Final = 18861  # of servers of services
+TIMEOUT: Final = 10.0  # seconds to reach a server, and again for the proofs
+
+
+def connect(
+    host: str,
+    port: int = DEFAULT_PORT,
+    service: Any = VoidService,
+    *,
+    key: Key = None,
+    ipv6: bool = False,
+    timeout: float = TIMEOUT,
+) -> Connection:
+    """Connect to a server.
+
+    service  what this end offers to the server.
+    key      proves both ends to each other: the account's key file unless it is given; see `keys`.
+    ConnectionRefusedError: nothing listens there. AuthenticationError: it has another key.
+    TimeoutError after `timeout` seconds without an answer, or another OSError.
+    """
+    offered = instance_of(service)
+    sock = _reach(host, port, ipv6, timeout)
+    loopback = addresses.is_loopback(sock.getpeername()[0])
+    return _over(sock, f"{host}:{port}", offered, key, timeout, loopback)
+
+
+def unix_connect(
+    path: str, service: Any = VoidService, *, key: Key = None, timeout: float = TIMEOUT
+) -> Connection:
+    """Connect to a server that listens at a unix socket; else as `connect`."""
+    offered = instance_of(service)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+    except OSError as exc:
+        sock.close()
+        raise _told(exc, path) from None
+    return _over(sock, path, offered, key, timeout, True)
+
+
+def _over(
+    sock: socket.socket, name: str, service: Any, key: Key, timeout: float, loopback: bool
+) -> Connection:
+    try:
+        keyring = keyring_of(key, loopback=loopback)
+        stream = Stream.of_socket(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return connect_stream(stream, service, keyring, name=name, timeout=timeout)
+
+
+def connect_stream(
+    stream: Stream, service: Any, keyring: Keyring, *, name: str, first: bool = True, timeout: float = TIMEOUT
+) -> Connection:
+    """A connection over a stream, whose other end does the same with `first` the other way round.
+
+    The stream is closed if it comes to nothing; the errors are those of `net.link.prove`.
+    """
+    try:
+        meeting = prove(stream, keyring, Limits(), dialer=first, timeout=timeout)
+        offered = instance_of(service)
+        connection: Connection = offered.connection_class(
+            stream, meeting, name=name, service=offered, first=first
+        )
+        return connection
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _reach(host: str, port: int, ipv6: bool, timeout: float) -> socket.socket:
+    name = f"{host}:{port}"
+    family = socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except socket.gaierror as exc:
+        raise OSError(f"{host} is unknown: {exc.strerror}") from None
+    failure: OSError = OSError(f"{host} has no address")
+    for kind, what, protocol, _, address in found:
+        sock = socket.socket(kind, what, protocol)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(address)
+        except OSError as exc:
+            sock.close()
+            failure = exc
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise _told(failure, name)
+
+
+def _told(exc: OSError, name: str) -> OSError:
+    if isinstance(exc, ConnectionRefusedError):
+        return ConnectionRefusedError(
+            errno.ECONNREFUSED, f"connection refused: nothing listens at {name}; is the server started there?"
+        )
+    with contextlib.suppress(TypeError):
+        if isinstance(exc, TimeoutError):
+            return TimeoutError(f"{name} did not answer")
+        return type(exc)(exc.errno, f"{name} can't be reached: {exc.strerror or exc}")
+    return exc

@@ -1,0 +1,196 @@
+"""Listening: where a server waits for connections, and who is let in.
+
+Nothing is read of a connection but its proof of the key, in a thread that ends with it: there
+are few of them at a time, and none takes longer than the handshake may (SE-15).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable
+
+from dispycos.config import Limits
+from dispycos.errors import AuthenticationError, DispycosError, Timeout
+from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
+from dispycos.net.keys import Keyring
+from dispycos.net.link import Meeting, prove
+from dispycos.net.stream import Stream
+
+log = logging.getLogger("dispycos")
+
+_LOCAL = "127.0.0.1"  # whom a unix socket's connections come from, to the doorkeeper
+
+
+def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.socket:
+    """A TCP listener. OSError says what is wrong with the address."""
+    family = socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(hostname, port, family, socket.SOCK_STREAM)[0]
+    except socket.gaierror as exc:
+        raise OSError(f"{hostname} is no address of this machine: {exc.strerror}") from None
+    sock = socket.socket(kind, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"can't listen at {hostname}:{port}: {exc.strerror}") from None
+    return sock
+
+
+def listen_unix(path: str, backlog: int) -> socket.socket:
+    """A listener at a unix socket that only this account may use; one that nobody serves is replaced."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        if _is_dead_socket(path):
+            os.unlink(path)
+        sock.bind(path)
+        os.chmod(path, 0o600)
+        sock.listen(backlog)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"can't listen at {path}: {exc.strerror}") from None
+    return sock
+
+
+def _is_dead_socket(path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                return probe.connect_ex(path) != 0
+    return False
+
+
+class Door:
+    """Accepts connections at a listener until it is closed.
+
+    admit  called with each connection and the address that it comes from, in the thread of `run`.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener = listener
+        listener.setblocking(False)
+        self._wake, self._woken = os.pipe()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._running = False
+
+    def run(self, admit: Callable[[socket.socket, str], None], done: Callable[[], bool]) -> None:
+        """Accept until `close`, or until `done()` after a connection."""
+        if not self._begin():
+            return
+        poll = select.poll()
+        poll.register(self.listener, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        try:
+            while not (self._is_closed() or done()):
+                if any(descriptor == self._wake for descriptor, _ in poll.poll()):
+                    os.read(self._wake, 64)
+                    continue
+                self._accept(admit)
+        finally:
+            self._end()
+
+    def _begin(self) -> bool:
+        with self._lock:
+            self._running = not self._closed
+            return self._running
+
+    def _end(self) -> None:
+        with self._lock:
+            self._running = False
+            if self._closed:
+                self._release()
+
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    def _accept(self, admit: Callable[[socket.socket, str], None]) -> None:
+        try:
+            sock, address = self.listener.accept()
+        except BlockingIOError:
+            return  # it gave up meanwhile
+        except OSError as exc:
+            log.warning("no connection could be accepted: %s", exc.strerror)
+            time.sleep(0.1)  # there are no descriptors left; they come back
+            return
+        admit(sock, address[0] if isinstance(address, tuple) else _LOCAL)
+
+    def look(self) -> None:
+        """Have `run` look again whether it is done."""
+        with self._lock:
+            if self._running:
+                os.write(self._woken, b"\0")
+
+    def close(self) -> None:
+        """Accept no more. May be repeated."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._running:
+                os.write(self._woken, b"\0")
+            else:
+                self._release()
+
+    def _release(self) -> None:
+        self.listener.close()
+        os.close(self._wake)
+        os.close(self._woken)
+
+
+class Reception:
+    """Lets in who proves the key."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._limits = Limits()
+        self._lock = threading.Lock()
+        self._doorkeeper = Doorkeeper(self._limits)
+        self._repeats = Repeats(self._limits)
+
+    def admit(self, source: str) -> bool:
+        """May it knock? Every True needs one `receive` or `leave`."""
+        with self._lock:
+            return self._doorkeeper.admit(source, time.monotonic())
+
+    def leave(self, source: str) -> None:
+        """It was admitted, and is seen to elsewhere."""
+        with self._lock:
+            self._doorkeeper.leave(source)
+
+    def receive(self, stream: Stream, source: str) -> Meeting | None:
+        """The proofs; None if it did not prove the key, which is logged and the stream closed."""
+        code = ""
+        try:
+            return prove(
+                stream, self._keyring, self._limits, dialer=False, timeout=self._limits.handshake_timeout
+            )
+        except AuthenticationError as exc:
+            code, why = "key", str(exc)
+        except Timeout as exc:
+            code, why = "timeout", str(exc)
+        except (DispycosError, OSError) as exc:
+            code, why = "broken", str(exc)
+        except BaseException:
+            stream.close()
+            raise
+        finally:
+            with self._lock:
+                self._doorkeeper.leave(source)
+                left_out = None
+                if code:
+                    self._doorkeeper.fail(source, code, time.monotonic())
+                    left_out = self._repeats.due(source, time.monotonic())
+        stream.close()
+        if left_out is not None:
+            log.warning("refused a connection from %s: %s%s", source, why, others(left_out))
+        return None

@@ -1,0 +1,179 @@
+"""Servers of services: each connection is served by threads of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+from dispycos.net import addresses
+from dispycos.net.stream import Stream
+from dispycos.rpc.connection import Connection
+from dispycos.rpc.dialling import DEFAULT_PORT
+from dispycos.rpc.keys import Key, keyring_of
+from dispycos.rpc.listening import Door, Reception, listen, listen_unix
+from dispycos.rpc.service import check_service, instance_of
+
+log = logging.getLogger("dispycos")
+
+LOOPBACK: Final = "127.0.0.1"
+_ENDING: Final = 5.0  # seconds for the last words of all connections when a server closes
+
+
+class Server:
+    """Serves connections until it is closed.
+
+    service      a subclass of Service, of which each connection gets an instance, or an instance for all.
+    hostname     where it listens; this machine alone unless it is said. "0.0.0.0": everywhere.
+    port         0: any free one; see `port` then.
+    socket_path  a unix socket to listen at instead.
+    key          what connections prove; see `keys`. The account's key file unless it is given.
+    OSError if it can't listen there. TypeError for what is no service.
+    """
+
+    def __init__(
+        self,
+        service: Any,
+        hostname: str | None = None,
+        port: int = DEFAULT_PORT,
+        *,
+        socket_path: str | os.PathLike[str] | None = None,
+        ipv6: bool = False,
+        backlog: int = 128,
+        key: Key = None,
+    ) -> None:
+        check_service(service)
+        self.service = service
+        self.socket_path = os.fspath(socket_path) if socket_path is not None else ""
+        hostname = hostname or ("::1" if ipv6 else LOOPBACK)
+        if self.socket_path:
+            listener = listen_unix(self.socket_path, backlog)
+            self.host, self.port = self.socket_path, 0
+        else:
+            listener = listen(hostname, port, ipv6=ipv6, backlog=backlog)
+            self.host, self.port = listener.getsockname()[:2]
+        try:
+            loopback = bool(self.socket_path) or addresses.is_loopback(self.host)
+            self._reception = Reception(keyring_of(key, loopback=loopback))
+            self._door = Door(listener)
+        except BaseException:
+            listener.close()
+            raise
+        self._lock = threading.Lock()
+        self._connections: set[Connection] = set()
+        self._closed = False
+        self.ended = threading.Event()  # `start` has returned, and nothing is served
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as one writes it."""
+        if self.socket_path:
+            return self.socket_path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Serve until `close` is called, by another thread, a signal or the service; or until Ctrl-C."""
+        try:
+            self._door.run(self._admit, self._is_done)
+        except KeyboardInterrupt:
+            log.info("the server at %s ends: interrupted", self.address)
+        finally:
+            self.close()
+            self.ended.set()
+
+    def start_in_thread(self) -> threading.Thread:
+        """Serve in a thread of its own, which ends by `close`."""
+        thread = threading.Thread(target=self.start, name=f"dispycos server, {self.address}", daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Serve no more: the listener and all connections are closed. May be repeated."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            connections = list(self._connections)
+        self._door.close()
+        if self.socket_path:
+            try:
+                os.unlink(self.socket_path)
+            except OSError:
+                pass  # somebody removed it
+        for connection in connections:
+            connection.close()
+
+    @property
+    def clients(self) -> set[Connection]:
+        """The connections of now."""
+        with self._lock:
+            return set(self._connections)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # Connections.
+
+    def _is_done(self) -> bool:
+        # Asked after each connection.
+        return False
+
+    def _admit(self, sock: socket.socket, source: str) -> None:
+        if not self._reception.admit(source):
+            sock.close()
+            return
+        stream = Stream.of_socket(sock)
+        threading.Thread(
+            target=self._receive, args=(stream, source), name="dispycos handshake", daemon=True
+        ).start()
+
+    def _receive(self, stream: Stream, source: str) -> None:
+        meeting = self._reception.receive(stream, source)
+        if meeting is None:
+            return
+        try:
+            service = instance_of(self.service)
+        except Exception:
+            log.exception("a connection from %s is closed: its service could not be made", source)
+            stream.close()
+            return
+        self._keep(
+            lambda: service.connection_class(
+                stream,
+                meeting,
+                name=f"a client at {source}",
+                service=service,
+                first=False,
+                gone=self._forget,
+                slots=self._slots(),
+            )
+        )
+
+    def _slots(self) -> threading.Semaphore | None:
+        return None
+
+    def _keep(self, make: Callable[[], Connection]) -> Connection | None:
+        connection = make()
+        with self._lock:
+            if not self._closed:
+                self._connections.add(connection)
+                if not connection.closed:
+                    return connection
+                self._connections.discard(connection)  # it is gone already
+                return None
+        connection.close()
+        return None
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+
+
+class ThreadedServer(Server):
+    """Each connection is served by threads of its own."""

@@ -1,0 +1,58 @@
+"""Services: what one end of a connection offers to the other one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from dispycos.objects.connection import Terms
+from dispycos.rpc import sharing
+from dispycos.rpc.connection import Connection
+from dispycos.rpc.presence import Hooks
+
+
+class Service(Hooks):
+    """Subclass it. The other end reaches names with the prefix `exposed_`, without it, and `@exposed` ones.
+
+    A server that is given the class makes an instance for each connection; one that is given an
+    instance shares it.
+    """
+
+    ALIASES: ClassVar[tuple[str, ...]] = ()  # names in the registry, first the main one
+
+    terms: ClassVar[Terms] = sharing.SERVICE  # how it shares
+    connection_class: ClassVar[type[Connection]] = Connection  # what its end of a connection is
+
+    @classmethod
+    def get_service_aliases(cls) -> tuple[str, ...]:
+        """The names under which servers of it register, in capitals."""
+        if cls.ALIASES:
+            return tuple(str(name).upper() for name in cls.ALIASES)
+        name = cls.__name__.upper()
+        return (name.removesuffix("SERVICE") or name,)
+
+    @classmethod
+    def get_service_name(cls) -> str:
+        """The first of these names."""
+        return cls.get_service_aliases()[0]
+
+    exposed_get_service_aliases = get_service_aliases
+    exposed_get_service_name = get_service_name
+
+
+class VoidService(Service):
+    """Offers nothing: what a client shares unless it says otherwise."""
+
+
+def check_service(service: Any) -> None:
+    """TypeError if it is neither a subclass of Service nor an instance of one."""
+    kind = service if isinstance(service, type) else type(service)
+    if not issubclass(kind, Service):
+        raise TypeError(
+            f"{service!r:.200} is no Service: give a subclass of rpc.Service, or an instance of one"
+        )
+
+
+def instance_of(service: Any) -> Any:
+    """The service of a new connection. TypeError if it is none."""
+    check_service(service)
+    return service() if isinstance(service, type) else service

@@ -1,0 +1,98 @@
+"""Sharing: what the other end may do with the objects of a service, by an explicit table of each.
+
+    marked objects     the names with the prefix `exposed_`, and those marked by `@exposed`
+    marked classes     these names, and calling it
+    functions          calling them
+    iterators          taking their next
+    restricted ones    the names they were given
+    data of other types  looking at it: what _LOOKING names
+    all other objects  passing them back
+
+Rows GN-05, RP-16, RP-19.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from dispycos.objects.access import (
+    CALLABLE,
+    ITERATOR,
+    OPAQUE,
+    PREFIX,
+    Access,
+    Exposed,
+    Full,
+    Names,
+    exposed_names,
+    special_method,
+)
+from dispycos.objects.connection import Terms
+from dispycos.rpc.restriction import Restricted, RestrictedAccess
+
+# Special methods that change nothing, of data such as dates, decimals and counters.
+_LOOKING: Final = frozenset({
+    "__len__", "__iter__", "__reversed__", "__contains__", "__getitem__", "__bool__", "__int__", "__float__",
+    "__index__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__str__",
+    "__repr__", "__add__", "__sub__", "__radd__", "__rsub__", "__neg__", "__abs__",
+})  # fmt: skip
+
+_EXPOSED: Final = Exposed()
+_RESTRICTED: Final = RestrictedAccess()
+_FULL: Final = Full()
+
+
+def table(value: Any) -> Access:
+    """The table of an object of a service."""
+    if type(value) is Restricted:
+        return _RESTRICTED
+    if isinstance(value, type):
+        return _EXPOSED if _is_marked_class(value) else OPAQUE
+    marked = any(name.startswith(PREFIX) for name in getattr(value, "__dict__", ()))
+    return _of_instance(type(value), marked)  # type: ignore[arg-type]  # classes are hashable
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_instance(kind: type, marked: bool) -> Access:
+    if marked or exposed_names(kind):
+        return _EXPOSED
+    if special_method(kind, "__call__") is not None:
+        return CALLABLE
+    if issubclass(kind, Iterator):
+        return ITERATOR
+    if kind.__module__.partition(".")[0] in _OF_DATA:
+        return Names(call=frozenset(name for name in _LOOKING if special_method(kind, name) is not None))
+    return OPAQUE
+
+
+# Modules of Python whose objects are data, so that looking at them runs no code of the program's.
+_OF_DATA: Final = frozenset({"builtins", "datetime", "decimal", "fractions", "collections", "uuid", "array"})
+
+
+def _is_marked_class(kind: type) -> bool:
+    return (
+        getattr(kind, "_is_exposed", False) is True
+        or kind.__name__.startswith(PREFIX)
+        or bool(exposed_names(kind))
+    )
+
+
+def loaded_error(module: str, name: str) -> Any:
+    """A class of exceptions in a module that this program has imported."""
+    return _class_in(sys.modules.get(module), name)
+
+
+def _class_in(module: Any, name: str) -> Any:
+    found = getattr(module, "__dict__", {}).get(name)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def everything(value: Any) -> Access:
+    """The table for those who may do anything here anyway."""
+    return _RESTRICTED if type(value) is Restricted else _FULL
+
+
+SERVICE: Final = Terms(access=table, find_error=loaded_error, containers_stay=False)

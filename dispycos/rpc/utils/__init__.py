@@ -1,0 +1,1 @@
+"""Where programs written for RPyC look for servers and the registry."""

@@ -101,13 +101,13 @@ LINES = (
         beside=frozenset({"kernel"}),
     ),
     Line(3, "net.stream net.link"),
-    Line(3, "launch.quoting launch.target launch.python launch.program", pure=True),
+    Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(
         3,
         "launch.travelled launch.boot launch.carry launch.bundle launch.child launch.opening"
         " launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
-        " launch.launchers",
+        " launch.install launch.launchers",
         beside=frozenset({"net"}),
     ),
     Line(
@@ -175,7 +175,8 @@ LINES = (
         "gateways.plain gateways.failure gateways.callback gateways.channel_file gateways.pending"
         " gateways.channel gateways.exchange gateways.order gateways.execmodel gateways.lanes gateways.far"
         " gateways.tasks gateways.far_tasks gateways.gateway gateways.kinds gateways.multichannel"
-        " gateways.rsync_far gateways.rsync gateways.group",
+        " gateways.rsync_far gateways.rsync gateways.group gateways.listener gateways.installed"
+        " gateways.socketserver",
     ),
     Line(
         7,

@@ -105,7 +105,8 @@ class Group:
         name = self._claim(spec)
         try:
             carrier = None if spec.via is None else self._carrier("via", spec.via)
-            gateway.begin(self, spec, launch(spec, self._errand(spec), carrier))
+            host = None if spec.installvia is None else self._carrier("installvia", spec.installvia)
+            gateway.begin(self, spec, launch(spec, self._errand(spec), carrier, host))
             with self._lock:
                 self._gateways.append(gateway)
         finally:

@@ -44,8 +44,22 @@ class SshGateway(_Kind):
 class SocketGateway(_Kind):
     """A process behind a socket server."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._open(socket=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    def __init__(self, host: str, port: int, secret_file: str | None = None) -> None:
+        """Open it; `secret_file` has the server's key if that is not the account's own."""
+        self._open(socket=_place(host, port), secret_file=secret_file)
+
+    @classmethod
+    def new_remote(cls, gateway: Gateway, hostport: tuple[str, int] = ("127.0.0.1", 0)) -> Gateway:
+        """Start a socket server at the far end of a gateway, and open a gateway behind it from here.
+
+        hostport  where it listens; port 0: any free one. The key is made for it, and it serves
+                  no other gateway.
+        """
+        return gateway._group.makegateway(f"socket={_place(*hostport)}//installvia={gateway.id}")
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def set_home(group: Home) -> None:

@@ -13,11 +13,12 @@ from dispycos.errors import HostNotFound
 from dispycos.launch import container, opening, popen, ssh
 from dispycos.launch import socket as socket_launcher
 from dispycos.launch.child import Child
+from dispycos.launch.install import Installed
 from dispycos.launch.launched import Command, Launched, Started, opened
 from dispycos.launch.opening import Errand
 from dispycos.launch.spec import XSpec
+from dispycos.launch.target import Target
 from dispycos.launch.via import Carried, Carrier
-from dispycos.net.keys import Keyring
 
 START_TIME: Final = 30.0  # seconds for a Python to start, here or there
 ASKED_TIME: Final = 120.0  # the same if a person may be asked for a pass phrase meanwhile
@@ -28,26 +29,21 @@ REMOTE_FOLDER: Final = "pyexecnet-cache"
 
 
 def launch(
-    spec: XSpec,
-    errand: Errand,
-    carrier: Carrier | None = None,
-    *,
-    address: tuple[str, int] | None = None,
-    keyring: Keyring | None = None,
+    spec: XSpec, errand: Errand, carrier: Carrier | None = None, host: Carrier | None = None
 ) -> Launched:
     """The far end that a specification names, told its errand.
 
-    carrier           the gateway of `via=`: what is started or dialled is so at its far end.
-    address, keyring  of a socket server that was started for it.
+    carrier  the gateway of `via=`: what is started or dialled is so at its far end.
+    host     the gateway of `installvia=`, at whose far end a socket server is started.
     ValueError for a bad specification; HostNotFound says what was tried and what came of it;
     VersionMismatch names a Python that is too old; AuthenticationError.
     """
     kind = spec.kind
     errand = errand.with_options(**_options(spec))
     if kind == "socket":
-        return socket_launcher.launch(
-            spec, errand, START_TIME, carrier=carrier, address=address, keyring=keyring
-        )
+        return _by_socket(spec, errand, carrier, host)
+    if host is not None:
+        raise ValueError(f"installvia= is for socket, not for {kind}")
     if kind == "popen":
         command = popen.command(spec)
         if carrier is None and spec.python is None:
@@ -64,6 +60,23 @@ def launch(
         timeout,
         command.address,
     )
+
+
+def _by_socket(spec: XSpec, errand: Errand, carrier: Carrier | None, host: Carrier | None) -> Launched:
+    if host is None:
+        return socket_launcher.launch(spec, errand, START_TIME, carrier=carrier)
+    target = (
+        Target("127.0.0.1", port=0) if spec.socket is True else socket_launcher.target_of(spec, any_port=True)
+    )
+    installed = Installed(host, target.host, target.port or 0, START_TIME)
+    try:
+        launched = socket_launcher.launch(
+            spec, errand, START_TIME, carrier=carrier, address=installed.address, keyring=installed.keyring
+        )
+    except BaseException:
+        installed.kill()
+        raise
+    return installed.serving(launched)
 
 
 def _options(spec: XSpec) -> dict[str, Any]:

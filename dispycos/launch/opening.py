@@ -22,12 +22,10 @@ from dispycos.keyfile import throwaway
 from dispycos.launch.bundle import ROOT, bundle
 from dispycos.launch.program import program
 from dispycos.launch.quoting import harmless
+from dispycos.launch.wire import GATEWAY, NONCE_BYTES
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.link import Meeting, prove
 from dispycos.net.stream import Stream
-
-GATEWAY: Final = b"gateway"  # the head of the one message to a socket server
-NONCE_BYTES: Final = 16
 
 _MOST_BEFORE: Final = 64 * 1024  # bytes that a login may print before our own
 _QUOTED: Final = 200  # characters of them in an error
@@ -77,6 +75,7 @@ def open_behind_server(
 ) -> Meeting:
     """Have a socket server start a Python for this connection, and that one run the errand.
 
+    python  its words; none: the server's own.
     Errors: those of `open_far_end`, and AuthenticationError if the server has another key.
     """
     deadline = time.monotonic() + timeout
@@ -138,6 +137,8 @@ def _await_token(stream: Stream, token: bytes, deadline: float) -> bytes:
         raise VersionMismatch(f"its Python is {rest[:20]}; 3.11 or newer is needed there")
     if kind == "unsettled":
         raise HostNotFound(f"it could not take up what the specification says: {harmless(rest)[:_QUOTED]}")
+    if kind == "unstarted":
+        raise HostNotFound(harmless(rest)[:_QUOTED])
     if kind != "ready":
         raise HostNotFound(f"it answered {_quote(kind.encode())}")
     return seen[end + 1 :]

@@ -45,7 +45,7 @@ class Stream:
     def of_socket(cls, connection: socket.socket, *, private: bool = False) -> Stream:
         """A connected socket, which is ours from now on."""
         if connection.family in (socket.AF_INET, socket.AF_INET6):
-            _keep_watch(connection)
+            keep_watch(connection)
         number = connection.fileno()
         return cls(number, number, connection.close, private=private)
 
@@ -83,7 +83,8 @@ def _wait(descriptor: int, events: int, deadline: float) -> None:
         raise TimeoutError
 
 
-def _keep_watch(connection: socket.socket) -> None:
+def keep_watch(connection: socket.socket) -> None:
+    """Let small messages leave at once, and have the system notice a dead connection."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (

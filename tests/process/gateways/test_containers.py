@@ -77,7 +77,7 @@ def test_what_the_engine_says_is_in_the_error(group, spec, said):
 @pytest.mark.row("R-99")
 def test_a_missing_engine_is_told(group, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(HostNotFound, match="podman can't be started: No such file .*; install podman"):
+    with pytest.raises(HostNotFound, match=r"podman can't be started: No such file .*; install podman"):
         group.makegateway("podman=web_1")
 
 

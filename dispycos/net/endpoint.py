@@ -339,7 +339,8 @@ class Endpoint:
                 return JOINED
             if peer.lost or peer.session.state is SessionState.CLOSED or not peer.session.has_room:
                 return 0
-            peer.send_bundle()
+            if bundle.waits:  # and is full
+                peer.send_bundle()
             bundle.add(number, value)
         self._dirty[to] = peer
         return FIRST

@@ -203,9 +203,10 @@ class Liveness:
             return [Recovered()]
         return []
 
-    def note(self, now: float) -> None:
-        """Bytes came from the peer, and another thread will say `heard` if that changes anything."""
+    def note(self, now: float) -> Level:
+        """Bytes came from the peer; another thread is to say `heard` if it is not RESPONSIVE."""
         self._heard = now
+        return self._level
 
     def said(self, now: float) -> None:
         """Bytes went to the peer."""

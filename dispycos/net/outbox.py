@@ -82,13 +82,13 @@ class Outbox:
     __slots__ = (
         "_lanes",
         "_limits",
-        "_refuse_above",
-        "_replay",
         "_single",
         "_unacked",
         "acked",
         "next_number",
         "queued",
+        "refuse_above",
+        "replay",
         "stopped",
         "unacked_bytes",
     )
@@ -96,31 +96,22 @@ class Outbox:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._single = min(wire.SINGLE_BYTES, limits.slice_bytes)
-        # A caller that was told to wait still has room for what it held in its hands.
-        self._refuse_above = 2 * limits.max_queued_bytes
+        # Beyond it an ordinary `append` is refused: a caller that was told to wait still has room
+        # for what it held in its hands.
+        self.refuse_above = 2 * limits.max_queued_bytes
         self._lanes = (_Lane(ORDINARY), _Lane(URGENT))
         self._unacked: deque[Sent] = deque()  # written to this connection; max_unacked_frames
-        self._replay: deque[Sent] = deque()  # written to an earlier one, not yet to this
+        self.replay: deque[Sent] = deque()  # written to an earlier one, not yet to this
         self.queued = 0  # bytes in the lanes, with overhead
         self.stopped = False  # callers are to wait until the lanes are half empty
         self.next_number = 1  # of the next new frame
         self.acked = 0  # number of the last frame that the peer has received
-        self.unacked_bytes = 0  # in _unacked and _replay
+        self.unacked_bytes = 0  # in _unacked and replay
 
     @property
     def empty(self) -> bool:
         """Nothing waits, nothing is unacknowledged."""
-        return not (self.queued or self._unacked or self._replay)
-
-    @property
-    def waits(self) -> bool:
-        """Something is to be written, if the window has room."""
-        return bool(self.queued or self._replay)
-
-    @property
-    def has_room(self) -> bool:
-        """False: the next ordinary `append` is refused."""
-        return self.queued <= self._refuse_above
+        return not (self.queued or self._unacked or self.replay)
 
     def append(self, head: Buffer, attachments: Sequence[Buffer], urgent: bool) -> None:
         """Queue one message. Raises MessageTooLarge, or LocalProtocolError if far too much waits."""
@@ -138,7 +129,7 @@ class Outbox:
             raise MessageTooLarge(
                 f"message of {size} bytes exceeds max_message_bytes={limits.max_message_bytes}"
             )
-        if self.queued > self._refuse_above and not (urgent and self._urgent_room()):
+        if self.queued > self.refuse_above and not (urgent and self._urgent_room()):
             raise LocalProtocolError(
                 f"{self.queued} bytes wait already, max_queued_bytes={limits.max_queued_bytes}: "
                 "wait until the session is writable"
@@ -156,8 +147,8 @@ class Outbox:
 
     def next(self) -> Sent | None:
         """The next frame to write, now in the window; None: nothing to write, or no room."""
-        if self._replay:
-            sent = self._replay.popleft()
+        if self.replay:
+            sent = self.replay.popleft()
             self._unacked.append(sent)
             return sent
         limits = self._limits
@@ -223,20 +214,20 @@ class Outbox:
 
     def rewind(self) -> None:
         """The connection is over: everything unacknowledged is to be written again."""
-        self._unacked.extend(self._replay)
-        self._replay, self._unacked = self._unacked, deque()
+        self._unacked.extend(self.replay)
+        self.replay, self._unacked = self._unacked, deque()
 
     def resume(self, number: int) -> None:
         """The peer says on a new connection that it has all frames up to this number."""
-        while self._replay and self._replay[0][0] <= number:
-            self.acked, _, _, _, size = self._replay.popleft()
+        while self.replay and self.replay[0][0] <= number:
+            self.acked, _, _, _, size = self.replay.popleft()
             self.unacked_bytes -= size
         self.acknowledge(number)
 
     def drain(self) -> list[Buffer]:
         """The heads of all messages that are not acknowledged in full; forgets everything."""
         heads: list[Buffer] = []
-        for _, kind, _, parts, _ in (*self._unacked, *self._replay):
+        for _, kind, _, parts, _ in (*self._unacked, *self.replay):
             if kind == wire.MESSAGE:
                 heads.append(parts[0])
             elif kind == wire.BEGIN:
@@ -246,13 +237,13 @@ class Outbox:
             lane.queue.clear()
             lane.bulk = None
         self._unacked.clear()
-        self._replay.clear()
+        self.replay.clear()
         self.unacked_bytes = self.queued = 0
         return heads
 
     def check(self) -> None:
         """Assert every invariant."""
-        kept = [*self._unacked, *self._replay]
+        kept = [*self._unacked, *self.replay]
         numbers = [sent[0] for sent in kept]
         if numbers:
             assert numbers == list(range(self.acked + 1, self.next_number)), (numbers, self.acked)

@@ -427,12 +427,11 @@ class _Line:
             peer.heard(now)
             self.carry_out(events)
             return
-        peer.liveness.note(now)
-        if peer.liveness.level is not Level.RESPONSIVE:
+        if peer.liveness.note(now) is not Level.RESPONSIVE:
             peer._host.reactor.call(peer.heard, now)
         if events:
             peer._host.hearing.hear_aside(peer, events, self._connection)
-        if peer.session.due:
+        if peer.bundle.waits or peer.session.due:
             self._connection.flush()
 
     def carry_out(self, events: Sequence[sessions.Event]) -> None:

@@ -295,7 +295,8 @@ class Session:
     @property
     def has_room(self) -> bool:
         """False: so much waits beyond `writable` that the next ordinary `send` is refused."""
-        return self._outbox.has_room
+        outbox = self._outbox
+        return outbox.queued <= outbox.refuse_above
 
     @property
     def idle(self) -> bool:
@@ -319,7 +320,8 @@ class Session:
             self._ack_due
             or self._keepalive_due
             or self._attach_due
-            or self._outbox.waits
+            or self._outbox.queued > 0
+            or bool(self._outbox.replay)
             or bool(self._farewell)
         )
 
@@ -350,7 +352,7 @@ class Session:
         if self._attach_due:
             self._put_attach()
         wrote = 0
-        while self._may_send and wrote < max_bytes:
+        while self._may_send and wrote < max_bytes and (outbox.queued or outbox.replay):
             sent = outbox.next()
             if sent is None:
                 break

@@ -30,6 +30,7 @@ from dispycos.net.tls import Tls, TlsSocket
 log = logging.getLogger("dispycos")
 
 _IOV_MAX = 512  # parts of one gathered write; Linux takes 1,024
+SHORT = 64 * 1024  # bytes: a reader that hands over less has no more
 _TURN_BYTES = 8 * 1024 * 1024  # written before other connections get a turn
 
 Stream = socket.socket | TlsSocket  # what carries a connection
@@ -49,7 +50,10 @@ class Reader(Protocol):
         """`count` bytes are in the buffer that `get_buffer` gave last."""
 
     def take(self) -> Sequence[Buffer]:
-        """Hand over what is to be written now, or nothing. Called under `Connection.lock`."""
+        """Hand over what is to be written now, all of it or at least SHORT bytes; or nothing.
+
+        Called under `Connection.lock`.
+        """
 
     def broken(self, reason: str) -> None:
         """The connection is over; called once, after which nothing else is."""
@@ -227,7 +231,10 @@ class Connection:
                 parts = self.reader.take()
                 if not parts:
                     return None
-                self._rest = [part if type(part) is memoryview else memoryview(part) for part in parts]
+                if len(parts) == 1:
+                    self._rest = [memoryview(parts[0])]
+                else:
+                    self._rest = [part if type(part) is memoryview else memoryview(part) for part in parts]
             try:
                 count = self._socket.sendmsg(self._rest[:_IOV_MAX])
             except (BlockingIOError, InterruptedError):
@@ -235,9 +242,12 @@ class Connection:
             except OSError as exc:
                 self._rest = []
                 return f"writing failed: {exc.strerror or exc}"
-            self._rest = _after(self._rest, count)
             self.went += count
             written += count
+            if count < SHORT and len(self._rest) == 1 and count == self._rest[0].nbytes:
+                self._rest = []
+                return None
+            self._rest = _after(self._rest, count)
             if (self._rest and count == 0) or written >= _TURN_BYTES:
                 self._waiting = True
                 self._reactor.call(self._await_writable)

@@ -100,7 +100,7 @@ def test_nothing_is_bundled_for_who_takes_nothing(pair) -> None:
     one, other, _ = pair
     to, peer = other.endpoint.incarnation, peer_of(one, other)
     with peer.lock:
-        peer.session._outbox._refuse_above = -1  # as with a full queue
+        peer.session._outbox.refuse_above = -1  # as with a full queue
     assert one.endpoint.bundle(to, 1, b"x") == 0
     assert not peer.bundle.waits
 

@@ -281,6 +281,17 @@ def _read_pid_file(folder: int, name: str) -> Identity | None:
         os.close(descriptor)
     fields = dict(line.partition(" ")[::2] for line in text.splitlines())
     pid = fields.get("pid", "")
-    if not (pid.isdecimal() and 0 < int(pid) < 1 << 31):
-        return None
-    return Identity(int(pid), fields.get("start", ""), fields.get("boot", ""))
+    if not (pid.isdecimal() and 1 < int(pid) < 1 << 31):
+        return None  # no process, or that which all others descend from
+    who = Identity(int(pid), fields.get("start", ""), fields.get("boot", ""))
+    return who if _can_be_ours(who.pid) else None
+
+
+def _can_be_ours(pid: int) -> bool:
+    """Whether a node before us may have started that process: it is not we, nor another account's."""
+    try:
+        owner = os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        owner = os.getuid()  # it is gone, or the system does not say
+    # Tasks of a node of root are other accounts' processes, and its folder is root's alone.
+    return pid != os.getpid() and os.getuid() in (0, owner)

@@ -107,6 +107,8 @@ class Journal:
             raise
 
     def _open(self) -> sqlite3.Connection:
+        if os.path.islink(self.path):
+            raise JournalError(f"{self.path} is a link, which could be bent: remove it")
         new = not os.path.exists(self.path)
         database = sqlite3.connect(self.path, timeout=_BUSY, isolation_level="IMMEDIATE")
         # What follows may raise: then there is somebody who closes it.

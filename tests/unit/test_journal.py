@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -106,6 +107,8 @@ DAMAGES = {
     "another format": lambda path: _execute(path, "PRAGMA user_version=99"),
     "other values": lambda path: _execute(path, "UPDATE clients SET ticket='seven'"),
     "rules of another kind": lambda path: _execute(path, "UPDATE clients SET rules='[[1]]'"),
+    "random bytes": lambda path: path.write_bytes(os.urandom(50_000)),
+    "a pickle": lambda path: path.write_bytes(b"cos\nabort\n(tR."),
     "no table": lambda path: _execute(path, "DROP TABLE clients"),
 }
 
@@ -117,7 +120,7 @@ def _execute(path: Path, statement: str) -> None:
     database.close()
 
 
-@pytest.mark.row("R-54")
+@pytest.mark.row("R-54", "SE-123", "SE-50")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_moved_aside_and_the_journal_begins_anew(path: Path, damage: str) -> None:
     journal = Journal(str(path), who("first"))
@@ -133,6 +136,21 @@ def test_a_damaged_file_is_moved_aside_and_the_journal_begins_anew(path: Path, d
     assert reopened(path).clients == (client(1),)
 
 
+@pytest.mark.row("SE-123")
+@pytest.mark.parametrize("to", ["a file of somebody", "nothing"])
+def test_a_journal_that_is_a_link_is_not_followed(path: Path, to: str) -> None:
+    target = path.with_name("target")
+    if to == "a file of somebody":
+        target.write_bytes(b"worth keeping " * 500)
+    path.symlink_to(target)
+    before = target.read_bytes() if target.exists() else None
+    with pytest.raises(JournalError, match=r"journal\.db is a link"):
+        Journal(str(path), who("first"))
+    assert (target.read_bytes() if target.exists() else None) == before
+    assert path.is_symlink()
+
+
+@pytest.mark.row("SE-123")
 def test_a_file_that_another_process_has_is_left_alone(path: Path) -> None:
     journal = Journal(str(path), who("first"))
     journal.write([client(1)])

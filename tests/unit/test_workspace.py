@@ -15,7 +15,7 @@ import pytest
 from dispycos.folders import FolderError
 from dispycos.node import ties, workspace
 from dispycos.node.workspace import Workspace, open_workspace
-from tests.helpers import wait_until
+from tests.helpers import unavailable, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -192,15 +192,44 @@ def test_clean_never_ends_a_stranger_with_a_reused_pid(
     assert not (folder / "server-1.pid").exists()
 
 
-@pytest.mark.row("DN-25")
+@pytest.mark.row("DN-25", "SE-118", "SE-50")
 @pytest.mark.parametrize(
-    "content", ["", "pid\n", "pid x\nstart 1\n", "pid -1\nstart 1\n", "pid 99999999999\n", "\xff"]
-)
+    "content",
+    [
+        "", "pid\n", "pid x\nstart 1\n", "pid -1\nstart 1\n", "pid 99999999999\n", "\xff",
+        pytest.param("pid 2\n" * 200_000, id="1 MB"), "__import__('os').abort()", "(S'pid'\ntR.",
+    ],
+)  # fmt: skip
 def test_a_damaged_pid_file_is_nobodys(folder: Path, content: str) -> None:
     folder.mkdir(mode=0o700)
     (folder / "server-1.pid").write_text(content)
     open_workspace(str(folder), clean=True).close()
     assert not (folder / "server-1.pid").exists()
+
+
+@pytest.mark.row("SE-118", "R-49")
+@pytest.mark.parametrize("whose", ["init's", "ours", "another account's"])
+def test_a_pid_file_that_names_a_process_which_can_not_be_ours_ends_nobody(
+    folder: Path, whose: str, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = {"init's": 1, "ours": os.getpid(), "another account's": sleeper.pid}[whose]
+    if whose == "another account's":
+        owner = os.stat(f"/proc/{sleeper.pid}").st_uid
+        monkeypatch.setattr("os.getuid", lambda: owner + 1)
+        folder.mkdir(mode=0o700)
+        if owner != 0:
+            unavailable("root", "only root can play two accounts")
+        os.chown(folder, owner + 1, -1)
+    file = forge(folder, "server-1", pid)
+    signals: list[tuple[int, int]] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "pidfd_send_signal", lambda fd, number: signals.append((fd, number)))
+        patched.setattr(os, "kill", lambda pid, number: signals.append((pid, number)))
+        place = open_workspace(str(folder), clean=True)
+    assert signals == []
+    assert any("server-1" in notice for notice in place.notices)
+    assert not file.exists()
+    place.close()
 
 
 @pytest.mark.row("DN-25")

@@ -56,16 +56,27 @@ class _Transfer:
     ended: str = ""  # why it is not to go on
 
 
+def _directly(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
 class FileReceiver:
     """Takes files and deletions from those peers that have a folder here.
 
     store_of  the folder of a peer, None if it has none; reactor thread.
     who       roles that may send files at all.
+    do        calls what is done to files: where the folders are another account's.
     """
 
     def __init__(
-        self, endpoint: Endpoint, store_of: Callable[[Incarnation], FileStore | None], *, who: Role = ANYONE
+        self,
+        endpoint: Endpoint,
+        store_of: Callable[[Incarnation], FileStore | None],
+        *,
+        who: Role = ANYONE,
+        do: Callable[..., Any] = _directly,
     ) -> None:
+        self._do = do
         self._endpoint = endpoint
         self._store_of = store_of
         self._transfers: dict[tuple[Incarnation, int], _Transfer] = {}
@@ -193,7 +204,7 @@ class FileReceiver:
 
     async def _on_disk(self, function: Callable[..., Any], *args: Any) -> Any:
         # Shielded: a cancelled transfer waits for the write that is under way before it cleans up.
-        work = self._endpoint.reactor.loop.run_in_executor(None, function, *args)
+        work = self._endpoint.reactor.loop.run_in_executor(None, self._do, function, *args)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:

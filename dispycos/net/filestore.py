@@ -65,7 +65,7 @@ class FileStore:
     OSError if the folder can't be opened or is a link.
     """
 
-    def __init__(self, path: str | os.PathLike[str], limits: Limits, *, max_file_bytes: int = 0) -> None:
+    def __init__(self, path: str | os.PathLike[str], limits: Limits, max_file_bytes: int = 0) -> None:
         self.limits = limits
         self.path = Path(path)
         self._max_file_bytes = max_file_bytes

@@ -1,9 +1,14 @@
-"""The account that client code runs as, where a node of root was told one: `--run_as USER`.
+"""The account that client code runs as, where it is another one than the node's.
 
-Daemon and client code are then two accounts: a task can neither read the daemon's files and
-memory, nor signal it.
+Two ways lead to one: a node of root is told `--run_as USER`; or the file of the Python that
+runs a node has set-user-id bits, and makes whoever starts it that account too (DN-39). Daemon
+and client code are then two accounts: a task can neither read the daemon's files and memory,
+nor signal it.
 
-I/O half. Layer 5. Row DN-31; rule SE-52.
+A daemon of root ends the account's processes and removes its files as root; one with bits has
+threads for that (`node.rights`).
+
+I/O half. Layer 5. Rows DN-31, DN-39; rule SE-52.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import sys
 from dataclasses import dataclass
 
 from dispycos.errors import DispycosError
-from dispycos.node import ties
+from dispycos.node import rights, ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,14 @@ class Account:
     name: str
     uid: int
     gid: int
-    groups: tuple[int, ...]  # all that it is in, `gid` too
+    groups: tuple[int, ...]  # all that it is in, `gid` too; (): it keeps those of who started the node
     home: str
+    by_bits: bool = False  # the interpreter's file makes us this account
+
+    @property
+    def spec(self) -> str:
+        """What a zygote is told, and `told` understands."""
+        return f"{self.uid}:{self.gid}" if self.by_bits else self.name
 
 
 def find(name: str) -> Account:
@@ -40,31 +51,53 @@ def find(name: str) -> Account:
     return Account(name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
-def refuse_bits() -> None:
-    """DispycosError if this interpreter's file has made us another account, or half of one.
+def told(spec: str) -> Account:
+    """The account that a zygote is to become."""
+    uid, colon, gid = spec.partition(":")
+    return _of_bits(int(uid), int(gid)) if colon else find(spec)
 
-    A node of a plain user could start tasks as that account, and then neither end them nor
-    remove their files; tasks as which it half is could end it.
+
+def _of_bits(uid: int, gid: int) -> Account:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(f"uid {uid}", uid, gid, (), "/", by_bits=True)
+    return Account(entry.pw_name, uid, gid, (), entry.pw_dir, by_bits=True)
+
+
+def by_bits() -> Account | None:
+    """The account that the bits of the interpreter's file have made us; None: it has none.
+
+    DispycosError if tasks could not be kept from the node, or not be ended by it.
     """
-    if (os.getuid(), os.getgid()) != (os.geteuid(), os.getegid()):
+    uid, gid = os.geteuid(), os.getegid()
+    if (os.getuid(), os.getgid()) == (uid, gid):
+        return None
+    if uid == os.getuid():
         raise DispycosError(
-            f"{sys.executable} has set-user-id or set-group-id bits, so this node of uid {os.getuid()} would "
-            f"run tasks as uid {os.geteuid()} and could not end them: start it as root with a Python without "
-            "them, and --run_as USER"
+            f"{sys.executable} has the set-group-id bit alone, so tasks would be of this node's own "
+            "account and could change its files: set both bits (chmod ug+s), or none"
         )
+    if not rights.available or os.getuid() == 0:
+        way = "start it as root with a Python without them, and --run_as USER"
+        raise DispycosError(f"{sys.executable} has set-user-id bits, which this node can't use here: {way}")
+    return _of_bits(uid, gid)
 
 
 def become(account: Account) -> None:
     """Be that account from now on, for good. PermissionError if anything of the former one is left."""
-    # In this order: who is root no more can't give up groups.
-    os.setgroups(account.groups)
+    if account.by_bits and os.geteuid() != account.uid:
+        raise PermissionError(f"the set-user-id bits of {sys.executable} are gone: {account.name} was due")
+    if account.groups:
+        # In this order: who is root no more can't give up groups.
+        os.setgroups(account.groups)
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)
     kept = (
         set(os.getresuid()) != {account.uid}
         or set(os.getresgid()) != {account.gid}
-        or not set(os.getgroups()) <= set(account.groups)
-        or _back()
+        or (bool(account.groups) and not set(os.getgroups()) <= set(account.groups))
+        or (account.uid != 0 and _back())
     )
     if kept:
         raise PermissionError(f"this process could not become {account.name} for good")

@@ -21,10 +21,12 @@ from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
 from dispycos.node import account, inherited, saved
+from dispycos.node.account import Account
 from dispycos.node.daemon import Daemon, ready_line, serve
 from dispycos.node.fresh import FreshZygote
 from dispycos.node.hours import minute_now, service_times
 from dispycos.node.processors import processors
+from dispycos.node.rights import Rights, RightsByBits
 from dispycos.node.settings import NodeSettings, host_name, port_list, server_count
 from dispycos.node.workspace import open_workspace
 
@@ -35,6 +37,14 @@ def main(argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None)
     ahead  a zygote for its first client, started already.
     """
     parser = _parser()
+    inherits = argv is None and "--inherit" in sys.argv
+    try:
+        # Before anything is opened or read: that is for who started the node.
+        bits = None if inherits else account.by_bits()
+        rights = Rights() if bits is None else RightsByBits()
+    except DispycosError as exc:
+        print(f"dispycosnode: {exc}", file=sys.stderr)
+        return 1
     arguments = commandline.normal(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments)
     given = vars(_parser(bare=True).parse_args(arguments))
@@ -52,24 +62,41 @@ def main(argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None)
         if options.save_config is not None:
             saved.save(options.save_config, given)
             return 0
-        account.refuse_bits()
+        settings = _with_bits(parser, settings, bits)
         loopback = all(addresses.is_loopback(host) for host in settings.hosts)
-        if os.geteuid() == 0 and not loopback and not (options.allow_root or settings.run_as):
+        as_root = bits.uid == 0 if bits is not None else os.geteuid() == 0 and not settings.run_as
+        if as_root and not loopback and not options.allow_root:
             raise DispycosError(
                 f"tasks of clients would run as root here, and other machines reach {settings.hosts[0]}: "
                 "start this node as another user, with --run_as USER, or with --allow_root"
             )
-        return _run(settings, commandline.key_source(options, settings.hosts))
+        of_clients = account.told(settings.run_as) if settings.run_as else None
+        return _run(settings, of_clients, rights, commandline.key_source(options, settings.hosts))
 
     return commandline.carry_out("dispycosnode", run)
 
 
-def _run(settings: NodeSettings, source: KeySource) -> int:
+def _with_bits(parser: Parser, settings: NodeSettings, bits: Account | None) -> NodeSettings:
+    if bits is None:
+        return settings
+    if settings.run_as:
+        parser.error(
+            f"--run_as {settings.run_as} and the set-user-id bits of {sys.executable} name two accounts"
+        )
+    if bits.uid == 0:
+        print(
+            f"dispycosnode: tasks of clients run as root, for {sys.executable} is root's and has set-user-id "
+            "bits: give it to an account that has no other use",
+            file=sys.stderr,
+        )
+    return dataclasses.replace(settings, run_as=bits.spec)
+
+
+def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, source: KeySource) -> int:
     validation.forbid_unpickling("the node daemon")
     keyring = source.load()
     keyfile.no_core_dumps()
-    of_clients = account.find(settings.run_as) if settings.run_as else None
-    workspace = open_workspace(settings.dest_path, clean=settings.clean, account=of_clients)
+    workspace = open_workspace(settings.dest_path, clean=settings.clean, account=of_clients, rights=rights)
     for notice in workspace.notices:
         print(f"dispycosnode: {notice}", file=sys.stderr)
 

@@ -101,7 +101,7 @@ class Daemon:
         self._runner: Runner | None = None
         self._machine: NodeMachine | None = None
         self._neighbours: Neighbours | None = None
-        self._files = FileReceiver(self.endpoint, self._store_of)
+        self._files = FileReceiver(self.endpoint, self._store_of, do=workspace.rights.over_files)
         self._stores: dict[int, FileStore] = {}  # by reservation; one at a time
 
     # Its life.
@@ -237,7 +237,8 @@ class Daemon:
             path = self._processes.folder(reservation).path
             # Ours, and what the scheduler allows the clients of the whole cluster (DS-10).
             sizes = [size for size in (limits.max_file_bytes, status["max_file_bytes"]) if size]
-            self._stores[reservation] = FileStore(path, limits, max_file_bytes=min(sizes, default=0))
+            most = min(sizes, default=0)
+            self._stores[reservation] = self._workspace.rights.over_files(FileStore, path, limits, most)
         return self._stores[reservation]
 
     async def _clean(self, action: CleanWorkspace) -> None:

@@ -197,7 +197,7 @@ class Processes:
         # Not Popen.kill, which might wait for it and keep what `reap` is to see. The pid is its
         # own until `reap` has waited for it.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(zygote.process.pid, signal.SIGKILL)
+            self._workspace.rights.over_processes(os.kill, zygote.process.pid, signal.SIGKILL)
 
     def _zygote_says(self, zygote: Zygote, said: Said) -> None:
         descriptors = list(said.descriptors)
@@ -386,9 +386,9 @@ class Processes:
         server.killed = True  # if it is not forked yet, it is killed then
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if server.pidfd >= 0:
-                signal.pidfd_send_signal(server.pidfd, signal.SIGKILL)
+                self._workspace.rights.over_processes(signal.pidfd_send_signal, server.pidfd, signal.SIGKILL)
             elif server.pid and ties.start_time(server.pid) is not None:
-                os.kill(server.pid, signal.SIGKILL)
+                self._workspace.rights.over_processes(os.kill, server.pid, signal.SIGKILL)
 
     def _server_gone(self, server: Server, status: int | None) -> None:
         """Its process is gone, or (None) never was."""
@@ -404,7 +404,7 @@ class Processes:
         self._workspace.disclaim(f"server-{server.index}")
         if server.pid:
             # What it started and did not move to a session of its own ends with it.
-            ties.kill_below(os.getpid(), group=server.pid)
+            self._kill_below(group=server.pid)
         text = self._how(server, status, counters)
         if server.incarnation is None:
             self._feed(ServerStartFailed(server.index, text))
@@ -427,6 +427,9 @@ class Processes:
         # What one task prints is read after the next has begun, if that is soon: it may be both's.
         what = "last output" if counters.begun == 1 else "last output, perhaps of a task before it"
         return server.output.after(text, what, counters.begun)
+
+    def _kill_below(self, group: int | None = None) -> list[int]:
+        return self._workspace.rights.over_processes(ties.kill_below, os.getpid(), group)
 
     # The end of a client.
 
@@ -451,7 +454,7 @@ class Processes:
         while below := ties.descendants(us):
             waited = time.monotonic() - begin
             if waited > _ORPHANS_GRACE:
-                below = ties.kill_below(us)
+                below = self._kill_below()
             if waited > _KILL_PATIENCE:
                 return f"processes {', '.join(map(str, below))} could not be ended"
             await asyncio.sleep(_LOOK_AGAIN)
@@ -463,7 +466,7 @@ class Processes:
             self._kill_zygote(zygote)
         for index in list(self._servers):
             self._kill_server(index)
-        ties.kill_below(os.getpid())
+        self._kill_below()
         await self._end_everything()
         self.reap()
         for folder in self._folders.values():

@@ -26,7 +26,7 @@ class NodeSettings:
     ports: tuple[int, ...]  # the node's, then one for each server; 0: any free one
     dest_path: str | None = None  # None: the default one
     clean: bool = False
-    run_as: str = ""  # the account of client code; "": the node's own (SE-52)
+    run_as: str = ""  # the account of client code, as `Account.spec`; "": the node's own (SE-52)
     announce: str = ""  # the address that peers dial instead (DN-04)
     certificates: CertificateFiles | None = None  # None: plain TCP
     udp_port: int | None = None  # None: no UDP socket exists (SE-33)

@@ -134,6 +134,18 @@ def identity(pid: int) -> Identity | None:
     return None if start is None else Identity(pid, start, boot_id())
 
 
+def owners(pid: int) -> set[int]:
+    """The uids of a live process: real, effective, saved; none if it is gone or the system does not say."""
+    with (
+        contextlib.suppress(OSError),
+        open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file,
+    ):
+        for line in file:
+            if line.startswith("Uid:"):
+                return set(map(int, line.split()[1:4]))
+    return set()
+
+
 def lives(who: Identity) -> bool:
     """Is exactly this process alive?"""
     return who.boot == boot_id() and start_time(who.pid) == who.start

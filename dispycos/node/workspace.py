@@ -26,12 +26,14 @@ from collections.abc import Iterator
 from dispycos.folders import FolderError, default_path, give_to_owner, open_private, remove_tree
 from dispycos.node import ties
 from dispycos.node.account import Account
+from dispycos.node.rights import Rights
 from dispycos.node.ties import Identity
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PID_SUFFIX = ".pid"
 _CLIENT_PREFIX = "dispycos-client-"
 # What an earlier run left is told from a user's own folders by its whole name.
+_GIVEN = "work"  # in one of these: the directory of an account that is not ours to give to
 _CLIENT_NAME = re.compile(_CLIENT_PREFIX + "[0-9a-f]{32}")
 _LOCAL_PREFIX = "local-"
 _ENDS_WITH_NODE = 3.0  # seconds in which the processes of a dead node end by themselves
@@ -84,8 +86,9 @@ def _age(folder: int) -> float:
 class Workspace:
     """One node's `dest_path`. Made by `open_workspace`; `close` removes what it made."""
 
-    def __init__(self, path: str, folder: int, made: bool, account: Account | None = None) -> None:
+    def __init__(self, path: str, folder: int, made: bool, account: Account | None, rights: Rights) -> None:
         self.path = path
+        self.rights = rights  # over what is the account's
         self._account = account  # whose the node directories are; None: ours
         self.notices: list[str] = []  # for the person who started the node
         self._folder = folder
@@ -121,13 +124,29 @@ class Workspace:
 
     def new_client(self) -> ClientFolder:
         """Make the node directory of one client, with a name that nobody can guess."""
+        account = self._account
         while True:
             name = _CLIENT_PREFIX + secrets.token_hex(16)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=self._folder)
-                if self._account is not None:
-                    os.chown(name, self._account.uid, self._account.gid, dir_fd=self._folder)
-                return ClientFolder(os.path.join(self.path, name), name, self._folder)
+                if account is not None and account.by_bits:
+                    return self._given(name, account)
+                if account is not None:
+                    os.chown(name, account.uid, account.gid, dir_fd=self._folder)
+                return ClientFolder(os.path.join(self.path, name), name, self._folder, self.rights)
+
+    def _given(self, name: str, account: Account) -> ClientFolder:
+        # Who is not root can't give a directory away: the account makes its own, in one that only
+        # who knows its name can reach, and that is open to it for this moment.
+        outer = os.open(name, _FOLDER, dir_fd=self._folder)
+        try:
+            os.fchmod(outer, 0o733)
+            self.rights.over_files(lambda: os.mkdir(_GIVEN, 0o700, dir_fd=outer))
+            os.fchmod(outer, 0o711)
+        finally:
+            os.close(outer)
+        name = os.path.join(name, _GIVEN)
+        return ClientFolder(os.path.join(self.path, name), name, self._folder, self.rights)
 
     def close(self) -> None:
         """Remove our pid files, and the directory if we made it and nothing else is in it."""
@@ -158,7 +177,7 @@ class Workspace:
                 # Its node is dead, of which it hears as soon as we do: it is about to end.
                 _await_end(who)
             if who is not None and ties.lives(who):
-                if clean and ties.end_process(who, grace=3.0):
+                if clean and self._ends(who):
                     self.notices.append(f"ended {name} (pid {who.pid}) of an earlier run")
                 else:
                     alive.append(f"{name} (pid {who.pid})")
@@ -176,26 +195,57 @@ class Workspace:
             raise FolderError(f"{self.path} is in use by {', '.join(alive)}: {advice}")
         for name in os.listdir(self._folder):
             if _CLIENT_NAME.fullmatch(name):
-                remove_tree(name, self._folder)
+                self._remove_client(name)
+
+    def _remove_client(self, name: str) -> None:
+        if self._account is not None and self._account.by_bits:
+            remove_given(name, self._folder, self.rights)
+        else:
+            remove_tree(name, self._folder)
+
+    def _ends(self, who: Identity) -> bool:
+        account = self._account
+        theirs = account is not None and account.uid in ties.owners(who.pid)
+        if theirs:
+            return self.rights.over_processes(ties.end_process, who, 3.0)
+        return ties.end_process(who, 3.0)
 
     def _left_over(self) -> Iterator[tuple[str, Identity | None]]:
         # The node first: it ends its own processes in good order.
         names = sorted(os.listdir(self._folder), key=lambda name: (name != "dispycosnode.pid", name))
         for name in names:
             if name.endswith(_PID_SUFFIX):
-                yield name.removesuffix(_PID_SUFFIX), _read_pid_file(self._folder, name)
+                who = _read_pid_file(self._folder, name)
+                yield name.removesuffix(_PID_SUFFIX), who if who and self._can_be_ours(who.pid) else None
+
+    def _can_be_ours(self, pid: int) -> bool:
+        """Whether a node before us may have started that process: it is not we, nor another account's."""
+        ours = {os.getuid(), *([] if self._account is None else [self._account.uid])}
+        owners = ties.owners(pid)
+        # Tasks of a node of root are other accounts' processes, and its folder is root's alone.
+        return pid != os.getpid() and (os.getuid() == 0 or not owners or bool(owners & ours))
 
 
 class ClientFolder:
     """The node directory of one client; `path` is where its code works."""
 
-    def __init__(self, path: str, name: str, parent: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        parent: int,
+        rights: Rights,
+    ) -> None:
         self.path = path
         self._name = name
         self._parent = parent
+        self._rights = rights
 
     def server_path(self, index: int) -> str:
         """Make the directory in which server `index` works, unless it is there."""
+        return self._rights.over_files(self._make_server_path, index)
+
+    def _make_server_path(self, index: int) -> str:
         folder = os.open(self._name, _FOLDER, dir_fd=self._parent)
         name = f"dispycosproc-{index}"
         try:
@@ -214,12 +264,32 @@ class ClientFolder:
 
     def remove(self) -> None:
         """Remove it with all that is below. OSError names what could not be removed; gone is fine."""
+        outer, _, name = self._name.rpartition("/")
         with contextlib.suppress(FileNotFoundError):
-            remove_tree(self._name, self._parent)
+            if outer:
+                remove_given(outer, self._parent, self._rights)
+            else:
+                remove_tree(name, self._parent)
+
+
+def remove_given(name: str, parent: int, rights: Rights) -> None:
+    """Remove a directory of ours in which another account may have its own: each by whose it is."""
+    outer = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        # What is in it goes; it itself only we can remove. If more than that failed, that fails too.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            rights.over_files(remove_tree, _GIVEN, outer)
+    finally:
+        os.close(outer)
+    remove_tree(name, parent)
 
 
 def open_workspace(
-    path: str | None = None, *, clean: bool = False, account: Account | None = None
+    path: str | None = None,
+    *,
+    clean: bool = False,
+    account: Account | None = None,
+    rights: Rights | None = None,
 ) -> Workspace:
     """Open `path` (default: `default_path()`), make it if missing, and take it for this process.
 
@@ -235,7 +305,7 @@ def open_workspace(
         folder = open_private(path, forbidden)
         if account is not None:
             os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | 0o011)
-        workspace = Workspace(path, folder, made, account)
+        workspace = Workspace(path, folder, made, account, rights or Rights())
         try:
             # Two nodes that start at once: the second waits for the first one's pid file.
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -283,15 +353,4 @@ def _read_pid_file(folder: int, name: str) -> Identity | None:
     pid = fields.get("pid", "")
     if not (pid.isdecimal() and 1 < int(pid) < 1 << 31):
         return None  # no process, or that which all others descend from
-    who = Identity(int(pid), fields.get("start", ""), fields.get("boot", ""))
-    return who if _can_be_ours(who.pid) else None
-
-
-def _can_be_ours(pid: int) -> bool:
-    """Whether a node before us may have started that process: it is not we, nor another account's."""
-    try:
-        owner = os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        owner = os.getuid()  # it is gone, or the system does not say
-    # Tasks of a node of root are other accounts' processes, and its folder is root's alone.
-    return pid != os.getpid() and os.getuid() in (0, owner)
+    return Identity(int(pid), fields.get("start", ""), fields.get("boot", ""))

@@ -257,7 +257,7 @@ def main(arguments: Sequence[str]) -> None:
     descriptor, parent = map(int, arguments[:2])
     if arguments[2:]:
         # First of all, for it takes back what follows.
-        account.become(account.find(arguments[2]))
+        account.become(account.told(arguments[2]))
     ties.die_with_parent(parent)
     ties.adopt_orphans()
     # A terminal's Ctrl-C is the daemon's to handle: we are in a session of our own.

@@ -91,13 +91,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+def _nothing_left(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No thread, process, descriptor or socket more than before the test (R-64)."""
     if not _CHECKED & set(request.node.path.parts[len(helpers.ROOT.parts) : -1]):
         yield
         return
     before = helpers.census()
     yield
+    for when in ("setup", "call"):
+        for record in caplog.get_records(when):
+            # What was logged is kept until the test is over, and tasks and tracebacks lead to everything.
+            record.msg, record.args, record.exc_info = record.getMessage(), None, None
     left = helpers.leftovers(before)
     if left:
         pytest.fail("the test left behind: " + "; ".join(left), pytrace=False)

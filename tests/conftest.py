@@ -46,8 +46,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if mark := item.get_closest_marker("long"):
-            (why,) = mark.args  # a mark without its reason fails the run
-            item.add_marker(pytest.mark.skip(reason=f"long: {why}; --long runs it"))
+            if len(mark.args) != 1:
+                raise pytest.UsageError(f"{item.nodeid} is marked long without a reason: say long(why)")
+            item.add_marker(pytest.mark.skip(reason=f"long: {mark.args[0]}; --long runs it"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

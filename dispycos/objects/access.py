@@ -94,6 +94,9 @@ class Full:
     def method(self, value: Any, name: str) -> Callable[..., Any]:
         if name == "__call__":
             return value  # type: ignore[no-any-return]
+        if isinstance(value, type) and name in SPECIAL:
+            # What a class has of these is for its instances.
+            return functools.partial(getattr(type(value), name), value)
         found: Callable[..., Any] = getattr(value, name)
         return found
 

@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from dispycos.errors import Closed, LoadError, PeerLost, RemoteProtocolError, TaskCancelled
 from dispycos.model import Buffer
@@ -32,14 +32,16 @@ from dispycos.objects.values import Codec
 
 log = logging.getLogger("dispycos")
 
+R = TypeVar("R", bound=Response)
+
 # What a call may ask.
 GET: Final = 1
 SET: Final = 2
 DELETE: Final = 3
 METHOD: Final = 4
+TAKE: Final = 5  # some of the next items of an iterator
 
 _REQUEST: Final = (int, int, str, tuple, dict)
-_OWN_FRAMES: Final = 2  # of a job, at the head of a traceback
 
 
 def nothing_by_value(value: Any) -> bool:
@@ -147,8 +149,14 @@ class Connection:
         # This thread is ready for what the other end may ask before the question is out.
         conversation = self._conversation()
         talk = self._talks.enter(conversation)
+        response: Response | None = None
         try:
-            return self.begin(what, number, name, args, kwargs, conversation=conversation).result()
+            response = self.begin(what, number, name, args, kwargs, conversation=conversation)
+            return response.result()
+        except KeyboardInterrupt:
+            if response is not None:
+                self.cancel(response)  # nobody waits for it any more
+            raise
         finally:
             self._hand_over(talk)
 
@@ -165,12 +173,13 @@ class Connection:
         *,
         lane: int | None = None,
         conversation: int = 0,
-    ) -> Response:
+        kind: type[R] = Response,  # type: ignore[assignment]  # mypy has no defaults of type variables
+    ) -> R:
         """Ask, and do not wait. DumpError, Closed or PeerLost if it can't be asked."""
         if self.closed:
             raise self._gone()
         conversation = conversation or self._conversation()
-        response = Response(next(self._calls), conversation, self._wait)
+        response = kind(next(self._calls), conversation, self._wait)
         data = self._codec.pack((what, number, name, args, kwargs))
         self._pending[response.number] = response
         head = wire.pack(wire.CALL, response.number, conversation, self.terms.lane if lane is None else lane)
@@ -180,6 +189,11 @@ class Connection:
             self._pending.pop(response.number, None)
             raise
         return response
+
+    def take(self, number: int, most: int) -> tuple[list[Any], bool, BaseException | None]:
+        """The next items of an iterator of the other end: they, whether it has ended, and by what error."""
+        items, ended, error = self._call(TAKE, number, "__next__", (most,), {})
+        return items, ended, failure.rebuild(error, self.terms.find_error) if error else None
 
     def cancel(self, response: Response, error: Exception | None = None) -> None:
         """Nobody waits for it any more: the other end stops it if it can.
@@ -344,6 +358,8 @@ class Connection:
             return access.method(target, name)(*args, **kwargs), False
         if what == GET:
             return access.get(target, name), self.terms.containers_stay
+        if what == TAKE:
+            return taken(access.method(target, "__next__"), *args), False
         if what == SET:
             access.set(target, name, *args)
         elif what == DELETE:
@@ -423,6 +439,22 @@ class Connection:
         self._lost(reason)
 
 
+def taken(advance: Callable[[], Any], most: int) -> tuple[list[Any], bool, tuple[Any, ...] | None]:
+    """The next items of an iterator: they, whether it has ended, and the error that ended it.
+
+    An error does not take with it the items before it.
+    """
+    items: list[Any] = []
+    try:
+        while len(items) < most:
+            items.append(advance())
+    except StopIteration:
+        return items, True, None
+    except Exception as exc:
+        return items, True, failure.describe(exc)
+    return items, False, None
+
+
 class _Beginning:
     # What is done before all else.
 
@@ -468,7 +500,7 @@ class Job:
         """Answer that it failed."""
         self.request = ()
         try:
-            self._connection.answer(self, wire.ERROR, failure.describe(error, _OWN_FRAMES), False)
+            self._connection.answer(self, wire.ERROR, failure.describe(error), False)
         except Closed:
             pass  # nobody waits for it
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dispycos import errors
 
+_OURS: Final = ("dispycos.objects.", "dispycos.rpc.", "dispycos.easycluster.")
 _MAX_DEPTH: Final = 8  # causes of causes
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
 
@@ -28,12 +29,11 @@ class RemoteTraceback(Exception):
         return f"\n\n{self.text.rstrip()}\n"
 
 
-def describe(error: BaseException, skip: int) -> tuple[Any, ...]:
-    """An exception as plain values; `skip` frames of its traceback are ours."""
+def describe(error: BaseException) -> tuple[Any, ...]:
+    """An exception as plain values. The frames of ours that lead to what was called are left out."""
     trace = error.__traceback__
-    for _ in range(skip):
-        if trace is not None:
-            trace = trace.tb_next
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        trace = trace.tb_next
     text = "".join(traceback.format_exception(type(error), error, trace))
     return (*_parts(error, 0), text)
 
@@ -44,13 +44,18 @@ def _parts(error: BaseException, depth: int) -> tuple[Any, ...]:
     inner = None
     if cause is not None and not isinstance(cause, RemoteTraceback) and depth < _MAX_DEPTH:
         inner = _parts(cause, depth + 1)
-    args = tuple(item if type(item) in _PLAIN else _shown(item) for item in error.args)
+    args = tuple(item if _is_plain(item) else _shown(item) for item in error.args)
     facts = {
         name: value
         for name, value in getattr(error, "__dict__", {}).items()
         if type(name) is str and type(value) in _PLAIN
     }
     return kind.__module__, kind.__qualname__, args, facts, _shown(error), inner
+
+
+def _is_plain(value: Any) -> bool:
+    # A SyntaxError has its place as a tuple.
+    return type(value) in _PLAIN or (type(value) is tuple and all(type(item) in _PLAIN for item in value))
 
 
 def _shown(value: Any) -> str:

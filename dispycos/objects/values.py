@@ -77,7 +77,7 @@ class Codec:
         pickler = _Pickler(file, self._ends)
         try:
             if refer and isinstance(value, list | dict | set | bytearray):
-                value = _ByReference(value)
+                value = ByReference(value)
             pickler.dump(value)
         except pickle.PicklingError as exc:
             raise DumpError(str(exc)) from None
@@ -100,8 +100,8 @@ class Codec:
             raise LoadError(f"a value could not be read ({type(exc).__name__}: {exc})") from exc
 
 
-class _ByReference:
-    # Around a value that would go by value otherwise.
+class ByReference:
+    """Around a value that would go by value otherwise."""
 
     __slots__ = ("value",)
 
@@ -121,7 +121,7 @@ class _Pickler(pickle.Pickler):
             return NotImplemented
         if value in _MADE_BY:
             return NotImplemented
-        if type(value) is _ByReference:
+        if type(value) is ByReference:
             return self._reference(value.value)
         number = self._ends.ours(value)
         if number is not None:

@@ -311,10 +311,6 @@ def census() -> Census:
     return Census(threads, dict(_processes()), descriptors)
 
 
-# Processes that are not ours, (pid, start): nobody gets our mark later, and each test looks twice at all.
-_strangers: set[tuple[int, float]] = set()
-
-
 def _processes() -> Iterator[tuple[tuple[int, float], str]]:
     mark = os.environ.get(RUN_MARK)
     me = psutil.Process()
@@ -323,12 +319,10 @@ def _processes() -> Iterator[tuple[tuple[int, float], str]]:
         if process.pid == me.pid:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            who = (process.pid, process.create_time())
-            if process.pid not in ours and (who in _strangers or not (mark and _marked(process.pid, mark))):
-                _strangers.add(who)
+            if process.pid not in ours and not (mark and _marked(process.pid, mark)):
                 continue
             if process.status() != psutil.STATUS_ZOMBIE:
-                yield who, " ".join(process.cmdline()) or process.name()
+                yield (process.pid, process.create_time()), " ".join(process.cmdline()) or process.name()
 
 
 def _marked(pid: int, mark: str) -> bool:

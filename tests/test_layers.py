@@ -124,7 +124,7 @@ LINES = (
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.processors node.settings node.figures node.output"
         " node.fresh node.children node.processes node.console node.hours node.neighbours node.inherited"
-        " node.embedded node.oversize node.sights node.rights node.account node.spawned",
+        " node.embedded node.oversize node.sights node.rights node.account",
     ),
     Line(
         5,
@@ -180,11 +180,13 @@ LINES = (
     ),
     Line(
         7,
-        "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.presence rpc.connection rpc.service rpc.dialling"
-        " rpc.listening rpc.server rpc.utils.server",
+        "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.presence rpc.connection rpc.service"
+        " rpc.listening rpc.dialling rpc.server rpc.servers rpc.utils.server rpc.private rpc.expiry"
+        " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.classic_connection"
+        " rpc.slave rpc.classic",
     ),
     Line(8, "commandline"),
-    Line(8, "compat.__main__"),
+    Line(8, "compat.__main__ rpc.classic_server"),
     Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
     Line(
         8,
@@ -207,7 +209,7 @@ MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
 # other. Other packages' hold a docstring.
-SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways", "rpc"})
+SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways", "rpc", "rpc.utils"})
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",
@@ -446,7 +448,7 @@ def tree(folder: Path, files: dict[str, str]) -> dict[str, Module]:
 def surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two packages that users import by name, above all that is there."""
     monkeypatch.setitem(globals(), "LINES", (*LINES, Line(7, "gateways.* rpc.*"), Line(8, "tool")))
-    monkeypatch.setitem(globals(), "SURFACES", frozenset({"gateways", "rpc"}))
+    monkeypatch.setitem(globals(), "SURFACES", frozenset({"gateways", "rpc", "rpc.utils"}))
 
 
 @pytest.mark.usefixtures("surfaces")

@@ -165,10 +165,7 @@ class Tenancy:
                 place.move("wake")
                 place.due = None
         self.move("ready", now)
-        if event.warning:
-            out.append(Note("warning", event.warning))
-        warning = event.warning[: self.limits.max_reason_chars]
-        out.append(Say(self.client, Prepared(self.reservation, self.grant, warning)))
+        out.append(Say(self.client, Prepared(self.reservation, self.grant)))
 
     def zygote_failed(self, event: ZygoteFailed, now: float, out: list[Action]) -> None:
         """It is of no use: the client is told why."""

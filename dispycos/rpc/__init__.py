@@ -17,42 +17,85 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dispycos.objects.access import exposed
     from dispycos.objects.failure import GenericException
+    from dispycos.rpc import classic, utils
+    from dispycos.rpc.asynchronous import AsyncResult, async_, timed
+    from dispycos.rpc.background import BgServingThread
+    from dispycos.rpc.buffering import buffiter
     from dispycos.rpc.connection import Connection
     from dispycos.rpc.dialling import connect, unix_connect
     from dispycos.rpc.errors import AsyncResultTimeout, DiscoveryError
+    from dispycos.rpc.private import (
+        connect_pipes,
+        connect_stdpipes,
+        connect_subproc,
+        connect_thread,
+        ssh_connect,
+    )
     from dispycos.rpc.restriction import restricted
     from dispycos.rpc.server import ThreadedServer
+    from dispycos.rpc.servers import ForkingServer, OneShotServer, ThreadPoolServer
     from dispycos.rpc.service import Service, VoidService
+    from dispycos.rpc.slave import ClassicService
 
 __all__ = [
+    "AsyncResult",
     "AsyncResultTimeout",
+    "BgServingThread",
+    "ClassicService",
     "Connection",
     "DiscoveryError",
+    "ForkingServer",
     "GenericException",
+    "OneShotServer",
     "Service",
+    "ThreadPoolServer",
     "ThreadedServer",
     "VoidService",
+    "async_",
+    "buffiter",
+    "classic",
     "connect",
+    "connect_pipes",
+    "connect_stdpipes",
+    "connect_subproc",
+    "connect_thread",
     "exposed",
     "restricted",
+    "ssh_connect",
+    "timed",
     "unix_connect",
+    "utils",
 ]
 
 # Where each name is defined.
 _HOMES = {
+    "AsyncResult": "rpc.asynchronous",
     "AsyncResultTimeout": "rpc.errors",
+    "BgServingThread": "rpc.background",
+    "ClassicService": "rpc.slave",
     "Connection": "rpc.connection",
     "DiscoveryError": "rpc.errors",
+    "ForkingServer": "rpc.servers",
     "GenericException": "objects.failure",
+    "OneShotServer": "rpc.servers",
     "Service": "rpc.service",
+    "ThreadPoolServer": "rpc.servers",
     "ThreadedServer": "rpc.server",
     "VoidService": "rpc.service",
+    "async_": "rpc.asynchronous",
+    "buffiter": "rpc.buffering",
     "connect": "rpc.dialling",
+    "connect_pipes": "rpc.private",
+    "connect_stdpipes": "rpc.private",
+    "connect_subproc": "rpc.private",
+    "connect_thread": "rpc.private",
     "exposed": "objects.access",
     "restricted": "rpc.restriction",
+    "ssh_connect": "rpc.private",
+    "timed": "rpc.asynchronous",
     "unix_connect": "rpc.dialling",
 }
-_MODULES = {"utils": "rpc.utils"}
+_MODULES = {"classic": "rpc.classic", "utils": "rpc.utils"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from dispycos.net.link import Meeting, Waiting
 from dispycos.net.stream import Stream
 from dispycos.objects import connection as objects
 from dispycos.objects import wire
+from dispycos.objects.response import Response
 from dispycos.rpc.presence import Presence
 
 _CLOSING: Final = 5.0  # seconds for the last words of a connection that is closed
@@ -37,10 +38,12 @@ class Connection(objects.Connection):
         slots: threading.Semaphore | None = None,
     ) -> None:
         self.service = service
-        self._gone_hook = gone
+        # What is called when nothing more will come.
+        self._hooks: list[Callable[[], object]] = [lambda: gone(self)]
         self._slots = slots
         self._nested = threading.local()  # whether this thread has a slot
         self._root: Any = None
+        self._hooks_lock = threading.Lock()
         self._served = threading.Event()  # nothing more will come
         self._presence = presence = Presence(service)
         super().__init__(
@@ -62,7 +65,18 @@ class Connection(objects.Connection):
         try:
             self._presence.end(self)
         finally:
-            self._gone_hook(self)
+            with self._hooks_lock:
+                hooks, self._hooks = self._hooks, []
+            for hook in hooks:
+                hook()
+
+    def when_gone(self, hook: Callable[[], object]) -> None:
+        """Call it when nothing more will come; at once if that is so."""
+        with self._hooks_lock:
+            if not self._served.is_set():
+                self._hooks.append(hook)
+                return
+        hook()
 
     def perform(
         self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -89,7 +103,7 @@ class Connection(objects.Connection):
 
         TimeoutError after `timeout` seconds; PeerLost if it is gone.
         """
-        answer = self.begin(objects.GET, 0, "root", (), {}, lane=wire.FRESH)
+        answer: Response = self.begin(objects.GET, 0, "root", (), {}, lane=wire.FRESH)
         try:
             answer.result(timeout)
         except Timeout:

@@ -8,12 +8,12 @@ import socket
 from typing import Any, Final
 
 from dispycos.config import Limits
-from dispycos.net import addresses
 from dispycos.net.keys import Keyring
 from dispycos.net.link import prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key, keyring_of
+from dispycos.rpc.listening import is_loopback
 from dispycos.rpc.service import VoidService, instance_of
 
 DEFAULT_PORT: Final = 18861  # of servers of services
@@ -38,7 +38,7 @@ def connect(
     """
     offered = instance_of(service)
     sock = _reach(host, port, ipv6, timeout)
-    loopback = addresses.is_loopback(sock.getpeername()[0])
+    loopback = is_loopback(sock.getpeername()[0])
     return _over(sock, f"{host}:{port}", offered, key, timeout, loopback)
 
 

@@ -7,6 +7,7 @@ are few of them at a time, and none takes longer than the handshake may (SE-15).
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import select
@@ -26,6 +27,11 @@ from dispycos.net.stream import Stream
 log = logging.getLogger("dispycos")
 
 _LOCAL = "127.0.0.1"  # whom a unix socket's connections come from, to the doorkeeper
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nobody but this machine is at an address."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.socket:
@@ -119,6 +125,8 @@ class Door:
         except BlockingIOError:
             return  # it gave up meanwhile
         except OSError as exc:
+            if self._is_closed():
+                return
             log.warning("no connection could be accepted: %s", exc.strerror)
             time.sleep(0.1)  # there are no descriptors left; they come back
             return
@@ -126,9 +134,9 @@ class Door:
 
     def look(self) -> None:
         """Have `run` look again whether it is done."""
-        with self._lock:
-            if self._running:
-                os.write(self._woken, b"\0")
+        # No lock: a signal handler may call it, in whatever moment.
+        with contextlib.suppress(OSError):
+            os.write(self._woken, b"\0")
 
     def close(self) -> None:
         """Accept no more. May be repeated."""
@@ -136,6 +144,9 @@ class Door:
             if self._closed:
                 return
             self._closed = True
+            with contextlib.suppress(OSError):
+                # Whoever comes now is refused, not left to wait for what will not be.
+                self.listener.shutdown(socket.SHUT_RDWR)
             if self._running:
                 os.write(self._woken, b"\0")
             else:
@@ -144,7 +155,8 @@ class Door:
     def _release(self) -> None:
         self.listener.close()
         os.close(self._wake)
-        os.close(self._woken)
+        woken, self._woken = self._woken, -1
+        os.close(woken)
 
 
 class Reception:

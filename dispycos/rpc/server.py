@@ -9,12 +9,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-from dispycos.net import addresses
 from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.dialling import DEFAULT_PORT
 from dispycos.rpc.keys import Key, keyring_of
-from dispycos.rpc.listening import Door, Reception, listen, listen_unix
+from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
 from dispycos.rpc.service import check_service, instance_of
 
 log = logging.getLogger("dispycos")
@@ -56,7 +55,7 @@ class Server:
             listener = listen(hostname, port, ipv6=ipv6, backlog=backlog)
             self.host, self.port = listener.getsockname()[:2]
         try:
-            loopback = bool(self.socket_path) or addresses.is_loopback(self.host)
+            loopback = bool(self.socket_path) or is_loopback(self.host)
             self._reception = Reception(keyring_of(key, loopback=loopback))
             self._door = Door(listener)
         except BaseException:
@@ -65,6 +64,7 @@ class Server:
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._closed = False
+        self._stopping = False
         self.ended = threading.Event()  # `start` has returned, and nothing is served
 
     @property
@@ -83,6 +83,11 @@ class Server:
         finally:
             self.close()
             self.ended.set()
+
+    def stop(self) -> None:
+        """Have `start` end, which closes all. Waits for nothing, so a signal handler may call it."""
+        self._stopping = True
+        self._door.look()
 
     def start_in_thread(self) -> threading.Thread:
         """Serve in a thread of its own, which ends by `close`."""
@@ -121,8 +126,12 @@ class Server:
     # Connections.
 
     def _is_done(self) -> bool:
-        # Asked after each connection.
-        return False
+        # Asked after each connection, and when somebody had the door look.
+        return self._stopping
+
+    def _take(self) -> bool:
+        # Whether one more connection that has proved the key is served.
+        return True
 
     def _admit(self, sock: socket.socket, source: str) -> None:
         if not self._reception.admit(source):
@@ -136,6 +145,9 @@ class Server:
     def _receive(self, stream: Stream, source: str) -> None:
         meeting = self._reception.receive(stream, source)
         if meeting is None:
+            return
+        if not self._take():
+            stream.close()
             return
         try:
             service = instance_of(self.service)

@@ -1,0 +1,101 @@
+"""Connections in classic mode: the other end is ours to use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dispycos.model import Payload
+from dispycos.net import values
+from dispycos.objects.proxy import Proxy
+from dispycos.rpc.connection import Connection
+
+
+class Modules:
+    """The modules that can be imported at the other end: `.os`, or `["a.b"]`."""
+
+    def __init__(self, conn: ClassicConnection) -> None:
+        self._conn = conn
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._known.get(name)
+        if found is None or self._conn.closed:
+            found = self._known[name] = self._conn.root.getmodule(name)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(f"there is no module {name!r}")
+        return self[name]
+
+    def __repr__(self) -> str:
+        return f"<modules at {self._conn.name}>"
+
+
+class ClassicConnection(Connection):
+    """Has the other end's modules and names, and runs code there."""
+
+    _modules: Modules | None = None
+    _namespace: Any = None
+
+    def perform(
+        self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, bool]:
+        """As ever, with the standard streams of this connection."""
+        with self.service.streams.applied():
+            return super().perform(what, target, name, args, kwargs)
+
+    @property
+    def modules(self) -> Modules:
+        """The modules there, each a live proxy: `conn.modules.os.getcwd()`."""
+        if self._modules is None:
+            self._modules = Modules(self)
+        return self._modules
+
+    @property
+    def builtins(self) -> Any:
+        """Python's own names there."""
+        return self.modules["builtins"]
+
+    builtin = builtins
+
+    @property
+    def namespace(self) -> Any:
+        """The global variables of `execute` and `eval`: read, set and delete them by name."""
+        if self._namespace is None or self.closed:
+            self._namespace = self.root.namespace
+        return self._namespace
+
+    def execute(self, source: str) -> None:
+        """Run statements there."""
+        self.root.execute(source)
+
+    def eval(self, source: str) -> Any:
+        """The value of an expression there: built-in data by value, all else as live proxies."""
+        return self.root.eval(source)
+
+    def teleport(self, function: Any) -> Any:
+        """A local function, closures too, as one that runs there."""
+        return self.deliver(function)
+
+    def deliver(self, value: Any) -> Any:
+        """A copy of any object there; the proxy of it. NotSerializable says what can't be sent."""
+        payload = values.dump(value, what=f"{type(value).__name__} to deliver")
+        return self.root.load(bytes(payload.data), [bytes(buffer) for buffer in payload.buffers])
+
+    def obtain(self, proxy: Any) -> Any:
+        """A copy of an object that is there. NotSerializable says what can't be sent."""
+        data, buffers = self.root.dump(proxy)
+        return values.load(Payload(data, tuple(buffers)))
+
+
+def connection_of(proxy: Any) -> ClassicConnection | None:
+    """The connection that an object is used through; None if it is here."""
+    if not isinstance(proxy, Proxy):
+        return None
+    conn: Any = proxy._connection
+    if not isinstance(conn, ClassicConnection):
+        raise TypeError(
+            f"{proxy!r} is used through a service, which gives no copies; ask the service for one"
+        )
+    return conn

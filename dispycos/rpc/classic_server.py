@@ -1,0 +1,92 @@
+"""The classic server: `dispycos-classic` or `python -m dispycos.rpc.classic_server`.
+
+Whoever proves the account's key may do here whatever the account may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dispycos.arguments import port
+from dispycos.errors import DispycosError
+from dispycos.rpc.classic import DEFAULT_PORT
+from dispycos.rpc.private import connect_stdpipes
+from dispycos.rpc.server import Server, ThreadedServer
+from dispycos.rpc.servers import ForkingServer, OneShotServer
+from dispycos.rpc.slave import ClassicService
+
+_PROGRAM = "dispycos-classic"
+_MODES: dict[str, type[Server]] = {
+    "threaded": ThreadedServer,
+    "forking": ForkingServer,
+    "oneshot": OneShotServer,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal; the exit code."""
+    options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(
+        level=logging.WARNING if options.quiet else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    try:
+        return _serve(options)
+    except (DispycosError, OSError) as exc:
+        told = getattr(exc, "strerror", None) or str(exc)
+        where = getattr(exc, "filename", None)
+        print(f"{_PROGRAM}: {where}: {told}" if where else f"{_PROGRAM}: {told}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__, allow_abbrev=False)
+    parser.add_argument("-p", "--port", type=_port, default=DEFAULT_PORT, metavar="N",
+        help="port to listen at; 0: any free one (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--host", metavar="H",
+        help="address to listen at; 0.0.0.0: everywhere (default: this machine alone)")  # fmt: skip
+    parser.add_argument("-m", "--mode", choices=[*_MODES, "stdio"], default="threaded",
+        help="serve connections by threads, by a process each, one only, or standard input and output "
+        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--socket", metavar="PATH", help="listen at a unix socket instead")
+    parser.add_argument("--secret_file", metavar="FILE", type=Path,
+        help="believe only the key in this file (default: the account's own)")  # fmt: skip
+    parser.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    return parser
+
+
+def _port(text: str) -> int:
+    try:
+        return port("it", int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if options.mode == "stdio":
+        connect_stdpipes(ClassicService, key=options.secret_file).serve_all()
+        return 0
+    server = _MODES[options.mode](
+        ClassicService, options.host, options.port, socket_path=options.socket, key=options.secret_file
+    )
+
+    def end(number: int, frame: Any) -> None:
+        server.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    print(f"classic server at {server.address}", flush=True)
+    server.start()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

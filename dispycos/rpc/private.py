@@ -1,0 +1,145 @@
+"""Connections that need no address: to a child, a thread, through pipes or ssh."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from dispycos import keyfile
+from dispycos.errors import DispycosError, HostNotFound
+from dispycos.launch.child import Child
+from dispycos.net.keys import Keyring
+from dispycos.net.stream import Stream
+from dispycos.rpc.connection import Connection
+from dispycos.rpc.dialling import TIMEOUT, connect_stream
+from dispycos.rpc.keys import Key, keyring_of
+from dispycos.rpc.service import VoidService, instance_of
+
+_START_TIME: Final = 30.0  # seconds for a program to start and to prove the key
+_ENDING: Final = 3.0  # seconds for a child to end when its connection is closed
+
+
+def connect_subproc(
+    args: str | Sequence[str], service: Any = VoidService, *, key: Key = None, timeout: float = _START_TIME
+) -> Connection:
+    """Start a program here that serves its standard input and output, as `connect_stdpipes` does.
+
+    It ends with the connection. HostNotFound says why there is none.
+    """
+    command = [args] if isinstance(args, str) else list(args)
+    return _over_child(command, service, keyring_of(key, loopback=True), timeout)
+
+
+def ssh_connect(
+    remote_machine: str,
+    remote_port: int,
+    service: Any = VoidService,
+    *,
+    key: Key = None,
+    ssh: Sequence[str] = ("ssh",),
+    timeout: float = _START_TIME,
+) -> Connection:
+    """Connect through ssh to a server that listens at loopback of another machine.
+
+    remote_machine  as one types it after `ssh`.
+    ssh             the command and its own options.
+    HostNotFound says what ssh said.
+    """
+    if remote_machine.startswith("-"):
+        raise ValueError(f"{remote_machine!r} is no machine's name")
+    command = [*ssh, "-T", "-o", "BatchMode=yes", "-W", f"localhost:{int(remote_port)}", remote_machine]
+    return _over_child(command, service, keyring_of(key), timeout)
+
+
+def _over_child(command: list[str], service: Any, keyring: Keyring, timeout: float) -> Connection:
+    offered = instance_of(service)
+    try:
+        child = Child(command, keep_errors=True)
+    except OSError as exc:
+        raise HostNotFound(f"{command[0]} can't be started: {exc.strerror}") from None
+    try:
+        conn = connect_stream(child.stream, offered, keyring, name=repr(child), timeout=timeout)
+    except (DispycosError, OSError) as exc:
+        child.wait(1.0)
+        told = "; ".join(part for part in (str(exc), child.fate(), child.last_words()) if part)
+        _end(child)
+        kind: Any = type(exc) if isinstance(exc, DispycosError) else HostNotFound
+        raise kind(f"no connection with {' '.join(command)}: {told}") from None
+    conn.when_gone(lambda: _end(child))
+    return conn
+
+
+def _end(child: Child) -> None:
+    # Its input has ended, which is what it waits for.
+    child.stream.close()
+    if not child.wait(_ENDING):
+        child.kill()
+        child.wait(None)
+
+
+def connect_pipes(
+    input: Any, output: Any, service: Any = VoidService, *, first: bool = True, key: Key = None
+) -> Connection:
+    """Connect through two pipes, which are the connection's from now on: files or descriptors.
+
+    first  False at the other end of them.
+    """
+    reader, writer = (os.dup(end if isinstance(end, int) else end.fileno()) for end in (input, output))
+    for end in (input, output):
+        os.close(end) if isinstance(end, int) else end.close()
+
+    def close() -> None:
+        os.close(reader)
+        os.close(writer)
+
+    stream = Stream(reader, writer, close)
+    return connect_stream(
+        stream, service, keyring_of(key, loopback=True), name="the other end of a pipe", first=first
+    )
+
+
+def connect_stdpipes(service: Any = VoidService, *, key: Key = None) -> Connection:
+    """The serving end of `connect_subproc`, in the program that it started: `.serve_all()` it.
+
+    What the program prints goes to standard error from now on.
+    """
+    reader, writer = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return connect_pipes(reader, writer, service, first=False, key=key)
+
+
+def connect_thread(
+    service: Any = VoidService, remote_service: Any = VoidService, *, timeout: float = TIMEOUT
+) -> Connection:
+    """Connect to a service in this process, which is served by threads of its own."""
+    offered, remote = instance_of(service), instance_of(remote_service)
+    near, far = socket.socketpair()
+    keyring = keyfile.throwaway()
+    other: list[Connection] = []
+
+    def serve() -> None:
+        with contextlib.suppress(DispycosError, OSError):  # which the near end tells
+            stream = Stream.of_socket(far, private=True)
+            other.append(connect_stream(stream, remote, keyring, name="the same process", first=False))
+
+    thread = threading.Thread(target=serve, name="dispycos handshake", daemon=True)
+    thread.start()
+    try:
+        stream = Stream.of_socket(near, private=True)
+        conn = connect_stream(stream, offered, keyring, name="the same process", timeout=timeout)
+    finally:
+        thread.join(timeout)
+
+    def end() -> None:
+        for connection in other:
+            connection.close()
+
+    conn.when_gone(end)
+    return conn

@@ -1,0 +1,157 @@
+"""Servers of other kinds: with a bound on calls, with a process a connection, for one connection."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from typing import Any, Final
+
+from dispycos.arguments import integer
+from dispycos.net.stream import Stream
+from dispycos.rpc.connection import Connection
+from dispycos.rpc.server import Server
+from dispycos.rpc.service import instance_of
+
+log = logging.getLogger("dispycos")
+
+_GRACE: Final = 3.0  # seconds for a child to end when its server closes
+
+
+class ThreadPoolServer(Server):
+    """At most `nbThreads` calls are done at once, over all connections; others wait for their turn."""
+
+    def __init__(self, *args: Any, nbThreads: int = 20, **more: Any) -> None:  # noqa: N803 - RPyC's name
+        self._pool = threading.BoundedSemaphore(integer("nbThreads", nbThreads, least=1))
+        super().__init__(*args, **more)
+
+    def _slots(self) -> threading.Semaphore | None:
+        return self._pool
+
+
+class OneShotServer(Server):
+    """Serves one connection that proves the key, and ends with it."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._once = threading.Lock()
+        self._taken = False
+        self._over = False
+
+    def _is_done(self) -> bool:
+        return self._over or self._stopping
+
+    def _take(self) -> bool:
+        with self._once:
+            if self._taken:
+                return False
+            self._taken = True
+            return True
+
+    def _forget(self, connection: Connection) -> None:
+        super()._forget(connection)
+        self._over = True
+        self._door.look()
+
+
+class ForkingServer(Server):
+    """Serves each connection in a process of its own, which ends with it or with the server.
+
+    Start it in the main thread of a program that has no others: a fork takes only one along.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        if not hasattr(os, "fork"):
+            raise OSError("ForkingServer needs fork, which this system has not: use ThreadedServer")
+        super().__init__(*args, **more)
+        self._children: dict[int, str] = {}  # pid -> address of its client
+        # Its end tells the children that we are gone, however that came.
+        self._tie, self._tied = os.pipe()
+
+    def start(self) -> None:
+        """As ever."""
+        before = signal.SIG_DFL
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main:
+            before = signal.signal(signal.SIGCHLD, lambda *_: self._door.look())  # type: ignore[assignment]
+        try:
+            super().start()
+        finally:
+            if in_main:
+                signal.signal(signal.SIGCHLD, before)
+
+    def _is_done(self) -> bool:
+        self._reap(os.WNOHANG)
+        return self._stopping
+
+    def _admit(self, sock: socket.socket, source: str) -> None:
+        if not self._reception.admit(source):
+            sock.close()
+            return
+        pid = os.fork()
+        if pid:
+            self._reception.leave(source)
+            sock.close()
+            self._children[pid] = source
+            return
+        status = 1
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(self._tied)
+            self._door.listener.close()
+            self._serve(sock, source)
+            status = 0
+        except BaseException:
+            log.exception("the process that serves %s failed", source)
+        finally:
+            # Nothing of the parent's program runs here any more.
+            os._exit(status)
+
+    def _serve(self, sock: socket.socket, source: str) -> None:
+        stream = Stream.of_socket(sock)
+        meeting = self._reception.receive(stream, source)
+        if meeting is None:
+            return
+        gone, told = os.pipe()
+        service = instance_of(self.service)
+        connection: Connection = service.connection_class(
+            stream,
+            meeting,
+            name=f"a client at {source}",
+            service=service,
+            first=False,
+            gone=lambda _: os.close(told),
+        )
+        poll = select.poll()
+        poll.register(gone, select.POLLIN)
+        poll.register(self._tie, select.POLLIN)
+        poll.poll()
+        connection.close()
+
+    def _reap(self, options: int) -> None:
+        for pid in list(self._children):
+            try:
+                done, _ = os.waitpid(pid, options)
+            except ChildProcessError:
+                done = pid  # somebody else waited for it
+            if done:
+                del self._children[pid]
+
+    def close(self) -> None:
+        """Serve no more: the listener, and all processes, end. May be repeated."""
+        if self._closed:
+            return
+        super().close()
+        os.close(self._tied)
+        deadline = time.monotonic() + _GRACE
+        while self._children and time.monotonic() < deadline:
+            self._reap(os.WNOHANG)
+            time.sleep(0.01)
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        self._reap(0)
+        os.close(self._tie)

@@ -1,0 +1,129 @@
+"""The service of classic mode: everything. Who proves the key may run any code here."""
+
+from __future__ import annotations
+
+import builtins
+import codeop
+import contextlib
+import importlib
+import linecache
+import platform
+import sys
+import traceback
+from typing import Any, ClassVar, Final
+
+from dispycos.model import Payload
+from dispycos.net import rebuild, values
+from dispycos.objects.connection import Terms
+from dispycos.rpc import sharing
+from dispycos.rpc.classic_connection import ClassicConnection
+from dispycos.rpc.connection import Connection
+from dispycos.rpc.namespace import Namespace, by_reference
+from dispycos.rpc.service import Service
+from dispycos.rpc.stdio import Redirection
+
+_SOURCE: Final = "<remote>"  # as a traceback names what was executed
+
+
+def imported_error(module: str, name: str) -> Any:
+    """A class of exceptions in any module there is."""
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)
+    return sharing.loaded_error(module, name)
+
+
+class ClassicService(Service):
+    """Gives the other end all that this program has. One instance is for one connection."""
+
+    ALIASES = ("CLASSIC", "SLAVE")
+    terms: ClassVar[Terms] = Terms(access=sharing.everything, find_error=imported_error)
+    connection_class: ClassVar[type[Connection]] = ClassicConnection
+
+    def __init__(self) -> None:
+        self.namespace = Namespace()
+        self.streams = Redirection()
+        self._code = rebuild.Namespace()  # what was delivered here
+
+    def on_disconnect(self) -> None:  # type: ignore[override]  # a hook may be without `conn`
+        """Give the streams back."""
+        self.streams.clear()
+
+    def execute(self, source: str) -> None:
+        """Run statements in the connection's namespace."""
+        exec(_compiled(source, "exec"), self.namespace.names)
+
+    def eval(self, source: str) -> Any:
+        """The value of an expression there."""
+        return eval(_compiled(source, "eval"), self.namespace.names)
+
+    def getmodule(self, name: str) -> Any:
+        """Import a module."""
+        return importlib.import_module(name)
+
+    def load(self, data: bytes, buffers: list[Any]) -> Any:
+        """Take in an object that was made elsewhere."""
+        return by_reference(values.load(Payload(data, tuple(buffers)), self._code))
+
+    def dump(self, value: Any) -> tuple[bytes, list[bytes]]:
+        """An object as bytes, for a copy of it."""
+        payload = values.dump(value)
+        return bytes(payload.data), [bytes(buffer) for buffer in payload.buffers]
+
+    def redirect(self, stdin: Any, stdout: Any, stderr: Any) -> None:
+        """Have what this connection calls use these streams."""
+        self.streams.push(stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def restore(self) -> None:
+        """Have it use those from before."""
+        self.streams.pop()
+
+    def console(self, names: dict[str, Any] | None = None) -> Console:
+        """A console in the connection's namespace."""
+        self.namespace.names.update(names or {})
+        return Console(self)
+
+
+class Console:
+    """Runs what is typed at the other end."""
+
+    def __init__(self, service: ClassicService) -> None:
+        self._names = service.namespace.names
+        self._streams = service.streams
+        self._compile = codeop.CommandCompiler()
+        self.banner = (
+            f"Python {sys.version} on {sys.platform}, {platform.node()}\n"
+            'Type "help", "copyright", "credits" or "license" for more information.'
+        )
+
+    def push(self, source: str) -> bool:
+        """Run it once it is whole; True if more lines are to come. SystemExit passes."""
+        try:
+            code = self._compile(source, "<stdin>", "single")
+        except (SyntaxError, ValueError, OverflowError):
+            self._show(skip=10_000)
+            return False
+        if code is None:
+            return True
+        try:
+            exec(code, self._names)
+        except SystemExit:
+            raise
+        except BaseException:
+            self._show(skip=1)
+        return False
+
+    def _show(self, skip: int) -> None:
+        # As an interpreter shows it: without its own frames.
+        _, error, trace = sys.exc_info()
+        for _ in range(skip):
+            trace = trace.tb_next if trace is not None else None
+        assert error is not None
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        sys.stderr.write(text)
+
+
+def _compiled(source: str, mode: str) -> Any:
+    # A traceback shows the lines of what was sent.
+    name = f"{_SOURCE[:-1]} {abs(hash(source)):x}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    return builtins.compile(source, name, mode, dont_inherit=True)

@@ -1,0 +1,163 @@
+"""The classic server as a program, and connections to children: real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dispycos import rpc
+from dispycos.errors import HostNotFound, PeerLost
+from tests.helpers import ROOT, Program, alive, background, run_program, run_python, wait_until
+
+SERVER = [sys.executable, "-m", "dispycos.rpc.classic_server"]
+
+
+@pytest.fixture(params=["threaded"])
+def program(request: Any) -> Iterator[Program]:
+    with background([*SERVER, "--port", "0", "--mode", request.param]) as program:
+        yield program
+
+
+def port_of(program: Program) -> int:
+    return int(program.wait_line("classic server at ", 30).rpartition(":")[2])
+
+
+@pytest.mark.row("GN-06")
+def test_the_server_says_where_it_is_and_ends_by_a_signal(program):
+    port = port_of(program)
+    with rpc.classic.connect("localhost", port) as conn:
+        assert conn.modules.os.getpid() == program.pid
+        asleep = rpc.async_(conn.modules.time.sleep)(60)
+        began = time.monotonic()
+        program.signal(signal.SIGTERM)
+        with pytest.raises(PeerLost):
+            asleep.value
+        assert program.wait(10) == 0 and time.monotonic() - began < 8
+    assert f"127.0.0.1:{port}" in program.output
+
+
+@pytest.mark.parametrize("program", ["forking"], indirect=True)
+def test_a_forking_server_has_a_process_for_each_connection(program):
+    port = port_of(program)
+    with rpc.classic.connect("localhost", port) as one, rpc.classic.connect("localhost", port) as other:
+        pids = [one.modules.os.getpid(), other.modules.os.getpid()]
+        assert len({*pids, program.pid}) == 3
+        assert all(psutil.Process(pid).ppid() == program.pid for pid in pids)
+        one.close()
+        wait_until(lambda: not psutil.pid_exists(pids[0]), what="the child to end and be waited for")
+        assert other.eval("1 + 1") == 2
+        program.signal(signal.SIGINT)
+        assert program.wait(10) == 0
+        assert not alive(pids[1])
+    with background([*SERVER, "--port", "0", "--mode", "forking"]) as killed:
+        with rpc.classic.connect("localhost", port_of(killed)) as conn:
+            child = conn.modules.os.getpid()
+            os.kill(killed.pid, signal.SIGKILL)
+            wait_until(lambda: not alive(child), what="the orphan to end")
+
+
+@pytest.mark.parametrize("program", ["oneshot"], indirect=True)
+def test_a_oneshot_server_ends_with_its_connection(program):
+    with rpc.classic.connect("localhost", port_of(program)) as conn:
+        assert conn.eval("1 + 1") == 2
+    assert program.wait(10) == 0
+
+
+def test_the_server_says_what_is_wrong_with_its_options():
+    assert "--mode" in run_program([*SERVER, "--help"]).out
+    code, _, err = run_program([*SERVER, "--port", "70000"])
+    assert code == 2 and "'70000' is no port" in err
+    code, _, err = run_program([*SERVER, "--host", "192.0.2.1"])
+    assert code == 1 and err.startswith("dispycos-classic: can't listen at 192.0.2.1:18812")
+    code, _, err = run_program([*SERVER, "--port", "0", "--secret_file", "/no/such/file"])
+    assert code == 1 and "/no/such/file" in err
+
+
+DELIVERS = """
+from dispycos import rpc
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+    def double(self):
+        return Point(self.x * 2)
+
+def outer(n):
+    def add(x):
+        return helper(x) + n
+    return add
+
+def helper(x):
+    return x * 10
+
+conn = rpc.classic.connect_subproc()
+point = rpc.classic.deliver(conn, Point(4))
+print(point.double().x, rpc.classic.deliver(conn, Point)(3).double().x, conn.teleport(outer(1))(2))
+print(rpc.classic.obtain(point).x, type(rpc.classic.obtain(point)) is Point)
+conn.close()
+"""
+
+
+@pytest.mark.row("RP-08", "RP-27")
+def test_what_a_script_defines_is_delivered_to_another_process(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(DELIVERS)
+    code, out, err = run_python(script)
+    assert (code, out) == (0, "8 6 21\n4 True\n"), err
+
+
+STDIO = """
+from dispycos import rpc
+
+class Adder(rpc.Service):
+    def exposed_add(self, a, b):
+        print("to standard error")
+        return a + b
+
+rpc.connect_stdpipes(Adder).serve_all()
+"""
+
+
+def test_a_program_serves_its_standard_input_and_output(tmp_path):
+    script = tmp_path / "adder.py"
+    script.write_text(STDIO)
+    conn = rpc.connect_subproc([sys.executable, str(script)])
+    assert conn.root.add(1, 2) == 3
+    (child,) = [process for process in psutil.Process().children() if "adder" in " ".join(process.cmdline())]
+    conn.close()
+    wait_until(lambda: not child.is_running(), what="the child to end")
+    with pytest.raises(HostNotFound, match="can't be started"):
+        rpc.connect_subproc(["/no/such/program"])
+    with pytest.raises((HostNotFound, PeerLost, ConnectionError), match="exit status 3"):
+        rpc.connect_subproc([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.row("RP-07")
+def test_a_console_takes_piped_input(tmp_path):
+    script = tmp_path / "console.py"
+    script.write_text(
+        "from dispycos import rpc\n"
+        "conn = rpc.classic.connect_subproc()\n"
+        "rpc.classic.interact(conn)\n"
+        "conn.close()\n"
+    )
+    typed = "import os\nfor n in range(2):\n    print(n)\n\nos.getppid()\n"
+    code, out, err = run_python(script, input=typed)
+    assert code == 0, err
+    assert out.replace(">>> ", "").replace("... ", "").split()[:2] == ["0", "1"]
+    assert "Python 3" in err
+
+
+def test_everything_is_found_from_the_package():
+    names = [name for name in rpc.__all__ if getattr(rpc, name) is None]
+    assert not names
+    assert rpc.utils.server.ThreadedServer is rpc.ThreadedServer
+    assert Path(ROOT, "dispycos", "rpc").is_dir()

@@ -46,8 +46,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if mark := item.get_closest_marker("long"):
-            (why,) = mark.args  # a mark without its reason fails the run
-            item.add_marker(pytest.mark.skip(reason=f"long: {why}; --long runs it"))
+            if len(mark.args) != 1:
+                raise pytest.UsageError(f"{item.nodeid} is marked long without a reason: say long(why)")
+            item.add_marker(pytest.mark.skip(reason=f"long: {mark.args[0]}; --long runs it"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -91,13 +92,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+def _nothing_left(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No thread, process, descriptor or socket more than before the test (R-64)."""
     if not _CHECKED & set(request.node.path.parts[len(helpers.ROOT.parts) : -1]):
         yield
         return
     before = helpers.census()
     yield
+    for when in ("setup", "call"):
+        for record in caplog.get_records(when):
+            # What was logged is kept until the test is over, and tasks and tracebacks lead to everything.
+            record.msg, record.args, record.exc_info = record.getMessage(), None, None
     left = helpers.leftovers(before)
     if left:
         pytest.fail("the test left behind: " + "; ".join(left), pytrace=False)

@@ -311,6 +311,10 @@ def census() -> Census:
     return Census(threads, dict(_processes()), descriptors)
 
 
+# Processes that are not ours, (pid, start): nobody gets our mark later, and each test looks twice at all.
+_strangers: set[tuple[int, float]] = set()
+
+
 def _processes() -> Iterator[tuple[tuple[int, float], str]]:
     mark = os.environ.get(RUN_MARK)
     me = psutil.Process()
@@ -319,10 +323,12 @@ def _processes() -> Iterator[tuple[tuple[int, float], str]]:
         if process.pid == me.pid:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid not in ours and not (mark and _marked(process.pid, mark)):
+            who = (process.pid, process.create_time())
+            if process.pid not in ours and (who in _strangers or not (mark and _marked(process.pid, mark))):
+                _strangers.add(who)
                 continue
             if process.status() != psutil.STATUS_ZOMBIE:
-                yield (process.pid, process.create_time()), " ".join(process.cmdline()) or process.name()
+                yield who, " ".join(process.cmdline()) or process.name()
 
 
 def _marked(pid: int, mark: str) -> bool:

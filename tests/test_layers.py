@@ -124,7 +124,7 @@ LINES = (
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.processors node.settings node.figures node.output"
         " node.fresh node.children node.processes node.console node.hours node.neighbours node.inherited"
-        " node.embedded node.oversize node.sights node.rights node.account",
+        " node.embedded node.oversize node.sights node.rights node.account node.spawned",
     ),
     Line(
         5,

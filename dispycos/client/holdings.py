@@ -212,6 +212,8 @@ class Holdings:
         node.move("prepared")
         node.why = ""
         self._stories.add(node.incarnation, now, "prepared")
+        if message.warning:
+            out.append(Note("warning", f"node {node.facts.name} at {node.location}: {message.warning}"))
         if not node.initialized:
             node.initialized = True
             self._notify(node, Status.NodeInitialized, out)

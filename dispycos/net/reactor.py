@@ -36,6 +36,7 @@ class Reactor:
         # way: each entry stands for one call that its maker made in this process.
         self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._awake = False  # True: the loop has been told to come and look
+        self._over = False  # nobody will take calls any more
         self._thread: threading.Thread | None = None
         self._ident = 0  # of the thread that runs the loop
         self._work: set[asyncio.Task[Any]] = set()  # kept here, or the collector takes them
@@ -62,6 +63,8 @@ class Reactor:
             finally:
                 _drain(reactor.loop)
                 reactor.loop.close()
+                reactor._over = True
+                reactor._calls.clear()
 
         reactor._thread = threading.Thread(target=run, name=name, daemon=True)
         reactor._thread.start()
@@ -76,7 +79,12 @@ class Reactor:
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Run `function(*args)` on the loop soon; legal from any thread, in order per thread."""
         self._calls.append((function, args))
-        if not self._awake:
+        if self._over:
+            # The process is ending, or its network: nobody is left to tell, and what is not told
+            # must not be kept as long as a Task that somebody holds.
+            self._calls.clear()
+            log.debug("call of %r after the reactor's end", function)
+        elif not self._awake:
             self._awake = True
             if threading.get_ident() == self._ident:
                 self.loop.call_soon(self._take_calls)
@@ -84,8 +92,7 @@ class Reactor:
                 try:
                     self.loop.call_soon_threadsafe(self._take_calls)
                 except RuntimeError:
-                    # The loop is closed: the process is ending, nobody is left to tell.
-                    log.debug("call of %r after the reactor's end", function)
+                    log.debug("call of %r at the reactor's end", function)  # it is closing just now
 
     def _take_calls(self) -> None:
         # Cleared first: a call that comes while we take the others wakes the loop again.

@@ -24,6 +24,7 @@ class ZygoteReady:
     """Components are loaded, node_setup returned 0: it can fork."""
 
     zygote: int
+    warning: str = ""  # what the client should know
 
 
 @record

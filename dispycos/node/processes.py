@@ -203,7 +203,7 @@ class Processes:
         descriptors = list(said.descriptors)
         try:
             if said.what == "ready":
-                self._feed(ZygoteReady(zygote.number))
+                self._feed(ZygoteReady(zygote.number, said.text("warning")))
             elif said.what == "failed":
                 self._feed(ZygoteFailed(zygote.number, said.text("reason")))
             elif said.what == "forked":

@@ -165,7 +165,10 @@ class Tenancy:
                 place.move("wake")
                 place.due = None
         self.move("ready", now)
-        out.append(Say(self.client, Prepared(self.reservation, self.grant)))
+        if event.warning:
+            out.append(Note("warning", event.warning))
+        warning = event.warning[: self.limits.max_reason_chars]
+        out.append(Say(self.client, Prepared(self.reservation, self.grant, warning)))
 
     def zygote_failed(self, event: ZygoteFailed, now: float, out: list[Action]) -> None:
         """It is of no use: the client is told why."""

@@ -26,6 +26,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -37,7 +38,8 @@ from typing import Any
 from dispycos.folders import remove_tree
 from dispycos.kernel import loop
 from dispycos.kernel.task import Task
-from dispycos.node import account, server, ties
+from dispycos.model import Payload
+from dispycos.node import account, server, spawned, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
@@ -66,6 +68,8 @@ class Zygote:
         self._children: dict[int, _Child] = {}  # pid -> child not waited for yet; one a place
         self._start: ZygoteStart | None = None
         self._namespace: ClientNamespace | None = None
+        self._code: Payload | None = None  # the components, where servers load them for themselves
+        self._spawned: dict[int, subprocess.Popen[bytes]] = {}  # pid -> process; likewise
 
     def serve(self) -> server.Birth | None:
         """Do what the daemon says until it is gone: None. In a new child: how to be a server."""
@@ -113,11 +117,14 @@ class Zygote:
         os.chdir(start.path)
         sys.path.insert(0, start.path)
         what = "a component"
+        skipped = spawned.needed and setup is not None
         try:
             self._namespace = ClientNamespace()
             self._namespace.load_components(code)
             what, reason = "node_setup", ""
-            if setup is not None:
+            if skipped:
+                print(spawned.SKIPPED, file=sys.stderr)
+            elif setup is not None:
                 function, args, kwargs = self._namespace.load(setup)
                 reason = setup_problem(what, run_alone(function, args, kwargs))
         except BaseException as exc:
@@ -128,6 +135,7 @@ class Zygote:
             self._pipe.say(Said("failed", {"reason": reason[-start.record().max_reason_chars :]}))
             return
         self._start = start
+        self._code = code if spawned.needed else None
         if threading.active_count() == 1:
             # From now on we see the daemon's end ourselves. Where node_setup left a thread, that
             # might keep us from it, and the kernel goes on watching.
@@ -139,7 +147,7 @@ class Zygote:
         gc.collect()
         gc.disable()
         gc.freeze()
-        self._pipe.say(Said("ready"))
+        self._pipe.say(Said("ready", {"warning": spawned.SKIPPED if skipped else ""}))
 
     # Forking.
 
@@ -151,6 +159,9 @@ class Zygote:
             self._not_forked(start.index, "the zygote is not ready")
             return None
         _flush()
+        if self._code is not None:
+            self._spawn(self._start, self._code, start, said.descriptors)
+            return None
         parent = os.getpid()
         try:
             with warnings.catch_warnings():
@@ -166,15 +177,29 @@ class Zygote:
             self._leave()
             return server.Birth(self._start, start, self._namespace, parent, output, control, page)
         _close(said.descriptors)
+        self._forked(start.index, pid)
+        return None
+
+    def _spawn(
+        self, zygote: ZygoteStart, code: Payload, start: ServerStart, descriptors: tuple[int, ...]
+    ) -> None:
+        try:
+            process = spawned.start_server(zygote, code, start, descriptors)
+        except OSError as exc:
+            self._not_forked(start.index, f"can't start: {exc.strerror or exc}")
+            return
+        self._spawned[process.pid] = process
+        self._forked(start.index, process.pid)
+
+    def _forked(self, index: int, pid: int) -> None:
         try:
             pidfd = os.pidfd_open(pid)
         except (AttributeError, OSError):
             pidfd = -1
-        self._children[pid] = _Child(start.index, pid, pidfd)
+        self._children[pid] = _Child(index, pid, pidfd)
         # The child can't be waited for before this, so the daemon's pidfd names the right process.
         theirs = (os.dup(pidfd),) if pidfd >= 0 else ()
-        self._pipe.say(Said("forked", {"index": start.index, "pid": pid}, descriptors=theirs))
-        return None
+        self._pipe.say(Said("forked", {"index": index, "pid": pid}, descriptors=theirs))
 
     def _not_forked(self, index: int, reason: str) -> None:
         self._pipe.say(Said("not_forked", {"index": index, "reason": reason}))
@@ -202,6 +227,8 @@ class Zygote:
 
     def _ended(self, pid: int, status: int) -> None:
         child = self._children.pop(pid, None)
+        if (process := self._spawned.pop(pid, None)) is not None:
+            process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
         if child is not None:  # else one that a server or node_setup left to us
             if child.pidfd >= 0:
                 os.close(child.pidfd)

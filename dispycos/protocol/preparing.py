@@ -55,6 +55,7 @@ class Prepared:
 
     reservation: int
     lease: int = 0  # the grant, as in all that a node says to its client
+    warning: str = ""  # what the program should know of it
 
 
 @record

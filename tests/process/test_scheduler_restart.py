@@ -200,7 +200,6 @@ def test_a_full_disk_refuses_new_clients_and_keeps_the_running_one(place: Place,
     assert names == ["c1", "c3"]
 
 
-@pytest.mark.long
 @pytest.mark.row("R-54", "R-33")
 def test_a_removed_folder_is_noticed_and_clients_are_told_why_they_are_refused(place: Place) -> None:
     shared = place.scheduler()

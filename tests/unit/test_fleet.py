@@ -997,3 +997,12 @@ def test_any_two_orders_in_any_condition_end(condition: str, first: int, second:
     bench.hear(SCHEDULER, m.ClientEnded(RESERVATION, "closed"))
     assert bench.fleet.turn.state is TurnState.CLOSED
     assert bench.told()[-1] == "ClientClosed"
+
+
+@pytest.mark.row("DN-43")
+def test_what_a_node_warns_of_when_it_is_prepared_is_said_to_the_program():
+    bench = Bench().schedule().grant().reach()
+    bench.hear(who("n1"), m.Prepared(RESERVATION, 1, "node_setup was not run"))
+    (note,) = bench.found(Note)
+    assert note.level == "warning"
+    assert note.text.startswith("node n1 at ") and note.text.endswith(": node_setup was not run")

@@ -22,9 +22,9 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
 from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Payload, Status
-from dispycos.net import values
+from dispycos.net import remote, values
 from dispycos.net.endpoint import Endpoint
-from dispycos.net.remote import RemoteTask, here
+from dispycos.net.remote import RemoteTask
 from dispycos.net.values import loads
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
@@ -266,7 +266,7 @@ class ClientTask(RemoteTask):
         if self._end is not None:
             return -1
         if self._is_held():
-            return here().send(self, message)
+            return (remote.carrier or remote.here()).send(self, message)
         payload = values.dump(message, what="a message")
 
         def say() -> None:

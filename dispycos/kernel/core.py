@@ -243,15 +243,25 @@ class Kernel:
                     except BaseException as error:
                         raised = error
                     else:
-                        if value is None:
-                            task._input = None
+                        if value is None or (
+                            # What `send` answered; in a coroutine it is another loop's.
+                            type(value) is int
+                            and task._attention is None
+                            and type(task._generator) is GeneratorType
+                        ):
+                            task._input = value
                             ready.append(task)
                         elif isinstance(value, Waitable) and task._attention is None:
                             waiting = value._wait(task)
                             if waiting is AT_ONCE:
                                 granted: Any = task._attention
-                                if more and (granted is None or self._may_go_on(task)):
+                                if more and granted is None:
                                     more -= 1
+                                    continue
+                                if more and isinstance(granted, Waitable):
+                                    more -= 1
+                                    task._attention = None
+                                    task._input = granted._collect(task)
                                     continue
                                 ready.append(task)
                             elif waiting is None:

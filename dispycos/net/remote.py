@@ -172,7 +172,7 @@ class RemoteTask(Reference, Task):
 
         What pickling raises is raised here; what is changed afterwards is not sent.
         """
-        return here().send(self, message)
+        return (carrier or here()).send(self, message)
 
     def deliver(self, message: Any, timeout: float | None = None) -> Any:
         """Yield this: 1 when the message is in its mailbox, 0 after `timeout` seconds, -1 if impossible."""

@@ -46,7 +46,11 @@ packer: Callable[[Any], Any] | None = None
 
 def dump_plain(value: Any) -> bytes | None:
     """The whole Payload of a value that holds neither code nor anything large; None of any other."""
-    if packer is None and (type(value) in _PLAIN or _is_simple(value, 2)):
+    if packer is None and (
+        type(value) in _PLAIN
+        or (type(value) is tuple and REFERENCES.issuperset(map(type, value)))
+        or _is_simple(value, 2)
+    ):
         return _dumps(value, 5)
     return None
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 from dispycos.errors import Closed
 from dispycos.kernel import trace
-from dispycos.kernel.target import RUNS, as_target
+from dispycos.kernel.target import as_target
 from dispycos.kernel.task import Task
 from dispycos.model import CodeHash, End, Payload
 from dispycos.net import values
@@ -33,14 +32,15 @@ class ClientNamespace:
 
     def __init__(self) -> None:
         self._names = Namespace()
-        # As many as there are definitions: what was defined, and the target that stands for it.
-        self._made: dict[CodeHash, tuple[Any, Callable[..., Any]]] = {}
+        # As many as there are definitions: what a task runs for each.
+        self._targets: dict[CodeHash, Callable[..., Any]] = {}
         builtins.dispycos = sys.modules["dispycos"]  # type: ignore[attr-defined]  # ready in every task (DC-53)
 
     def load_components(self, code: Payload) -> None:
         """Bring the client's components to life; their own text is the error's."""
         self._names.load_components(code)
         self._names.install()
+        self._targets.clear()
 
     def load(self, payload: Payload) -> Any:
         """Rebuild one value."""
@@ -55,13 +55,10 @@ class ClientNamespace:
 
     def function(self, function: CodeHash) -> Any:
         """What a task runs for a hash, which may call a plain function. LookupError if it was never sent."""
-        found = self._names.function(function)
-        if type(found) is FunctionType and found.__code__.co_flags & RUNS:
-            return found
-        made = self._made.get(function)
-        if made is None or made[0] is not found:
-            made = self._made[function] = (found, as_target(found))
-        return made[1]
+        target = self._targets.get(function)
+        if target is None:
+            target = self._targets[function] = as_target(self._names.function(function))
+        return target
 
     def add_server_names(self, ask: AskToClose) -> None:
         """Make the names that exist in servers only (DC-54, DC-55)."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +43,9 @@ class Module:
         return self.path.name == "__init__.py"
 
 
+@functools.cache
 def modules(root: Path = ROOT) -> dict[str, Module]:
-    """Every module of the package under `root`, by name."""
+    """Every module of the package under `root`, by name; read once in a run."""
     found = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         parts = list(path.relative_to(root / PACKAGE).with_suffix("").parts)
@@ -50,14 +54,28 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
         if parts[-1] == "__init__":
             parts.pop()
         name = ".".join(parts)
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        with _uncollected():
+            tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
         here = parts if path.name == "__init__.py" else parts[:-1]
         found[name] = Module(name, path, tree, tuple(_imports(tree, here)))
     return found
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    # What a collector finalizes while a tree is built may use `ast` too, which Python 3.11 takes for
+    # a fault of its own (SystemError).
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _imports(tree: ast.Module, package: list[str]) -> Iterator[Import]:
-    def walk(node: ast.AST, in_function: bool, typing_only: bool) -> Iterator[Import]:
+    waiting: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
+    while waiting:
+        node, in_function, typing_only = waiting.pop()
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, None, node.lineno, in_function, typing_only)
@@ -72,15 +90,10 @@ def _imports(tree: ast.Module, package: list[str]) -> Iterator[Import]:
             yield Import(named, None, node.lineno, in_function, typing_only)
         inside = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         if isinstance(node, ast.If) and _is_type_checking(node.test):
-            for child in node.body:
-                yield from walk(child, inside, True)
-            for child in node.orelse:
-                yield from walk(child, inside, typing_only)
-            return
-        for child in ast.iter_child_nodes(node):
-            yield from walk(child, inside, typing_only)
-
-    yield from walk(tree, False, False)
+            waiting += [(child, inside, True) for child in node.body]
+            waiting += [(child, inside, typing_only) for child in node.orelse]
+        else:
+            waiting += [(child, inside, typing_only) for child in ast.iter_child_nodes(node)]
 
 
 def _dynamic(node: ast.AST) -> str | None:

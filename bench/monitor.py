@@ -1,10 +1,11 @@
 """What the web monitor costs at 1,000 nodes of 8 servers, 1,000 tasks a second and 50 browsers (MO-06).
 
-    python -m bench.monitor [--seconds 30] [--browsers 50]
+    python -m bench.monitor [--seconds 30] [--browsers 50] [--json FILE]
 
 The monitor runs in a process of its own with a synthetic cluster, as `tests.browser.feed` makes it;
-45 browsers read, the others don't. Printed: the share of a core that the monitor's thread takes, how
-late updates are, sizes, memory.
+all browsers but a few read. Printed, and kept in bench/monitor.json: the share of a core that the
+monitor's thread takes, how late updates are, sizes, memory. Then a real client runs tiny tasks with
+and without a monitor that is watched, in turn: what is left of its throughput.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,6 +31,9 @@ from dispycos.httpd import packing
 
 NODES, SERVERS, RATE = 1000, 8, 1000.0
 STALLED = 3  # browsers that never read
+WATCHERS = 3  # browsers at the monitor of a real client
+ROUNDS, TASKS = 5, 1000  # with and without a monitor; of a real client
+HERE = Path(__file__).parent
 
 
 def serve() -> None:
@@ -60,6 +67,48 @@ def _cpu_of(thread: threading.Thread) -> float:
     return 0.0
 
 
+def nothing(number: int) -> int:
+    """A tiny task."""
+    return number
+
+
+def work() -> None:
+    """A real client's process: rounds of tiny tasks; prints how long each took, and its monitor's link.
+
+    Every second round is watched: it begins when told that the browsers are there.
+    """
+    import dispycos
+    from dispycos import Client, LocalCluster, Task
+    from dispycos.httpd import HTTPServer
+
+    def main(task: Any = None) -> Iterator[Any]:
+        client = Client([nothing])
+        yield client.schedule()
+        while len((yield client.servers())) < 2:
+            yield task.sleep(0.05)
+        for number in range(2 * ROUNDS + 2):
+            monitor = HTTPServer(client, port=0) if number % 2 else None
+            if monitor is not None:
+                print(json.dumps({"link": monitor.link}), flush=True)
+                yield from _line()
+            began = time.perf_counter()
+            yield dispycos.gather([client.submit(nothing, one) for one in range(TASKS)])
+            print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+            if monitor is not None:
+                monitor.shutdown(wait=False)
+        yield client.close()
+
+    def _line() -> Iterator[Any]:
+        yield Task(_read)()
+
+    def _read(task: Any = None) -> Iterator[Any]:
+        sys.stdin.readline()
+        yield
+
+    with LocalCluster(2):
+        Task(main).value()
+
+
 async def browse(
     link: str, delays: list[float], sizes: dict[str, list[int]], reads: bool, until: float
 ) -> None:
@@ -84,6 +133,47 @@ async def browse(
     page.close()
 
 
+@contextmanager
+def _process(option: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "bench.monitor", option]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # it has ended by itself, if all is well
+
+
+def throughput() -> dict[str, float]:
+    """Tiny tasks a second of a real client, without a monitor and with one that is watched."""
+    taken: list[float] = []
+    with _process("--work") as process:
+        assert process.stdin and process.stdout
+        for line in process.stdout:
+            said = json.loads(line)
+            if "seconds" in said:
+                taken.append(said["seconds"])
+                continue
+            watching = threading.Thread(target=_watch, args=(said["link"],), daemon=True)
+            watching.start()
+            time.sleep(1.0)  # until they are there
+            process.stdin.write("\n")
+            process.stdin.flush()
+    # The first of each is for warming up.
+    alone, watched = statistics.median(taken[2::2]), statistics.median(taken[3::2])
+    return {"alone": TASKS / alone, "watched": TASKS / watched}
+
+
+def _watch(link: str) -> None:
+    """Browsers that look at the cluster until the monitor has gone."""
+
+    async def all_of_them() -> None:
+        until = time.monotonic() + 60.0
+        pages = (browse(link, [], {"done": [1]}, True, until) for _ in range(WATCHERS))
+        await asyncio.gather(*pages)
+
+    asyncio.run(all_of_them())
+
+
 def _share(ask: Any, seconds: float) -> float:
     first = ask()
     time.sleep(seconds)
@@ -95,13 +185,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.monitor", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--browsers", type=int, default=50)
+    parser.add_argument("--json", type=Path, default=HERE / "monitor.json", metavar="FILE", help="where to")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.serve:
-        serve()
+    if options.serve or options.work:
+        serve() if options.serve else work()
         return 0
-    command = [sys.executable, "-m", "bench.monitor", "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with _process("--serve") as process:
         assert process.stdin and process.stdout
         link = process.stdout.readline().strip()
 
@@ -137,18 +228,35 @@ def main(arguments: list[str]) -> int:
         process.stdin.flush()
     passed = last["clock"] - first["clock"]
     late = sorted(delays)
-    share = (last["cpu"] - first["cpu"]) / passed
+    tasks = throughput()
+    figures = {
+        "share": (last["cpu"] - first["cpu"]) / passed,  # of a core, the monitor's thread
+        "share_alone": alone,  # ... while nobody looks
+        "median": statistics.median(late),  # seconds that an update is late
+        "p99": late[int(0.99 * len(late))],
+        "delta": statistics.median(sizes["delta"]),  # bytes of a tick, compressed
+        "snapshot": max(sizes.get("snapshot", [0])),
+        "memory": last["memory"],  # bytes more than before it was made
+        "encodings": (last["encodings"] - first["encodings"]) / passed,  # a second
+        "skipped": last["skipped"],  # updates that stalled browsers could not take
+        "tasks_alone": tasks["alone"],  # a second, of a real client
+        "tasks_watched": tasks["watched"],
+    }
     browsers = f"{options.browsers} browsers, {STALLED} of them stalled"
     print(f"{NODES} nodes x {SERVERS} servers, {RATE:.0f} tasks/s, {browsers}")
-    print(f"  monitor's thread   {100 * share:5.1f} % of a core   ({100 * alone:.2f} % while nobody looks)")
-    median, p99 = 1000 * statistics.median(late), 1000 * late[int(0.99 * len(late))]
-    print(f"  update is there in {median:5.0f} ms median, {p99:.0f} ms p99")
-    print(f"  delta of a tick    {statistics.median(sizes['delta']) / 1000:5.1f} kB compressed")
-    print(f"  snapshot           {max(sizes.get('snapshot', [0])) / 1000:5.1f} kB compressed")
-    print(f"  memory             {last['memory'] / 1e6:5.1f} MB more than before it was made")
-    encodings = (last["encodings"] - first["encodings"]) / passed
-    print(f"  encodings          {encodings:5.1f} a second for all browsers")
+    print(f"  monitor's thread   {100 * figures['share']:5.1f} % of a core   ({100 * alone:.2f} % unwatched)")
+    print(
+        f"  update is there in {1000 * figures['median']:5.0f} ms median, {1000 * figures['p99']:.0f} ms p99"
+    )
+    print(f"  delta of a tick    {figures['delta'] / 1000:5.1f} kB compressed")
+    print(f"  snapshot           {figures['snapshot'] / 1000:5.1f} kB compressed")
+    print(f"  memory             {figures['memory'] / 1e6:5.1f} MB more than before it was made")
+    print(f"  encodings          {figures['encodings']:5.1f} a second for all browsers")
+    ratio = 100 * tasks["watched"] / tasks["alone"]
+    print(f"a client of its own, {WATCHERS} browsers at it: {tasks['alone']:.0f} tiny tasks/s alone,")
+    print(f"  {tasks['watched']:.0f} watched: {ratio:.0f} %")
     print(f"  on {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
+from operator import itemgetter
 from typing import Any
 
 from dispycos.httpd.changes import Changes
@@ -33,7 +34,7 @@ from dispycos.httpd.events import (
 )
 from dispycos.httpd.history import DAY, HOUR, STEP, Day, Ring
 from dispycos.httpd.places import COUNTS, NodePlace, ServerPlace
-from dispycos.httpd.rows import FULL, LETTERS, Row
+from dispycos.httpd.rows import FULL, INDEX, LETTERS, Row
 from dispycos.httpd.tasks import ENDS, GOOD, Tasks, shortened
 
 MAX_NODES = 5000  # rows; beyond it closed ones are forgotten early, and new ones not shown
@@ -51,6 +52,8 @@ NODE_GROUPS = {
     "closed": "",
 }
 SERVER_GROUPS = {"busy": "servers_busy", "idle": "servers_idle", "closed": ""}
+
+_counts = itemgetter(*(INDEX["server"][name] for name in COUNTS))
 
 
 class View:
@@ -77,6 +80,7 @@ class View:
         self._moved_at = (0, 0)  # tasks done and running then
         self._numbers: Counter[str] = Counter()  # ids given, by kind
         self._closed: deque[tuple[float, str, Hashable]] = deque()  # when, kind, key; the oldest first
+        self._moved_nodes: dict[NodePlace, None] = {}  # counts of their servers changed in this tick
         self._states: dict[str, Counter[str]] = {"node": Counter(), "server": Counter()}
         self._rates: deque[tuple[float, int]] = deque()  # (time, tasks done) of the last RATE_OVER
         self._failures = 0  # told in this tick
@@ -124,6 +128,7 @@ class View:
                 Happened("error", "task", "tasks", f"{more} more tasks failed in this moment", now)
             )
         self._failures = 0
+        self._add_up()
         while self._closed and self._closed[0][0] <= now - CLOSED_KEPT:
             self._forget_first()
         self._put(self.cluster, {"rate": self._rate(now)})
@@ -220,22 +225,26 @@ class View:
         self.changes.mark(row, mask)
 
     def _put_server(self, server: ServerPlace, values: dict[str, Any]) -> None:
-        """A server's values, and what follows for the sums of its node."""
-        row, node = server.row, server.node.row
+        """A server's values; the sums of its node follow at the end of the tick."""
         if server.closed:
             return
-        more: dict[str, Any] = {}
-        for name in COUNTS:
-            value = values.get(name)
-            if value is not None and value != row[name]:
-                more[name] = node[name] + value - row[name]
-        self._put(row, values)
+        own = server.row.values
+        before = _counts(own)
+        self._put(server.row, values)
+        if _counts(own) != before:
+            self._moved_nodes[server.node] = None
+
+    def _add_up(self) -> None:
+        """The sums of nodes whose servers changed: once, however many of them did."""
+        more = 0
+        for node in self._moved_nodes:
+            own = [_counts(server.row.values) for server in node.servers.values()]
+            sums = dict(zip(COUNTS, map(sum, zip(node.retired.values(), *own, strict=True)), strict=True))
+            more += sums["running"] - node.row["running"]
+            self._put(node.row, sums)
+        self._moved_nodes.clear()
         if more:
-            if "running" in more:
-                self._put(
-                    self.cluster, {"running": self.cluster["running"] + more["running"] - node["running"]}
-                )
-            self._put(node, more)
+            self._put(self.cluster, {"running": self.cluster["running"] + more})
 
     # What ended.
 
@@ -358,6 +367,7 @@ class View:
 
     def _sample(self, event: Sample) -> None:
         """A sample of each node and of all (MO-13)."""
+        self._add_up()
         cpus: list[float] = []
         memory = 0.0
         for node in self.nodes.values():
@@ -429,13 +439,17 @@ class View:
             known = Counter({state: count for state, count in self._states[kind].items() if count})
             assert counted == known, f"states of {kind}s miscounted: {known}, not {counted}"
         for node in self.nodes.values():
+            if node in self._moved_nodes:
+                continue
             for name in COUNTS:
                 total = node.retired[name] + sum(server.row[name] for server in node.servers.values())
                 assert node.row[name] == total, f"{node.row.id} shows {node.row[name]} {name}, not {total}"
             living = sum(not server.closed for server in node.servers.values())
             assert node.row["servers"] == living
         running = sum(node.row["running"] for node in self.nodes.values())
-        assert self.cluster["running"] == running, f"running is {self.cluster['running']}, not {running}"
+        assert self._moved_nodes or self.cluster["running"] == running, (
+            f"running is {self.cluster['running']}, not {running}"
+        )
         assert len(self.servers) == sum(len(node.servers) for node in self.nodes.values())
         assert len(self.events) <= MAX_EVENTS
         self.tasks.check()

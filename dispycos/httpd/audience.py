@@ -10,7 +10,7 @@ The thread of the monitor only. I/O half. Layer 7. Rows MO-26 to MO-32.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,10 +75,11 @@ class Figures:
 
 @dataclass(slots=True)
 class Audience:
-    """All browsers of one monitor."""
+    """All browsers of one monitor. `clock` is everywhere what the function of that name answers."""
 
     view: View
     hello: dict[str, Any]  # what each is told first, beside its role and the number of the model
+    clock: Callable[[], float]  # seconds that only go forward
     browsers: dict[Browser, None] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)
     _cached: dict[tuple[str, int], bytes | None] = field(default_factory=dict)
@@ -184,7 +185,7 @@ class Audience:
 
         def done(future: asyncio.Future[None]) -> None:
             browser.unsent -= size
-            browser.moved = asyncio.get_running_loop().time()
+            browser.moved = self.clock()
             if not future.cancelled() and future.exception() is not None:
                 self.leave(browser)
 
@@ -203,7 +204,7 @@ class Audience:
 
     async def say_goodbye(self, bye: dict[str, Any], now: float, within: float) -> None:
         """A last state and `bye` for each; waits until all have it, at most so many seconds."""
-        clock = asyncio.get_running_loop().time()
+        clock = self.clock()
         last = []
         for browser in list(self.browsers):
             if not browser.stalled:

@@ -7,6 +7,7 @@ I/O half, on the reactor's thread. Layer 7. Rows MO-12, MO-18, MO-19.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
@@ -36,16 +37,27 @@ class Answers:
     """The answers on one endpoint."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.hearers: tuple[Hearer, ...] = ()  # replaced as a whole
+        self._hearers: tuple[Hearer, ...] = ()  # replaced as a whole, under the lock
+        self._lock = threading.Lock()
         endpoint.handle(TasksSeen, self._tasks_seen, who=Role.SERVER)
         endpoint.handle(ServersSeen, self._servers_seen, who=Role.NODE)
 
+    def add(self, hearer: Hearer) -> None:
+        """Hand it the answers from now on; any thread."""
+        with self._lock:
+            self._hearers = (*self._hearers, hearer)
+
+    def remove(self, hearer: Hearer) -> None:
+        """Hand it no more; any thread."""
+        with self._lock:
+            self._hearers = tuple(other for other in self._hearers if other is not hearer)
+
     def _tasks_seen(self, peer: Incarnation, message: TasksSeen) -> None:
-        for hearer in self.hearers:
+        for hearer in self._hearers:
             hearer.tasks_seen(peer, message)
 
     def _servers_seen(self, peer: Incarnation, message: ServersSeen) -> None:
-        for hearer in self.hearers:
+        for hearer in self._hearers:
             hearer.servers_seen(message)
 
 
@@ -65,12 +77,12 @@ class ClientSights:
         self._used.clear()
         network = work.network
         self._answers = answers = network.service(Answers, lambda: Answers(network.endpoint))
-        answers.hearers = (*answers.hearers, self)
+        answers.add(self)
 
     def close(self) -> None:
         """Hear no more. May be repeated."""
         if self._answers is not None:
-            self._answers.hearers = tuple(other for other in self._answers.hearers if other is not self)
+            self._answers.remove(self)
             self._answers = None
 
     def look(self, work: Work, servers: Iterable[Hashable], nodes: Iterable[Hashable]) -> None:

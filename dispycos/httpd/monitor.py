@@ -39,9 +39,9 @@ TICK = 0.5  # seconds
 FRESH = 1.0  # seconds that figures count as present, where nobody looks
 ANSWER_WITHIN = 1.0  # seconds that the program has for its figures, before the last ones are shown
 ACT_WITHIN = 10.0  # seconds for an action to be taken
-# A validating run's check looks at every row: with many of them it is made now and then.
-CHECK_ALWAYS = 200  # rows
-CHECK_EVERY = 100  # events, beyond that
+# A validating run's check looks at every row: with more of them than this it is made after as many
+# events as there are rows.
+CHECK_ALWAYS = 200
 AGAIN = "it was started again: it goes on with the same cluster, and counts anew"
 SURVEY_EVERY = 5.0  # seconds between surveys of what lives, while somebody looks at tasks
 
@@ -82,6 +82,7 @@ class Monitor:
                 "actions": options.operators,
                 "cluster": options.cluster,
             },
+            self.clock,
         )
         if options.again:
             self.view.handle(Happened("warning", "note", source.name, AGAIN, self.wall()), self.wall())
@@ -160,7 +161,8 @@ class Monitor:
         if not validation.ON:
             return
         self._unchecked += 1
-        if len(self.view.rows) < CHECK_ALWAYS or self._unchecked >= CHECK_EVERY:
+        rows = len(self.view.rows)
+        if rows < CHECK_ALWAYS or self._unchecked >= rows:
             self._unchecked = 0
             validation.check(self.view, event)
 

@@ -6,7 +6,7 @@ import { Buttons } from "./actions.js";
 import { Chart } from "./chart.js";
 import { nodeColumns } from "./cluster.js";
 import { facts, h, mark, put, reshape, say, shape } from "./dom.js";
-import { age, bytes, count, duration, number, percent, stack, time } from "./format.js";
+import { DASH, age, bytes, count, duration, number, percent, stack, time } from "./format.js";
 import { Grid } from "./grid.js";
 import { byNumber, idNumber, passes, terms } from "./order.js";
 import { Table } from "./table.js";
@@ -272,7 +272,7 @@ function serverSummary(app, server, home) {
     ["Memory", bytes(server.memory), hint("memory")],
     ["Last pulse", server.pulse ? `${age(app.now() - server.pulse)} ago` : "–"],
     ["Yields", server.unresponsive ? `not for ${age(server.unresponsive)}` : "yes"],
-    ["Process", `${count(server.pid)}, since ${time(server.since, app.now())}`],
+    ["Process", `${server.pid ?? DASH}, since ${time(server.since, app.now())}`],
     ["Incarnation", server.incarnation ?? "–"],
   ];
 }

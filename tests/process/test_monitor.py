@@ -482,7 +482,7 @@ def test_a_shared_scheduler_serves_a_monitor_that_only_looks(tmp_path: Path) -> 
 def test_a_terminal_says_why_as_the_page_does(tmp_path: Path) -> None:
     path = tmp_path / "cli.py"
     path.write_text(SCHEDULER)
-    with synthetic(rate=0.1) as asker:
+    with synthetic(rate=0.0) as asker:
         wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["state"] == "scheduled")
         # Its evidence counts seconds.
         wanted = asker.get("/api/v1/why")["text"].splitlines()[0]

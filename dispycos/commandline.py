@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,8 +21,6 @@ from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
 from dispycos.model import host_and_port
 from dispycos.net import addresses
-from dispycos.net.endpoint import Endpoint
-from dispycos.net.rotation import Rotation
 from dispycos.net.tls import CertificateFiles
 
 SECRET_HELP = (
@@ -118,19 +114,6 @@ def key_source(options: argparse.Namespace, hosts: Sequence[str]) -> KeySource:
     """Where the keys are: `--secret`, `--secret_file` or the account's file."""
     loopback = all(addresses.is_loopback(host) for host in hosts)
     return KeySource(options.secret, options.secret_file, loopback_only=loopback)
-
-
-def keep_keys(endpoint: Endpoint, source: KeySource, *, at_terminal: bool) -> None:
-    """Take up the keys of the file whenever it changes, and at SIGHUP; in the program's loop.
-
-    at_terminal  its end is ours, as ever: SIGHUP is left alone then.
-    """
-    rotation = Rotation(endpoint, source)
-    rotation.start()
-    if hasattr(signal, "SIGHUP"):
-        ends = at_terminal and os.isatty(0) and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-        if not ends:
-            endpoint.reactor.loop.add_signal_handler(signal.SIGHUP, rotation.reload)
 
 
 def certificates(options: argparse.Namespace) -> CertificateFiles | None:

@@ -96,10 +96,7 @@ class Network:
 
     def searching(self) -> str:
         """Where others are looked for, for reasons that people read (R-52)."""
-        where = self.search.where
-        here = f"this process listens at {self.endpoint.location}"
-        how = f"sent beacons to {where}" if where else "without discovery by UDP"
-        return f"{here}, {how}; is dispycosnode running with the same key?"
+        return self.search.described("this process")
 
     def on_close(self, close: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Await `close()` on the reactor when the network closes, the latest one first."""

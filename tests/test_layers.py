@@ -71,7 +71,7 @@ LINES = (
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
-        " client.cancels client.audit client.dispatch",
+        " client.cancels client.audit client.dispatch client.growing",
         pure=True,
         reach=only(0),
     ),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from dispycos.client.growing import Growing
 from dispycos.client.presence import Place
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
@@ -50,7 +51,8 @@ class Everywhere(Operation):
         self._options = options
         self._per_node = per_node
         # On the kernel's thread from here on.
-        self._found: dict[Location, Any] = {}
+        # The program may be going through it when the next server comes.
+        self._found: Growing[Location, Any] = Growing()
         self._sent: dict[Incarnation, set[Incarnation]] = {}  # where it was sent -> the servers there
         self._left = 0  # calls that have not ended
         work.presence.tell(self)

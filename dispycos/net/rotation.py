@@ -11,6 +11,8 @@ I/O half, reactor thread. Layer 4.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from pathlib import Path
 
 from dispycos.keyfile import KeySource
@@ -33,6 +35,16 @@ class Rotation:
         """Look now and then from now on; a secret is not looked at."""
         if self._source.path is not None or self._endpoint.tls is not None:
             self._endpoint.reactor.loop.call_later(LOOK_EVERY, self._look)
+
+    def listen_to_hangup(self, *, at_terminal: bool) -> None:
+        """Look at once when this process gets SIGHUP, too.
+
+        at_terminal  its end is ours, as ever: SIGHUP is left alone then.
+        """
+        if hasattr(signal, "SIGHUP"):
+            ends = at_terminal and os.isatty(0) and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+            if not ends:
+                self._endpoint.reactor.loop.add_signal_handler(signal.SIGHUP, self.reload)
 
     def _look(self) -> None:
         if self._source.path is not None and self._source.changed:

@@ -57,6 +57,13 @@ class Search:
         """From now on, reach for those who have one of these roles and say that they are here."""
         self._wanted |= roles
 
+    def described(self, who: str) -> str:
+        """Where nodes are looked for, for reasons that people read (R-52); `who` looks for them."""
+        where = self.where
+        how = f"sent beacons to {where}" if where else "without discovery by UDP"
+        here = f"{who} listens at {self._endpoint.location}"
+        return f"{here}, {how}; is dispycosnode running with the same key?"
+
     def unwant(self, roles: Role) -> None:
         """Take `want` back."""
         self._wanted &= ~roles

@@ -20,6 +20,7 @@ from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
+from dispycos.net.rotation import Rotation
 from dispycos.node import account, inherited, saved
 from dispycos.node.account import Account
 from dispycos.node.daemon import Daemon, ready_line, serve
@@ -101,7 +102,9 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
         print(f"dispycosnode: {notice}", file=sys.stderr)
 
     def ready(daemon: Daemon, location: Location) -> None:
-        commandline.keep_keys(daemon.endpoint, source, at_terminal=settings.commands)
+        rotation = Rotation(daemon.endpoint, source)
+        rotation.start()
+        rotation.listen_to_hangup(at_terminal=settings.commands)
         daemon.say(ready_line(settings, location))
 
     return asyncio.run(serve(settings, keyring, workspace, ready))

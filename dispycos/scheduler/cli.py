@@ -21,6 +21,7 @@ from dispycos.httpd.scheduler_source import SchedulerSource
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
+from dispycos.net.rotation import Rotation
 from dispycos.scheduler.service import ServiceOptions
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings, serve
 
@@ -74,7 +75,9 @@ def _run(settings: SharedSettings, source: KeySource, web: Web | None) -> int:
     monitors: list[running.Running] = []
 
     def ready(scheduler: SharedScheduler, location: Location) -> None:
-        commandline.keep_keys(scheduler.endpoint, source, at_terminal=settings.commands)
+        rotation = Rotation(scheduler.endpoint, source)
+        rotation.start()
+        rotation.listen_to_hangup(at_terminal=settings.commands)
         if web is not None:
             monitors.append(_watch(scheduler, settings, web))
             scheduler.say(f"dispycos monitor: {monitors[0].link}")

@@ -174,10 +174,7 @@ class SharedScheduler:
             self._exit.set_result(code)
 
     def _searching(self) -> str:
-        where = self._search.where if self._search is not None else ""
-        how = f"sent beacons to {where}" if where else "without discovery by UDP"
-        here = f"the scheduler listens at {self.endpoint.location}"
-        return f"{here}, {how}; is dispycosnode running with the same key?"
+        return "" if self._search is None else self._search.described("the scheduler")
 
     # Files of clients (DS-09, DS-10).
 

@@ -24,6 +24,7 @@ _FILES = "files"
 _MONITOR = "monitor.json"
 # What belongs to the clients that are known.
 _KEPT = re.compile(rf"journal\.db(-wal|-shm)?|{re.escape(_MONITOR)}")
+_DAMAGED = re.compile(r"journal\.db\.damaged-[0-9-]+(-wal|-shm)?")  # for people to look at, until --clean
 
 
 class Storage:
@@ -68,7 +69,7 @@ class Storage:
         # Not under a scheduler that works here: SQLite's lock says whether there is one.
         Journal(os.path.join(self.path, "journal.db"), our).close()
         for name in os.listdir(self._folder):
-            if _KEPT.fullmatch(name):
+            if _KEPT.fullmatch(name) or _DAMAGED.fullmatch(name):
                 os.unlink(name, dir_fd=self._folder)
 
     @property

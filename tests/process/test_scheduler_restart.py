@@ -126,8 +126,11 @@ def test_a_clean_start_forgets_who_waited_and_removes_what_was_left(place: Place
     shared.program.kill()
     first.kill()
     second.kill()
+    folder = next(place.path.rglob("journal.db")).parent
+    (folder / "journal.db.damaged-20250102-030405").write_bytes(b"kept from an earlier run")
     again = place.scheduler("--clean", port=shared.location.port)
     assert again.ask("status", "no client, no node")
+    assert not list(folder.glob("*damaged*"))
     again.program.write("quit")
     assert again.program.wait(10) == 0
     assert not any((place.path / "scheduler").iterdir())

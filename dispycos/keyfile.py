@@ -132,9 +132,12 @@ def fingerprints(secret_file: str | os.PathLike[str] | None = None) -> list[str]
     return [ClusterKey(key).fingerprint for key in keys]
 
 
-def create(path: str | os.PathLike[str], *, replace: bool = False) -> None:
-    """Make a new key file, mode 0600. FileExistsError if there is one and `replace` is False."""
-    if not _create(Path(path), replace=replace):
+def create(path: str | os.PathLike[str], *, replace: bool = False, key: ClusterKey | None = None) -> None:
+    """Make a key file, mode 0600. FileExistsError if there is one and `replace` is False.
+
+    key  to be written; None: a new one.
+    """
+    if not _create(Path(path), replace=replace, key=key):
         raise FileExistsError(f"{os.fspath(path)} exists; it is not overwritten")
 
 
@@ -233,8 +236,8 @@ def _on_tmpfs(device: int) -> bool:
 # Making.
 
 
-def _create(path: Path, *, replace: bool) -> bool:
-    """Put a new key in place; False if there was one and it stays.
+def _create(path: Path, *, replace: bool, key: ClusterKey | None = None) -> bool:
+    """Put a key in place, a new one unless it is given; False if there was one and it stays.
 
     The file appears under its name only when it is complete, and link(2) lets one of many
     programs that start at once win; the others use the winner's key.
@@ -246,7 +249,7 @@ def _create(path: Path, *, replace: bool) -> bool:
     try:
         with open(descriptor, "w", encoding="ascii") as file:
             file.write("# The key of a dispycos cluster: who has it may run code on every node.\n")
-            file.write(f"{secrets.token_hex(KEY_BYTES)}\n")
+            file.write(f"{(key.reveal() if key else secrets.token_bytes(KEY_BYTES)).hex()}\n")
             file.flush()
             os.fsync(file.fileno())
         if replace:

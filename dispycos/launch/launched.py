@@ -64,18 +64,25 @@ class Command:
 
 
 def opened(
-    started: Started, opening: Callable[[Stream], Meeting], name: str, timeout: float, address: str = ""
+    started: Started,
+    opening: Callable[[Stream], Meeting],
+    name: str,
+    timeout: float,
+    address: str = "",
+    *,
+    becomes: str = "a gateway",
 ) -> Launched:
     """The far end behind what was just started, or why there is none; then nothing is left of it.
 
     opening  has it prove a key; it takes at most `timeout` seconds.
+    becomes  what it was to be, for errors.
     """
     try:
         meeting = opening(started.stream)
     except BaseException as exc:
         if isinstance(exc, DispycosError | OSError):
             started.wait(_PARTING)  # an exit status says more
-        failure = _failed(name, exc, timeout, started)
+        failure = _failed(f"{name} did not become {becomes}", exc, timeout, started)
         started.kill()
         started.stream.close()
         started.wait(_END_TIME)
@@ -86,7 +93,7 @@ def opened(
     return Launched(started.stream, meeting, address, started.wait, started.kill)
 
 
-def _failed(name: str, exc: BaseException, timeout: float, started: Started) -> BaseException:
+def _failed(failed: str, exc: BaseException, timeout: float, started: Started) -> BaseException:
     text = str(exc)
     if isinstance(exc, DispycosError):
         kind: Any = HostNotFound if isinstance(exc, PeerLost) else type(exc)
@@ -99,5 +106,5 @@ def _failed(name: str, exc: BaseException, timeout: float, started: Started) -> 
     else:
         return exc  # the user interrupts
     told = "; ".join(part for part in (text, started.fate(), started.last_words()) if part)
-    failure: BaseException = kind(f"{name} did not become a gateway: {told}")
+    failure: BaseException = kind(f"{failed}: {told}")
     return failure

@@ -37,7 +37,7 @@ def command(spec: XSpec, *, carried: bool = False) -> Command:
             raise ValueError("ssh_config= names no file")
         target = _with_options(target, ("-F", spec.ssh_config))
     python = [*python_of(spec.python, PYTHON), "-u", "-c", COMMAND]
-    asks = not carried and _at_terminal()
+    asks = not carried and at_terminal()
     return Command(
         ssh_words(target, python, asks=asks),
         f"{python[0]} at ssh={target}",
@@ -70,7 +70,8 @@ def _with_options(target: Target, options: tuple[str, ...]) -> Target:
     return Target(target.host, target.user, target.port, (*target.ssh_options, *options))
 
 
-def _at_terminal() -> bool:
+def at_terminal() -> bool:
+    """Whether a person can be asked something."""
     try:
         return os.isatty(0) and os.isatty(2)
     except OSError:

@@ -120,6 +120,10 @@ class Doorkeeper:
             self._failures.popitem(last=False)
         return not before and self._shut_out_by(times, now)
 
+    def shut_out(self, source: str, now: float) -> bool:
+        """Did this address fail too often? Else one that was not admitted may be later."""
+        return self._shut_out(source, now)
+
     def _shut_out(self, source: str, now: float) -> bool:
         times = self._failures.get(source)
         return times is not None and self._shut_out_by(times, now)

@@ -41,6 +41,7 @@ class Shape(NamedTuple):
     special: tuple[str, ...]  # special methods that may be called
     methods: tuple[str, ...]  # other methods that may be called; () if the table does not list them
     open: bool  # other names may be asked for as well
+    more: tuple[Any, ...] = ()  # what the proxies of one vocabulary are told beside it
 
 
 class Access(Protocol):

@@ -66,8 +66,10 @@ class Terms:
     find_class: Callable[[str, str], Any] = no_class
     # (module, name) -> a class of exceptions that may be made here; None: none of that name.
     find_error: Callable[[str, str], Any] = no_class
-    # The class of proxies of objects of this shape.
-    proxy_class: Callable[[Shape], type[Proxy]] = lambda shape: class_of(shape.special)
+    # What makes proxies of objects of this shape, of (connection, number, shape).
+    proxy_class: Callable[[Shape], Callable[[Connection, int, Shape], Proxy]] = lambda shape: class_of(
+        shape.special
+    )
     # Built-in containers that are read as an attribute stay here, and are used from afar.
     containers_stay: bool = True
     # The lane in which the other end does what this one asks.
@@ -173,9 +175,13 @@ class Connection:
         *,
         lane: int | None = None,
         conversation: int = 0,
+        post: bool = False,
         kind: type[R] = Response,  # type: ignore[assignment]  # mypy has no defaults of type variables
     ) -> R:
-        """Ask, and do not wait. DumpError, Closed or PeerLost if it can't be asked."""
+        """Ask, and do not wait. DumpError, Closed or PeerLost if it can't be asked.
+
+        post  it is short, and goes out even while too much is on its way.
+        """
         if self.closed:
             raise self._gone()
         conversation = conversation or self._conversation()
@@ -184,7 +190,7 @@ class Connection:
         self._pending[response.number] = response
         head = wire.pack(wire.CALL, response.number, conversation, self.terms.lane if lane is None else lane)
         try:
-            self.link.send(head, (data,))
+            (self.link.post if post else self.link.send)(head, (data,))
         except BaseException:
             self._pending.pop(response.number, None)
             raise
@@ -257,6 +263,14 @@ class Connection:
         if self._reason:
             return PeerLost(f"{self.name} is gone: {self._reason}")
         return Closed(f"the connection with {self.name} is closed")
+
+    def pack(self, value: Any) -> bytes:
+        """The bytes of a value for the other end, which takes them by `unpack`. DumpError."""
+        return self._codec.pack(value)
+
+    def unpack(self, data: Buffer) -> Any:
+        """The value in bytes that the other end packed. LoadError."""
+        return self._codec.unpack(data)
 
     # What packing and unpacking ask; see `values.Ends`.
 

@@ -38,6 +38,7 @@ class Lane:
         self._lock = threading.Lock()  # of what runs
         self._running: Job | None = None
         self._closed = False
+        self._last = False  # what waits is done, and then it ends
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -49,6 +50,11 @@ class Lane:
     def close(self) -> None:
         """End the thread when it has done what it does now."""
         self._closed = True
+        self._waiting.wake()
+
+    def finish(self) -> None:
+        """End the thread when it has done what was put into the lane before."""
+        self._last = True
         self._waiting.wake()
 
     def cancel(self, job: Job) -> bool:
@@ -68,7 +74,7 @@ class Lane:
         return True
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closed and (self._jobs or not self._last):
             if not self._jobs and not self._link.wait(self._waiting, self._has_work, LINGER):
                 self._waiting.sleep(-1)
                 continue
@@ -79,7 +85,7 @@ class Lane:
             self._do(job)
 
     def _has_work(self) -> bool:
-        return bool(self._jobs) or self._closed
+        return bool(self._jobs) or self._closed or self._last
 
     def _do(self, job: Job) -> None:
         try:
@@ -131,11 +137,13 @@ class Lanes:
             else:
                 self._main(job.run)
         else:
-            lane = self._lane(number)
-            if lane is None:
-                job.refuse(f"there are {MOST} threads already" if not self._closed else "it is closed")
-            else:
-                lane.put(job)
+            # Under the lock, so that no job gets into a lane that `stop` ended.
+            with self._lock:
+                lane = self._lane(number)
+                if lane is not None:
+                    lane.put(job)
+                    return
+            job.refuse(f"there are {MOST} threads already" if not self._closed else "it is closed")
 
     def _take(self, job: Job) -> bool:
         with self._lock:
@@ -145,18 +153,17 @@ class Lanes:
             return True
 
     def _lane(self, number: int) -> Lane | None:
-        with self._lock:
-            lane = self._lanes.get(number)
-            if lane is None and not self._closed and len(self._lanes) < MOST:
-                lane = self._lanes[number] = Lane(self._link, f"{self._name}, thread {number}")
-            return lane
+        lane = self._lanes.get(number)
+        if lane is None and not self._closed and len(self._lanes) < MOST:
+            lane = self._lanes[number] = Lane(self._link, f"{self._name}, thread {number}")
+        return lane
 
     def stop(self, number: int) -> None:
-        """End a lane; the next job for it gets a new thread."""
+        """End a lane when it has done what it has; the next job for it gets a new thread."""
         with self._lock:
             lane = self._lanes.pop(number, None)
         if lane is not None:
-            lane.close()
+            lane.finish()
 
     def cancel(self, job: Job) -> bool:
         """Stop a job, whether it runs or waits; False if no lane has it."""

@@ -126,17 +126,18 @@ class _Pickler(pickle.Pickler):
         number = self._ends.ours(value)
         if number is not None:
             return _yours, (number,)
+        if self._ends.by_value(value):
+            return NotImplemented
         if isinstance(value, tuple) and (names := names_of(value)) is not None:
             return _tuple, (tuple(value), names)
         if value is Ellipsis or value is NotImplemented:
             return _single, (_SINGLE.index(value),)
-        if self._ends.by_value(value):
-            return NotImplemented
         return self._reference(value)
 
     def _reference(self, value: Any) -> Any:
         number, shape = self._ends.refer(value)
-        return _theirs, (number, tuple(shape))
+        # An end that trusts nobody takes no more than the four.
+        return _theirs, (number, tuple(shape) if shape.more else tuple(shape[:4]))
 
 
 class _Unpickler(pickle.Unpickler):

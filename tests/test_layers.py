@@ -185,7 +185,18 @@ LINES = (
         " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.classic_connection"
         " rpc.slave rpc.classic",
     ),
+    Line(
+        7,
+        "easycluster.finding easycluster.options easycluster.proxies easycluster.server_objects"
+        " easycluster.definitions easycluster.failures easycluster.keys easycluster.served easycluster.far",
+    ),
+    Line(
+        7,
+        "easycluster.response easycluster.arrivals easycluster.names easycluster.ways easycluster.line"
+        " easycluster.client easycluster.local easycluster.server easycluster.daemon",
+    ),
     Line(8, "commandline"),
+    Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),
     Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
     Line(
@@ -209,7 +220,7 @@ MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
 # other. Other packages' hold a docstring.
-SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways", "rpc", "rpc.utils"})
+SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways", "rpc", "rpc.utils", "easycluster"})
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",

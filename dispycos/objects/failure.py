@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from dispycos import errors
 
-_OURS: Final = ("dispycos.objects.", "dispycos.rpc.", "dispycos.easycluster.")
+# Not all of easycluster: its definitions, which are the user's, stand there by default.
+_OURS: Final = ("dispycos.objects.", "dispycos.rpc.", "dispycos.easycluster.served")
 _MAX_DEPTH: Final = 8  # causes of causes
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
 

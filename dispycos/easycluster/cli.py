@@ -1,0 +1,112 @@
+"""The easycluster command: makes keys and serves masters.
+
+Layer 8. Rows EC-01 to EC-06.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import ipaddress
+import os
+import signal
+from collections.abc import Sequence
+
+from dispycos import keyfile
+from dispycos.commandline import Parser, carry_out, log_to_stderr, port_number
+from dispycos.easycluster import daemon, server
+from dispycos.easycluster.ways import PORT
+from dispycos.keyfile import KeySource
+from dispycos.net import addresses
+from dispycos.net.addresses import LOOPBACK
+
+_ABOUT = """\
+Serve the masters of EasyCluster's vocabulary, or make the key that both sides need.
+
+A master that proves the key may run any code here as this user. What travels is authenticated
+with the key but not encrypted: between machines that others can listen to, let masters connect
+by ssh (Client(..., ssh=True)) or through a tunnel.
+"""
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="easycluster", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("-g", "--generate-key", dest="generate", metavar="FILE", help="make a new key file")
+    action.add_argument("-S", "--serve", action="store_true", help="serve until a signal ends it")
+    parser.add_argument("-O", "--overwrite", action="store_true", help="-g: replace the file if there is one")
+    parser.add_argument(
+        "-k", "--keyfile", metavar="FILE", help="file with the key (default: the account's own)"
+    )
+    parser.add_argument("-p", "--port", type=port_number, default=PORT, metavar="N",
+        help=f"TCP port; 0: any free one (default: {PORT})")  # fmt: skip
+    parser.add_argument("-b", "--bind", default=LOOPBACK, metavar="ADDR",
+        help="address to listen at; 0.0.0.0: all (default: this machine only)")  # fmt: skip
+    parser.add_argument("-a", "--allow", action="append", default=[], type=_network, metavar="CIDR",
+        help="network from which masters may connect; may be repeated (default: all)")  # fmt: skip
+    parser.add_argument("-c", "--class", dest="kind", type=_server_class, default=server.Server,
+        metavar="CLASS",
+        help="Server, QuietServer, which logs no calls, or MODULE.CLASS derived from them")  # fmt: skip
+    parser.add_argument("-d", "--daemon", action="store_true", help="serve without the terminal")
+    parser.add_argument("-L", "--logfile", default="", metavar="FILE", help="-d: where the log goes")
+    parser.add_argument("-P", "--pidfile", default="", metavar="FILE", help="file for the process number")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log debug messages")
+    return parser
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network such as 192.168.1.0/24") from None
+
+
+def _server_class(text: str) -> type[server.Server]:
+    module, dot, name = text.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module) if dot else server, name)
+    except (ImportError, AttributeError) as exc:
+        raise argparse.ArgumentTypeError(f"there is no class {text!r}: {exc}") from None
+    if not (isinstance(kind, type) and issubclass(kind, server.Server)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no class derived from Server")
+    return kind
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command: its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.generate:
+        return carry_out(parser.prog, lambda: _generate(options))
+    log_to_stderr(options.verbose)
+    return carry_out(parser.prog, lambda: _serve(options))
+
+
+def _generate(options: argparse.Namespace) -> int:
+    keyfile.create(options.generate, replace=options.overwrite)
+    print(f"made {options.generate}; copy it to every machine that connects or serves, mode 600")
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    host = addresses.bind_addresses([options.bind])[0]
+    # Paths are the user's; a daemon leaves the folder.
+    path = os.path.abspath(options.keyfile) if options.keyfile else None
+    pid_path = os.path.abspath(options.pidfile) if options.pidfile else ""
+    log_path = os.path.abspath(options.logfile) if options.logfile else ""
+    tell = daemon.detach() if options.daemon else None
+    keyfile.no_core_dumps()
+    keys = KeySource(secret_file=path, loopback_only=addresses.is_loopback(host))
+    listener: server.Server = options.kind(keys, host, options.port, allow=options.allow)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: listener.close())
+    with daemon.pid_file(pid_path):
+        with contextlib.suppress(BrokenPipeError):
+            print(f"Listening on {listener.address}", flush=True)
+        if tell is not None:
+            daemon.ready(tell, log_path)
+        listener.run()
+    return 0

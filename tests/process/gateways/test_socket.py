@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -148,13 +149,12 @@ def test_bytes_of_strangers_are_closed_upon_and_told_in_one_line(group, server):
         b"\"import os; os.mkdir('hit')\"\n",
         b"",
     ):
-        with server.connect() as stranger:
-            try:
-                stranger.sendall(data)
+        # It may be closed upon before it has said it all; only silence would be wrong.
+        with server.connect() as stranger, contextlib.suppress(ConnectionError):
+            stranger.sendall(data)
+            if not data:
                 stranger.shutdown(socket.SHUT_WR)
-                assert stranger.recv(4096) == b""
-            except ConnectionError:
-                pass  # closed upon before it had said it all
+            assert stranger.recv(4096) == b""
     wait_until(server.refusals, what="a line about them")
     assert group.makegateway(server.spec()).remote_exec("channel.send(1)").receive(30) == 1
     assert len(server.refusals()) == 1
@@ -278,6 +278,17 @@ def test_a_server_that_is_ended_ends_its_gateways(group, server, number):
     assert server.end(number) == 0
     with pytest.raises(EOFError):
         channel.receive(30)
+    assert not any(map(alive, pids))
+
+
+@pytest.mark.row("EX-04", "EX-22")
+def test_a_gateway_that_does_not_end_with_its_server_is_killed(group, server):
+    group.makegateway(server.spec())
+    pids = server.gateways()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)  # it takes no SIGTERM now
+    assert pids
+    assert server.end() == 0
     assert not any(map(alive, pids))
 
 

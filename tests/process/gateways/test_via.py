@@ -12,7 +12,7 @@ import pytest
 from dispycos.errors import HostNotFound
 from dispycos.launch.program import COMMAND
 from dispycos.launch.quoting import for_shell
-from tests.helpers import alive, wait_until
+from tests.helpers import alive, run_python, wait_until
 
 ECHO = "for item in channel: channel.send(item)"
 
@@ -86,6 +86,23 @@ def test_a_carried_process_that_is_killed_is_lost_and_its_carrier_is_not(group):
     with pytest.raises(EOFError):
         channel.receive(30)
     assert carrier.remote_exec("channel.send(1)").receive(30) == 1
+
+
+@pytest.mark.row("EX-24", "EX-05")
+def test_a_program_that_is_killed_leaves_no_far_end():
+    program = """
+import os, signal
+from dispycos.gateways import Group
+specs = "popen//id=a", "popen//id=b//via=a", "popen//via=b", "socket//installvia=b"
+group = Group([*specs, "socket//installvia=a//via=b"])
+print(*[gateway._rinfo().pid for gateway in group], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    code, out, _ = run_python(program)
+    assert code == -signal.SIGKILL
+    pids = [int(word) for word in out.split()]
+    assert len(pids) == 5
+    wait_until(lambda: not any(map(alive, pids)), 20, what="all to be gone")
 
 
 @pytest.mark.row("EX-24", "EX-23")

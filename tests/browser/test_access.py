@@ -32,7 +32,7 @@ STATES = ("running", "idle", "suspended", "zombie", "failed", "ended")
 def colours(theme: str) -> dict[str, str]:
     """The custom properties of a theme, from the style sheet itself."""
     text = (PACKAGED / "monitor.css").read_text(encoding="utf-8")
-    start = ":root {" if theme == "dark" else ':root[data-theme="light"] {'
+    start = ":root {" if theme == "dark" else "@media (prefers-color-scheme: light) {\n  :root {"
     block = text[text.index(start) :].partition("}")[0]
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
 
@@ -83,12 +83,19 @@ def test_the_six_states_stay_apart(theme: str, sight: str) -> None:
         assert away >= 14, (one, other, round(away, 1))
 
 
-@pytest.mark.row("MO-47")
-def test_light_is_the_same_whether_chosen_or_the_system_s() -> None:
-    text = (PACKAGED / "monitor.css").read_text(encoding="utf-8")
-    chosen = text[text.index(':root[data-theme="light"] {') :].partition("}")[0].split("{")[1].split()
-    system = text[text.index(":root:not([data-theme]) {") :].partition("}")[0].split("{")[1].split()
-    assert chosen == system
+@pytest.mark.row("MO-47", "MO-45")
+@pytest.mark.parametrize("system", ["dark", "light"])
+def test_a_theme_that_is_chosen_goes_before_the_systems(stage: Stage, system: str) -> None:
+    page = stage.open(color_scheme=system)
+    ground = "getComputedStyle(document.documentElement).getPropertyValue('--ground')"
+    assert page.evaluate(ground) == colours(system)["ground"]
+    other = {"dark": "light", "light": "dark"}[system]
+    for theme in ("light", "dark", "system"):
+        page.get_by_role("button", name="Theme").click()
+        page.get_by_role("button", name=f"Theme: {theme}").wait_for()
+        assert page.evaluate(ground) == colours(system if theme == "system" else theme)["ground"]
+    page.emulate_media(color_scheme=other)
+    assert page.evaluate(ground) == colours(other)["ground"]
 
 
 @pytest.mark.row("MO-07", "MO-38", "MO-41")

@@ -4,7 +4,7 @@
  */
 import { Bar, OPENERS } from "./bar.js";
 import { recolour } from "./canvas.js";
-import { h, mark, put } from "./dom.js";
+import { h, put } from "./dom.js";
 import { decoded } from "./format.js";
 import { Keys, bindings } from "./keys.js";
 import { Settings } from "./settings.js";
@@ -16,6 +16,9 @@ import { Transport } from "./transport.js";
  * @typedef {{page: string, id: string}} Route
  */
 
+const SYSTEM = "(prefers-color-scheme: light)";
+// The rule of monitor.css that makes it light.
+const LIGHT = /** @type {CSSMediaRule} */ ([...document.styleSheets[0].cssRules].find((rule) => rule instanceof CSSMediaRule && rule.media.mediaText === SYSTEM));
 const HIDDEN = 10; // seconds between updates of a hidden tab
 const place = /** @type {HTMLElement} */ (document.getElementById("page"));
 
@@ -235,7 +238,7 @@ export class App {
   /** Put the chosen theme on. */
   dress() {
     const { theme } = this.settings.values;
-    mark(document.documentElement, "data-theme", theme === "system" ? null : theme);
+    LIGHT.media.mediaText = { light: "all", dark: "not all" }[theme] ?? SYSTEM;
     recolour();
   }
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         connect_thread,
         ssh_connect,
     )
+    from dispycos.rpc.registration import RegistryClient, connect_by_service, discover, list_services
     from dispycos.rpc.restriction import restricted
     from dispycos.rpc.server import ThreadedServer
     from dispycos.rpc.servers import ForkingServer, OneShotServer, ThreadPoolServer
@@ -47,6 +48,7 @@ __all__ = [
     "ForkingServer",
     "GenericException",
     "OneShotServer",
+    "RegistryClient",
     "Service",
     "ThreadPoolServer",
     "ThreadedServer",
@@ -55,11 +57,14 @@ __all__ = [
     "buffiter",
     "classic",
     "connect",
+    "connect_by_service",
     "connect_pipes",
     "connect_stdpipes",
     "connect_subproc",
     "connect_thread",
+    "discover",
     "exposed",
+    "list_services",
     "restricted",
     "ssh_connect",
     "timed",
@@ -78,6 +83,7 @@ _HOMES = {
     "ForkingServer": "rpc.servers",
     "GenericException": "objects.failure",
     "OneShotServer": "rpc.servers",
+    "RegistryClient": "rpc.registration",
     "Service": "rpc.service",
     "ThreadPoolServer": "rpc.servers",
     "ThreadedServer": "rpc.server",
@@ -85,11 +91,14 @@ _HOMES = {
     "async_": "rpc.asynchronous",
     "buffiter": "rpc.buffering",
     "connect": "rpc.dialling",
+    "connect_by_service": "rpc.registration",
     "connect_pipes": "rpc.private",
     "connect_stdpipes": "rpc.private",
     "connect_subproc": "rpc.private",
     "connect_thread": "rpc.private",
+    "discover": "rpc.registration",
     "exposed": "objects.access",
+    "list_services": "rpc.registration",
     "restricted": "rpc.restriction",
     "ssh_connect": "rpc.private",
     "timed": "rpc.asynchronous",

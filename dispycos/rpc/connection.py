@@ -22,6 +22,7 @@ class Connection(objects.Connection):
 
     service  what this end offers: an instance.
     first    this end dialled.
+    source   the address that the other end comes from; "" if this end dialled.
     gone     called once with this when nothing more will come.
     slots    bounds how many calls of the other end are done at once; None: each lane does its own.
     """
@@ -34,10 +35,12 @@ class Connection(objects.Connection):
         name: str,
         service: Any,
         first: bool,
+        source: str = "",
         gone: Callable[[Connection], None] = lambda conn: None,
         slots: threading.Semaphore | None = None,
     ) -> None:
         self.service = service
+        self.source = source
         # What is called when nothing more will come.
         self._hooks: list[Callable[[], object]] = [lambda: gone(self)]
         self._slots = slots

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from dispycos import keyfile
-from dispycos.errors import DispycosError, HostNotFound
+from dispycos.errors import DispycosError, HostNotFound, PeerLost
 from dispycos.launch.child import Child
 from dispycos.net.keys import Keyring
 from dispycos.net.stream import Stream
@@ -67,7 +67,8 @@ def _over_child(command: list[str], service: Any, keyring: Keyring, timeout: flo
         child.wait(1.0)
         told = "; ".join(part for part in (str(exc), child.fate(), child.last_words()) if part)
         _end(child)
-        kind: Any = type(exc) if isinstance(exc, DispycosError) else HostNotFound
+        known = isinstance(exc, DispycosError) and not isinstance(exc, PeerLost)
+        kind: Any = type(exc) if known else HostNotFound
         raise kind(f"no connection with {' '.join(command)}: {told}") from None
     conn.when_gone(lambda: _end(child))
     return conn

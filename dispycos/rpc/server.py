@@ -14,6 +14,7 @@ from dispycos.rpc.connection import Connection
 from dispycos.rpc.dialling import DEFAULT_PORT
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
+from dispycos.rpc.registration import Registration, RegistryClient
 from dispycos.rpc.service import check_service, instance_of
 
 log = logging.getLogger("dispycos")
@@ -30,6 +31,7 @@ class Server:
     port         0: any free one; see `port` then.
     socket_path  a unix socket to listen at instead.
     key          what connections prove; see `keys`. The account's key file unless it is given.
+    registrar    registers it there, under the names of the service, while it serves.
     OSError if it can't listen there. TypeError for what is no service.
     """
 
@@ -43,6 +45,7 @@ class Server:
         ipv6: bool = False,
         backlog: int = 128,
         key: Key = None,
+        registrar: RegistryClient | None = None,
     ) -> None:
         check_service(service)
         self.service = service
@@ -61,6 +64,7 @@ class Server:
         except BaseException:
             listener.close()
             raise
+        self._registrar = registrar
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._closed = False
@@ -76,11 +80,17 @@ class Server:
 
     def start(self) -> None:
         """Serve until `close` is called, by another thread, a signal or the service; or until Ctrl-C."""
+        registration = None
+        if self._registrar is not None:
+            names = self.service.get_service_aliases()
+            registration = Registration(self._registrar, names, self.host, self.port)
         try:
             self._door.run(self._admit, self._is_done)
         except KeyboardInterrupt:
             log.info("the server at %s ends: interrupted", self.address)
         finally:
+            if registration is not None:
+                registration.close()
             self.close()
             self.ended.set()
 
@@ -160,6 +170,7 @@ class Server:
                 stream,
                 meeting,
                 name=f"a client at {source}",
+                source=source,
                 service=service,
                 first=False,
                 gone=self._forget,

@@ -16,6 +16,7 @@ import pytest
 from dispycos import rpc
 from dispycos.errors import HostNotFound, PeerLost
 from tests.helpers import ROOT, Program, alive, background, run_program, run_python, wait_until
+from tests.process.gateways.sshd import Sshd
 
 SERVER = [sys.executable, "-m", "dispycos.rpc.classic_server"]
 
@@ -161,3 +162,18 @@ def test_everything_is_found_from_the_package():
     assert not names
     assert rpc.utils.server.ThreadedServer is rpc.ThreadedServer
     assert Path(ROOT, "dispycos", "rpc").is_dir()
+
+
+def test_a_server_behind_ssh_is_reached_at_its_loopback(program, tmp_path):
+    sshd = Sshd(tmp_path)
+    try:
+        sshd.host("far")
+        ssh = ["ssh", "-F", str(sshd.config)]
+        with rpc.ssh_connect("far", port_of(program), rpc.ClassicService, ssh=ssh) as conn:
+            assert conn.eval("6 * 7") == 42
+        with pytest.raises(HostNotFound, match="no connection with ssh"):
+            rpc.ssh_connect("nowhere.invalid", 1, ssh=["ssh", "-F", "none"])
+        with pytest.raises(ValueError, match="no machine's name"):
+            rpc.ssh_connect("-oProxyCommand=x", 1)
+    finally:
+        sshd.close()

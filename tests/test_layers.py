@@ -131,7 +131,8 @@ LINES = (
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
         " client.shipping client.files client.parking client.listener client.unasked client.tasks"
         " client.settings"
-        " client.future client.chunk client.arrivals client.waiting client.mapping client.everywhere"
+        " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
+        " client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
         " client.watcher client.presence client.bar client.notebook",
         beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here

@@ -15,75 +15,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from operator import length_hint
 from types import TracebackType
 from typing import Any, Self
 
 from dispycos.arguments import seconds_or_none
+from dispycos.client.bell import Bell
+from dispycos.client.deadline import Deadline
 from dispycos.errors import Timeout
-from dispycos.kernel.core import Kernel
 from dispycos.kernel.loop import current_kernel
 from dispycos.kernel.operation import Operation, kernel_threads
-from dispycos.kernel.timers import Timer
 from dispycos.kernel.wait import Waitable, Waiter
 
 _NOTHING: Iterator[Any] = iter(())
-
-
-class Bell:
-    """Tells those who listen that something has changed; rung by any thread."""
-
-    __slots__ = ("_listeners", "_lock")
-
-    def __init__(self) -> None:
-        self._listeners: Operation | None = None  # one for all who listen; None: nobody does
-        self._lock = threading.Lock()
-
-    def listen(self) -> Operation:
-        """Done when it rings next. Whoever listens looks afterwards, so that nothing is missed."""
-        with self._lock:
-            if self._listeners is None:
-                self._listeners = Operation()
-            return self._listeners
-
-    def ring(self) -> None:
-        if self._listeners is None:
-            return  # who begins to listen now will look
-        with self._lock:
-            listeners, self._listeners = self._listeners, None
-        if listeners is not None:
-            listeners.complete()
-
-
-class Deadline:
-    """Calls a function on the kernel's thread when a time has come."""
-
-    __slots__ = ("_call", "_kernel", "_timer", "at", "seconds")
-
-    def __init__(self, kernel: Kernel, seconds: float, call: Callable[[], object]) -> None:
-        self.seconds = seconds
-        self.at = time.monotonic() + seconds
-        self._kernel = kernel
-        self._call = call
-        self._timer: Timer | None = None
-        kernel.post(self._begin)
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() >= self.at
-
-    def cancel(self) -> None:
-        """Call it no more; any thread."""
-        self._kernel.post(self._end)
-
-    def _begin(self) -> None:
-        left = max(0.0, self.at - time.monotonic())
-        self._timer = self._kernel.call_later(left, self._call)
-
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._kernel.timers.cancel(self._timer)
 
 
 class Arrivals(Waitable):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from dispycos.client.submission import Stage
@@ -96,10 +97,11 @@ class Future(Late, concurrent.futures.Future[Any]):
         task = self.task
         return self.done() and (task is None or task._end is not End.FINISHED)
 
-    def _block(self, timeout: float | None) -> None:
+    def add_done_callback(self, function: Callable[[Any], object]) -> None:
+        """See `Operation.add_done_callback`. Closed in a forked child, where it would never be called."""
         if self.task is not None and not self.done():
             self.task._driver.must_be_here()
-        super()._block(timeout)
+        super().add_done_callback(function)
 
     def _make(self) -> tuple[Any, BaseException | None]:
         task = self.task

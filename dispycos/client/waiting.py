@@ -14,7 +14,9 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from dispycos.arguments import seconds_or_none
-from dispycos.client.arrivals import Arrivals, Bell, Deadline
+from dispycos.client.arrivals import Arrivals
+from dispycos.client.bell import Bell
+from dispycos.client.deadline import Deadline
 from dispycos.client.future import Future
 from dispycos.kernel.late import NOT_MADE, Late
 from dispycos.kernel.loop import current_kernel

@@ -9,7 +9,7 @@ from tests.helpers import run_python
 # What a child tries, and what it gets. A wait without end would run into the test's limit.
 PROGRAM = """
 import os, sys, threading
-from dispycos import Client, LocalCluster
+from dispycos import Client, LocalCluster, as_completed
 
 def square(x):
     return x * x
@@ -45,6 +45,7 @@ with LocalCluster(1) as cluster:
             lambda: held.terminate(),
             lambda: held.value(),
             lambda: behind.result(),
+            lambda: list(as_completed([behind])),
             lambda: behind.cancel(),
         ):
             print("refused", tried(what), flush=True)
@@ -71,12 +72,12 @@ def test_a_forked_child_is_refused_its_parent_s_client_and_may_have_its_own():
     assert code == 0, err
     lines = out.splitlines()
     refused = [line for line in lines if line.startswith("refused")]
-    assert len(refused) == 9, out
+    assert len(refused) == 10, out
     for line in refused:
         assert "the client is in use in process " in line, line
         assert "of which this one is a forked child: make a Client here" in line, line
     assert sum("TaskRejected: " in line for line in refused) == 3
-    assert sum("Closed: " in line for line in refused) == 5
+    assert sum("Closed: " in line for line in refused) == 6
     assert [line for line in lines if line not in refused] == [
         "result was done",
         "again -1",

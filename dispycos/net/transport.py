@@ -226,12 +226,14 @@ class Connection:
     def _write(self) -> str | None:
         """Write until the reader has nothing or the socket takes nothing; lock held."""
         written = 0
+        all_of_it = False  # what is written now is all that the reader had
         while True:
             if not self._rest:
                 parts = self.reader.take()
                 if not parts:
                     return None
-                if len(parts) == 1:
+                all_of_it = len(parts) == 1 and len(parts[0]) < SHORT
+                if all_of_it:
                     self._rest = [memoryview(parts[0])]
                 else:
                     self._rest = [part if type(part) is memoryview else memoryview(part) for part in parts]
@@ -244,7 +246,7 @@ class Connection:
                 return f"writing failed: {exc.strerror or exc}"
             self.went += count
             written += count
-            if count < SHORT and len(self._rest) == 1 and count == self._rest[0].nbytes:
+            if all_of_it and count == self._rest[0].nbytes:
                 self._rest = []
                 return None
             self._rest = _after(self._rest, count)

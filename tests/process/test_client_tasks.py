@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -253,6 +254,59 @@ def test_messages_go_both_ways_from_the_first_moment(cluster):
         assert rtask.send("late") == -1
 
     scheduled(body, answers)
+
+
+def counts(n: int, task: Any = None) -> Any:
+    for number in range(n):
+        assert (yield task.receive())[0] == number
+    return n
+
+
+@pytest.mark.row("DC-23")
+@pytest.mark.rule("N2")
+def test_messages_of_all_sizes_and_kinds_stay_in_order(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.io_rtask(counts, 3000)
+        for number in range(3000):
+            more: Any = [1, {"two": (2.5, "x" * (number % 50))}, b"y" * (number % 3000)]
+            if number % 7 == 0:
+                more = "large" * 10_000
+            elif number % 101 == 0:
+                more = lambda x: x + 1  # noqa: E731 - what travels as code
+            rtask.send((number, more))
+            if number % 500 == 0:
+                yield
+        assert (yield rtask(timeout=20)) == 3000
+
+    scheduled(body, counts)
+
+
+@pytest.mark.rule("N4")
+def test_a_thread_that_sends_to_a_task_of_a_stopped_server_is_held(cluster):
+    def body(client: Client, task: Any) -> Any:
+        rtask = yield client.io_rtask(counts, 3000)
+        server = yield (yield client.rtask_at(rtask.location, pid))()
+        sent: list[int] = []
+
+        def flood() -> None:
+            for number in range(3000):
+                sent.append(rtask.send((number, "x" * 30_000)))
+
+        peer = client._work.network.endpoint.peer(rtask.address.incarnation)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            thread = threading.Thread(target=flood)
+            thread.start()
+            while not peer.waiting:  # 90 MB want to leave; about 64 may wait
+                yield task.sleep(0.01)
+            assert 1500 < len(sent) < 2900
+        finally:
+            os.kill(server, signal.SIGCONT)
+        assert (yield rtask(timeout=20)) == 3000
+        thread.join()
+        assert set(sent) == {0}
+
+    scheduled(body, counts, pid)
 
 
 @pytest.mark.row("DC-23", "KE-15")

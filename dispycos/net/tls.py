@@ -280,7 +280,9 @@ def _words(exc: BaseException) -> str:
         plain = "; does it speak TLS?" if exc.reason in _PLAIN else ""
         return f"{reason}{plain}"
     text = getattr(exc, "strerror", None) or str(exc)
-    return _SOURCE.sub("", text) if isinstance(exc, ssl.SSLError) else text
+    if not isinstance(exc, ssl.SSLError):
+        return text
+    return "none is there in PEM form" if "PEM lib" in text else _SOURCE.sub("", text)
 
 
 _SOURCE = re.compile(r"^\[[^]]*\] | ?\(_ssl\.c:\d+\)$")

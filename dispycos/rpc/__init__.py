@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dispycos.rpc.background import BgServingThread
     from dispycos.rpc.buffering import buffiter
     from dispycos.rpc.connection import Connection
-    from dispycos.rpc.dialling import connect, unix_connect
+    from dispycos.rpc.dialling import connect, ssl_connect, unix_connect
     from dispycos.rpc.errors import AsyncResultTimeout, DiscoveryError
     from dispycos.rpc.private import (
         connect_pipes,
@@ -67,6 +67,7 @@ __all__ = [
     "list_services",
     "restricted",
     "ssh_connect",
+    "ssl_connect",
     "timed",
     "unix_connect",
     "utils",
@@ -101,6 +102,7 @@ _HOMES = {
     "list_services": "rpc.registration",
     "restricted": "rpc.restriction",
     "ssh_connect": "rpc.private",
+    "ssl_connect": "rpc.dialling",
     "timed": "rpc.asynchronous",
     "unix_connect": "rpc.dialling",
 }

@@ -38,6 +38,20 @@ def connect(
     return conn  # type: ignore[no-any-return]
 
 
+def ssl_connect(
+    host: str,
+    port: int = dialling.SSL_PORT,
+    keyfile: str | None = None,
+    certfile: str | None = None,
+    ca_certs: str | None = None,
+    *,
+    key: Key = None,
+) -> ClassicConnection:
+    """Connect by TLS to a classic server with a certificate; see `rpc.ssl_connect`."""
+    conn: Any = dialling.ssl_connect(host, port, keyfile, certfile, ca_certs, ClassicService, key=key)
+    return conn  # type: ignore[no-any-return]
+
+
 def unix_connect(path: str, *, key: Key = None, timeout: float = dialling.TIMEOUT) -> ClassicConnection:
     """Connect to a classic server at a unix socket."""
     conn: Any = dialling.unix_connect(path, ClassicService, key=key, timeout=timeout)

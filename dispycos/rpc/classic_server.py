@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         return _serve(options)
-    except (DispycosError, OSError) as exc:
+    except (DispycosError, OSError, ValueError) as exc:
         told = getattr(exc, "strerror", None) or str(exc)
         where = getattr(exc, "filename", None)
         print(f"{_PROGRAM}: {where}: {told}" if where else f"{_PROGRAM}: {told}", file=sys.stderr)
@@ -57,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
         help="serve connections by threads, by a process each, one only, or standard input and output "
         "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--socket", metavar="PATH", help="listen at a unix socket instead")
+    parser.add_argument("--certfile", metavar="FILE",
+        help="PEM certificate: TLS; the key may be in the same file")  # fmt: skip
+    parser.add_argument("--keyfile", metavar="FILE", help="PEM key of --certfile")
+    parser.add_argument("--cafile", metavar="FILE",
+        help="PEM certificates of authorities: believe only clients that have one of theirs")  # fmt: skip
     parser.add_argument("--secret_file", metavar="FILE", type=Path,
         help="believe only the key in this file (default: the account's own)")  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
@@ -75,7 +80,14 @@ def _serve(options: argparse.Namespace) -> int:
         connect_stdpipes(ClassicService, key=options.secret_file).serve_all()
         return 0
     server = _MODES[options.mode](
-        ClassicService, options.host, options.port, socket_path=options.socket, key=options.secret_file
+        ClassicService,
+        options.host,
+        options.port,
+        socket_path=options.socket,
+        key=options.secret_file,
+        certfile=options.certfile,
+        keyfile=options.keyfile,
+        ca_certs=options.cafile,
     )
 
     def end(number: int, frame: Any) -> None:

@@ -17,6 +17,7 @@ from dispycos.rpc.listening import is_loopback
 from dispycos.rpc.service import VoidService, instance_of
 
 DEFAULT_PORT: Final = 18861  # of servers of services
+SSL_PORT: Final = 18821  # of servers with a certificate, as RPyC has it
 TIMEOUT: Final = 10.0  # seconds to reach a server, and again for the proofs
 
 
@@ -40,6 +41,35 @@ def connect(
     sock = _reach(host, port, ipv6, timeout)
     loopback = is_loopback(sock.getpeername()[0])
     return _over(sock, f"{host}:{port}", offered, key, timeout, loopback)
+
+
+def ssl_connect(
+    host: str,
+    port: int = SSL_PORT,
+    keyfile: str | None = None,
+    certfile: str | None = None,
+    ca_certs: str | None = None,
+    service: Any = VoidService,
+    *,
+    key: Key = None,
+    ipv6: bool = False,
+    timeout: float = TIMEOUT,
+) -> Connection:
+    """Connect by TLS to a server that has a certificate; else as `connect`.
+
+    ca_certs  PEM file of the authorities that are believed, or of the server's own certificate; the
+              system's authorities unless it is given. The certificate must name `host`.
+    certfile, keyfile  what we show to a server that asks.
+    ConnectionError says what is wrong with the certificate.
+    """
+    # Loaded only where it is wanted.
+    from dispycos.rpc import encryption
+
+    offered = instance_of(service)
+    context = encryption.dialling(certfile, keyfile, ca_certs)
+    keyring = keyring_of(key)
+    stream = encryption.encrypted(_reach(host, port, ipv6, timeout), context, timeout, host)
+    return connect_stream(stream, offered, keyring, name=f"{host}:{port}", timeout=timeout)
 
 
 def unix_connect(

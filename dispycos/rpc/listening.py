@@ -12,6 +12,7 @@ import logging
 import os
 import select
 import socket
+import ssl
 import stat
 import threading
 import time
@@ -160,10 +161,14 @@ class Door:
 
 
 class Reception:
-    """Lets in who proves the key."""
+    """Lets in who proves the key.
 
-    def __init__(self, keyring: Keyring) -> None:
+    tls  how TLS is spoken before that; None: not at all.
+    """
+
+    def __init__(self, keyring: Keyring, tls: ssl.SSLContext | None) -> None:
         self._keyring = keyring
+        self._tls = tls
         self._limits = Limits()
         self._lock = threading.Lock()
         self._doorkeeper = Doorkeeper(self._limits)
@@ -179,13 +184,24 @@ class Reception:
         with self._lock:
             self._doorkeeper.leave(source)
 
-    def receive(self, stream: Stream, source: str) -> Meeting | None:
-        """The proofs; None if it did not prove the key, which is logged and the stream closed."""
+    def receive(self, sock: socket.socket, source: str) -> tuple[Stream, Meeting] | None:
+        """The proofs, TLS before them if there is any; None if it failed, which is logged.
+
+        The socket is ours from now on.
+        """
         code = ""
+        end: Callable[[], object] = sock.close
+        limit = self._limits.handshake_timeout
         try:
-            return prove(
-                stream, self._keyring, self._limits, dialer=False, timeout=self._limits.handshake_timeout
-            )
+            if self._tls is None:
+                stream = Stream.of_socket(sock)
+            else:
+                # Loaded only where it is wanted.
+                from dispycos.rpc.encryption import encrypted
+
+                stream = encrypted(sock, self._tls, limit)
+            end = stream.close
+            return stream, prove(stream, self._keyring, self._limits, dialer=False, timeout=limit)
         except AuthenticationError as exc:
             code, why = "key", str(exc)
         except Timeout as exc:
@@ -193,7 +209,7 @@ class Reception:
         except (DispycosError, OSError) as exc:
             code, why = "broken", str(exc)
         except BaseException:
-            stream.close()
+            end()
             raise
         finally:
             with self._lock:
@@ -202,7 +218,7 @@ class Reception:
                 if code:
                     self._doorkeeper.fail(source, code, time.monotonic())
                     left_out = self._repeats.due(source, time.monotonic())
-        stream.close()
+        end()
         if left_out is not None:
             log.warning("refused a connection from %s: %s%s", source, why, others(left_out))
         return None

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.dialling import DEFAULT_PORT
 from dispycos.rpc.keys import Key, keyring_of
@@ -31,6 +30,8 @@ class Server:
     port         0: any free one; see `port` then.
     socket_path  a unix socket to listen at instead.
     key          what connections prove; see `keys`. The account's key file unless it is given.
+    certfile     PEM certificate: TLS before all else; its key is in `keyfile` or in the same file.
+    ca_certs     clients must show a certificate of these authorities too.
     registrar    registers it there, under the names of the service, while it serves.
     OSError if it can't listen there. TypeError for what is no service.
     """
@@ -45,9 +46,20 @@ class Server:
         ipv6: bool = False,
         backlog: int = 128,
         key: Key = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        ca_certs: str | None = None,
         registrar: RegistryClient | None = None,
     ) -> None:
         check_service(service)
+        tls = None
+        if certfile is not None:
+            # Loaded only where it is wanted.
+            from dispycos.rpc.encryption import listening
+
+            tls = listening(certfile, keyfile, ca_certs)
+        elif keyfile is not None or ca_certs is not None:
+            raise ValueError("keyfile and ca_certs are of no use without certfile")
         self.service = service
         self.socket_path = os.fspath(socket_path) if socket_path is not None else ""
         hostname = hostname or ("::1" if ipv6 else LOOPBACK)
@@ -59,7 +71,7 @@ class Server:
             self.host, self.port = listener.getsockname()[:2]
         try:
             loopback = bool(self.socket_path) or is_loopback(self.host)
-            self._reception = Reception(keyring_of(key, loopback=loopback))
+            self._reception = Reception(keyring_of(key, loopback=loopback), tls)
             self._door = Door(listener)
         except BaseException:
             listener.close()
@@ -147,15 +159,15 @@ class Server:
         if not self._reception.admit(source):
             sock.close()
             return
-        stream = Stream.of_socket(sock)
         threading.Thread(
-            target=self._receive, args=(stream, source), name="dispycos handshake", daemon=True
+            target=self._receive, args=(sock, source), name="dispycos handshake", daemon=True
         ).start()
 
-    def _receive(self, stream: Stream, source: str) -> None:
-        meeting = self._reception.receive(stream, source)
-        if meeting is None:
+    def _receive(self, sock: socket.socket, source: str) -> None:
+        received = self._reception.receive(sock, source)
+        if received is None:
             return
+        stream, meeting = received
         if not self._take():
             stream.close()
             return

@@ -12,7 +12,6 @@ import time
 from typing import Any, Final
 
 from dispycos.arguments import integer
-from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.server import Server
 from dispycos.rpc.service import instance_of
@@ -112,10 +111,10 @@ class ForkingServer(Server):
             os._exit(status)
 
     def _serve(self, sock: socket.socket, source: str) -> None:
-        stream = Stream.of_socket(sock)
-        meeting = self._reception.receive(stream, source)
-        if meeting is None:
+        received = self._reception.receive(sock, source)
+        if received is None:
             return
+        stream, meeting = received
         gone, told = os.pipe()
         service = instance_of(self.service)
         connection: Connection = service.connection_class(

@@ -69,6 +69,7 @@ def test_a_oneshot_server_serves_one_and_ends():
     assert not thread.is_alive() and server.ended.is_set()
 
 
+@pytest.mark.row("RP-30")
 def test_a_connection_to_this_process_needs_no_key_and_no_address():
     conn = rpc.connect_thread(remote_service=Meter)
     assert conn.root.get_service_name() == "METER"
@@ -77,6 +78,7 @@ def test_a_connection_to_this_process_needs_no_key_and_no_address():
         assert classic.modules.os.getpid() == os.getpid()
 
 
+@pytest.mark.row("RP-30")
 def test_two_pipes_are_a_connection():
     near_in, far_out = os.pipe()
     far_in, near_out = os.pipe()

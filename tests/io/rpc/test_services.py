@@ -341,6 +341,7 @@ def test_a_server_listens_at_loopback_and_says_where_it_cannot():
             rpc.ThreadedServer(Shop, port=server.port, key=KEY)
 
 
+@pytest.mark.row("RP-30")
 def test_a_unix_socket_is_one_accounts_own_and_goes_with_its_server(tmp_path):
     path = tmp_path / "shop"
     with serving(Shop, socket_path=path):

@@ -127,6 +127,7 @@ rpc.connect_stdpipes(Adder).serve_all()
 """
 
 
+@pytest.mark.row("RP-30")
 def test_a_program_serves_its_standard_input_and_output(tmp_path):
     script = tmp_path / "adder.py"
     script.write_text(STDIO)
@@ -164,6 +165,7 @@ def test_everything_is_found_from_the_package():
     assert Path(ROOT, "dispycos", "rpc").is_dir()
 
 
+@pytest.mark.row("RP-30")
 def test_a_server_behind_ssh_is_reached_at_its_loopback(program, tmp_path):
     sshd = Sshd(tmp_path)
     try:

@@ -15,6 +15,8 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+MAX_BYTES = 1 << 20  # of a file; all options together take less than a thousandth of it
+
 # What may stand in a file, and whether it may be repeated there.
 OPTIONS = {
     "cpus": False,
@@ -80,7 +82,10 @@ def load(path: str, given: Collection[str]) -> list[str]:
     """The file's options as arguments, without those that are given anyway. BadFile."""
     try:
         with open(path, "rb") as file:
-            values = tomllib.load(file)
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise BadFile(f"{path} is larger than {MAX_BYTES:,} bytes: that is no saved configuration")
+        values = tomllib.loads(text.decode("utf-8"))
     except OSError as exc:
         raise BadFile(f"{path}: {exc.strerror or exc}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:

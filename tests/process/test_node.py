@@ -401,6 +401,35 @@ def test_a_bad_file_of_options_is_named(tmp_path: Path, key_file: Path, text: st
     assert named in err
 
 
+@pytest.mark.row("SE-119", "SE-50")
+def test_a_huge_file_of_options_is_not_read_and_an_expression_is_not_evaluated(
+    tmp_path: Path, key_file: Path
+) -> None:
+    file = tmp_path / "node.toml"
+    with file.open("wb") as huge:
+        huge.truncate(1 << 30)
+    command = [*NODE, "--secret_file", str(key_file), "--config", str(file)]
+    code, out, err = run_program(command)
+    assert (code, out) == (2, "")
+    assert "is larger than 1,048,576 bytes" in err
+    mark = tmp_path / "evaluated"
+    file.write_text(f"cpus = open({str(mark)!r}, 'w').write('x')")
+    code, out, err = run_program(command)
+    assert (code, out) == (2, "")
+    assert "node.toml is no TOML" in err
+    assert not mark.exists()
+
+
+@pytest.mark.row("SE-119", "SE-11")
+def test_no_secret_stands_in_saved_options(tmp_path: Path, key_file: Path) -> None:
+    file = tmp_path / "node.toml"
+    secret = "a secret that is long enough to be taken"
+    code, _, err = run_program([*NODE, "--secret", secret, "--cpus", "1", "--save_config", str(file)])
+    assert code == 0, err
+    assert "cpus = 1" in file.read_text()
+    assert secret not in file.read_text() and "secret" not in file.read_text()
+
+
 @pytest.mark.row("DN-29")
 def test_a_file_that_can_not_be_written_is_named(tmp_path: Path, key_file: Path) -> None:
     code, _, err = run_program(command(tmp_path, key_file, "--save_config", "/proc/nowhere/file"))

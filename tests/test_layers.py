@@ -194,8 +194,9 @@ LINES = (
     ),
     Line(
         7,
-        "easycluster.response easycluster.arrivals easycluster.names easycluster.ways easycluster.line"
-        " easycluster.client easycluster.local easycluster.server easycluster.daemon",
+        "easycluster.response easycluster.arrivals easycluster.names easycluster.ways easycluster.specs"
+        " easycluster.line easycluster.client easycluster.threaded easycluster.group easycluster.multi"
+        " easycluster.local easycluster.server easycluster.daemon",
     ),
     Line(8, "commandline"),
     Line(8, "easycluster.cli easycluster.__main__"),

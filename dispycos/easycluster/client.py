@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from dispycos.easycluster import definitions as common
@@ -16,14 +16,20 @@ from dispycos.easycluster.line import Line
 from dispycos.easycluster.names import RemoteName
 from dispycos.easycluster.options import Options
 from dispycos.easycluster.response import Response
-from dispycos.easycluster.ways import PORT, Tcp, Way
+from dispycos.easycluster.specs import parse_connection_spec
+from dispycos.easycluster.ways import PORT, Ssh, Tcp, Way
 from dispycos.errors import Timeout
+from dispycos.launch.ssh import PYTHON
+from dispycos.launch.target import Target
 
 
 class Client:
     """A connection to a process of its own at a server; it is there when this returns.
 
     key          of the server; None: the account's own.
+    port         of the server (11999), or of the machine's sshd.
+    ssh          start a Python there by the ssh program, whose own authentication takes the place
+                 of the key; `user`, `rpython` (the Python there) and `extra_args` of ssh go with it.
     definitions  the module of `define_common`, or several, whose names this client uses.
     compress     what travels is compressed.
     way          another way to a server than host and port.
@@ -38,18 +44,32 @@ class Client:
         self,
         key: bytes | None,
         host: str = "localhost",
-        port: int = PORT,
+        port: int | None = None,
         *,
+        ssh: bool = False,
+        user: str | None = None,
+        rpython: str | None = None,
+        extra_args: Sequence[str] = (),
         definitions: str | Sequence[str] = common.DEFAULT,
         compress: bool = False,
         way: Way | None = None,
     ) -> None:
         self._modules = (definitions,) if isinstance(definitions, str) else tuple(definitions)
         self._compress = compress
-        self._way = way or Tcp(key, host, port)
+        if way is None and ssh:
+            # Its authentication is in the place of the key.
+            way = Ssh(Target(host, user or "", port), rpython or PYTHON, extra_args)
+        elif way is None and (user or rpython or extra_args):
+            raise ValueError("user, rpython and extra_args are for ssh: give ssh=True as well")
+        self._way = way or Tcp(key, host, PORT if port is None else port)
         self._arrivals = Arrivals()
         self._default_thread: Any = None
         self._line: Line = self._connect()
+
+    @classmethod
+    def from_spec(cls, spec: str, default_key: bytes | None = None, **more: Any) -> Self:
+        """A client for `[user@]host[:port][:option=value]..`; see `parse_connection_spec`."""
+        return cls(**{**parse_connection_spec(spec, default_key), **more})
 
     def _connect(self) -> Line:
         line = Line(self._way.reach(), compress=self._compress, client=weakref.ref(self))
@@ -118,13 +138,16 @@ class Client:
             except KeyboardInterrupt:
                 line.connection.cancel(response.call)  # nobody waits for it any more: it is stopped
                 raise
-        self._arrivals.expect(response)
+        self._expect(response)
         return response
 
     def _lane(self, line: Line, options: Options) -> int:
         return line.lane_of(self._default_thread if options.threadid is None else options.threadid)
 
     # Responses.
+
+    def _expect(self, response: Response) -> None:
+        self._arrivals.expect(response)
 
     def await_response(self, response: Response, timeout: float | None) -> None:
         """For responses: wait for one, and meanwhile handle the others that come."""
@@ -157,6 +180,20 @@ class Client:
             if not arrivals.wait(lambda: arrivals.any() or arrivals.idle, deadline):
                 return None
         return None
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """For groups: have `listener()` called by any thread whenever a response came."""
+        self._arrivals.listen(listener)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no response is under way, and none that came waits to be read."""
+        return self._arrivals.idle
+
+    @property
+    def readable(self) -> bool:
+        """Whether `read_response` would not wait."""
+        return self._arrivals.any()
 
     def report_exception(self, exc: RemoteException) -> None:
         """Called before an exception of the server is raised here; prints the server's traceback."""
@@ -228,7 +265,8 @@ class Client:
 
     def __del__(self) -> None:
         line = self.__dict__.get("_line")
-        if line is not None and not line.closed:
+        # At the interpreter's end nothing may be waited for: the system closes what is open.
+        if line is not None and not line.closed and not sys.is_finalizing():
             line.abandon()
 
     def __repr__(self) -> str:

@@ -5,7 +5,9 @@ A client that reconnects gets another line; the proxies of the former one stay i
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import queue
 import threading
 import zlib
 from collections.abc import Callable, Sequence
@@ -56,8 +58,16 @@ class Line:
             find_error=finding.find_error,
             proxy_class=self._proxies,
         )
+        # Threads here that ended, by threadid; None when this line did.
+        self.left: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.connection = Connection(
-            reached.stream, reached.meeting, name=reached.name, root=None, terms=terms, first=True
+            reached.stream,
+            reached.meeting,
+            name=reached.name,
+            root=None,
+            terms=terms,
+            first=True,
+            lost=lambda reason: self.left.put(None),
         )
 
     @property
@@ -137,6 +147,14 @@ class Line:
         if lane is None:
             raise ValueError(f"no thread {threadid!r} was asked for anything at {self.name}")
         self.ask("stop", lane)
+
+    def drop_lane(self, threadid: Any) -> None:
+        """The same, without waiting; nothing if there is none, or the server is gone."""
+        with self._lock:
+            lane = self._lanes.pop(threadid, None)
+        if lane is not None:
+            with contextlib.suppress(OSError):
+                self.begin_short("stop", lane)
 
     def define(self, names: Sequence[str]) -> None:
         """Have the server take the definitions that it lacks. What it raises is raised."""

@@ -16,7 +16,7 @@ FOLDER = ROOT / "examples"
 # Those of the founding document have tests of their own, in test_examples_*.py.
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("dispycos_"))
 TASKS = [path for path in EXAMPLES if "Task(main" in path.read_text()]
-ALONE = [path for path in EXAMPLES if path.name != "by_hand.py"]
+ALONE = [path for path in EXAMPLES if path.name not in ("by_hand.py", "easycluster_connect.py")]
 
 
 def expected(path: Path) -> str:

@@ -181,7 +181,7 @@ LINES = (
     ),
     Line(
         7,
-        "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.encryption rpc.presence rpc.connection"
+        "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.vdb rpc.encryption rpc.presence rpc.connection"
         " rpc.service rpc.listening rpc.dialling rpc.registration rpc.server rpc.servers rpc.utils.server"
         " rpc.private rpc.expiry rpc.registry rpc.utils.registry"
         " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.classic_connection"

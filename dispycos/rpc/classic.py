@@ -45,10 +45,14 @@ def ssl_connect(
     certfile: str | None = None,
     ca_certs: str | None = None,
     *,
+    user: str | None = None,
+    password: str = "",
     key: Key = None,
 ) -> ClassicConnection:
     """Connect by TLS to a classic server with a certificate; see `rpc.ssl_connect`."""
-    conn: Any = dialling.ssl_connect(host, port, keyfile, certfile, ca_certs, ClassicService, key=key)
+    conn: Any = dialling.ssl_connect(
+        host, port, keyfile, certfile, ca_certs, ClassicService, user=user, password=password, key=key
+    )
     return conn  # type: ignore[no-any-return]
 
 

@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keyfile", metavar="FILE", help="PEM key of --certfile")
     parser.add_argument("--cafile", metavar="FILE",
         help="PEM certificates of authorities: believe only clients that have one of theirs")  # fmt: skip
+    parser.add_argument("--vdb", metavar="FILE",
+        help="users log in over TLS; python -m dispycos.rpc.vdb makes the file")  # fmt: skip
     parser.add_argument("--secret_file", metavar="FILE", type=Path,
         help="believe only the key in this file (default: the account's own)")  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
@@ -88,6 +90,7 @@ def _serve(options: argparse.Namespace) -> int:
         certfile=options.certfile,
         keyfile=options.keyfile,
         ca_certs=options.cafile,
+        vdb=options.vdb,
     )
 
     def end(number: int, frame: Any) -> None:

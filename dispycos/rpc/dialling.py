@@ -15,6 +15,7 @@ from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import is_loopback
 from dispycos.rpc.service import VoidService, instance_of
+from dispycos.rpc.vdb import log_in
 
 DEFAULT_PORT: Final = 18861  # of servers of services
 SSL_PORT: Final = 18821  # of servers with a certificate, as RPyC has it
@@ -51,6 +52,8 @@ def ssl_connect(
     ca_certs: str | None = None,
     service: Any = VoidService,
     *,
+    user: str | None = None,
+    password: str = "",
     key: Key = None,
     ipv6: bool = False,
     timeout: float = TIMEOUT,
@@ -60,15 +63,23 @@ def ssl_connect(
     ca_certs  PEM file of the authorities that are believed, or of the server's own certificate; the
               system's authorities unless it is given. The certificate must name `host`.
     certfile, keyfile  what we show to a server that asks.
-    ConnectionError says what is wrong with the certificate.
+    user, password  log in to a server that has a file of users, instead of proving a key.
+    ConnectionError says what is wrong with the certificate; AuthenticationError: a wrong password or key.
     """
     # Loaded only where it is wanted.
     from dispycos.rpc import encryption
 
     offered = instance_of(service)
     context = encryption.dialling(certfile, keyfile, ca_certs)
-    keyring = keyring_of(key)
+    keyring = keyring_of(key) if user is None else None
     stream = encryption.encrypted(_reach(host, port, ipv6, timeout), context, timeout, host)
+    if user is not None:
+        try:
+            keyring = log_in(stream, user, password, timeout)
+        except BaseException:
+            stream.close()
+            raise
+    assert keyring is not None
     return connect_stream(stream, offered, keyring, name=f"{host}:{port}", timeout=timeout)
 
 

@@ -24,6 +24,7 @@ from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import Keyring
 from dispycos.net.link import Meeting, prove
 from dispycos.net.stream import Stream
+from dispycos.rpc.vdb import Vdb, admit
 
 log = logging.getLogger("dispycos")
 
@@ -164,9 +165,11 @@ class Reception:
     """Lets in who proves the key.
 
     tls  how TLS is spoken before that; None: not at all.
+    vdb  users who log in, and prove the key that they are given for it; None: the keyring's is proved.
     """
 
-    def __init__(self, keyring: Keyring, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, keyring: Keyring, tls: ssl.SSLContext | None, vdb: Vdb | None) -> None:
+        self._vdb = vdb
         self._keyring = keyring
         self._tls = tls
         self._limits = Limits()
@@ -201,13 +204,14 @@ class Reception:
 
                 stream = encrypted(sock, self._tls, limit)
             end = stream.close
-            return stream, prove(stream, self._keyring, self._limits, dialer=False, timeout=limit)
+            keyring = self._keyring if self._vdb is None else admit(stream, self._vdb, limit)
+            return stream, prove(stream, keyring, self._limits, dialer=False, timeout=limit)
         except AuthenticationError as exc:
             code, why = "key", str(exc)
         except Timeout as exc:
             code, why = "timeout", str(exc)
-        except (DispycosError, OSError) as exc:
-            code, why = "broken", str(exc)
+        except (DispycosError, OSError, ValueError) as exc:  # the last is of a file of users
+            code, why = "broken", str(exc) or type(exc).__name__
         except BaseException:
             end()
             raise

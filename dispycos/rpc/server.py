@@ -15,6 +15,7 @@ from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
 from dispycos.rpc.registration import Registration, RegistryClient
 from dispycos.rpc.service import check_service, instance_of
+from dispycos.rpc.vdb import Vdb
 
 log = logging.getLogger("dispycos")
 
@@ -32,6 +33,7 @@ class Server:
     key          what connections prove; see `keys`. The account's key file unless it is given.
     certfile     PEM certificate: TLS before all else; its key is in `keyfile` or in the same file.
     ca_certs     clients must show a certificate of these authorities too.
+    vdb          a file of users (`rpc.vdb`), who log in instead of proving the key; TLS only.
     registrar    registers it there, under the names of the service, while it serves.
     OSError if it can't listen there. TypeError for what is no service.
     """
@@ -49,10 +51,16 @@ class Server:
         certfile: str | None = None,
         keyfile: str | None = None,
         ca_certs: str | None = None,
+        vdb: str | os.PathLike[str] | None = None,
         registrar: RegistryClient | None = None,
     ) -> None:
         check_service(service)
-        tls = None
+        tls = users = None
+        if vdb is not None:
+            if certfile is None:
+                raise ValueError("vdb needs certfile: a password travels over TLS only")
+            users = Vdb(vdb)
+            users.names()  # which says what is wrong with it
         if certfile is not None:
             # Loaded only where it is wanted.
             from dispycos.rpc.encryption import listening
@@ -71,7 +79,7 @@ class Server:
             self.host, self.port = listener.getsockname()[:2]
         try:
             loopback = bool(self.socket_path) or is_loopback(self.host)
-            self._reception = Reception(keyring_of(key, loopback=loopback), tls)
+            self._reception = Reception(keyring_of(key, loopback=loopback), tls, users)
             self._door = Door(listener)
         except BaseException:
             listener.close()

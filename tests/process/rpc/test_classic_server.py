@@ -31,7 +31,7 @@ def port_of(program: Program) -> int:
     return int(program.wait_line("classic server at ", 30).rpartition(":")[2])
 
 
-@pytest.mark.row("GN-06")
+@pytest.mark.row("RP-02", "GN-06")
 def test_the_server_says_where_it_is_and_ends_by_a_signal(program):
     port = port_of(program)
     with rpc.classic.connect("localhost", port) as conn:
@@ -45,6 +45,7 @@ def test_the_server_says_where_it_is_and_ends_by_a_signal(program):
     assert f"127.0.0.1:{port}" in program.output
 
 
+@pytest.mark.row("RP-02")
 @pytest.mark.parametrize("program", ["forking"], indirect=True)
 def test_a_forking_server_has_a_process_for_each_connection(program):
     port = port_of(program)
@@ -65,6 +66,7 @@ def test_a_forking_server_has_a_process_for_each_connection(program):
             wait_until(lambda: not alive(child), what="the orphan to end")
 
 
+@pytest.mark.row("RP-02")
 @pytest.mark.parametrize("program", ["oneshot"], indirect=True)
 def test_a_oneshot_server_ends_with_its_connection(program):
     with rpc.classic.connect("localhost", port_of(program)) as conn:

@@ -138,10 +138,14 @@ class Channel:
         def enough() -> bool:
             return self._credit >= needed or self._closed
 
-        with _Watch(self) as waiting:
+        waiting = Waiting()
+        self._waiting.append(waiting)
+        try:
             while not self._reserve(amount):
                 if not self.exchange.link.wait(waiting, enough, None):
                     raise PeerLost(f"can't send through {self!r}: {self.exchange.link.over}")
+        finally:
+            self._waiting.remove(waiting)
 
     def _send_later(self, head: bytes, data: bytes, amount: int) -> Any:
         from dispycos.gateways.pending import NOT_YET, Pending
@@ -207,17 +211,20 @@ class Channel:
         if self._taker is not None:
             raise OSError(f"can't receive from {self!r}: its items go to a callback")
         deaf = self._deaf  # before the look: nothing comes after it was set
-        try:
-            item, size = self._items.popleft()
-        except IndexError:
-            if deaf:
-                raise self._end() from None
-            return _NOTHING
-        self.exchange.took(self.id, size)
-        return item
+        if self._items:
+            try:
+                item, size = self._items.popleft()
+            except IndexError:
+                pass  # another thread was faster
+            else:
+                self.exchange.took(self.id, size)
+                return item
+        if deaf:
+            raise self._getremoteerror()
+        return _NOTHING
 
-    def _end(self) -> BaseException:
-        # Why nothing more comes.
+    def _getremoteerror(self) -> BaseException:
+        # Why nothing more comes; what remote code raised once only. The name is execnet's.
         error, self._error = self._error, None
         if error is not None:
             return error
@@ -352,7 +359,7 @@ class Channel:
         if not self._deaf:
             return _NOTHING
         if self._error is not None or self._lost:
-            raise self._end()
+            raise self._getremoteerror()
         return None
 
     def ended(self, text: str, *, whole: bool) -> None:
@@ -389,17 +396,22 @@ class Channel:
         link = self.exchange.link
         deadline = None if timeout is None else time.monotonic() + timeout
         rest = timeout
-        with _Watch(self) as waiting:
-            while (value := attempt()) is _NOTHING:
-                if not link.wait(waiting, ready, rest):
-                    if link.over and not self._deaf:
+        waiting = Waiting()
+        self._waiting.append(waiting)
+        try:
+            while True:
+                done = link.wait(waiting, ready, rest)
+                if (value := attempt()) is not _NOTHING:
+                    return value
+                if not done:
+                    if link.over:
                         raise PeerLost(f"{self!r} is at its end: {link.over}")
-                    if not ready():
-                        assert timeout is not None
-                        raise self._late(timeout, what)
+                    assert timeout is not None
+                    raise self._late(timeout, what)
                 if deadline is not None:
                     rest = max(deadline - time.monotonic(), 0.0)
-            return value
+        finally:
+            self._waiting.remove(waiting)
 
     def _late(self, timeout: float, what: str) -> Timeout:
         return Timeout(f"waited {timeout:g} s {what} of {self!r}")
@@ -434,10 +446,11 @@ class Channel:
 
     def changed(self) -> None:
         """Something happened to the channel: whoever waits looks again."""
-        for waiting in list(self._waiting):
+        for waiting in self._waiting.copy():
             waiting.wake()
-        for pending in list(self._pending):
-            pending.look()
+        if self._pending:
+            for pending in self._pending.copy():
+                pending.look()
         if self._sending:
             self._send_waiting()
 
@@ -454,23 +467,6 @@ class Channel:
         if mode == "r":
             return ChannelReader(self, proxyclose)
         raise ValueError(f"mode {mode!r}: it is 'r' or 'w'")
-
-
-class _Watch:
-    """A thread that waits for what happens to a channel."""
-
-    __slots__ = ("_channel", "_waiting")
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._waiting = Waiting()
-
-    def __enter__(self) -> Waiting:
-        self._channel._waiting.append(self._waiting)
-        return self._waiting
-
-    def __exit__(self, *_: object) -> None:
-        self._channel._waiting.remove(self._waiting)
 
 
 def elsewhere() -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from typing import Final
 
 from dispycos import errors
+
+_BEGINNING: Final = "Traceback (most recent call last):\n"
 
 
 class RemoteError(errors.RemoteError):
@@ -21,4 +24,6 @@ def describe(error: BaseException, skip: int = 0) -> str:
     for _ in range(skip):
         if trace is not None:
             trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    # Python says no such thing of an error without frames, as one of syntax.
+    return text if text.startswith(_BEGINNING) else _BEGINNING + text

@@ -19,7 +19,7 @@ from dispycos.gateways.channel import Channel
 from dispycos.gateways.exchange import Exchange
 from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.failure import describe
-from dispycos.gateways.lanes import Lanes, NoLane
+from dispycos.gateways.lanes import Lanes
 from dispycos.gateways.order import Order
 from dispycos.model import Buffer
 from dispycos.net.keys import ClusterKey, Keyring
@@ -120,31 +120,21 @@ class FarEnd:
         except TypeError:
             raise RemoteProtocolError("an order of another form than this end knows") from None
         channel.begin()
-        if kind == wire.ASIDE:
-            # The process waits for its end, so that it can take down what it started.
-            threading.Thread(
-                target=self._execute, args=(channel, order), name="dispycos aside", daemon=False
-            ).start()
-            return
-        try:
-            self._lanes.put(lambda: self._execute(channel, order))
-        except NoLane as exc:
-            channel.finish(str(exc))
+        self._lanes.put(lambda: self._execute(channel, order), channel.finish)
 
-    def _execute(self, channel: Channel, order: Order) -> None:
-        error: BaseException | None = None
+    def _execute(self, channel: Channel, order: Order) -> Callable[[], object]:
+        # What tells the near end that it is done.
         try:
             waits = order.run(channel)
-            if waits is not None:
-                if self._tasks is None:
-                    raise TypeError(
-                        f"{order.function} runs as a task: open the gateway with execmodel=task for it"
-                    )
-                self._tasks.begin(waits, lambda error: _finish(channel, error, skip=1))
-                return
         except BaseException as exc:
-            error = exc
-        _finish(channel, error, skip=2)
+            return _ending(channel, exc, skip=2)
+        if waits is None:
+            return _ending(channel, None)
+        if self._tasks is None:
+            text = f"{order.function} runs as a task: open the gateway with execmodel=task for it"
+            return lambda: channel.finish(text)
+        self._tasks.begin(waits, lambda error: _ending(channel, error, skip=1)())
+        return lambda: None
 
     def _lost(self, reason: str) -> None:
         # By the thread that reads the link. Code that waits for a channel has its EOFError; other
@@ -159,7 +149,8 @@ class FarEnd:
                 os._exit(1)
 
 
-def _finish(channel: Channel, error: BaseException | None, skip: int) -> None:
+def _ending(channel: Channel, error: BaseException | None, skip: int = 0) -> Callable[[], object]:
     # Code that receives until the other end is closed has done what it was to do.
     usual = error is None or (isinstance(error, EOFError) and channel.isclosed())
-    channel.finish("" if usual or error is None else describe(error, skip))
+    text = "" if usual or error is None else describe(error, skip)
+    return lambda: channel.finish(text)

@@ -78,7 +78,7 @@ class Gateway:
         self.spec = spec
         self._group = group
         self._launched = launched
-        self._rinfo_cache: RInfo | None = None
+        self._cache_rinfo: RInfo | None = None
         self._exchange = Exchange(
             self, launched.stream, launched.meeting, first=1, asked=self._asked, lost=self._lost
         )
@@ -127,13 +127,13 @@ class Gateway:
 
         update  ask again, though it is known.
         """
-        if self._rinfo_cache is None or update or elsewhere():
+        if self._cache_rinfo is None or update or elsewhere():
             return self.remote_exec(_facts).receive_as(self._told)
-        return self._rinfo_cache
+        return self._cache_rinfo
 
     def _told(self, facts: dict[str, Any]) -> RInfo:
-        self._rinfo_cache = RInfo(facts)
-        return self._rinfo_cache
+        self._cache_rinfo = RInfo(facts)
+        return self._cache_rinfo
 
     @property
     def execmodel(self) -> ExecModel:

@@ -67,7 +67,7 @@ class Group:
         ValueError for an unknown one, and if the group has gateways already.
         """
         if len(self):
-            raise ValueError(f"the execution model can't change any more: there is {self!r}")
+            raise ValueError(f"the execution model can't change any more: there are {len(self)} gateways")
         self._execmodel = ExecModel(execmodel)
         self._remote_execmodel = ExecModel(remote_execmodel or execmodel)
 

@@ -9,60 +9,94 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
+
+# Seconds that code waits for the main thread: what ran there before may have said all it had to
+# say, and be about to end.
+PATIENCE: Final = 1.0
 
 _OCCUPIED: Final = (
     "the main thread runs other code already, and this gateway runs code in it only "
     "(execmodel=main_thread_only): wait for the end of that code first"
 )
 
+# A function without arguments that raises nothing. It answers what is to be called when its
+# thread is free again: whoever is told of its end finds it free.
+Job: TypeAlias = Callable[[], Callable[[], object]]
 
-class NoLane(Exception):
-    """The code can't be run now; the text says why."""
+
+class _Turn:
+    """A job that waits for the main thread, at most for a while."""
+
+    def __init__(self, job: Job, refuse: Callable[[str], object]) -> None:
+        self.job = job
+        self._refuse = refuse
+        self._claim = threading.Lock()  # taken once: by who runs the job, or by who refuses it
+        self._timer = threading.Timer(PATIENCE, self._expire)
+        self._timer.daemon = True
+
+    def wait(self) -> None:
+        """From now on it may be refused."""
+        self._timer.start()
+
+    def claim(self) -> bool:
+        """Whether it is to run; then it is not refused."""
+        claimed = self._claim.acquire(blocking=False)
+        self._timer.cancel()
+        return claimed
+
+    def _expire(self) -> None:
+        if self._claim.acquire(blocking=False):
+            self._refuse(_OCCUPIED)
 
 
 class Lanes:
-    """Runs jobs: functions without arguments, which raise nothing."""
+    """Runs jobs."""
 
     def __init__(self, model: str) -> None:
         self._alone = model == "main_thread_only"
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._main_busy = False  # it has a job, or will have it at once
         self._closed = False
         self.busy = 0  # jobs that run
 
-    def put(self, job: Callable[[], None]) -> None:
-        """Run a job; any thread. NoLane if it must not run now."""
+    def put(self, job: Job, refuse: Callable[[str], object]) -> None:
+        """Run a job; any thread. `refuse(reason)` is called if it may not run."""
         with self._lock:
             if self._closed:
-                raise NoLane("the gateway is at its end")
-            if self._main_busy and self._alone:
-                raise NoLane(_OCCUPIED)
+                return  # nobody is left to be told
             in_main, self._main_busy = not self._main_busy, True
-            self.busy += 1
-        if in_main:
-            self._jobs.put(job)
+        if in_main or self._alone:
+            turn = _Turn(job, refuse)
+            if not in_main:
+                turn.wait()
+            self._turns.put(turn)
         else:
             threading.Thread(target=self._run, args=(job,), name="dispycos remote code", daemon=True).start()
 
-    def _run(self, job: Callable[[], None]) -> None:
+    def _run(self, job: Job, *, main: bool = False) -> None:
+        with self._lock:
+            self.busy += 1
+        done: Callable[[], object] | None = None
         try:
-            job()
+            done = job()
         finally:
             with self._lock:
                 self.busy -= 1
+                if main:
+                    self._main_busy = False
+        done()
 
     def run(self) -> None:
         """Run in this thread, the main one, what it is to run; returns soon after `close`."""
         while True:
             try:
-                job = self._jobs.get()
-                if job is None:
+                turn = self._turns.get()
+                if turn is None:
                     return
-                self._run(job)
-                with self._lock:
-                    self._main_busy = False
+                if turn.claim():
+                    self._run(turn.job, main=True)
             except KeyboardInterrupt:
                 if self._closed:
                     return
@@ -71,5 +105,5 @@ class Lanes:
         """Run nothing more. True if code still runs in the main thread and is to be interrupted."""
         with self._lock:
             self._closed = True
-        self._jobs.put(None)
+        self._turns.put(None)
         return self._main_busy

@@ -137,6 +137,8 @@ class Pending(Operation):
     def _undo(self, task: Waiter) -> None:
         super()._undo(task)
         self._given_up()
+        if self.done() and not self._tasks and not self._callbacks:
+            self._return()  # it was about to be woken
 
     def _wake(self, task: Waiter) -> None:
         tasks = self._tasks

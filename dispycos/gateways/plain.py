@@ -19,6 +19,7 @@ from dispycos.errors import DumpError, LoadError
 from dispycos.model import Buffer
 
 _PROTOCOL: Final = 5
+_SIMPLE: Final = frozenset({type(None), bool, int, float, str, bytes})  # nothing is inside them
 _BEGINNING: Final = b"\x80\x05"  # of a pickle of protocol 5
 
 
@@ -47,6 +48,8 @@ def load(file: BinaryIO) -> Any:
 
 def pack(value: object, number: Callable[[Any], int | None] | None) -> bytes:
     """As `dumps`; `number(x)` is the id of x if it is a channel of this gateway, else None."""
+    if type(value) in _SIMPLE:
+        return pickle.dumps(value, _PROTOCOL)
     file = io.BytesIO()
     try:
         _Pickler(file, number).dump(value)

@@ -112,7 +112,9 @@ class Link:
         self._followers: deque[Waiting] = deque()  # threads that wait while another one reads
         # Read and not delivered yet.
         self._events: deque[sessions.Event] = deque(meeting.session.feed(meeting.left_over, time.monotonic()))
+        self._dry = False  # the stream had nothing more to read when it was read last
         self._idle = threading.Event()  # ends the patience of the link's own thread
+        self._parked = False  # the link's own thread waits for the one that reads to stop
         self._nudge, self._nudged = os.pipe()  # takes who reads out of its poll
         for descriptor in (self._nudge, self._nudged):
             os.set_blocking(descriptor, False)
@@ -162,9 +164,8 @@ class Link:
             if not self._session.writable:
                 self._wait_for_room()
             self._send(head, parts)
-            if self._writing:
+            if self._writing or not self._take():
                 return  # who writes takes it along
-            self._writing = True
         self._write(patient=True)
 
     def post(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
@@ -174,9 +175,8 @@ class Link:
         """
         with self._lock:
             self._send(head, parts)
-            if self._writing:
+            if self._writing or not self._take():
                 return
-            self._writing = True
         self._write(patient=False)
 
     def _send(self, head: Buffer, parts: Sequence[Buffer]) -> None:
@@ -197,15 +197,16 @@ class Link:
             self._lock.acquire()
             self._room.remove(waiting)
 
+    def _take(self) -> bool:
+        # With the lock: whether there is something to write; then the caller is the one who does.
+        if not self._unwritten and self._session.due:
+            self._unwritten = self._session.take()
+        self._writing = bool(self._unwritten) and not self._told
+        return self._writing
+
     def _write(self, *, patient: bool) -> None:
-        # Only by the thread that set `_writing`. Who is not patient leaves the rest to the reader.
+        # Only by the thread whose `_take` said so. Who is not patient leaves the rest to the reader.
         while True:
-            with self._lock:
-                if not self._unwritten:
-                    self._unwritten = self._session.take()
-                if not self._unwritten or self._told:
-                    self._writing = False
-                    return
             try:
                 self._written(os.writev(self._stream.writer, self._unwritten[:_MOST_BUFFERS]))
             except BlockingIOError:
@@ -222,6 +223,9 @@ class Link:
                     self._unwritten = []
                     self._writing = False
                 return
+            with self._lock:
+                if not self._take():
+                    return
 
     def _written(self, count: int) -> None:
         buffers = self._unwritten
@@ -254,28 +258,41 @@ class Link:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         rest: float | None = None
-        while not ready() and not self._told:
-            if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
-                return False
-            if self._reader == threading.get_ident():
-                self._step(rest)
-            elif self._reading.acquire(blocking=False):
-                self._visit(waiting, ready, deadline)
-            else:
-                self._follow(waiting, -1 if rest is None else rest)
-        return ready()
+        followed = False
+        try:
+            while not ready():
+                if self._told:
+                    return ready()
+                if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
+                    return False
+                if self._reading.acquire(blocking=False):
+                    if self._visit(waiting, ready, deadline):
+                        return True
+                elif self._reader == threading.get_ident():
+                    self._step(rest)
+                else:
+                    followed = True
+                    self._follow(waiting, -1 if rest is None else rest)
+            return True
+        finally:
+            # The turn may have come to this thread, which did not take it.
+            if followed and not self._reading.locked():
+                self._call_next()
 
-    def _visit(self, waiting: Waiting, ready: Callable[[], bool], deadline: float | None) -> None:
-        # Read in place of the link's own thread.
+    def _visit(self, waiting: Waiting, ready: Callable[[], bool], deadline: float | None) -> bool:
+        # Read in place of the link's own thread; whether it is ready.
         self._reader = waiting.reads = threading.get_ident()
         waiting.stir = self.stir
         self._visits += 1
         rest: float | None = None
         try:
-            while not ready() and not self._told:
+            while not ready():
+                if self._told:
+                    return False
                 if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
-                    return
+                    return False
                 self._step(rest)
+            return True
         finally:
             waiting.reads = 0
             self._pass_on()
@@ -289,32 +306,42 @@ class Link:
                     self.stir()
                 waiting.sleep(seconds)
         finally:
-            with contextlib.suppress(ValueError):
-                self._followers.remove(waiting)
+            self._followers.remove(waiting)
 
     def _pass_on(self) -> None:
         self._reader = 0
         self._reading.release()
+        self._call_next()
+
+    def _call_next(self) -> None:
         if self._followers:
-            with contextlib.suppress(IndexError):  # it gave up meanwhile
+            try:
                 self._followers[0].wake()
+            except IndexError:
+                pass  # it gave up meanwhile
+        elif self._parked:
+            self._parked = False
+            self._idle.set()
 
     def stir(self) -> None:
         """Have whoever reads call `stirred`, soon. Takes no lock: a finalizer may do it at any moment."""
-        with contextlib.suppress(OSError):  # full of such bytes, or closed
+        try:
             os.write(self._nudged, b"\0")
+        except OSError:
+            pass  # full of such bytes, or closed
 
     def _is_told(self) -> bool:
         return self._told
 
     def _watch(self) -> None:
-        # The link's own thread: reads while nobody else does.
+        # The link's own thread: reads while nobody else does. It takes no turn away from threads
+        # that come and go: to be woken by it would cost them more than the reading.
         seen = self._visits
         while not self._is_told():
             if seen != self._visits:
                 seen = self._visits
                 self._idle.wait(PATIENCE)
-            elif self._reading.acquire(timeout=PATIENCE):
+            elif self._reading.acquire(blocking=False):
                 self._reader = threading.get_ident()
                 try:
                     while not (self._is_told() or self._followers):
@@ -322,42 +349,68 @@ class Link:
                 finally:
                     seen = -1  # to who follows, the first turn
                     self._pass_on()
+            else:
+                self._park()
+                seen = -1
         self._stream.close()
         with self._lock:
             os.close(self._nudge)
             os.close(self._nudged)
             self._nudge = self._nudged = -1
 
+    def _park(self) -> None:
+        # Until the thread that reads stops, however long that takes.
+        self._idle.clear()
+        self._parked = True
+        if self._reading.locked() and not self._over:
+            self._idle.wait()
+        self._parked = False
+        if not self._over:
+            self._idle.clear()
+
     def _step(self, timeout: float | None) -> None:
         # Deliver what is there; or wait for something to come, once. Only by who reads.
-        if self._events:
-            self._handle(self._events.popleft())
-            return
-        if self._over:
-            self._tell()
-            return
+        events = self._events
+        if not events:
+            if self._over:
+                self._tell()
+                return
+            if self._dry:
+                self._poll(timeout)
+                if self._dry:
+                    return
+            self._read()
+            if not events:
+                return
+        self._handle(events.popleft())
+
+    def _read(self) -> None:
+        buffer = self._session.get_buffer()
         try:
-            buffer = self._session.get_buffer()
             count = os.readv(self._stream.reader, [buffer])
         except BlockingIOError:
-            self._poll(timeout)
+            self._dry = True
             return
         except ConnectionResetError:
             count = 0
         except OSError as exc:
             self._end(f"the stream broke: {exc.strerror or exc}")
             return
-        if not count:
+        if count:
+            self._dry = count < len(buffer)
+            self._received(count)
+        else:
             self._end("the peer ended the stream")
-            return
-        self._read(count)
 
-    def _read(self, count: int) -> None:
+    def _received(self, count: int) -> None:
         with self._lock:
             self._events.extend(self._session.received(count, time.monotonic()))
-        self._flush()
+            due = self._session.due
+        if due:
+            self._flush()
 
     def _poll(self, timeout: float | None) -> None:
+        # Until there are bytes (then the stream is not dry any more) or something else to do.
         moment = self._patience.moment
         if moment and self._look(moment if timeout is None else min(moment, timeout)):
             return
@@ -371,30 +424,24 @@ class Link:
             if blocked:
                 self._unblock()
         self._patience.slept(time.monotonic() - began)
-        if any(descriptor == self._nudge for descriptor, _ in found):
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._nudge, 4096)
-            self._stirred()
+        for descriptor, events in found:
+            if descriptor == self._nudge:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._nudge, 4096)
+                self._stirred()
+            elif descriptor == self._stream.reader and events & ~select.POLLOUT:
+                self._dry = False
         if blocked:
             self._flush()
 
     def _look(self, moment: float) -> bool:
         # Whether bytes come within a moment; who looks need not be woken.
         until = time.monotonic() + moment
-        buffer = self._session.get_buffer()
         while time.monotonic() < until:
-            try:
-                count = os.readv(self._stream.reader, [buffer])
-            except BlockingIOError:
-                continue
-            except OSError:
-                return False  # the next read says what it is
-            if count:
+            self._read()
+            if self._events or self._over:
                 self._patience.found()
-                self._read(count)
-            else:
-                self._end("the peer ended the stream")
-            return True
+                return True
         return False
 
     def _unblock(self) -> None:
@@ -406,18 +453,18 @@ class Link:
     def _flush(self) -> None:
         # Acknowledge, and write what was kept for want of room.
         with self._lock:
-            if self._writing or not (self._unwritten or self._session.due):
+            if self._writing or not self._take():
                 return
-            self._writing = True
         self._write(patient=False)
 
     def _handle(self, event: sessions.Event) -> None:
+        if type(event) is sessions.Message:
+            try:
+                self._deliver(event.head, event.tail)
+            except RemoteProtocolError as exc:
+                self._end(f"the peer broke the rules: {exc}")
+            return
         match event:
-            case sessions.Message(head, tail):
-                try:
-                    self._deliver(head, tail)
-                except RemoteProtocolError as exc:
-                    self._end(f"the peer broke the rules: {exc}")
             case sessions.Writable():
                 for waiting in list(self._room):
                     waiting.wake()
@@ -457,7 +504,8 @@ class Link:
             if self._writing or self._unwritten or self._session.due:
                 return False
             self._session.close(reason)
-            self._writing = True
+            if not self._take():
+                return True
         self._write(patient=False)
         return True
 

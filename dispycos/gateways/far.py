@@ -120,6 +120,13 @@ class FarEnd:
         except TypeError:
             raise RemoteProtocolError("an order of another form than this end knows") from None
         channel.begin()
+        if kind == wire.ASIDE:
+            # The process waits for its end, so that it can take down what it started.
+            aside = threading.Thread(
+                target=lambda: self._execute(channel, order)(), name="dispycos aside", daemon=False
+            )
+            aside.start()
+            return
         self._lanes.put(lambda: self._execute(channel, order), channel.finish)
 
     def _execute(self, channel: Channel, order: Order) -> Callable[[], object]:

@@ -42,6 +42,9 @@ log = logging.getLogger("dispycos")
 # they come back sooner than that in a lively exchange, and find nobody to wake.
 PATIENCE: Final = 0.005
 
+# Seconds for which who reads goes on delivering, though what it waits for may be there already.
+_BATCH: Final = 0.0005
+
 _FAREWELL: Final = 1.0  # seconds to write the last words of a link that is closed
 _GLANCE: Final = 0.002  # seconds between looks whether all was written
 _MOST_BUFFERS: Final = 512  # of one writev(2)
@@ -164,7 +167,7 @@ class Link:
             if not self._session.writable:
                 self._wait_for_room()
             self._send(head, parts)
-            if self._writing or not self._take():
+            if self._writing or not self._take(sure=True):
                 return  # who writes takes it along
         self._write(patient=True)
 
@@ -175,7 +178,7 @@ class Link:
         """
         with self._lock:
             self._send(head, parts)
-            if self._writing or not self._take():
+            if self._writing or not self._take(sure=True):
                 return
         self._write(patient=False)
 
@@ -197,9 +200,10 @@ class Link:
             self._lock.acquire()
             self._room.remove(waiting)
 
-    def _take(self) -> bool:
+    def _take(self, *, sure: bool = False) -> bool:
         # With the lock: whether there is something to write; then the caller is the one who does.
-        if not self._unwritten and self._session.due:
+        # sure: there is something, if the window has room.
+        if not self._unwritten and (sure or self._session.due):
             self._unwritten = self._session.take()
         self._writing = bool(self._unwritten) and not self._told
         return self._writing
@@ -207,8 +211,13 @@ class Link:
     def _write(self, *, patient: bool) -> None:
         # Only by the thread whose `_take` said so. Who is not patient leaves the rest to the reader.
         while True:
+            buffers = self._unwritten
             try:
-                self._written(os.writev(self._stream.writer, self._unwritten[:_MOST_BUFFERS]))
+                if len(buffers) == 1:
+                    count = os.write(self._stream.writer, buffers[0])
+                else:
+                    count = os.writev(self._stream.writer, buffers[:_MOST_BUFFERS])
+                self._written(count)
             except BlockingIOError:
                 if not patient:
                     with self._lock:
@@ -380,9 +389,12 @@ class Link:
                 if self._dry:
                     return
             self._read()
-            if not events:
+        # What came in one piece is delivered in one go: who waits for one item finds the next ones.
+        until = time.monotonic() + _BATCH
+        while events:
+            self._handle(events.popleft())
+            if time.monotonic() > until:
                 return
-        self._handle(events.popleft())
 
     def _read(self) -> None:
         buffer = self._session.get_buffer()

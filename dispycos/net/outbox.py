@@ -122,7 +122,11 @@ class Outbox:
                 f"head of {size} bytes exceeds max_control_bytes={limits.max_control_bytes}"
             )
         parts: tuple[Buffer, ...] = ()
-        if attachments:
+        if len(attachments) == 1 and type(attachments[0]) is bytes and attachments[0]:
+            # The usual case, made short.
+            parts = (attachments[0],)
+            size += len(attachments[0])
+        elif attachments:
             parts = tuple(_flat(part) for part in attachments if memoryview(part).nbytes)
             size += sum(map(len, parts))
         if size > limits.max_message_bytes:

@@ -31,6 +31,7 @@ class Scheduler:
     pulse_interval seconds; a client that asks for more between signs of life of a node gets these; None: any.
     zombie_period  seconds after which a client that ran nothing on a node is closed there; 0: never.
     nodes          hosts, `host:port` or Locations that are reached without discovery.
+    clean          of a former scheduler nothing is left; so it is either way, for one in a program writes no file.
     Other arguments are those of Pycos, which start the network of this process if it has none.
     """
 
@@ -64,8 +65,11 @@ class Scheduler:
         pulse_interval: float | None = None,
         zombie_period: float = 0.0,
         nodes: Iterable[str | Location] = (),
+        clean: bool = False,
         **network: Any,
     ) -> None:
+        if type(clean) is not bool:
+            raise TypeError(f"clean: True or False, not {clean!r}")
         options = ServiceOptions(
             nodes=tuple(Location.parse(node, config.DispycosNodePort) for node in nodes),
             ping_interval=seconds("ping_interval", ping_interval),

@@ -302,7 +302,7 @@ def test_no_client_has_longer_pulses_than_the_scheduler_allows(place: Place, kin
     else:
         port = free_ports(3)
         place.node(port=port)
-        made = f"__import__('dispycos').Scheduler(pulse_interval=0.3,nodes=['127.0.0.1:{port}'])"
+        made = f"__import__('dispycos').Scheduler(pulse_interval=0.3,clean=True,nodes=['127.0.0.1:{port}'])"
         client.write(f"schedule {made}.location")
         assert client.wait_line("schedule ", 20) == "schedule 0"
     client.wait_line("status ServerInitialized", 20)

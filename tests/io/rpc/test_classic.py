@@ -58,6 +58,8 @@ def test_a_module_of_ones_own_is_called_with_keywords(conn, tmp_path, monkeypatc
         "    return Clerk.paid[last, first]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "Payroll", None)  # forgotten at the end
+    del sys.modules["Payroll"]
     assert conn.modules.Payroll.get_salary(last="Mertz", first="David") == 4000
     with pytest.raises(KeyError):
         conn.modules.Payroll.get_salary(last="Mertz", first="Dana")

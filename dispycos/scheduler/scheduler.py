@@ -31,7 +31,7 @@ class Scheduler:
     pulse_interval seconds; a client that asks for more between signs of life of a node gets these; None: any.
     zombie_period  seconds after which a client that ran nothing on a node is closed there; 0: never.
     nodes          hosts, `host:port` or Locations that are reached without discovery.
-    clean          of a former scheduler nothing is left; so it is either way, for one in a program writes no file.
+    clean          a former scheduler of a program left nothing, for it writes no file: it is so either way.
     Other arguments are those of Pycos, which start the network of this process if it has none.
     """
 

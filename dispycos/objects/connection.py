@@ -219,27 +219,21 @@ class Connection:
         waiting  to be woken when `over` may have changed.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        jobs: deque[lanes.Job] = deque()
+        worker = lanes.Worker(waiting)
 
         def ready() -> bool:
-            return bool(jobs) or over()
+            return bool(worker.jobs) or over()
 
-        def take(job: lanes.Job) -> None:
-            jobs.append(job)
-            waiting.wake()
-
-        self.lanes.lend(take)
+        self.lanes.lend(worker)
         try:
             while not over() and not self.closed:
                 rest = None if deadline is None else max(deadline - time.monotonic(), 0)
                 if not self.link.wait(waiting, ready, rest):
                     return
-                while jobs:
-                    jobs.popleft().run()
+                while worker.jobs:
+                    worker.do()
         finally:
-            self.lanes.give_back(take)
-            for job in jobs:
-                self.lanes.put(0, job)
+            self.lanes.give_back(worker)
 
     def _wait(self, response: Response, timeout: float | None) -> bool:
         # In a plain thread: do what the other end asks in this conversation, until it answers.

@@ -28,68 +28,48 @@ class Job(Protocol):
         """Answer that it will not be done."""
 
 
-class Lane:
-    """One thread."""
+class Worker:
+    """Jobs that one thread does, one after the other.
 
-    def __init__(self, link: Link, name: str) -> None:
-        self._link = link
-        self._jobs: deque[Job] = deque()
-        self._waiting = Waiting()
+    waiting  is woken when there are more.
+    """
+
+    def __init__(self, waiting: Waiting) -> None:
+        self.jobs: deque[Job] = deque()
+        self.waiting = waiting
         self._lock = threading.Lock()  # of what runs
         self._running: Job | None = None
-        self._closed = False
-        self._last = False  # what waits is done, and then it ends
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._ident = 0  # of the thread that does it
 
     def put(self, job: Job) -> None:
         """Do it after those before it."""
-        self._jobs.append(job)
-        self._waiting.wake()
-
-    def close(self) -> None:
-        """End the thread when it has done what it does now."""
-        self._closed = True
-        self._waiting.wake()
-
-    def finish(self) -> None:
-        """End the thread when it has done what was put into the lane before."""
-        self._last = True
-        self._waiting.wake()
+        self.jobs.append(job)
+        self.waiting.wake()
 
     def cancel(self, job: Job) -> bool:
         """Stop it, whether it runs or waits; False if it is not here."""
         with self._lock:
             if self._running is job:
-                ident = self._thread.ident
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(ident or 0), ctypes.py_object(TaskCancelled)
+                    ctypes.c_ulong(self._ident), ctypes.py_object(TaskCancelled)
                 )
                 return True
         try:
-            self._jobs.remove(job)
+            self.jobs.remove(job)
         except ValueError:
             return False
         job.refuse("it was cancelled before it began")
         return True
 
-    def _run(self) -> None:
-        while not self._closed and (self._jobs or not self._last):
-            if not self._jobs and not self._link.wait(self._waiting, self._has_work, LINGER):
-                self._waiting.sleep(-1)
-                continue
-            try:
-                job = self._jobs.popleft()
-            except IndexError:
-                continue
-            self._do(job)
-
-    def _has_work(self) -> bool:
-        return bool(self._jobs) or self._closed or self._last
-
-    def _do(self, job: Job) -> None:
+    def do(self) -> None:
+        """Do the first, if there is one, in this thread."""
+        try:
+            job = self.jobs.popleft()
+        except IndexError:
+            return  # it was cancelled
         try:
             with self._lock:
+                self._ident = threading.get_ident()
                 self._running = job
             try:
                 job.run()
@@ -98,6 +78,38 @@ class Lane:
                     self._running = None
         except TaskCancelled:
             pass  # it came when the job was done already
+
+
+class Lane(Worker):
+    """One thread of the connection's own."""
+
+    def __init__(self, link: Link, name: str) -> None:
+        super().__init__(Waiting())
+        self._link = link
+        self._closed = False
+        self._last = False  # what waits is done, and then it ends
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread when it has done what it does now."""
+        self._closed = True
+        self.waiting.wake()
+
+    def finish(self) -> None:
+        """End the thread when it has done what was put into the lane before."""
+        self._last = True
+        self.waiting.wake()
+
+    def _run(self) -> None:
+        while not self._closed and (self.jobs or not self._last):
+            if not self.jobs and not self._link.wait(self.waiting, self._has_work, LINGER):
+                self.waiting.sleep(-1)
+                continue
+            self.do()
+
+    def _has_work(self) -> bool:
+        return bool(self.jobs) or self._closed or self._last
 
 
 class Lanes:
@@ -113,17 +125,19 @@ class Lanes:
         self._lock = threading.Lock()
         self._lanes: dict[int, Lane] = {}
         self._closed = False
-        self._lent: list[Callable[[Job], None]] = []  # who does what is for lane 0; the last one is it
+        self._lent: list[Worker] = []  # who does what is for lane 0; the last one is it
 
-    def lend(self, take: Callable[[Job], None]) -> None:
-        """From now on `take` is called with the jobs of lane 0, instead of a thread of its own."""
+    def lend(self, worker: Worker) -> None:
+        """From now on it does the jobs of lane 0, instead of a thread of the lane's own."""
         with self._lock:
-            self._lent.append(take)
+            self._lent.append(worker)
 
-    def give_back(self, take: Callable[[Job], None]) -> None:
-        """Whoever was lent lane 0 takes no more jobs."""
+    def give_back(self, worker: Worker) -> None:
+        """Whoever was lent lane 0 gets no more jobs; those that it has are done elsewhere."""
         with self._lock:
-            self._lent.remove(take)
+            self._lent.remove(worker)
+        for job in worker.jobs:
+            self.put(0, job)
 
     def put(self, number: int, job: Job) -> None:
         """Have a job done in the lane of this number, FRESH or MAIN."""
@@ -149,7 +163,7 @@ class Lanes:
         with self._lock:
             if not self._lent or self._closed:
                 return False
-            self._lent[-1](job)
+            self._lent[-1].put(job)
             return True
 
     def _lane(self, number: int) -> Lane | None:
@@ -168,8 +182,8 @@ class Lanes:
     def cancel(self, job: Job) -> bool:
         """Stop a job, whether it runs or waits; False if no lane has it."""
         with self._lock:
-            lanes = list(self._lanes.values())
-        return any(lane.cancel(job) for lane in lanes)
+            workers = [*self._lanes.values(), *self._lent]
+        return any(worker.cancel(job) for worker in workers)
 
     def close(self) -> None:
         """End all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -205,3 +206,27 @@ def test_items_come_in_growing_chunks_and_no_more_than_one_ahead(conn, work):
     for wrong in ({"chunk": 0}, {"max_chunk": 0}, {"factor": 0.5}):
         with pytest.raises(ValueError):
             rpc.buffiter([], **wrong)
+
+
+@pytest.mark.row("RP-15")
+def test_a_call_that_a_thread_of_the_program_does_is_stopped_too(conn):
+    stopped = threading.Event()
+
+    def spin() -> None:
+        try:
+            while True:
+                time.sleep(0.001)
+        finally:
+            stopped.set()
+
+    class Other(rpc.Service):
+        def exposed_spin(self) -> None:
+            spin()
+
+    with rpc.connect_thread(remote_service=Other) as near:
+        (far,) = [end for end in gc.get_objects() if isinstance(end, Connection) and not end.closed
+                  and isinstance(end.service, Other)]  # fmt: skip
+        with rpc.BgServingThread(far):
+            with pytest.raises(rpc.AsyncResultTimeout):
+                rpc.timed(near.root.spin, 0.05)().value
+            assert stopped.wait(10)

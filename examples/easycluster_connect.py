@@ -1,7 +1,8 @@
 """Connect to the servers that the command line names, and ask each who it is.
 
-    easycluster -g common.key; easycluster -S -k common.key &
-    python easycluster_connect.py -k common.key localhost
+    easycluster -g common.key
+    easycluster -S -k common.key &
+    python examples/easycluster_connect.py -k common.key localhost
 
 prints
 

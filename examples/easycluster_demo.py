@@ -1,7 +1,7 @@
 """What one master does with its servers.
 
-    python easycluster_demo.py                      a private server on this machine
-    python easycluster_demo.py -k KEYFILE HOST..    servers that run, such as localhost or host:11999
+    python examples/easycluster_demo.py                      a private server on this machine
+    python examples/easycluster_demo.py -k KEYFILE HOST..    servers that run, such as localhost or host:11999
 
 prints
 

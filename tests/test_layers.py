@@ -196,7 +196,7 @@ LINES = (
         7,
         "easycluster.response easycluster.arrivals easycluster.names easycluster.ways easycluster.specs"
         " easycluster.line easycluster.client easycluster.threaded easycluster.group easycluster.multi"
-        " easycluster.local easycluster.server easycluster.daemon",
+        " easycluster.local easycluster.server easycluster.daemon easycluster.service",
     ),
     Line(8, "commandline"),
     Line(8, "easycluster.cli easycluster.__main__"),

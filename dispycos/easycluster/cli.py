@@ -11,11 +11,13 @@ import importlib
 import ipaddress
 import os
 import signal
+import sys
 from collections.abc import Sequence
 
 from dispycos import keyfile
 from dispycos.commandline import Parser, carry_out, log_to_stderr, port_number
 from dispycos.easycluster import daemon, server
+from dispycos.easycluster.service import Service
 from dispycos.easycluster.ways import PORT
 from dispycos.keyfile import KeySource
 from dispycos.net import addresses
@@ -29,6 +31,13 @@ with the key but not encrypted: between machines that others can listen to, let 
 by ssh (Client(..., ssh=True)) or through a tunnel.
 """
 
+_SERVICE = {
+    "install": "serve from the next boot on, with the other options given",
+    "uninstall": "end that",
+    "start": "start the service now",
+    "stop": "stop the service",
+}
+
 
 def _parser() -> Parser:
     parser = Parser(
@@ -37,6 +46,10 @@ def _parser() -> Parser:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("-g", "--generate-key", dest="generate", metavar="FILE", help="make a new key file")
     action.add_argument("-S", "--serve", action="store_true", help="serve until a signal ends it")
+    for name, text in _SERVICE.items():
+        action.add_argument(f"--{name}", dest="service", action="store_const", const=name, help=text)
+    parser.add_argument("--user", action="store_true",
+        help="the service of this account; default: root's is the system's")  # fmt: skip
     parser.add_argument("-O", "--overwrite", action="store_true", help="-g: replace the file if there is one")
     parser.add_argument(
         "-k", "--keyfile", metavar="FILE", help="file with the key (default: the account's own)"
@@ -81,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.generate:
         return carry_out(parser.prog, lambda: _generate(options))
+    if options.service:
+        return carry_out(parser.prog, lambda: _service(options))
     log_to_stderr(options.verbose)
     return carry_out(parser.prog, lambda: _serve(options))
 
@@ -89,6 +104,33 @@ def _generate(options: argparse.Namespace) -> int:
     keyfile.create(options.generate, replace=options.overwrite)
     print(f"made {options.generate}; copy it to every machine that connects or serves, mode 600")
     return 0
+
+
+def _service(options: argparse.Namespace) -> int:
+    service = Service(system=os.geteuid() == 0 and not options.user)
+    match options.service:
+        case "install":
+            return service.install(_command(options))
+        case "uninstall":
+            return service.uninstall()
+        case "start":
+            return service.start()
+        case _:
+            return service.stop()
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    # With the key as a path: a service has another environment. It is read now, to fail here.
+    keys = KeySource(secret_file=options.keyfile)
+    keys.load()
+    assert keys.path is not None
+    kind = options.kind
+    name = kind.__name__ if kind.__module__ == server.__name__ else f"{kind.__module__}.{kind.__name__}"
+    words = [sys.executable, "-m", "dispycos.easycluster", "-S", "-k", os.path.abspath(keys.path)]
+    words += ["-p", str(options.port), "-b", options.bind, "-c", name]
+    for network in options.allow:
+        words += ["-a", str(network)]
+    return words + (["-v"] if options.verbose else [])
 
 
 def _serve(options: argparse.Namespace) -> int:

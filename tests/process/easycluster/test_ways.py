@@ -15,6 +15,7 @@ from dispycos.errors import HostNotFound
 from tests.helpers import ROOT, run_python
 from tests.process.easycluster.conftest import listener
 from tests.process.gateways.sshd import Sshd
+from tests.process.kernel.pythons import interpreter
 
 DEMO = ROOT / "examples" / "easycluster_demo.py"
 CONNECT = ROOT / "examples" / "easycluster_connect.py"
@@ -93,6 +94,20 @@ def test_by_ssh_nothing_is_needed_there_but_a_python(sshd, definitions):
         pid = rmt.os.getpid()
         rmt.reconnect()
         assert rmt.os.getpid() != pid
+
+
+@pytest.mark.row("EC-43")
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_the_python_there_may_be_another_one(sshd, definitions, version, capfd):
+    extra = ("-F", str(sshd.config))
+    there = interpreter(version)
+    with Client(None, "far", ssh=True, rpython=there, extra_args=extra, definitions=definitions) as rmt:
+        assert rmt.eval("'%d.%d' % __import__('sys').version_info[:2]") == version
+        assert rmt.addvals([1, {"a": 2.5}], [b"c"]) == [1, {"a": 2.5}, b"c"]
+        assert rmt.TestObject1({"x"}).newobj is not None
+        with pytest.raises(KeyError) as caught:
+            rmt.fail()
+        assert caught.value.args == ("no", 3)
 
 
 @pytest.mark.row("EC-08")

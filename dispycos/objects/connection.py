@@ -184,6 +184,9 @@ class Connection:
         """
         if self.closed:
             raise self._gone()
+        if self._drops:
+            # In a lively exchange nobody waits long enough to see that there are some.
+            self._send_drops()
         conversation = conversation or self._conversation()
         response = kind(next(self._calls), conversation, self._wait)
         data = self._codec.pack((what, number, name, args, kwargs))
@@ -313,7 +316,10 @@ class Connection:
     def _send_drops(self) -> None:
         counts: dict[int, int] = {}
         while self._drops:
-            number, count = self._drops.popleft()
+            try:
+                number, count = self._drops.popleft()
+            except IndexError:
+                break  # another thread sends them
             counts[number] = counts.get(number, 0) + count
         if counts:
             try:

@@ -162,7 +162,9 @@ class _Trusting(pickle.Unpickler):
         if module == __name__:
             match name:
                 case "_theirs":
-                    return self._proxy
+                    # Nothing of this reader, whose memory would keep the proxy through it.
+                    ends = self._ends
+                    return lambda number, shape: ends.proxy(number, Shape(*shape))
                 case "_yours":
                     return self._ends.object
                 case "_tuple":
@@ -173,9 +175,6 @@ class _Trusting(pickle.Unpickler):
         if found is not None:
             return found
         return self._ends.find_class(module, name)
-
-    def _proxy(self, number: int, shape: Any) -> Any:
-        return self._ends.proxy(number, Shape(*shape))
 
 
 # Pickles name these; `_Unpickler.find_class` says what each means. None is ever called.

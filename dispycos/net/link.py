@@ -118,6 +118,7 @@ class Link:
         self._dry = False  # the stream had nothing more to read when it was read last
         self._idle = threading.Event()  # ends the patience of the link's own thread
         self._parked = False  # the link's own thread waits for the one that reads to stop
+        self._called = False  # `stirred` is to be called
         self._nudge, self._nudged = os.pipe()  # takes who reads out of its poll
         for descriptor in (self._nudge, self._nudged):
             os.set_blocking(descriptor, False)
@@ -334,6 +335,7 @@ class Link:
 
     def stir(self) -> None:
         """Have whoever reads call `stirred`, soon. Takes no lock: a finalizer may do it at any moment."""
+        self._called = True
         try:
             os.write(self._nudged, b"\0")
         except OSError:
@@ -380,6 +382,10 @@ class Link:
     def _step(self, timeout: float | None) -> None:
         # Deliver what is there; or wait for something to come, once. Only by who reads.
         events = self._events
+        if self._called:
+            # Here and not where the poll tells of it: who looks and finds something never polls.
+            self._called = False
+            self._stirred()
         if not events:
             if self._over:
                 self._tell()
@@ -440,7 +446,6 @@ class Link:
             if descriptor == self._nudge:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._nudge, 4096)
-                self._stirred()
             elif descriptor == self._stream.reader and events & ~select.POLLOUT:
                 self._dry = False
         if blocked:

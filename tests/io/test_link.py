@@ -16,10 +16,17 @@ from dispycos import keyfile
 from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, PeerLost, Timeout
 from dispycos.net.link import Link, Meeting, Waiting, prove
+from dispycos.net.patience import Patience
 from dispycos.net.stream import Stream
 from tests.helpers import wait_until
 
 MIB = 1024 * 1024
+
+
+class Impatient(Patience):
+    """Looks for long before it polls, so it never does where somebody answers."""
+
+    moment = 10.0  # type: ignore[assignment]  # seconds
 
 
 class End:
@@ -122,6 +129,18 @@ def test_nobody_need_wait_for_things_to_be_delivered(ends):
     one.link.wait(Waiting(), lambda: False, 0.01)
     other.link.send(b"while nobody reads")
     wait_until(lambda: one.heard, what="the link's own thread to deliver")
+
+
+def test_who_is_always_answered_at_once_is_stirred_all_the_same(ends):
+    one, other = ends
+    echo(other)
+    one.link._patience = Impatient()
+    stirred = one.stirred
+    one.link.stir()
+    for number in range(20):
+        one.link.send(b"x%d" % number)
+        assert one.receive() == (b"x%d" % number, b"")
+    assert one.stirred > stirred
 
 
 def test_many_threads_wait_each_for_its_own(ends):

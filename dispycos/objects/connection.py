@@ -117,9 +117,14 @@ class Connection:
         self._reason = ""
         self.link = Link(stream, meeting, self._deliver, self._send_drops, self._end)
         self.lanes = lanes.Lanes(self.link, name, main)
+        self.started = threading.Event()  # the link is on
         if begin is not None:
+            # Before the link is, or what the other end asks could be done first.
             self.lanes.put(0, _Beginning(self, begin))
-        self.link.start(f"dispycos connection, {name}")
+        try:
+            self.link.start(f"dispycos connection, {name}")
+        finally:
+            self.started.set()
 
     def __repr__(self) -> str:
         return f"<Connection with {self.name}{', closed' if self.closed else ''}>"
@@ -477,6 +482,7 @@ class _Beginning:
         self._begin = begin
 
     def run(self) -> None:
+        self._connection.started.wait()  # for our own constructor, in another thread
         try:
             self._begin(self._connection)
         except BaseException:

@@ -10,6 +10,7 @@ import builtins
 import importlib
 import os
 import platform
+import threading
 import types
 import zlib
 from collections.abc import Callable, Iterator
@@ -74,9 +75,18 @@ class Served:
             find_class=finding.find,
             find_error=finding.find_error,
         )
-        self.connection = Connection(
+        # A master may ask before the constructor of the connection has returned to us.
+        self._made = threading.Event()
+        self._connection = Connection(
             stream, meeting, name=name, root=self, terms=terms, first=False, lost=lost
         )
+        self._made.set()
+
+    @property
+    def connection(self) -> Connection:
+        """With the master."""
+        self._made.wait()
+        return self._connection
 
     def _access(self, value: Any) -> Access:
         if value is self:

@@ -18,7 +18,7 @@ import pytest
 from tests.browser.conftest import Stage
 from tests.helpers import ROOT, wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long("each page at each width, theme and state"), pytest.mark.timeout(300)]
 
 FOLDER = Path(os.environ.get("DISPYCOS_SCREENSHOTS", ROOT / "build" / "screenshots"))
 WIDTHS = (320, 1280, 2560)

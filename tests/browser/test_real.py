@@ -17,7 +17,7 @@ from tests.process.schedulers import Place, place
 
 __all__ = ["place"]
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long("real clusters behind a browser take minutes"), pytest.mark.timeout(180)]
 
 # Three tasks that wait until they are ended; what is typed is submitted.
 PROGRAM = """

@@ -15,7 +15,7 @@ from dispycos.httpd.events import Changed
 from dispycos.httpd.view import View
 from tests.browser.conftest import Stage
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long("thousands of updates are drawn"), pytest.mark.timeout(900)]
 
 NODES, SERVERS, TICKS = 1000, 8, 10_000
 AHEAD = 50  # updates that are sent before the page has shown the last of them

@@ -12,7 +12,7 @@ import pytest
 from tests.browser.conftest import Stage
 from tests.helpers import wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long("each zone is a browser of its own")
 
 AHEAD = 5000.0  # seconds that the program's clock is before the browser's
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers import run_program
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long("a whole load is measured for minutes"), pytest.mark.timeout(240)]
 
 
 @pytest.mark.row("MO-06", "MO-66")

@@ -22,7 +22,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.long
+@pytest.mark.long("it is a whole test run of its own")
 @pytest.mark.timeout(300)
 def test_tests_run_in_two_processes_as_they_do_in_one(run_python):
     pytest.importorskip("xdist")

@@ -206,6 +206,11 @@ class Channel:
     def _receivable(self) -> bool:
         return bool(self._items) or self._deaf
 
+    @property
+    def unread(self) -> bool:
+        """Whether items wait to be received."""
+        return bool(self._items)
+
     def _take(self) -> Any:
         # The next item, or _NOTHING.
         if self._taker is not None:

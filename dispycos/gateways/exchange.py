@@ -66,6 +66,12 @@ class Exchange:
         """Numbers of the channels that are open."""
         return sorted({*self._channels.keys(), *self._takers})
 
+    @property
+    def unread(self) -> bool:
+        """Whether items wait for somebody to receive them."""
+        channels = (known() for known in self._channels.valuerefs())
+        return any(channel is not None and channel.unread for channel in channels)
+
     def known(self, number: int) -> Channel:
         """The channel of this number; a new one if nobody holds it."""
         channel = self._channels.get(number)

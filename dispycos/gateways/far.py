@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,10 @@ from dispycos.net.stream import Stream
 
 # Seconds for code that is interrupted because the near end is gone; then the process ends all the same.
 GRACE: Final = 3.0
+
+_TAKING: Final = 1.0  # seconds for it to take what came before the end, until it is interrupted
+_ENDING: Final = 0.1  # seconds for it to end by itself once it has
+_GLANCE: Final = 0.005  # seconds between looks whether it has
 
 _PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
 
@@ -150,6 +155,17 @@ class FarEnd:
         watch.daemon = True
         watch.start()
         if self._lanes.close():
+            threading.Thread(target=self._interrupt, name="dispycos interrupt", daemon=True).start()
+
+    def _interrupt(self) -> None:
+        # Code takes the items first that came before the end, and the most of it ends then.
+        last = time.monotonic() + _TAKING
+        until = time.monotonic() + _ENDING
+        while self._lanes.main_busy and time.monotonic() < min(until, last):
+            if self._exchange.unread:
+                until = time.monotonic() + _ENDING
+            time.sleep(_GLANCE)
+        if self._lanes.main_busy:
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except OSError:

@@ -57,7 +57,7 @@ class Lanes:
         self._alone = model == "main_thread_only"
         self._turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._main_busy = False  # it has a job, or will have it at once
+        self.main_busy = False  # it has a job, or will have it at once
         self._closed = False
         self.busy = 0  # jobs that run
 
@@ -66,7 +66,7 @@ class Lanes:
         with self._lock:
             if self._closed:
                 return  # nobody is left to be told
-            in_main, self._main_busy = not self._main_busy, True
+            in_main, self.main_busy = not self.main_busy, True
         if in_main or self._alone:
             turn = _Turn(job, refuse)
             if not in_main:
@@ -85,7 +85,7 @@ class Lanes:
             with self._lock:
                 self.busy -= 1
                 if main:
-                    self._main_busy = False
+                    self.main_busy = False
         done()
 
     def run(self) -> None:
@@ -106,4 +106,4 @@ class Lanes:
         with self._lock:
             self._closed = True
         self._turns.put(None)
-        return self._main_busy
+        return self.main_busy

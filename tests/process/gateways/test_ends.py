@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import signal
@@ -145,8 +146,10 @@ def test_exit_ends_the_far_end_whatever_it_does(group, source):
     assert gateway.join(20) and not alive(pid)
     with pytest.raises(EOFError):
         channel.receive(1)
-    if children is not True:
-        wait_until(lambda: not any(map(alive, children)), what="the end of the child")
+    for child in () if children is True else children:
+        # What remote code started is its own affair: maybe it was interrupted before it could end it.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 def _children(pid):

@@ -135,24 +135,36 @@ class Settling:
         self._proxy = proxy
         self._object = object
         self._seen: set[int] = set()  # lists, dicts and sets; they may hold themselves
+        # What was made of each of the others, once: a few bytes can name one ever again. Each is
+        # kept with it, or another one could get its identity.
+        self._made: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, value: Any) -> Any:
         """The value with all its references settled. LoadError, TypeError, RecursionError."""
         kind = type(value)
         if kind is Reference:
             return self._settled(value)
+        if kind in (tuple, NamedFields, frozenset, slice):
+            if id(value) not in self._made:
+                made = self._remade(value)
+                # A list in it may have come back to it.
+                self._made.setdefault(id(value), (value, made))
+            return self._made[id(value)][1]
+        if kind in (list, dict, set) and id(value) not in self._seen:
+            self._seen.add(id(value))
+            self._fill(value)
+        return value
+
+    def _remade(self, value: Any) -> Any:
+        # What can't be changed, made anew.
+        kind = type(value)
         if kind is tuple:
             return tuple(map(self, value))
         if kind is NamedFields:
             return NamedFields(tuple(map(self, value)), value._names)
         if kind is frozenset:
             return frozenset(map(self, value))
-        if kind is slice:
-            return slice(self(value.start), self(value.stop), self(value.step))
-        if kind in (list, dict, set) and id(value) not in self._seen:
-            self._seen.add(id(value))
-            self._fill(value)
-        return value
+        return slice(self(value.start), self(value.stop), self(value.step))
 
     def _settled(self, reference: Reference) -> Any:
         if type(reference.number) is not int:

@@ -1,16 +1,19 @@
 """Hardware as a resource: another Python computes, and this one goes on meanwhile.
 
+Here the other Python is a process of this machine; `rpc.classic.connect("host")` is one of another
+machine, where `dispycos-classic --host 0.0.0.0` runs.
+
     python examples/rpc_hardware.py
 
 prints
 
-    begun: False
+    another process: True
+    done at once: False
     meanwhile: 45
     primes below 20000: 2262
-
-Here the other Python is a process of this machine; `rpc.classic.connect("host")` is one of another
-machine, where `dispycos-classic --host 0.0.0.0` runs.
 """
+
+import os
 
 from dispycos import rpc
 
@@ -21,9 +24,10 @@ def count_primes(limit):
 
 def main():
     with rpc.classic.connect_subproc() as conn:
+        print("another process:", conn.modules.os.getpid() != os.getpid())
         count_there = conn.teleport(count_primes)
         result = rpc.async_(count_there)(20_000)
-        print("begun:", result.ready)
+        print("done at once:", result.ready)
         print("meanwhile:", sum(range(10)))
         print("primes below 20000:", result.value)
 

@@ -1,5 +1,7 @@
 """Information as a resource: a service answers from data that stays where it is.
 
+The client may ask what the service exports, and nothing else of it.
+
     python examples/rpc_information.py
 
 prints
@@ -7,8 +9,6 @@ prints
     temperatures in Oslo: [-3.5, 1.0, 4.5]
     warmest: ('Lima', 24.0)
     cannot access 'log'
-
-The client may ask what the service exports, and nothing else of it.
 """
 
 from dispycos import rpc

@@ -170,7 +170,7 @@ LINES = (
         "compat.pycos compat.pycos.config compat.pycos.asyncfile compat.pycos.netpycos"
         " compat.pycos.dispycos compat.pycos.httpd",
     ),
-    Line(7, "gateways.wire", pure=True),
+    Line(7, "gateways.wire gateways.placeholders", pure=True),
     Line(
         7,
         "gateways.plain gateways.failure gateways.callback gateways.channel_file gateways.pending"

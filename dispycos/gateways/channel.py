@@ -156,7 +156,8 @@ class Channel:
             # What was sent before goes first.
             if self._sending and self._sending[0] is not sending:
                 return NOT_YET
-            if not link.writable and self.exchange.crowded(self):
+            # A closed one refuses at once: no room may come any more.
+            if not self._closed and not link.writable and self.exchange.crowded(self):
                 return NOT_YET
             if not self._reserve(amount):
                 return NOT_YET

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, Final, NoReturn
 
 from dispycos.errors import DumpError, LoadError
+from dispycos.gateways.placeholders import MOST, Settling, Word
 from dispycos.model import Buffer
 
 _PROTOCOL: Final = 5
@@ -67,9 +68,9 @@ def unpack(data: Buffer, channel: Callable[[int], Any] | None) -> Any:
     return _loaded(_Unpickler(io.BytesIO(data), channel))
 
 
-def _loaded(reader: pickle.Unpickler) -> Any:
+def _loaded(reader: _Unpickler) -> Any:
     try:
-        return reader.load()
+        return reader.whole()
     except LoadError:
         raise
     except MemoryError:
@@ -83,6 +84,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, number: Callable[[Any], int | None] | None) -> None:
         super().__init__(file, _PROTOCOL)
         self._number = number
+        self._count = 0  # of channels
 
     def reducer_override(self, value: Any) -> Any:
         # Of plain values only complex comes here; all others are written without a question.
@@ -94,6 +96,9 @@ class _Pickler(pickle.Pickler):
                 f"can't serialize {_named(value)}: plain values only, which are numbers, texts, bytes, "
                 "and lists, tuples, sets and dicts of them"
             )
+        self._count += 1
+        if self._count > MOST:
+            raise DumpError(f"can't serialize more than {MOST} channels in one value")
         return _channel, (number,)
 
 
@@ -101,12 +106,21 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: Any, channel: Callable[[int], Any] | None) -> None:
         super().__init__(file)
         self._channel = channel
+        self._word: Word | None = None  # once it was named
+
+    def whole(self) -> Any:
+        """The value, with its channels."""
+        value = self.load()
+        if self._channel is not None and self._word is not None:
+            return Settling(self._channel)(value)
+        return value
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "builtins" and name == "complex":
             return complex
         if module == __name__ and name == _channel.__name__ and self._channel is not None:
-            return self._channel
+            self._word = self._word or Word()
+            return self._word
         raise LoadError("the bytes name what is no plain value")
 
 

@@ -128,3 +128,79 @@ print("dispycos.net.link" in sys.modules, "dispycos.gateways.plain" in sys.modul
 """
     code, out, err = run_python(source)
     assert (code, out.splitlines()) == (0, ["[]", "False True"]), err
+
+
+# Channels, by hand-made pickles. `CHANNEL` pushes what a pickle calls for one.
+
+CHANNEL = b"\x80\x05cdispycos.gateways.plain\n_channel\n"
+ONE = CHANNEL + b"K\x01\x85R"  # the channel 1
+
+
+class Known:
+    """Stands where a channel does, and shows what was done to it."""
+
+    def __init__(self):
+        self.number = 0
+
+
+def reader():
+    """What `unpack` asks for channels, and those that it answered."""
+    made: dict[int, Known] = {}
+    return (lambda number: made.setdefault(number, Known())), made
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ONE + b"}X\x06\x00\x00\x00numberK\x07sb.",  # BUILD with a dict
+        ONE + b"N}X\x06\x00\x00\x00numberK\x07s\x86b.",  # BUILD with slots
+        ONE + b"N}X\x05\x00\x00\x00wrongK\x07s\x86b.",
+        CHANNEL + b"N}X\x08\x00\x00\x00__call__K\x07s\x86b.",  # BUILD of the word
+        CHANNEL + b"}X\x08\x00\x00\x00__self__K\x07sb.",
+        CHANNEL + b".",  # the word itself
+        CHANNEL + b"\x85\x85.",
+        CHANNEL + b"K\x00\x85R.",
+        CHANNEL + b"N\x85R.",
+    ],
+)
+def test_a_pickle_changes_no_channel_and_nothing_that_makes_one(data):
+    find, made = reader()
+    try:
+        value = plain.unpack(data, find)
+    except LoadError:
+        assert not made
+    else:
+        assert value is made[7] and list(made) == [7] and vars(value) == {"number": 0}
+    assert plain.unpack(ONE + b".", find) is made[1]
+
+
+def test_tuples_that_are_shared_are_settled_once():
+    find, made = reader()
+    value = plain.unpack(ONE + b"\x85" + b"2\x86" * 60 + b".", find)
+    for _ in range(60):
+        assert value[0] is value[1]
+        value = value[0]
+    assert value == (made[1],)
+
+
+def test_channels_take_their_places_in_every_container_and_in_what_holds_itself():
+    find, made = reader()
+    numbers = {id(known): number for number in (1, 2) for known in [find(number)]}
+    one, two = made[1], made[2]
+    held = [one]
+    loop = (one, held)
+    held.append(loop)
+    value = [one, (two, [one]), {one: {two}, "x": frozenset({one})}, loop]
+    data = plain.pack(value, lambda known: numbers.get(id(known)))
+    back = plain.unpack(data, find)
+    assert back[:3] == value[:3]
+    assert back[3][0] is one and back[3][1][0] is one and back[3][1][1] is back[3]
+
+
+def test_the_channels_in_one_value_are_bounded_at_both_ends():
+    find, made = reader()
+    with pytest.raises(LoadError, match="more than 10000 channels"):
+        plain.unpack(b"\x80\x05](" + ONE[2:] * 10_001 + b"e.", find)
+    assert not made
+    with pytest.raises(DumpError, match="more than 10000 channels"):
+        plain.pack([Known() for _ in range(10_001)], lambda known: 1 if type(known) is Known else None)

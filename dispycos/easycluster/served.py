@@ -74,6 +74,7 @@ class Served:
             by_value=self._by_value,
             find_class=finding.find,
             find_error=finding.find_error,
+            lanes=True,
         )
         # A master may ask before the constructor of the connection has returned to us.
         self._made = threading.Event()

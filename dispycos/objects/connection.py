@@ -18,7 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from dispycos.errors import Closed, LoadError, PeerLost, RemoteProtocolError, TaskCancelled
+from dispycos.errors import (
+    Closed,
+    LoadError,
+    LocalProtocolError,
+    PeerLost,
+    RemoteProtocolError,
+    TaskCancelled,
+)
 from dispycos.model import Buffer
 from dispycos.net.link import Link, Meeting, Waiting
 from dispycos.net.stream import Stream
@@ -74,6 +81,9 @@ class Terms:
     containers_stay: bool = True
     # The lane in which the other end does what this one asks.
     lane: int = 0
+    # Whether the other end may say in which lane this one does what it asks; else it is lane 0,
+    # so that nothing is done before the beginning, and nobody makes threads here.
+    lanes: bool = False
 
 
 class Connection:
@@ -112,6 +122,7 @@ class Connection:
         self._conversations = itertools.count(1 if first else 2, 2)
         self._calls = itertools.count(1)
         self._pending: dict[int, Response] = {}
+        self._forsaken: set[int] = set()  # calls that were cancelled, and not answered yet
         self._jobs: dict[int, Job] = {}  # what the other end asked and was not answered yet
         self._lost = lost
         self._reason = ""
@@ -185,6 +196,7 @@ class Connection:
     ) -> R:
         """Ask, and do not wait. DumpError, Closed or PeerLost if it can't be asked.
 
+        LocalProtocolError if as many calls as the other end takes wait for their answers.
         post  it is short, and goes out even while too much is on its way.
         """
         if self.closed:
@@ -192,6 +204,11 @@ class Connection:
         if self._drops:
             # In a lively exchange nobody waits long enough to see that there are some.
             self._send_drops()
+        if len(self._pending) + len(self._forsaken) >= wire.MOST_ASKED:
+            raise LocalProtocolError(
+                f"{wire.MOST_ASKED} calls of {self.name} wait for their answers already: "
+                "wait for some of them first"
+            )
         conversation = conversation or self._conversation()
         response = kind(next(self._calls), conversation, self._wait)
         data = self._codec.pack((what, number, name, args, kwargs))
@@ -214,7 +231,11 @@ class Connection:
 
         error  what waiting for it raises; a TaskCancelled if not given.
         """
-        if self._pending.pop(response.number, None) is not None:
+        # Before it stops pending, or its answer could come between.
+        self._forsaken.add(response.number)
+        if self._pending.pop(response.number, None) is None:
+            self._forsaken.discard(response.number)
+        else:
             response.fail(error or TaskCancelled("the call was cancelled"))
             try:
                 self.link.post(wire.pack(wire.CANCEL, response.number))
@@ -352,6 +373,8 @@ class Connection:
         job = Job(self, head)
         if head.call in self._jobs:
             raise RemoteProtocolError(f"call {head.call} was asked twice")
+        if len(self._jobs) >= wire.MOST_CALLS:
+            raise RemoteProtocolError(f"more than {wire.MOST_CALLS} calls that wait for their answers")
         self._jobs[head.call] = job
         try:
             request = self._codec.unpack(tail)
@@ -360,11 +383,18 @@ class Connection:
                 raise LoadError("a request of another form than this end knows")
             target = self.object(number) if number else self
         except (LoadError, ValueError, TypeError) as exc:
-            job.fail(exc if isinstance(exc, LoadError) else LoadError(str(exc)))
+            job.fail(exc if isinstance(exc, LoadError) else LoadError(str(exc)), post=True)
+            return
+        if head.lane == wire.FRESH and target is self:
+            # A sign of life: it needs no thread, and waits for none.
+            try:
+                self.answer(job, wire.RESULT, self._exports[ROOT], True, post=True)
+            except Exception as exc:
+                job.fail(exc, post=True)
             return
         job.request = what, target, name, args, kwargs
         if not self._talks.give(head.conversation, job):
-            self.lanes.put(head.lane, job)
+            self.lanes.put(head.lane if self.terms.lanes else 0, job)
 
     def perform(
         self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -387,17 +417,28 @@ class Connection:
             raise LoadError(f"nothing is known that has number {what}")
         return None, False
 
-    def answer(self, job: Job, kind: int, value: Any, refer: bool) -> None:
-        """Send an answer. DumpError if it can't be sent."""
+    def answer(self, job: Job, kind: int, value: Any, refer: bool, *, post: bool = False) -> None:
+        """Send an answer. DumpError if it can't be sent.
+
+        post  it is short, and goes out without waiting, as a delivery must.
+        """
         data = self._codec.pack(value, refer=refer)
         self._jobs.pop(job.head.call, None)
         try:
-            self.link.send(wire.pack(kind, job.head.call, job.head.conversation), (data,))
+            (self.link.post if post else self.link.send)(
+                wire.pack(kind, job.head.call, job.head.conversation), (data,)
+            )
         except PeerLost:
             pass  # nobody waits for it
+        except LocalProtocolError:
+            if not post:
+                raise
+            # Who asks ever more and reads no answer is not waited for.
+            self.link.close("the peer does not read its answers", 0)
 
     def _answered(self, head: wire.Head, tail: Buffer) -> None:
         response = self._pending.pop(head.call, None)
+        self._forsaken.discard(head.call)
         try:
             value = self._codec.unpack(tail)
         except LoadError as exc:
@@ -412,7 +453,9 @@ class Connection:
             try:
                 error = failure.rebuild(value, self.terms.find_error)
             except (TypeError, ValueError, RecursionError) as exc:
-                raise RemoteProtocolError(f"an error of another form than this end knows: {exc}") from None
+                broken = RemoteProtocolError(f"an error of another form than this end knows: {exc}")
+                response.fail(broken)
+                raise broken from None
             response.fail(error)
 
     def _let_go(self, tail: Buffer) -> None:
@@ -490,7 +533,9 @@ class _Beginning:
             self._connection.close()
 
     def refuse(self, reason: str) -> None:
-        """Nobody waits for it."""
+        """Nobody waits for it; but without it there is no connection. RuntimeError."""
+        if not self._connection.started.is_set():
+            raise RuntimeError(reason)
 
 
 class Job:
@@ -516,14 +561,14 @@ class Job:
         finally:
             connection.enter(before)
 
-    def fail(self, error: BaseException) -> None:
-        """Answer that it failed."""
+    def fail(self, error: BaseException, *, post: bool = False) -> None:
+        """Answer that it failed; `post` as in `Connection.answer`."""
         self.request = ()
         try:
-            self._connection.answer(self, wire.ERROR, failure.describe(error), False)
+            self._connection.answer(self, wire.ERROR, failure.describe(error), False, post=post)
         except Closed:
             pass  # nobody waits for it
 
     def refuse(self, reason: str) -> None:
-        """Answer that it will not be done."""
-        self.fail(TaskCancelled(reason))
+        """Answer that it will not be done. Waits for nothing."""
+        self.fail(TaskCancelled(reason), post=True)

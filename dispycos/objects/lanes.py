@@ -144,7 +144,10 @@ class Lanes:
         if number == 0 and self._take(job):
             return
         if number == wire.FRESH:
-            threading.Thread(target=job.run, name=f"{self._name}, fresh", daemon=True).start()
+            try:
+                threading.Thread(target=job.run, name=f"{self._name}, fresh", daemon=True).start()
+            except RuntimeError as exc:
+                job.refuse(f"it gets no thread: {exc}")
         elif number == wire.MAIN:
             if self._main is None:
                 job.refuse("there is no main thread that would do it")
@@ -152,12 +155,16 @@ class Lanes:
                 self._main(job.run)
         else:
             # Under the lock, so that no job gets into a lane that `stop` ended.
-            with self._lock:
-                lane = self._lane(number)
-                if lane is not None:
-                    lane.put(job)
-                    return
-            job.refuse(f"there are {MOST} threads already" if not self._closed else "it is closed")
+            try:
+                with self._lock:
+                    lane = self._lane(number)
+                    if lane is not None:
+                        lane.put(job)
+                        return
+                reason = f"there are {MOST} threads already" if not self._closed else "it is closed"
+            except RuntimeError as exc:
+                reason = f"it gets no thread: {exc}"
+            job.refuse(reason)
 
     def _take(self, job: Job) -> bool:
         with self._lock:

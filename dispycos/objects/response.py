@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from dispycos.errors import Timeout
@@ -34,5 +36,15 @@ class Response(Operation):
             return
         if threading.get_ident() in operation.kernel_threads:
             super()._block(timeout)  # which says what to do instead
-        elif not self._reads(self, timeout):
+            return
+        began = time.monotonic()
+        if self._reads(self, timeout):
+            return
+        # The time is over, or nothing more will be read: then who found that out fails us, soon.
+        if timeout is None:
+            super()._block(None)
+            return
+        with contextlib.suppress(Timeout):
+            super()._block(max(timeout - (time.monotonic() - began), 0))
+        if not self.done():
             raise Timeout(f"no answer in {timeout:g} s")

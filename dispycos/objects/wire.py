@@ -21,6 +21,10 @@ CANCEL: Final = 5  # nobody waits for the call of this number any more
 FRESH: Final = -1  # a thread of its own
 MAIN: Final = -2  # the main thread
 
+# Calls of one end that the other has not answered: who asks more breaks the rules (N4).
+MOST_CALLS: Final = 50_000
+MOST_ASKED: Final = MOST_CALLS - 1000  # from here on one asks no more; threads may do so at once
+
 _HEAD: Final = struct.Struct("!BQQi")
 _DROP: Final = struct.Struct("!QI")
 _KINDS: Final = range(CALL, CANCEL + 1)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from dispycos.errors import DumpError, PeerLost, TaskCancelled, Timeout
+from dispycos.errors import DumpError, LocalProtocolError, PeerLost, TaskCancelled, Timeout
 from dispycos.objects import wire
 from dispycos.objects.access import CALLABLE, OPAQUE, Access, Exposed, exposed
 from dispycos.objects.connection import METHOD, Connection, Terms
 from dispycos.objects.failure import GenericException
+from dispycos.objects.response import Response
 from tests.helpers import wait_until
 from tests.io.objects.pairs import pair
 
@@ -70,7 +71,7 @@ def far() -> Root:
 
 @pytest.fixture
 def ends(far: Root) -> Iterator[tuple[Connection, Connection]]:
-    both = pair(None, far)
+    both = pair(None, far, far_terms=Terms(lanes=True))
     yield both
     far.go.set()
     for end in both:
@@ -208,6 +209,52 @@ def test_lanes_are_threads_by_number(ends, root):
     assert not waiting.done()
     with pytest.raises(TaskCancelled, match="no main thread"):
         ask(wire.MAIN, "thread").result(10)
+
+
+def test_what_gets_no_thread_is_answered(ends, root, monkeypatch):
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    method = root._number, "thread", (), {}
+    ends[0].begin(METHOD, *method).result(10)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for lane in (7, wire.FRESH):
+        with pytest.raises(TaskCancelled, match="it gets no thread: can't start new thread"):
+            ends[0].begin(METHOD, *method, lane=lane).result(10)
+    assert root.add(1, 2) == 3
+
+
+def test_more_calls_than_are_taken_are_an_error_here_and_the_end_there(ends, root, monkeypatch):
+    monkeypatch.setattr(wire, "MOST_CALLS", 20)
+    monkeypatch.setattr(wire, "MOST_ASKED", 10)
+    wait = root._number, "wait", (), {}
+    asked = [ends[0].begin(METHOD, *wait) for _ in range(10)]
+    ends[0].cancel(asked.pop())  # which is not answered yet
+    with pytest.raises(LocalProtocolError, match="10 calls of the far end wait for their answers already"):
+        for _ in range(3):
+            # It may be answered meanwhile.
+            asked.append(ends[0].begin(METHOD, *wait))
+    monkeypatch.setattr(wire, "MOST_ASKED", 100)
+    with pytest.raises(PeerLost):
+        for _ in range(30):
+            asked.append(ends[0].begin(METHOD, *wait))
+        asked[-1].result(10)
+    wait_until(lambda: "more than 20 calls" in ends[1].link.over, what="the peer that broke the rules")
+
+
+def test_a_wait_without_limit_hears_of_the_loss_though_another_thread_tells():
+    response = Response(99, 99, lambda response, timeout: False)  # nothing more will be read
+    threading.Timer(0.05, response.fail, [PeerLost("gone")]).start()
+    with pytest.raises(PeerLost, match="gone"):
+        response.result()
+
+
+def test_who_reads_no_answer_is_not_waited_for(ends, root):
+    # The delivery answers this itself, and must not wait until there is room.
+    ends[1].link._session._outbox.refuse_above = -1  # as if far too much waited to be read
+    ends[0].link.send(wire.pack(wire.CALL, 1000, 1), (b"no request",))
+    wait_until(lambda: ends[1].link.over == "the peer does not read its answers", what="the end")
+    wait_until(lambda: ends[0].closed and ends[1].closed, what="both to end")
 
 
 def test_a_call_that_nobody_waits_for_is_stopped(ends, root):

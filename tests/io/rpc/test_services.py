@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from dispycos import rpc
-from dispycos.errors import AuthenticationError, PeerLost
+from dispycos.errors import AuthenticationError, PeerLost, TaskCancelled
+from dispycos.objects import wire
+from dispycos.objects.connection import METHOD
+from dispycos.objects.exports import ROOT
 from dispycos.rpc.connection import Connection
 from tests.helpers import wait_until
 from tests.io.rpc.servers import KEY, connected, serving
@@ -179,6 +182,30 @@ def test_a_hook_that_fails_closes_the_connection_and_is_logged(caplog):
         with pytest.raises(PeerLost):
             conn.root
     assert "not today" in caplog.text and "never was connected" not in caplog.text
+
+
+@pytest.mark.row("RP-16")
+def test_no_lane_leads_around_the_hook(caplog):
+    decided = threading.Event()
+    served: list[str] = []
+
+    class Guarded(rpc.Service):
+        def on_connect(self, conn: Connection) -> None:
+            decided.wait(10)
+            raise ValueError("not you")
+
+        def exposed_serve(self) -> None:
+            served.append("served")
+
+    with serving(Guarded) as server, connect(server) as conn:
+        asked = [conn.begin(METHOD, ROOT, "serve", (), {}, lane=lane) for lane in (wire.FRESH, 7, wire.MAIN)]
+        conn.ping()  # which came behind them, and says nothing but that somebody lives
+        assert not served
+        decided.set()
+        for response in asked:
+            with pytest.raises((PeerLost, TaskCancelled)):
+                response.result(10)
+    assert not served and "not you" in caplog.text
 
 
 @pytest.mark.row("RP-28")

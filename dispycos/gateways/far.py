@@ -65,6 +65,8 @@ def serve(reader: int, writer: int, options: dict[str, Any], tasks: Tasks | None
         if writer != reader:
             os.close(writer)
 
+    # It may have come ignored, from a program in the background; here it ends code when the near end goes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stream = Stream(reader, writer, close, private=bool(options.get("private", True)))
     keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
     meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)

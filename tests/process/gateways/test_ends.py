@@ -122,6 +122,21 @@ def test_a_sender_that_waits_for_credit_hears_of_the_death(group):
 
 
 @pytest.mark.row("EX-17")
+def test_what_code_started_ends_also_where_ctrl_c_is_ignored(group):
+    """As in a program that a shell has put into the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        gateway = group.makegateway("popen")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    pid = gateway._rinfo().pid
+    gateway.remote_exec("import subprocess; channel.send(1); subprocess.run(['sleep', '100'])").receive(10)
+    children = wait_until(lambda: _children(pid), what="the child")
+    gateway.exit()
+    wait_until(lambda: not any(map(alive, children)), what="the end of the child")
+
+
+@pytest.mark.row("EX-17")
 @pytest.mark.parametrize(
     "source",
     [

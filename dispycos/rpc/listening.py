@@ -87,6 +87,7 @@ class Door:
         self.listener = listener
         listener.setblocking(False)
         self._wake, self._woken = os.pipe()
+        self._poll = select.poll()
         self._lock = threading.Lock()
         self._closed = False
         self._running = False
@@ -95,15 +96,16 @@ class Door:
         """Accept until `close`, or until `done()` after a connection."""
         if not self._begin():
             return
-        poll = select.poll()
+        poll = self._poll
         poll.register(self.listener, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         try:
             while not (self._is_closed() or done()):
-                if any(descriptor == self._wake for descriptor, _ in poll.poll()):
+                found = {descriptor for descriptor, _ in poll.poll()}
+                if self._wake in found:
                     os.read(self._wake, 64)
-                    continue
-                self._accept(admit)
+                elif found == {self.listener.fileno()}:
+                    self._accept(admit)
         finally:
             self._end()
 
@@ -133,6 +135,14 @@ class Door:
             time.sleep(0.1)  # there are no descriptors left; they come back
             return
         admit(sock, address[0] if isinstance(address, tuple) else _LOCAL)
+
+    def watch(self, descriptor: int) -> None:
+        """Have `run` look whenever this one is readable or at its end."""
+        self._poll.register(descriptor, select.POLLIN)
+
+    def forget(self, descriptor: int) -> None:
+        """No more."""
+        self._poll.unregister(descriptor)
 
     def look(self) -> None:
         """Have `run` look again whether it is done."""
@@ -183,9 +193,14 @@ class Reception:
             return self._doorkeeper.admit(source, time.monotonic())
 
     def leave(self, source: str) -> None:
-        """It was admitted, and is seen to elsewhere."""
+        """It was admitted, and its proof is over: what became of it was seen elsewhere."""
         with self._lock:
             self._doorkeeper.leave(source)
+
+    def fail(self, source: str) -> None:
+        """It failed elsewhere, which logged it."""
+        with self._lock:
+            self._doorkeeper.fail(source, "elsewhere", time.monotonic())
 
     def receive(self, sock: socket.socket, source: str) -> tuple[Stream, Meeting] | None:
         """The proofs, TLS before them if there is any; None if it failed, which is logged.

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dispycos.arguments import integer
@@ -18,6 +19,8 @@ from dispycos.rpc.service import instance_of
 
 log = logging.getLogger("dispycos")
 
+_PROVED: Final = b"+"
+_WRONG: Final = b"-"
 _GRACE: Final = 3.0  # seconds for a child to end when its server closes
 
 
@@ -57,6 +60,12 @@ class OneShotServer(Server):
         self._door.look()
 
 
+@dataclass(slots=True)
+class _Child:
+    source: str  # the address of its client
+    news: int  # a pipe: what became of the proof; -1: it was read
+
+
 class ForkingServer(Server):
     """Serves each connection in a process of its own, which ends with it or with the server.
 
@@ -67,7 +76,7 @@ class ForkingServer(Server):
         if not hasattr(os, "fork"):
             raise OSError("ForkingServer needs fork, which this system has not: use ThreadedServer")
         super().__init__(*args, **more)
-        self._children: dict[int, str] = {}  # pid -> address of its client
+        self._children: dict[int, _Child] = {}  # by pid
         # Its end tells the children that we are gone, however that came.
         self._tie, self._tied = os.pipe()
 
@@ -84,6 +93,7 @@ class ForkingServer(Server):
                 signal.signal(signal.SIGCHLD, before)
 
     def _is_done(self) -> bool:
+        self._hear()
         self._reap(os.WNOHANG)
         return self._stopping
 
@@ -91,18 +101,31 @@ class ForkingServer(Server):
         if not self._reception.admit(source):
             sock.close()
             return
-        pid = os.fork()
-        if pid:
+        news, tell = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            log.warning("no process for a connection from %s: %s", source, exc.strerror)
             self._reception.leave(source)
             sock.close()
-            self._children[pid] = source
+            os.close(news)
+            os.close(tell)
+            return
+        if pid:
+            sock.close()
+            os.close(tell)
+            self._children[pid] = _Child(source, news)
+            self._door.watch(news)
             return
         status = 1
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(self._tied)
             self._door.listener.close()
-            self._serve(sock, source)
+            for child in (_Child(source, news), *self._children.values()):
+                if child.news >= 0:
+                    os.close(child.news)
+            self._serve(sock, source, tell)
             status = 0
         except BaseException:
             log.exception("the process that serves %s failed", source)
@@ -110,8 +133,10 @@ class ForkingServer(Server):
             # Nothing of the parent's program runs here any more.
             os._exit(status)
 
-    def _serve(self, sock: socket.socket, source: str) -> None:
+    def _serve(self, sock: socket.socket, source: str, tell: int) -> None:
         received = self._reception.receive(sock, source)
+        os.write(tell, _WRONG if received is None else _PROVED)
+        os.close(tell)
         if received is None:
             return
         stream, meeting = received
@@ -131,6 +156,24 @@ class ForkingServer(Server):
         poll.poll()
         connection.close()
 
+    def _hear(self) -> None:
+        # What became of proofs. Who has none yet counts here, where the next one is let in.
+        poll = select.poll()
+        waiting = {child.news: child for child in self._children.values() if child.news >= 0}
+        for news in waiting:
+            poll.register(news, select.POLLIN)
+        for news, _ in poll.poll(0):
+            self._told(waiting[news])
+
+    def _told(self, child: _Child) -> None:
+        said = os.read(child.news, 1)
+        self._door.forget(child.news)
+        os.close(child.news)
+        child.news = -1
+        self._reception.leave(child.source)
+        if said != _PROVED:
+            self._reception.fail(child.source)
+
     def _reap(self, options: int) -> None:
         for pid in list(self._children):
             try:
@@ -138,7 +181,9 @@ class ForkingServer(Server):
             except ChildProcessError:
                 done = pid  # somebody else waited for it
             if done:
-                del self._children[pid]
+                child = self._children.pop(pid)
+                if child.news >= 0:
+                    self._told(child)  # it ended since we looked
 
     def close(self) -> None:
         """Serve no more: the listener, and all processes, end. May be repeated."""

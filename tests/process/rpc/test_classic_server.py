@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from dispycos import rpc
+from dispycos.config import Limits
 from dispycos.errors import HostNotFound, PeerLost
 from tests.helpers import ROOT, Program, alive, background, run_program, run_python, wait_until
 from tests.process.gateways.sshd import Sshd
@@ -67,6 +69,24 @@ def test_a_forking_server_has_a_process_for_each_connection(program):
 
 
 @pytest.mark.row("RP-02")
+@pytest.mark.parametrize("program", ["forking"], indirect=True)
+def test_a_forking_server_makes_few_processes_for_who_proves_nothing(program):
+    port = port_of(program)
+    most = Limits().max_unfinished_per_source
+    server = psutil.Process(program.pid)
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(most + 10)]
+    with pytest.raises(OSError):
+        rpc.classic.connect("localhost", port)  # it was the last to come: all others were seen
+    assert len(server.children()) == most
+    for sock in silent:
+        sock.close()
+    wait_until(lambda: not server.children(), what="the processes to end")
+    for _ in range(most + 2):
+        with rpc.classic.connect("localhost", port) as conn:
+            assert conn.eval("1 + 1") == 2
+
+
+@pytest.mark.row("RP-02")
 @pytest.mark.parametrize("program", ["oneshot"], indirect=True)
 def test_a_oneshot_server_ends_with_its_connection(program):
     with rpc.classic.connect("localhost", port_of(program)) as conn:
@@ -86,6 +106,7 @@ def test_the_server_says_what_is_wrong_with_its_options():
 
 DELIVERS = """
 from dispycos import rpc
+from dispycos.config import Limits
 
 class Point:
     def __init__(self, x):
@@ -119,6 +140,7 @@ def test_what_a_script_defines_is_delivered_to_another_process(tmp_path):
 
 STDIO = """
 from dispycos import rpc
+from dispycos.config import Limits
 
 class Adder(rpc.Service):
     def exposed_add(self, a, b):

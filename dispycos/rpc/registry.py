@@ -24,7 +24,7 @@ from dispycos.rpc.service import Service
 
 log = logging.getLogger("dispycos")
 
-_MOST_NAMES = 100  # of one server
+_MOST_NAMES = 100  # of one connection
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
 
@@ -36,8 +36,11 @@ class Book:
         self._entries: dict[str, dict[Any, tuple[str, int]]] = {}  # name -> connection -> address
 
     def add(self, names: Sequence[str], whose: Any, address: tuple[str, int]) -> None:
-        """Known from now on, as long as that connection lives."""
+        """Known from now on, as long as that connection lives. ValueError for too many names."""
         with self._lock:
+            held = {name for name, entries in self._entries.items() if whose in entries}
+            if len(held.union(names)) > _MOST_NAMES:
+                raise ValueError(f"one connection registers at most {_MOST_NAMES} names")
             for name in names:
                 self._entries.setdefault(name, {})[whose] = address
 

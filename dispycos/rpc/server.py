@@ -20,7 +20,6 @@ from dispycos.rpc.vdb import Vdb
 log = logging.getLogger("dispycos")
 
 LOOPBACK: Final = "127.0.0.1"
-_ENDING: Final = 5.0  # seconds for the last words of all connections when a server closes
 
 
 class Server:

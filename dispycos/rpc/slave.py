@@ -10,6 +10,7 @@ import linecache
 import platform
 import sys
 import traceback
+from collections import OrderedDict
 from typing import Any, ClassVar, Final
 
 from dispycos.model import Payload
@@ -23,6 +24,8 @@ from dispycos.rpc.service import Service
 from dispycos.rpc.stdio import Redirection
 
 _SOURCE: Final = "<remote>"  # as a traceback names what was executed
+_MOST_SHOWN: Final = 1000  # sources of which a traceback can show lines: the latest
+_shown: OrderedDict[str, None] = OrderedDict()  # their names, of all connections
 
 
 def imported_error(module: str, name: str) -> Any:
@@ -125,5 +128,9 @@ class Console:
 def _compiled(source: str, mode: str) -> Any:
     # A traceback shows the lines of what was sent.
     name = f"{_SOURCE[:-1]} {abs(hash(source)):x}>"
+    _shown.pop(name, None)
+    _shown[name] = None
+    while len(_shown) > _MOST_SHOWN:
+        linecache.cache.pop(_shown.popitem(last=False)[0], None)
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return builtins.compile(source, name, mode, dont_inherit=True)

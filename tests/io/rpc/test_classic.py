@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import linecache
 import os
 import sys
 import textwrap
@@ -17,6 +18,7 @@ import pytest
 from dispycos import rpc
 from dispycos.objects.proxy import Proxy
 from dispycos.rpc.classic_connection import ClassicConnection
+from dispycos.rpc.slave import ClassicService
 from tests.helpers import wait_until
 from tests.io.rpc.servers import KEY, serving
 
@@ -266,3 +268,11 @@ def test_a_classic_connection_is_refused_or_a_context(server):
     server.close()
     with pytest.raises(ConnectionRefusedError):
         rpc.classic.connect("localhost", server.port, key=KEY)
+
+
+def test_the_sources_that_tracebacks_show_are_bounded():
+    service = ClassicService()
+    before = len(linecache.cache)
+    for n in range(1100):
+        assert service.eval(f"{n} + 1") == n + 1
+    assert len(linecache.cache) <= before + 1000

@@ -8,7 +8,7 @@ import pytest
 
 from dispycos import rpc
 from dispycos.errors import PeerLost
-from dispycos.rpc.registry import RegistryServer
+from dispycos.rpc.registry import Book, RegistryServer
 from tests.helpers import wait_until
 from tests.io.rpc.servers import KEY, serving
 
@@ -73,3 +73,14 @@ def test_without_a_registry_or_its_key_there_is_an_error_that_says_so(registrar)
     with pytest.raises(rpc.DiscoveryError, match="nothing listens"):
         rpc.list_services(rpc.RegistryClient("localhost", server.port, key=KEY))
     assert not issubclass(rpc.DiscoveryError, PeerLost)
+
+
+def test_a_connection_registers_so_many_names_and_no_more():
+    book = Book()
+    for n in range(100):
+        book.add([f"N{n}"], "one", ("127.0.0.1", n + 1))
+    book.add(["N1"], "one", ("127.0.0.1", 7))  # which it has already
+    with pytest.raises(ValueError, match="at most 100 names"):
+        book.add(["ONE MORE"], "one", ("127.0.0.1", 7))
+    book.add(["ONE MORE"], "another", ("127.0.0.1", 7))
+    assert len(book.names()) == 101

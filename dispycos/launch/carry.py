@@ -5,7 +5,7 @@ only. The near end is `launch.via`, which sends what to start as the first item 
 then bytes, and b"" at their end. From here bytes go back, until there are no more. The second
 channel says how it ended; when the near end closes it, or is gone, everything ends here.
 
-Row EX-24.
+Rows EX-24, SE-51.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ CHUNK = 65536  # bytes of an item
 CONNECT_TIME = 20.0  # seconds
 PATIENCE = 2.0  # seconds to end when the near end is gone; less than a far end's own
 KEPT_LINES = 20  # of standard error
+SECRETS = "DISPYCOS_SECRET"  # names that begin so are not for what is started
 MOST_LINE = 4096  # bytes of one
 
 
@@ -40,6 +41,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            env={name: value for name, value in os.environ.items() if not name.startswith(SECRETS)},
             start_new_session=apart,
         )
         self._words: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)

@@ -16,6 +16,7 @@ from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
 
 _KEPT_LINES: Final = 20  # of what it wrote to standard error, for the text of an error
+_SECRETS: Final = "DISPYCOS_SECRET"  # names of ours that begin so are not for far ends
 _MOST_LINE: Final = 4096  # bytes of a line; more of it is another one
 
 
@@ -35,6 +36,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if keep_errors else None,
             bufsize=0,
+            env={name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)},
             start_new_session=apart,
         )
         self._name = os.path.basename(command[0])

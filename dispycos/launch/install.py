@@ -9,7 +9,7 @@ import ast
 from typing import Final
 
 from dispycos.config import Limits
-from dispycos.errors import HostNotFound
+from dispycos.errors import HostNotFound, RemoteProtocolError
 from dispycos.keyfile import throwaway
 from dispycos.launch import popen
 from dispycos.launch.launched import Launched, opened
@@ -51,8 +51,11 @@ class Installed:
             raise HostNotFound(f"the socket server at {carrier.id} did not say where it listens")
 
     def _hear(self, head: Buffer, tail: Buffer) -> None:
-        host, port = ast.literal_eval(bytes(head).decode())
-        self.address = (str(host), int(port))
+        try:
+            host, port = ast.literal_eval(bytes(head).decode())
+            self.address = (str(host), int(port))
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            raise RemoteProtocolError("a socket server told its address in an unknown form") from None
         self._waiting.wake()
 
     def _lost(self, reason: str) -> None:

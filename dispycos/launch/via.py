@@ -74,15 +74,21 @@ class Carried:
     def _receive(self) -> None:
         # From the channel to the stream; to the end, also if nobody reads the stream any more.
         taken = True
-        with contextlib.suppress(self._channel.RemoteError):
+        try:
             for data in self._channel:
+                if type(data) is not bytes:
+                    self._channel.close(f"a carrier carries bytes, and not {type(data).__name__}")
+                    break
                 if taken:
                     try:
                         self._inner.sendall(data)
                     except OSError:
                         taken = False
-        with contextlib.suppress(OSError):
-            self._inner.shutdown(socket.SHUT_RDWR)
+        except self._channel.RemoteError:
+            pass  # the stream ends, and `fate` says how
+        finally:
+            with contextlib.suppress(OSError):
+                self._inner.shutdown(socket.SHUT_RDWR)
         self._sender.join()  # the channel is closed, and so is the stream: nothing holds it
         self._inner.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from dispycos.errors import HostNotFound
 from dispycos.launch.program import COMMAND
 from dispycos.launch.quoting import for_shell
+from dispycos.launch.via import Carried
 from tests.helpers import alive, run_python, wait_until
 
 ECHO = "for item in channel: channel.send(item)"
@@ -173,3 +175,41 @@ def test_what_a_carried_process_prints_first_is_passed_over(group):
     code = "import sys; print('welcome', flush=True); " + COMMAND.partition(";")[2]
     gateway = group.makegateway(f"popen//python={for_shell([sys.executable, '-c', code])}//via=a")
     assert gateway.remote_exec("channel.send(1)").receive(30) == 1
+
+
+@pytest.mark.row("EX-24", "SE-51")
+def test_our_secret_s_place_is_told_to_no_far_end(group, monkeypatch):
+    monkeypatch.setenv("DISPYCOS_SECRET_FILE", "/nowhere")
+    names = "import os; channel.send(sorted(os.environ))"
+    # The carrier's code sets one itself, so that what it carries would have it.
+    carrier = group.makegateway("popen//id=carrier")
+    assert "DISPYCOS_SECRET_FILE" not in carrier.remote_exec(names).receive(30)
+    carrier.remote_exec("import os; os.environ['DISPYCOS_SECRET'] = 'x'").waitclose(30)
+    assert "DISPYCOS_SECRET" not in group.makegateway("popen//via=carrier").remote_exec(names).receive(30)
+
+
+@pytest.mark.row("EX-24")
+def test_a_carrier_that_sends_no_bytes_ends_the_stream(group, monkeypatch):
+    told = []
+
+    class Odd:
+        id = "odd"
+
+        def __init__(self):
+            self.gateway = group.makegateway("popen")
+
+        def newchannel(self):
+            return self.gateway.newchannel()
+
+        def run_aside(self, module):
+            return self.gateway.remote_exec(
+                "channel.receive(); channel.send(b'first'); channel.send(7); channel.receive()"
+            )
+
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    carried = Carried(Odd(), ["unused"])
+    deadline = time.monotonic() + 20
+    assert carried.stream.read(5, deadline) == b"first"
+    assert carried.stream.read(5, deadline) == b""
+    carried.stream.close()
+    assert not told

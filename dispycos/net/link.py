@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import select
+import socket
 import threading
 import time
 from collections import deque
@@ -26,7 +27,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
 from dispycos.config import Limits
-from dispycos.errors import Closed, PeerLost, RemoteProtocolError, Timeout
+from dispycos.errors import Closed, PeerLost, RemoteProtocolError, TaskCancelled, Timeout
 from dispycos.model import Buffer, Incarnation, Role
 from dispycos.net import session as sessions
 from dispycos.net.auth import Failed, Handshake, Proven
@@ -46,8 +47,11 @@ PATIENCE: Final = 0.005
 _BATCH: Final = 0.0005
 
 _FAREWELL: Final = 1.0  # seconds to write the last words of a link that is closed
+_LAST_WRITE: Final = 5.0  # seconds for who writes to see that the link is over
 _GLANCE: Final = 0.002  # seconds between looks whether all was written
 _MOST_BUFFERS: Final = 512  # of one writev(2)
+_LONGEST: Final = 86400.0  # seconds of one poll or lock: poll(2) takes no more than 24 days
+_ROOM_MS: Final = 100  # between looks whether a link without room is over meanwhile
 
 
 class Waiting:
@@ -74,8 +78,11 @@ class Waiting:
             self.stir()
 
     def sleep(self, seconds: float) -> None:
-        """Until somebody calls `wake`, or did so since the last sleep; at most so long, -1: for ever."""
-        self._lock.acquire(timeout=seconds)
+        """Until somebody calls `wake`, or did so since the last sleep; at most so long, -1: for ever.
+
+        It may end sooner: who sleeps looks again.
+        """
+        self._lock.acquire(timeout=min(seconds, _LONGEST))
 
 
 class Woken(Protocol):
@@ -119,9 +126,11 @@ class Link:
         self._idle = threading.Event()  # ends the patience of the link's own thread
         self._parked = False  # the link's own thread waits for the one that reads to stop
         self._called = False  # `stirred` is to be called
-        self._nudge, self._nudged = os.pipe()  # takes who reads out of its poll
-        for descriptor in (self._nudge, self._nudged):
-            os.set_blocking(descriptor, False)
+        # Takes who reads out of its poll. No bare descriptors: who writes to one that was closed
+        # meanwhile may write to a file of others that has its number now.
+        self._nudge, self._nudged = socket.socketpair()
+        for nudging in (self._nudge, self._nudged):
+            nudging.setblocking(False)
         self._patience = Patience()
         self._poller = select.poll()
         self._poller.register(stream.reader, select.POLLIN)
@@ -190,6 +199,10 @@ class Link:
             self._session.send(head, parts)
         except Closed:
             raise PeerLost("the link is being closed") from None
+        except BaseException as exc:
+            if _interrupts(exc):
+                self._end(_broken("sent", exc))
+            raise
 
     def _wait_for_room(self) -> None:
         waiting = Waiting()
@@ -211,31 +224,55 @@ class Link:
 
     def _write(self, *, patient: bool) -> None:
         # Only by the thread whose `_take` said so. Who is not patient leaves the rest to the reader.
-        while True:
-            buffers = self._unwritten
-            try:
-                if len(buffers) == 1:
-                    count = os.write(self._stream.writer, buffers[0])
-                else:
-                    count = os.writev(self._stream.writer, buffers[:_MOST_BUFFERS])
-                self._written(count)
-            except BlockingIOError:
-                if not patient:
-                    with self._lock:
-                        self._writing = False
-                    self.stir()  # the reader looks for room as well
+        ours = True
+        waits = False
+        try:
+            while ours:
+                try:
+                    self._write_some()
+                except BlockingIOError:
+                    if not patient or self._over:
+                        ours = False
+                        self._leave()
+                        return
+                    waits = True
+                    self._wait_to_write()
+                    waits = False
+                except OSError as exc:
+                    # Why is what the reader finds; it also finds what came before the end.
+                    log.debug("a link can't be written to: %s", exc)
+                    ours = False
+                    self._give_up()
                     return
-                self._wait_to_write()
-            except OSError as exc:
-                # Why is what the reader finds; it also finds what came before the end.
-                log.debug("a link can't be written to: %s", exc)
                 with self._lock:
-                    self._unwritten = []
-                    self._writing = False
-                return
-            with self._lock:
-                if not self._take():
-                    return
+                    ours = self._take()
+        except BaseException as exc:
+            if waits:
+                self._leave()  # nothing was begun
+            elif ours:
+                # By Ctrl-C, say, and nobody knows how much the stream took: nothing can follow it.
+                self._end(_broken("written", exc))
+                self._give_up()
+            raise
+
+    def _write_some(self) -> None:
+        buffers = self._unwritten
+        if len(buffers) == 1:
+            count = os.write(self._stream.writer, buffers[0])
+        else:
+            count = os.writev(self._stream.writer, buffers[:_MOST_BUFFERS])
+        self._written(count)
+
+    def _leave(self) -> None:
+        # The reader looks for room as well.
+        with self._lock:
+            self._writing = False
+        self.stir()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._unwritten = []
+            self._writing = False
 
     def _written(self, count: int) -> None:
         buffers = self._unwritten
@@ -256,7 +293,7 @@ class Link:
     def _wait_to_write(self) -> None:
         poll = select.poll()
         poll.register(self._stream.writer, select.POLLOUT)
-        poll.poll(1000)  # the link may be closed meanwhile
+        poll.poll(_ROOM_MS)
 
     # Waiting and reading.
 
@@ -337,7 +374,7 @@ class Link:
         """Have whoever reads call `stirred`, soon. Takes no lock: a finalizer may do it at any moment."""
         self._called = True
         try:
-            os.write(self._nudged, b"\0")
+            self._nudged.send(b"\0")
         except OSError:
             pass  # full of such bytes, or closed
 
@@ -345,8 +382,20 @@ class Link:
         return self._told
 
     def _watch(self) -> None:
-        # The link's own thread: reads while nobody else does. It takes no turn away from threads
-        # that come and go: to be woken by it would cost them more than the reading.
+        # The link's own thread.
+        try:
+            while not self._is_told():
+                try:
+                    self._take_turns()
+                except BaseException as exc:
+                    log.exception("an error in a link's own thread, which ends the link")
+                    self._end(f"an error of this end: {exc!r}")
+        finally:
+            self._shut()
+
+    def _take_turns(self) -> None:
+        # Read while nobody else does. It takes no turn away from threads that come and go: to be
+        # woken by it would cost them more than the reading.
         seen = self._visits
         while not self._is_told():
             if seen != self._visits:
@@ -363,21 +412,30 @@ class Link:
             else:
                 self._park()
                 seen = -1
+
+    def _shut(self) -> None:
+        # Nobody begins to write any more; who does may still be about to use the descriptor, whose
+        # number is somebody else's once it is closed.
+        until = time.monotonic() + _LAST_WRITE
+        while self._writes() and time.monotonic() < until:
+            time.sleep(_GLANCE)
         self._stream.close()
+        self._nudge.close()
+        self._nudged.close()
+
+    def _writes(self) -> bool:
         with self._lock:
-            os.close(self._nudge)
-            os.close(self._nudged)
-            self._nudge = self._nudged = -1
+            return self._writing
 
     def _park(self) -> None:
-        # Until the thread that reads stops, however long that takes.
+        # Until the thread that reads stops, however long that takes, also if the link is over: that
+        # thread still delivers what came before.
         self._idle.clear()
         self._parked = True
-        if self._reading.locked() and not self._over:
+        if self._reading.locked():
             self._idle.wait()
         self._parked = False
-        if not self._over:
-            self._idle.clear()
+        self._idle.clear()
 
     def _step(self, timeout: float | None) -> None:
         # Deliver what is there; or wait for something to come, once. Only by who reads.
@@ -385,7 +443,7 @@ class Link:
         if self._called:
             # Here and not where the poll tells of it: who looks and finds something never polls.
             self._called = False
-            self._stirred()
+            self._call_stirred()
         if not events:
             if self._over:
                 self._tell()
@@ -398,7 +456,17 @@ class Link:
         # What came in one piece is delivered in one go: who waits for one item finds the next ones.
         until = time.monotonic() + _BATCH
         while events:
-            self._handle(events.popleft())
+            # Ctrl-C may come between any two calls, so not `popleft`: there is none here.
+            event = events[0]
+            del events[0]
+            try:
+                self._handle(event)
+            except BaseException as exc:
+                # Nobody knows how much of it was done, and whose it was.
+                self._end(_broken("delivered", exc))
+                if _interrupts(exc):
+                    raise
+                log.exception("an error in a delivery, which ends the link")
             if time.monotonic() > until:
                 return
 
@@ -406,19 +474,21 @@ class Link:
         buffer = self._session.get_buffer()
         try:
             count = os.readv(self._stream.reader, [buffer])
+            if count:
+                self._dry = count < len(buffer)
+                self._received(count)
+            else:
+                self._end("the peer ended the stream")
         except BlockingIOError:
             self._dry = True
-            return
         except ConnectionResetError:
-            count = 0
+            self._end("the peer ended the stream")
         except OSError as exc:
             self._end(f"the stream broke: {exc.strerror or exc}")
-            return
-        if count:
-            self._dry = count < len(buffer)
-            self._received(count)
-        else:
-            self._end("the peer ended the stream")
+        except BaseException as exc:
+            # What was read is gone.
+            self._end(_broken("read", exc))
+            raise
 
     def _received(self, count: int) -> None:
         with self._lock:
@@ -437,15 +507,15 @@ class Link:
         if blocked:
             self._poller.register(self._stream.writer, select.POLLOUT | self._writer_events)
         try:
-            found = self._poller.poll(None if timeout is None else max(timeout, 0) * 1000)
+            found = self._poller.poll(None if timeout is None else min(max(timeout, 0), _LONGEST) * 1000)
         finally:
             if blocked:
                 self._unblock()
         self._patience.slept(time.monotonic() - began)
         for descriptor, events in found:
-            if descriptor == self._nudge:
+            if descriptor == self._nudge.fileno():
                 with contextlib.suppress(BlockingIOError):
-                    os.read(self._nudge, 4096)
+                    self._nudge.recv(4096)
             elif descriptor == self._stream.reader and events & ~select.POLLOUT:
                 self._dry = False
         if blocked:
@@ -473,6 +543,14 @@ class Link:
             if self._writing or not self._take():
                 return
         self._write(patient=False)
+
+    def _call_stirred(self) -> None:
+        try:
+            self._stirred()
+        except TaskCancelled:
+            raise
+        except Exception:
+            log.exception("an error in what is done for finalizers")
 
     def _handle(self, event: sessions.Event) -> None:
         if type(event) is sessions.Message:
@@ -542,6 +620,8 @@ class Link:
                 self._session.close(self._over)
         try:
             self._lost(self._over)
+        except Exception:
+            log.exception("an error in what is told of a link's end")
         finally:
             for waiting in (*self._room, *self._followers):
                 waiting.wake()
@@ -552,6 +632,17 @@ class Link:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+
+def _interrupts(exc: BaseException) -> bool:
+    # Whether it is none of what was called: Ctrl-C, or what stops a call from another thread.
+    return isinstance(exc, TaskCancelled) or not isinstance(exc, Exception)
+
+
+def _broken(what: str, exc: BaseException) -> str:
+    if _interrupts(exc):
+        return f"interrupted in the middle of a message that was {what}: {type(exc).__name__}"
+    return f"an error of this end in the middle of a message that was {what}: {exc!r}"
 
 
 # Proving.

@@ -261,6 +261,74 @@ def test_a_peer_that_breaks_the_rules_is_lost(streams):
     assert "broke the wire's rules" in one.lost[0]
 
 
+def test_an_error_in_a_delivery_ends_the_link_and_says_so(ends):
+    one, other = ends
+
+    def fail(head: bytes, tail: bytes) -> None:
+        raise ZeroDivisionError("of a delivery")
+
+    other.answer = fail
+    one.link.send(b"x")
+    wait_until(lambda: other.lost and one.lost, what="both ends to hear of it")
+    assert "ZeroDivisionError('of a delivery')" in other.lost[0]
+    assert other.link.join(10)
+
+
+def test_an_error_of_who_is_told_of_the_end_closes_the_stream_all_the_same(streams):
+    meetings = meet(*streams)
+
+    def fail(reason: str) -> None:
+        raise ZeroDivisionError(reason)
+
+    link = Link(streams[0], meetings[0], lambda head, tail: None, lambda: None, fail)
+    link.start("a link under test")
+    streams[1].close()
+    assert link.join(10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(streams[0].reader)
+
+
+def test_who_is_interrupted_in_a_delivery_ends_the_link(ends):
+    one, other = ends
+
+    def interrupt(head: bytes, tail: bytes) -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    one.answer = interrupt
+    echo(other)
+    with pytest.raises(KeyboardInterrupt):
+        while one.link.over == "":
+            one.link.send(b"x")
+            one.link.wait(Waiting(), lambda: False, 0.2)
+    wait_until(lambda: one.lost, what="the end")
+    assert one.lost == ["interrupted in the middle of a message that was delivered: KeyboardInterrupt"]
+
+
+def test_who_is_interrupted_while_there_is_no_room_leaves_the_rest_to_the_reader(ends, monkeypatch):
+    one, other = ends
+    real = one.link._wait_to_write
+
+    def interrupt() -> None:
+        monkeypatch.setattr(one.link, "_wait_to_write", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(one.link, "_wait_to_write", interrupt)
+    big = bytes(4 * MIB)
+    with pytest.raises(KeyboardInterrupt):
+        one.link.send(b"big", (big,))
+    one.link.send(b"next")
+    assert other.receive() == (b"big", big)
+    assert other.receive() == (b"next", b"")
+
+
+def test_who_waits_for_a_month_waits(ends):
+    one, other = ends
+    echo(other)
+    one.link.post(b"x")
+    assert one.receive(30 * 86400) == (b"x", b"")
+
+
 def test_another_key_is_refused_by_both(streams):
     one, other = streams
     with ThreadPoolExecutor(1) as pool:

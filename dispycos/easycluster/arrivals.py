@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dispycos.easycluster.response import Response
 
 Kept = Callable[[], Response | None]  # a response, as long as anybody wants it
+Listener = Callable[[], Callable[[], object] | None]  # a weak reference to what is called
 
 
 class Arrivals:
@@ -21,12 +22,12 @@ class Arrivals:
         self._came: deque[Kept] = deque()
         self._outstanding = 0
         self._to_handle = 0  # responses under way or come that want to call something
-        self._listeners: list[Callable[[], object]] = []
+        self._listeners: list[Listener] = []
 
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Have `listener()` called whenever something came; in any thread."""
+    def listen(self, listener: Listener) -> None:
+        """Have `listener()()` called whenever something came; in any thread."""
         with self._changed:
-            self._listeners = [*self._listeners, listener]
+            self._listeners = [*(kept for kept in self._listeners if kept() is not None), listener]
 
     def expect(self, response: Response) -> None:
         """It is under way."""
@@ -48,7 +49,8 @@ class Arrivals:
             self._came.append(kept)
             self._changed.notify_all()
         for listener in self._listeners:
-            listener()
+            if (listen := listener()) is not None:
+                listen()
 
     def stir(self) -> None:
         """Whoever waits looks again."""

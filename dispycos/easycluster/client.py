@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 from dispycos.easycluster import definitions as common
 from dispycos.easycluster import options as call_options
-from dispycos.easycluster.arrivals import Arrivals
+from dispycos.easycluster.arrivals import Arrivals, Listener
 from dispycos.easycluster.failures import RemoteException
 from dispycos.easycluster.line import Line
 from dispycos.easycluster.names import RemoteName
@@ -181,8 +181,8 @@ class Client:
                 return None
         return None
 
-    def listen(self, listener: Callable[[], object]) -> None:
-        """For groups: have `listener()` called by any thread whenever a response came."""
+    def listen(self, listener: Listener) -> None:
+        """For groups: have `listener()()` called by any thread whenever a response came."""
         self._arrivals.listen(listener)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 from dispycos.easycluster.client import Client
 
@@ -23,7 +24,8 @@ class ClientGroup:
             if client in self._clients:
                 return
             self._clients.append(client)
-        client.listen(self._stir)
+        # A client may live longer than its groups.
+        client.listen(weakref.WeakMethod(self._stir))
 
     def _stir(self) -> None:
         with self._came:

@@ -30,6 +30,7 @@ from dispycos.objects.response import Response as Call
 from dispycos.objects.wire import FRESH
 
 _DEFAULT_LANE: Final = 0
+_PARTING: Final = 5.0  # seconds for what came to be taken by those who wait for it
 
 
 class Line:
@@ -191,8 +192,9 @@ class Line:
     def close(self) -> None:
         """Close it; whatever waits fails. What was started for it has ended then."""
         self.connection.close()
-        if self.connection.link.join(None):
-            self._ended()
+        # What answers call here may never return: then the process ends behind our back.
+        self.connection.link.join(_PARTING)
+        self._ended()
 
     def fail(self, reason: str) -> None:
         """The server is taken for lost."""
@@ -200,5 +202,6 @@ class Line:
 
     def abandon(self) -> None:
         """Close it without waiting: nobody has the client any more."""
-        self.connection.close()
+        # A finalizer comes at any moment, also to a thread that holds the link's locks: the
+        # other one takes them.
         threading.Thread(target=self.close, name="dispycos end of a connection", daemon=True).start()

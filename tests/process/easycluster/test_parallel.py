@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -238,3 +239,22 @@ def test_a_server_that_is_stopped_is_lost_and_a_busy_one_is_not(definitions):
     rmt.close()
     with pytest.raises(ValueError, match="server_timeout"):
         ThreadedClient(None, server_timeout=0)
+
+
+@pytest.mark.row("EC-41")
+def test_a_group_is_not_kept_by_its_clients(rmt):
+    group = ClientGroup(rmt)
+    kept = weakref.ref(group)
+    del group
+    gc.collect()
+    assert kept() is None
+    assert rmt.addvals(1, 2, nonblocking=True).wait() == 3
+
+
+def test_a_client_is_dropped_by_a_thread_that_holds_the_locks_of_its_link(definitions):
+    client = server.spawn_local(definitions=definitions)
+    link = client._line.connection.link
+    with link._lock:
+        del client  # as the collector does at any moment
+        gc.collect()
+    assert link.join(10)

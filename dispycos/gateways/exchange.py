@@ -122,8 +122,6 @@ class Exchange:
     def _tell_dropped(self) -> None:
         while self._dropped:
             number, kind = self._dropped.popleft()
-            if number in self._channels:
-                continue  # it came back from the other end, and somebody holds it: he closes it
             try:
                 self.link.post(wire.head(kind, number))
             except PeerLost:

@@ -56,15 +56,3 @@ def test_a_send_that_waits_for_room_ends_with_the_peer(both):
 
     asyncio.run(main())
     wait_until(lambda: both.lost, what="the end of the link")
-
-
-def test_a_drop_of_a_channel_that_came_back_closes_nothing(both):
-    told = []
-    both.exchange.link.post = lambda head, parts=(): told.append(wire.read(head))
-    channel, gone = both.exchange.known(2), both.exchange.known(4)
-    number = gone.id
-    both.exchange._dropped.extend([(channel.id, wire.CLOSE), (number, wire.CLOSE)])
-    both.exchange.forget(number)
-    both.exchange._tell_dropped()
-    assert told == [(wire.CLOSE, number, 0)]
-    del both.exchange.link.post

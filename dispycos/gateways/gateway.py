@@ -175,6 +175,10 @@ class Gateway:
             return False
         return self._launched.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
 
+    def wait_gone(self, timeout: float) -> bool:
+        """Wait until the far end's process is gone, whatever is left to be taken of what it sent."""
+        return self._launched.wait(timeout)
+
     def kill(self) -> None:
         """End the far end at once."""
         self._launched.kill()

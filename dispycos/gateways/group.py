@@ -34,6 +34,7 @@ _TASKS: Final = "dispycos.gateways.far_tasks"  # the same, which can run tasks
 _LATER: Final = ("dispycos.gateways.pending",)  # when code there first waits in asyncio
 
 END_TIME: Final = 10.0  # seconds that a far end has to end by itself
+_KILL_TIME: Final = 5.0  # seconds for a far end that was killed to be gone
 _EXIT_TIME: Final = 1.0  # the same when the program ends
 
 
@@ -197,7 +198,8 @@ class Group:
         for gateway in ending:
             if not gateway.join(max(deadline - time.monotonic(), 0.0)):
                 gateway.kill()
-                gateway.join(None)
+                # Its process, not all that came from it: what takes it here may never return.
+                gateway.wait_gone(_KILL_TIME)
         with self._lock:
             self._leaving[:] = [gateway for gateway in self._leaving if gateway not in ending]
 

@@ -168,7 +168,10 @@ def test_exit_ends_the_far_end_whatever_it_does(group, source):
 
 
 def _children(pid):
-    return [child.pid for child in psutil.Process(pid).children()]
+    """Those that run a program of their own: until then Python itself does not know of them for sure."""
+    parent = psutil.Process(pid)
+    ours = parent.cmdline()
+    return [child.pid for child in parent.children() if child.cmdline() not in ([], ours)]
 
 
 @pytest.mark.row("EX-17")
@@ -219,6 +222,13 @@ ENDINGS = {
         "while not c._waiting: time.sleep(0.01)"
     ),
     "callback": ("c = run('import os; channel.send(os.getpid()); channel.receive()')\nc.setcallback(print)"),
+    "callback that never returns": (
+        "c = run('import os; channel.send(os.getpid()); channel.receive(); channel.send(1)')\n"
+        "began = threading.Event()\n"
+        "c.setcallback(lambda item: (began.set(), threading.Event().wait()))\n"
+        "c.send(1)\n"
+        "began.wait()"
+    ),
     "error": "run('import os; channel.send(os.getpid()); channel.receive()'); raise SystemExit(0)",
 }
 

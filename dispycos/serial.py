@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dispycos.model import Buffer, Payload
-from dispycos.net import code, values
+from dispycos.pickling import code, values
 from dispycos.runtime import runtime
 
 

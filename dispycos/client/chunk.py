@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from dispycos.kernel.target import begin, name_of, runs
 from dispycos.model import Payload
-from dispycos.net import values
+from dispycos.pickling import values
 
 TURN = (
     0.010  # seconds that a chunk of short items keeps the kernel: then messages and other tasks have theirs

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from dispycos.net.code import Prelude
+from dispycos.pickling.code import Prelude
 
 Definition: TypeAlias = type[Any] | ModuleType | Callable[..., Any]
 

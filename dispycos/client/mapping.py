@@ -23,7 +23,7 @@ from dispycos.client.future import Future
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
 from dispycos.kernel.target import name_of
-from dispycos.net import values
+from dispycos.pickling import values
 
 
 class Map(Arrivals):

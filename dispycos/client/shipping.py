@@ -17,7 +17,7 @@ from dispycos.errors import MessageTooLarge
 from dispycos.kernel.target import name_of
 from dispycos.messages import Submit
 from dispycos.model import CodeHash, Payload, TaskSpec
-from dispycos.net import code, values
+from dispycos.pickling import code, values
 
 LARGE_BYTES = 256 * 1024  # arguments above this are "large": not many of them go into one message
 

@@ -22,10 +22,11 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
 from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Payload, Status
-from dispycos.net import remote, values
+from dispycos.net import remote
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.remote import RemoteTask
-from dispycos.net.values import loads
+from dispycos.pickling import values
+from dispycos.pickling.values import loads
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {

@@ -16,7 +16,7 @@ import sys
 import types
 from collections.abc import Sequence
 
-from dispycos.net import origins
+from dispycos.pickling import origins
 
 HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pycos")
 

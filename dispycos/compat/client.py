@@ -17,7 +17,7 @@ from dispycos.compat.network import Pycos
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.model import Location
-from dispycos.net.code import Prelude
+from dispycos.pickling.code import Prelude
 
 
 class Client(client.Client):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dispycos import serial
-from dispycos.net import values
+from dispycos.pickling import values
 
 serialize = serial.serialize
 deserialize = serial.deserialize

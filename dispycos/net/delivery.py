@@ -25,7 +25,7 @@ from dispycos.kernel.operation import Operation
 from dispycos.kernel.rps import RPS
 from dispycos.messages import Answer, Ask, Deliver, Deliveries, Message, ReceiverKind, Undelivered, Verb
 from dispycos.model import Address, Incarnation, Location, MonitorStatus, Payload, Role, Status
-from dispycos.net import remote, values
+from dispycos.net import remote
 from dispycos.net.bundle import SMALL
 from dispycos.net.endpoint import FIRST, Endpoint
 from dispycos.net.naming import Naming
@@ -34,7 +34,8 @@ from dispycos.net.remote import Handle, RemoteTask
 from dispycos.net.remote_channel import RemoteChannel
 from dispycos.net.remote_rps import RemoteRPS
 from dispycos.net.tickets import Tickets
-from dispycos.net.values import loads
+from dispycos.pickling import values
+from dispycos.pickling.values import loads
 
 log = logging.getLogger("dispycos")
 

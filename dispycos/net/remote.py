@@ -20,7 +20,7 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED, OK, seconds
 from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import Address, Incarnation, Location
-from dispycos.net import values
+from dispycos.pickling import values
 
 
 class Carrier(Protocol):

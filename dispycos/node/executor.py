@@ -30,7 +30,6 @@ from dispycos.messages import (
     Submit,
 )
 from dispycos.model import End, Incarnation, Payload, Role, TaskSpec
-from dispycos.net import values
 from dispycos.net.delivery import Delivery
 from dispycos.net.runner import Runner
 from dispycos.node.attempts import (
@@ -48,6 +47,7 @@ from dispycos.node.execution import Execution
 from dispycos.node.namespace import ClientNamespace
 from dispycos.node.oversize import smaller
 from dispycos.node.page import Page
+from dispycos.pickling import values
 
 log = logging.getLogger("dispycos")
 

@@ -19,9 +19,9 @@ from dispycos.kernel import trace
 from dispycos.kernel.target import as_target
 from dispycos.kernel.task import Task
 from dispycos.model import CodeHash, End, Payload
-from dispycos.net import values
-from dispycos.net.rebuild import Namespace
-from dispycos.net.values import loads
+from dispycos.pickling import values
+from dispycos.pickling.rebuild import Namespace
+from dispycos.pickling.values import loads
 
 # Called with (node, terminate, restart).
 AskToClose = Callable[[bool, bool, bool], None]

@@ -15,7 +15,7 @@ from typing import Any
 from dispycos.errors import MessageTooLarge
 from dispycos.messages import Outcomes
 from dispycos.model import End
-from dispycos.net import values
+from dispycos.pickling import values
 
 
 def smaller(message: Any, error: MessageTooLarge) -> list[Any]:

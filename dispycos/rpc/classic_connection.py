@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dispycos.model import Payload
-from dispycos.net import values
 from dispycos.objects.proxy import Proxy
+from dispycos.pickling import values
 from dispycos.rpc.connection import Connection
 
 

@@ -14,8 +14,8 @@ from collections import OrderedDict
 from typing import Any, ClassVar, Final
 
 from dispycos.model import Payload
-from dispycos.net import rebuild, values
 from dispycos.objects.connection import Terms
+from dispycos.pickling import rebuild, values
 from dispycos.rpc import sharing
 from dispycos.rpc.classic_connection import ClassicConnection
 from dispycos.rpc.connection import Connection

@@ -14,12 +14,13 @@ from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Answer, Deliver, Deliveries, ReceiverKind, Undelivered
 from dispycos.model import CLIENT_MADE, Incarnation, Location, Role
-from dispycos.net import remote, values
+from dispycos.net import remote
 from dispycos.net.delivery import Delivery
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.reactor import Reactor
 from dispycos.net.remote import RemoteTask
+from dispycos.pickling import values
 
 PEER = Incarnation(b"p" * 16)
 

@@ -44,11 +44,11 @@ from dispycos.messages import (
     Undelivered,
 )
 from dispycos.model import CLIENT_MADE, End, Incarnation, Location, Outcome, Role, TaskSpec
-from dispycos.net import code, values
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.files import FileSender
 from dispycos.net.keys import keyring_of
 from dispycos.net.reactor import Reactor
+from dispycos.pickling import code, values
 from tests.helpers import wait_until
 
 _HEARD = (

@@ -16,8 +16,8 @@ from bench.cost import COUNTED, Side
 from bench.workloads import by_id
 from dispycos.messages import Deliveries, Outcomes, Submit
 from dispycos.model import CLIENT_MADE, CodeHash, End, Outcome, TaskSpec
-from dispycos.net import values
 from dispycos.net.codec import encode
+from dispycos.pickling import values
 
 
 @pytest.fixture(scope="module")

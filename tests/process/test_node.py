@@ -42,9 +42,9 @@ from dispycos.messages import (
     Undelivered,
 )
 from dispycos.model import CLIENT_MADE, End, Location
-from dispycos.net import code, values
 from dispycos.node import ties
 from dispycos.node.embedded import LocalNode, NodeNotStarted, start_local_node
+from dispycos.pickling import code, values
 from tests.helpers import (
     ROOT,
     Program,

@@ -16,10 +16,10 @@ import pytest
 
 from dispycos import config
 from dispycos.model import Payload
-from dispycos.net import code, values
 from dispycos.node import children, fresh, page, ties
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
+from dispycos.pickling import code, values
 from tests.helpers import alive, wait_until
 
 K = os.urandom(32)  # the cluster's key, which no zygote may hold

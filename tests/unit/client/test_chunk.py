@@ -12,8 +12,8 @@ import pytest
 from dispycos.client.chunk import Each, Results
 from dispycos.errors import NotSerializable, TaskCancelled
 from dispycos.kernel.core import Kernel
-from dispycos.net import values
-from dispycos.net.values import RemoteTraceback
+from dispycos.pickling import values
+from dispycos.pickling.values import RemoteTraceback
 
 pytestmark = pytest.mark.row("DC-64")
 

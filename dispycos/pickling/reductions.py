@@ -1,7 +1,7 @@
 """How functions and classes are taken apart for a pickle, and which names their code uses.
 
 Each function here answers what `reducer_override` answers: what to call on the other side
-(`net.rebuild` puts its own methods in place of those names), with what, and the state that
+(`pickling.rebuild` puts its own methods in place of those names), with what, and the state that
 is set afterwards, when everything can refer to the new object already.
 """
 
@@ -19,7 +19,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from dispycos.net import origins, stubs
+from dispycos.pickling import origins, stubs
 
 _GLOBAL_OPERATIONS = {
     "LOAD_GLOBAL",

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from dispycos.errors import NotSerializable, VersionMismatch
-from dispycos.net import code, stubs, values
-from dispycos.net.code import dump_components, dump_definition, hashes
-from dispycos.net.rebuild import Namespace
+from dispycos.pickling import code, stubs, values
+from dispycos.pickling.code import dump_components, dump_definition, hashes
+from dispycos.pickling.rebuild import Namespace
 from tests import helpers
-from tests.unit.net.shipping import EPILOGUE, PRELUDE, Orders, Server, carry_out, orders_of, program
+from tests.unit.pickling.shipping import EPILOGUE, PRELUDE, Orders, Server, carry_out, orders_of, program
 
 PROGRAM = '''
 import abc
@@ -658,7 +658,7 @@ def test_the_same_program_has_the_same_hashes_in_another_process(tmp_path: Path)
     source = tmp_path / "prog.py"
     source.write_text(
         "def f(n): return n and f(n - 1)\nclass C:\n    def m(self): return f(1)\ndef g(): return C().m()\n"
-        "from dispycos.net.code import dump_definition\n"
+        "from dispycos.pickling.code import dump_definition\n"
         "print([dump_definition(x)[0].hex() for x in (f, C, g, lambda: f(2))])\n"
     )
     first = helpers.run_python(source)
@@ -854,7 +854,7 @@ def test_pickles_that_user_code_makes_of_program_classes_work(tmp_path: Path) ->
         PRELUDE
         + "import copy, pickle\nclass C:\n    x = 1\n"
         + "def job():\n    return pickle.loads(pickle.dumps(C())).x, copy.deepcopy(C()).x, __name__\n"
-        + "from dispycos.net.code import dump_components\n"
+        + "from dispycos.pickling.code import dump_components\n"
         + "orders.components(dump_components([C]))\norders.call(job)\n"
         + EPILOGUE
     )

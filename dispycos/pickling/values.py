@@ -19,9 +19,9 @@ from tblib import pickling_support
 from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
-from dispycos.net.code import HERE, Namespace, dumps
-from dispycos.net.pickler import CodePickler, blame
 from dispycos.net.scalars import clip
+from dispycos.pickling.code import HERE, Namespace, dumps
+from dispycos.pickling.pickler import CodePickler, blame
 
 LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
 MAX_BUFFERS = LIMITS.max_buffers // 2 - 1  # of one value: two payloads fit into one message

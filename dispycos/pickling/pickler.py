@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from dispycos.errors import NotSerializable
-from dispycos.net import origins, reductions, stubs
+from dispycos.pickling import origins, reductions, stubs
 
 
 class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped

@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Iterator, Sequence
 
-from dispycos.net import origins
+from dispycos.pickling import origins
 
 _sent: dict[str, tuple[str, str, bool]] = {}  # name -> path at the client, source, is a package
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dispycos.net import values
-from dispycos.net.code import dump_definition
-from dispycos.net.rebuild import Namespace
+from dispycos.pickling import values
+from dispycos.pickling.code import dump_definition
+from dispycos.pickling.rebuild import Namespace
 from tests import helpers
 
 
@@ -47,8 +47,8 @@ class Server:
 
 _SERVER = """
 import pickle, sys
-from dispycos.net import values
-from dispycos.net.rebuild import Namespace
+from dispycos.pickling import values
+from dispycos.pickling.rebuild import Namespace
 
 namespace, answers = Namespace(), []
 for verb, *rest in pickle.loads(bytes.fromhex(sys.stdin.read())):
@@ -98,7 +98,7 @@ def carry_out(orders: list[Any], folder: Path) -> list[Any]:
 # What client programs of an interpreter of their own begin with: at their end they print orders.
 PRELUDE = """
 import pickle
-from tests.unit.net.shipping import Orders
+from tests.unit.pickling.shipping import Orders
 orders = Orders()
 """
 EPILOGUE = """

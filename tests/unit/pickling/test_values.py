@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Location, Payload
-from dispycos.net import values
 from dispycos.net.codec import decode, encode
-from dispycos.net.rebuild import Namespace
-from dispycos.net.values import MAX_TRACEBACK, dump, dump_call, dump_exception, load, load_exception
-from tests.unit.net.shipping import Orders, carry_out, program
+from dispycos.pickling import values
+from dispycos.pickling.rebuild import Namespace
+from dispycos.pickling.values import MAX_TRACEBACK, dump, dump_call, dump_exception, load, load_exception
+from tests.unit.pickling.shipping import Orders, carry_out, program
 
 LIMITS = Limits()
 LARGE = LIMITS.out_of_band_bytes

@@ -2,7 +2,7 @@
 
 A pickle refers to each shipped class and top-level function by its id_, and a table that
 goes before it holds their definitions, the names that their code uses and its source lines;
-`net.rebuild` puts both together in a Namespace. Each definition is pickled once, until it
+`pickling.rebuild` puts both together in a Namespace. Each definition is pickled once, until it
 changes; nested functions, lambdas and closures are values and travel inside the pickle.
 """
 
@@ -23,11 +23,11 @@ from typing import Any
 
 from dispycos.errors import NotSerializable
 from dispycos.model import CodeHash, Payload
-from dispycos.net import modules, origins, reductions
-from dispycos.net.origins import Scope
-from dispycos.net.pickler import CodePickler, blame, defined, is_definition
-from dispycos.net.rebuild import HERE, Namespace
-from dispycos.net.stubs import HEADER, MAGIC, TAG, WHOLE
+from dispycos.pickling import modules, origins, reductions
+from dispycos.pickling.origins import Scope
+from dispycos.pickling.pickler import CodePickler, blame, defined, is_definition
+from dispycos.pickling.rebuild import HERE, Namespace
+from dispycos.pickling.stubs import HEADER, MAGIC, TAG, WHOLE
 
 __all__ = ["HERE", "CodePickler", "Namespace", "dump_components", "dump_definition", "dumps", "hashes"]
 

@@ -1,6 +1,6 @@
 """The receiving side of code: a Namespace in which shipped functions and classes come to life.
 
-What `net.code` ships is a table and a pickle. The table holds definitions (id -> pickle of
+What `pickling.code` ships is a table and a pickle. The table holds definitions (id -> pickle of
 one class or function), the names that their code refers to, and lines of source; the pickle
 refers to definitions by id. Loading:
 
@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from dispycos.model import Buffer, CodeHash, Payload
-from dispycos.net import modules, origins, stubs
-from dispycos.net.builder import Builder, Table, imported, keep_source
-from dispycos.net.origins import Scope
-from dispycos.net.stubs import HEADER, MAGIC, STUBS, TAG, WHOLE
+from dispycos.pickling import modules, origins, stubs
+from dispycos.pickling.builder import Builder, Table, imported, keep_source
+from dispycos.pickling.origins import Scope
+from dispycos.pickling.stubs import HEADER, MAGIC, STUBS, TAG, WHOLE
 
 _STUBS = stubs.__name__
 
@@ -47,7 +47,7 @@ class Namespace(Builder):
     # What a server does.
 
     def load(self, data: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
-        """Rebuild what `net.code` or `net.values` made.
+        """Rebuild what `pickling.code` or `pickling.values` made.
 
         ModuleNotFoundError if its code uses a module that is missing here; VersionMismatch if
         it comes from another Python and without source.

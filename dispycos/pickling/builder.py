@@ -1,4 +1,4 @@
-"""How shipped functions and classes are built: what the words of `net.stubs` do.
+"""How shipped functions and classes are built: what the words of `pickling.stubs` do.
 
 An id that is known here is that object: nothing is built twice. Whatever is built is known
 at once, before its parts are, since they may refer to it.
@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispycos.errors import VersionMismatch
-from dispycos.net import origins
-from dispycos.net.origins import Scope
-from dispycos.net.stubs import TAG, WHOLE
+from dispycos.pickling import origins
+from dispycos.pickling.origins import Scope
+from dispycos.pickling.stubs import TAG, WHOLE
 
 
 class Table:
@@ -38,7 +38,7 @@ class Table:
     def parts(self) -> tuple[str, dict[str, dict[int, str]], dict[bytes, bytes], list[Any]]:
         if self._parts is None:
             self._parts = pickle.loads(self._data)
-        return self._parts  # type: ignore[no-any-return]  # as net.code made it
+        return self._parts  # type: ignore[no-any-return]  # as pickling.code made it
 
 
 class Builder:
@@ -58,7 +58,7 @@ class Builder:
         self._unfinished: set[int] = set()  # id() of classes and functions whose state is to come
 
     def unpickled(self, data: Any, buffers: Any = ()) -> Any:
-        """Load a pickle in which the words of `net.stubs` are methods of this object."""
+        """Load a pickle in which the words of `pickling.stubs` are methods of this object."""
         raise NotImplementedError
 
     @property

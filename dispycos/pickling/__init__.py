@@ -1,0 +1,1 @@
+"""User code and user values as bytes, and back."""

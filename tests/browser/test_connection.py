@@ -63,9 +63,8 @@ def test_the_end_of_the_program_leaves_its_last_state(
     page.get_by_role("combobox", name="Search").fill("node1")
     wait_until(lambda: page.locator("td[data-label=Name]").all_inner_texts() == ["node1"])
     page.goto(f"{origin}/#/node/n1")
-    assert (
-        page.get_by_role("button", name="Close", exact=True).get_attribute("title") == "The program has ended"
-    )
+    close = page.get_by_role("button", name="Close", exact=True)
+    wait_until(lambda: close.get_attribute("title") == "The program has ended")
 
 
 @pytest.mark.row("MO-61", "MO-59", "MO-70")

@@ -40,7 +40,7 @@ OTHER = ClusterKey(os.urandom(32))  # another cluster's
 EVERYONE = Role.CLIENT | Role.SCHEDULER | Role.NODE | Role.SERVER | Role.PEER
 
 # Handshakes are given up after half a second, so that what waits for that ends soon.
-LIMITS = replace(Limits(), keepalive=0.5, suspect_after=3.0, handshake_timeout=0.5)
+LIMITS = replace(Limits(), keepalive=0.5, suspect_after=3.0, handshake_timeout=1.5)
 
 EXCHANGE = 1 << 50  # numbers from here on are those of `exchange`
 

@@ -84,8 +84,8 @@ class Connection(objects.Connection):
     def perform(
         self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, bool]:
-        """As ever; with slots, when there is one."""
-        if self._slots is None or getattr(self._nested, "has_slot", False):
+        """As ever; with slots, when there is one. To be told what is offered takes none."""
+        if target is self or self._slots is None or getattr(self._nested, "has_slot", False):
             return super().perform(what, target, name, args, kwargs)
         with self._slots:
             self._nested.has_slot = True

@@ -25,6 +25,7 @@ class Work(rpc.Service):
         self.seen: list[Any] = []
         self.stopped = threading.Event()
         self.taken = 0
+        self.told: list[threading.Thread] = []
 
     def exposed_wait(self, value: Any = None) -> Any:
         self.go.wait(30)
@@ -52,7 +53,8 @@ class Work(rpc.Service):
             for number in range(count):
                 function(number)
 
-        threading.Thread(target=tell, daemon=True).start()
+        self.told.append(threading.Thread(target=tell, daemon=True))
+        self.told[-1].start()
 
     def exposed_count(self, most: int, fail: bool = False) -> Iterator[int]:
         for number in range(most):
@@ -179,7 +181,7 @@ def test_a_background_thread_ends_with_its_connection():
     background.stop()
 
 
-def test_a_thread_serves_for_a_time(conn):
+def test_a_thread_serves_for_a_time(conn, work):
     seen: list[str] = []
     conn.root.later(lambda number: seen.append(threading.current_thread().name), 1)
     began = time.monotonic()
@@ -187,6 +189,10 @@ def test_a_thread_serves_for_a_time(conn):
         conn.serve(0.01)
     assert seen
     conn.poll_all()
+    # Who asked has the answer before the connection ends, or the call fails with it.
+    for thread in work.told:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 @pytest.mark.row("RP-26")

@@ -26,7 +26,7 @@ class Meter(rpc.Service):
         with self.lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        self.go.wait(30)
+        assert self.go.wait(30)
         with self.lock:
             self.now -= 1
         return n

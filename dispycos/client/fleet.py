@@ -391,7 +391,11 @@ class Fleet:
                 out.append(Note("warning", f"client {self.turn.name} waits: {message.reason}"))
 
     def _scheduled(self, message: m.Scheduled, now: float, out: list[Action]) -> None:
-        if self.turn.state is not TurnState.QUEUED or message.ticket != self.turn.ticket:
+        if message.ticket != self.turn.ticket:
+            return
+        # Also when it is said again, to who claimed its turn: another scheduler may ask for more.
+        self.turn.redact = tuple(message.redact)
+        if self.turn.state is not TurnState.QUEUED:
             return
         self.turn.move("scheduled")
         self.turn.reservation = message.reservation

@@ -67,6 +67,7 @@ class Turn:
     reason: str = ""  # what the scheduler says is waited for
     unheard_since: float | None = None  # when the scheduler was last heard; None: it is heard
     refused: str = "it was closed"  # why it did not begin, or is not to begin
+    redact: tuple[str, ...] = ()  # names of arguments that no monitor of ours is to show
     tickets: list[int] = field(default_factory=list)  # orders answered when the turn is over
 
     def move(self, cause: str) -> None:

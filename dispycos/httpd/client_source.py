@@ -63,7 +63,7 @@ class ClientSource:
     """Tells a monitor of one client; see `httpd.source.Source`.
 
     show_args  arguments are recorded as text.
-    redact     patterns of names of keyword arguments that are not shown.
+    redact     patterns of names of keyword arguments that are not shown, checked by `argtext`.
     """
 
     def __init__(self, client: Client, show_args: bool, redact: Sequence[str] = ()) -> None:
@@ -71,6 +71,8 @@ class ClientSource:
         self.show_args = show_args
         self._client = client
         self._redact = tuple(redact)
+        self._their_redact: tuple[str, ...] = ()  # what the scheduler of this turn adds to them
+        self._secret = argtext.secret(self._redact)
         self._telling = Telling()
         self._look = Look()
         self._tally = Tally()
@@ -236,7 +238,12 @@ class ClientSource:
         if self._made >= MAX_TEXTS or len(self._texts) >= MAX_KEPT:
             return None
         self._made += 1
-        text = argtext.text(args, kwargs, self._redact)
+        work = self._client.work
+        if work is not None and work.driver.fleet.turn.redact is not self._their_redact:
+            # It is known before the first task of a turn can be submitted.
+            self._their_redact = work.driver.fleet.turn.redact
+            self._secret = argtext.secret((*self._redact, *self._their_redact[: argtext.PATTERNS]))
+        text = argtext.text(args, kwargs, self._secret)
         self._texts[number] = text
         return text
 

@@ -34,7 +34,9 @@ class HTTPServer:
     DocumentRoot  directory of the page; None: the package's own.
     certfile, keyfile  PEM files for https; one file with both is certfile.
     show_task_args  False: arguments of tasks are neither converted to text nor sent.
-    redact        patterns of names of keyword arguments that are shown as ***.
+    redact        patterns (`pass*`) of names, whatever their capitals: keyword arguments of tasks, and
+                  values of dicts in arguments, of such a name are shown as ***. Those of the shared
+                  scheduler's `--redact` come on top.
     allow_hosts   further host names under which browsers may ask for it.
     read_only     nobody may act, only look.
     metrics_public  /metrics needs no token.
@@ -54,7 +56,7 @@ class HTTPServer:
         certfile: str | os.PathLike[str] | None = None,
         show_task_args: bool = True,
         *,
-        redact: Sequence[str] = (),
+        redact: str | Sequence[str] = (),
         allow_hosts: Sequence[str] = (),
         read_only: bool = False,
         metrics_public: bool = False,

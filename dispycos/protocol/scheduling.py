@@ -5,6 +5,7 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any
 
 from dispycos.model import Incarnation, Location
@@ -92,10 +93,14 @@ class Queued:
 
 @record
 class Scheduled:
-    """Your turn has come, under this reservation number."""
+    """Your turn has come, under this reservation number.
+
+    redact: patterns of names of arguments that your web monitor is not to show (MO-37).
+    """
 
     ticket: int
     reservation: int
+    redact: list[str] = field(default_factory=list)
 
 
 @record

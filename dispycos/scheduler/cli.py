@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from dispycos import commandline, config, keyfile, validation
 from dispycos.commandline import Parser
-from dispycos.httpd import listening, running
+from dispycos.httpd import argtext, listening, running
 from dispycos.httpd.scheduler_source import SchedulerSource
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
@@ -57,6 +57,14 @@ def _place(text: str) -> tuple[str, int | None]:
     if text.endswith(":0"):
         return commandline.host_or_port(text.removesuffix(":0"))[0], 0
     return commandline.host_or_port(text)
+
+
+def _pattern(text: str) -> str:
+    """A pattern of names."""
+    try:
+        return argtext.patterns(text)[0]
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _web(options: argparse.Namespace) -> Web | None:
@@ -139,6 +147,9 @@ def _parser(epilog: str = "") -> Parser:
     add("--http_readonly", action="store_true", help="nobody may act in the web monitor, only look")
     add("--allow_host", action="append", default=[], metavar="NAME",
         help="a further name under which browsers may ask for the web monitor; may be repeated")  # fmt: skip
+    add("--redact", type=_pattern, action="append", default=[], metavar="PATTERN",
+        help="web monitors of clients show *** for arguments of such names (as 'pass*'; capitals make no "
+        "difference); may be repeated. This one never has any")  # fmt: skip
     add("--metrics_public", action="store_true", help="/metrics of the web monitor needs no token")
     parser.process_options()
     add("--clean", action="store_true", help="forget the clients and files that an earlier scheduler left")
@@ -152,6 +163,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
         parser.error("--node_port 0 is no port that a node listens at")
     try:
         certificates = commandline.certificates(options)
+        redact = argtext.patterns(options.redact)
     except ValueError as exc:
         parser.error(str(exc))
     limits = config.limits()
@@ -176,6 +188,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
             longest_pulse=options.pulse_interval,
             max_file_bytes=options.max_file_size,
             relay=options.relay_nodes,
+            redact=redact,
         ),
         limits=limits,
     )

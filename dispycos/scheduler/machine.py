@@ -19,7 +19,7 @@ Pure: no I/O, clock or randomness; reservation numbers are handed in. Rules S1 t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dispycos import messages as m
@@ -72,6 +72,7 @@ class SchedulerMachine:
         hold: float = 1000.0,
         longest_pulse: float = math.inf,
         max_file_bytes: int = 0,
+        redact: Sequence[str] = (),
         journalled: bool = False,
         restored: Restored | None = None,
         searching: Callable[[], str] = lambda: "",
@@ -113,6 +114,7 @@ class SchedulerMachine:
             self._grants,
             numbers=reservation_numbers,
             journalled=journalled,
+            redact=redact,
         )
         self._on: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
             Heard: self._heard,

@@ -56,6 +56,7 @@ class ServiceOptions:
     longest_pulse: float = math.inf  # a client that asks for longer pulses gets these
     max_file_bytes: int = 0  # of one file of a client, at nodes too; 0: what each of them allows
     relay: bool = False  # every node is asked for others near it, not only those that were named
+    redact: tuple[str, ...] = ()  # names of arguments that clients' monitors are not to show
 
 
 class SchedulerService:
@@ -89,6 +90,7 @@ class SchedulerService:
             hold=options.hold,
             longest_pulse=options.longest_pulse,
             max_file_bytes=options.max_file_bytes,
+            redact=options.redact,
             journalled=journal is not None,
             restored=journal.restored if journal is not None else None,
             searching=searching,

@@ -10,7 +10,7 @@ Pure. Rules S1, S3, S6; R-17, R-22, R-54, R-78.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispycos import messages as m
@@ -32,6 +32,7 @@ class Turns:
 
     numbers     for reservations: none was ever used, here or elsewhere.
     journalled  `written` or `refuse_unkept` follows each new client's entry; until then it waits.
+    redact      patterns of names of arguments that no client's monitor is to show.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Turns:
         *,
         numbers: Iterator[int],
         journalled: bool,
+        redact: Sequence[str],
     ) -> None:
         self.limits = limits
         self.stopping = ""  # why no client is taken any more
         self._stopped = False
         self._numbers = numbers
         self._journalled = journalled
+        self._redact = list(redact)
         self._deadlines = deadlines
         self._stories = stories
         self._clients = clients
@@ -105,8 +108,13 @@ class Turns:
         if client.state is ClientState.QUEUED:
             self._clients.tell_place(client, out)
         elif client.state is ClientState.SCHEDULED:
-            out.append(Say(client.incarnation, m.Scheduled(client.ticket, client.reservation)))
+            out.append(self._scheduled(client))
             self._grants.grant_again(client, out)
+
+    def _scheduled(self, client: Client, ticket: int | None = None) -> Say:
+        """What tells it that its turn has come, under the number that it asked with now, or at first."""
+        ticket = client.ticket if ticket is None else ticket
+        return Say(client.incarnation, m.Scheduled(ticket, client.reservation, self._redact))
 
     def admit_kept(self, now: float, out: list[Action]) -> None:
         """All entries are on disk: whoever waited for that is in the queue for good."""
@@ -141,7 +149,7 @@ class Turns:
             return
         self.heard(peer, now, out)
         if client.state is ClientState.SCHEDULED:
-            out.append(Say(peer, m.Scheduled(message.ticket, client.reservation)))
+            out.append(self._scheduled(client, message.ticket))
             self._grants.grant_again(client, out)
             self._dial_rules(client, out)
             self._grants.consider_all(now, out)
@@ -198,7 +206,7 @@ class Turns:
         clients.active = client
         self._stories.add(client.reservation, now, f"turn of client {client.name}")
         out.append(client.entry())
-        out.append(Say(client.incarnation, m.Scheduled(client.ticket, client.reservation)))
+        out.append(self._scheduled(client))
         out.append(Note("info", f"client {client.name} is scheduled"))
         self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
         clients.tell_places(out)

@@ -18,9 +18,10 @@ import pytest
 from dispycos import Client, DispycosStatus, LocalCluster, Task
 from dispycos.httpd import HTTPServer
 from dispycos.model import Status
-from tests.helpers import ROOT, environment, run_python, wait_until
+from tests.helpers import ROOT, background, environment, run_python, wait_until
 from tests.monitors import Asker, Viewer, play, synthetic
 from tests.process.clusters import Watcher, run, sleeps, two_servers
+from tests.process.schedulers import Place
 
 
 def stands(task: Any = None) -> Iterator[Any]:
@@ -385,7 +386,7 @@ def test_without_a_monitor_or_a_look_nothing_is_told_of_tasks(cluster: LocalClus
 
 def test_bad_arguments_are_refused(program: None) -> None:
     client = Client()
-    for wrong in ({"port": "x"}, {"show_task_args": 3}, {"poll_sec": "y"}, {"host": 3}):
+    for wrong in ({"port": "x"}, {"show_task_args": 3}, {"poll_sec": "y"}, {"host": 3}, {"redact": [3]}):
         with pytest.raises(TypeError):
             HTTPServer(client, **{"port": 0, **wrong})
     with pytest.raises(TypeError, match="must be a Client"):
@@ -476,6 +477,42 @@ def test_a_shared_scheduler_serves_a_monitor_that_only_looks(tmp_path: Path) -> 
         assert asker.get("/api/v1/nodes")["nodes"] == []
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+CLIENT = """
+import sys
+import dispycos
+from dispycos.httpd import HTTPServer
+
+def job(number, task=None, **more):
+    yield task.receive()
+
+def main(task=None):
+    dispycos.Pycos(node="127.0.0.1", discover_peers=False)
+    client = dispycos.Client([job])
+    assert (yield client.schedule(dispycos.Location.parse(sys.argv[1], 0))) == 0
+    HTTPServer(client, port=0, redact="mine*")
+    yield client.rtask(job, 1, My_Pin=1234, mine_own={"x": 1}, shown={"pin": 5, "mine": 6, "n": 7})
+    print("ready", flush=True)
+    yield task.receive()
+
+dispycos.Task(main).value()
+"""
+
+
+@pytest.mark.row("MO-37")
+def test_what_scheduler_or_program_want_hidden_no_monitor_shows(place: Place, tmp_path: Path) -> None:
+    shared = place.scheduler("--redact", "*PIN", "--redact", "token")
+    place.node("--peer", shared.where, servers=1)
+    path = tmp_path / "client.py"
+    path.write_text(CLIENT)
+    env = {"DISPYCOS_SECRET_FILE": str(place.key)}
+    with background([sys.executable, str(path), shared.where], env=env) as program:
+        link = program.wait_line("dispycos monitor: ", 30).removeprefix("dispycos monitor: ")
+        program.wait_line("ready", 30)
+        asker = LinkAsker(link)
+        [task] = wait_until(lambda: asker.get("/api/v1/tasks")["tasks"])
+        assert task["args"] == "(1, My_Pin=***, mine_own=***, shown={'pin': ***, 'mine': ***, 'n': 7})"
 
 
 @pytest.mark.row("MO-24")

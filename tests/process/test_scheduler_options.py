@@ -88,6 +88,7 @@ def test_what_can_not_be_done_is_one_sentence(place: Place, more: list[str], tex
         ["--name", " "],
         ["--msg_timeout", "0"],
         ["--node", "a:b:c"],
+        ["--redact", ""],
     ],
 )
 def test_wrong_usage_ends_with_2(place: Place, more: list[str]) -> None:

@@ -165,6 +165,19 @@ def test_a_turn_is_asked_for_and_answered_when_it_comes() -> None:
     assert bench.statuses == [DispycosStatus(Status.ClientScheduled, AT_SCHEDULER)]
 
 
+@pytest.mark.row("MO-37")
+def test_what_the_scheduler_wants_hidden_is_known_with_the_turn_and_renewed_with_a_claim() -> None:
+    bench = Bench()
+    bench.feed(o.BeginSchedule(1, SCHEDULER, AT_SCHEDULER))
+    bench.hear(SCHEDULER, m.Scheduled(1, RESERVATION, ["pass*"]))
+    assert bench.fleet.turn.redact == ("pass*",)
+    bench.hear(SCHEDULER, m.Scheduled(7, RESERVATION, []))  # of another request
+    assert bench.fleet.turn.redact == ("pass*",)
+    bench.hear(SCHEDULER, m.Scheduled(1, RESERVATION, ["pass*", "token"]))
+    assert bench.fleet.turn.redact == ("pass*", "token")
+    assert bench.statuses == [DispycosStatus(Status.ClientScheduled, AT_SCHEDULER)]
+
+
 @pytest.mark.row("DC-15")
 def test_giving_up_leaves_the_queue_and_a_late_turn_is_not_taken() -> None:
     bench = Bench()

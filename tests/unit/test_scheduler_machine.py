@@ -109,6 +109,14 @@ def granted(**options: Any) -> Bench:
 # Turns.
 
 
+@pytest.mark.row("MO-37")
+def test_each_client_is_told_what_its_monitor_is_to_hide() -> None:
+    bench = Bench(redact=("pass*", "token")).client("c1")
+    assert bench.said_to(who("c1"), m.Scheduled) == [m.Scheduled(1, 1, ["pass*", "token"])]
+    bench.client("c2").hear(who("c1"), m.CloseClient(1))
+    assert bench.said_to(who("c2"), m.Scheduled) == [m.Scheduled(1, 2, ["pass*", "token"])]
+
+
 @pytest.mark.row("DS-20", "DC-15")
 def test_the_first_client_is_scheduled_at_once_and_the_others_wait_in_order() -> None:
     bench = Bench().client("c1")

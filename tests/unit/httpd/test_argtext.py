@@ -93,9 +93,31 @@ def test_what_str_gives_is_plain_text() -> None:
 
 
 @pytest.mark.row("MO-37")
-def test_named_arguments_can_be_hidden() -> None:
-    text = argtext.text((1,), {"password": "p", "api_key": "k", "n": 2}, ("pass*", "*_key"))
-    assert text == "(1, password=***, api_key=***, n=2)"
+def test_what_a_name_says_to_be_secret_is_hidden() -> None:
+    secret = argtext.secret(argtext.patterns(("pass*", "*_key")))
+    text = argtext.text((1,), {"password": "p", "API_KEY": "k", "n": 2, "by_pass": 3}, secret)
+    assert text == "(1, password=***, API_KEY=***, n=2, by_pass=3)"
+    # Also in what holds it, as deep as anything is shown; keys that are no names stay.
+    inner = {"password": "p", "user": "u", 5: "five"}
+    text = argtext.text(([inner],), {"given": (inner, {"a_key": {"b": "k"}})}, secret)
+    assert text == (
+        "([{'password': ***, 'user': 'u', 5: 'five'}], "
+        "given=({'password': ***, 'user': 'u', 5: 'five'}, {'a_key': ***}))"
+    )
+
+
+@pytest.mark.row("MO-37")
+def test_patterns_of_names_are_checked() -> None:
+    # Taken as many patterns, the letters of a text would hide nothing.
+    assert argtext.patterns("pass*") == ("pass*",)
+    assert argtext.patterns(iter(["a", "b?"])) == ("a", "b?")
+    assert argtext.secret(argtext.patterns(())) is None
+    for wrong in ("", " ", ["a", ""], "a\nb", "x" * 256, ["x"] * 101):
+        with pytest.raises(ValueError, match="redact takes"):
+            argtext.patterns(wrong)
+    for odd in ([3], [None], [b"pass"]):
+        with pytest.raises(TypeError, match="redact takes patterns of names"):
+            argtext.patterns(odd)  # type: ignore[arg-type]  # what a program may give
 
 
 def test_an_exit_is_not_swallowed() -> None:

@@ -17,7 +17,8 @@ PEERS      := build/bench
 FOR_PEERS  := $(PEERS)/.installed
 MEASURE     = $(if $(wildcard $(FOR_PEERS)),$(PEERS),$(VENV))/bin/python -m bench
 
-WORKERS    := auto
+# Two at each processor: the tests of processes wait for each other more than they compute.
+WORKERS    := $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 
 # The tests start Python a thousand times: compiling anew each time would take as long as the tests.
 unexport PYTHONDONTWRITEBYTECODE

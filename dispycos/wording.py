@@ -1,4 +1,4 @@
-"""Wording: how sentences name many things.
+"""Wording: how sentences name many things, and how too long a text is shown.
 
 Pure. Layer 0.
 """
@@ -15,3 +15,13 @@ def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def clip(text: str, chars: int, size: int) -> str:
+    """The text, or its beginning and end if it is longer than `chars` or `size` bytes."""
+    if len(text) <= chars and len(text.encode(errors="backslashreplace")) <= size:
+        return text
+    gap = "\n...\n"
+    # Ten bytes is what a character takes at most, as an escape.
+    keep = max(min(chars, size // 10) - len(gap), 0) if not text.isascii() else min(chars, size) - len(gap)
+    return text[: keep // 2] + gap + text[len(text) - (keep - keep // 2) :]

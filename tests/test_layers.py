@@ -62,7 +62,7 @@ LINES = (
     Line(1, "pickling.modules pickling.builder pickling.reductions"),
     Line(1, "pickling.rebuild pickling.pickler"),
     Line(1, "pickling.code"),
-    Line(1, "pickling.values", beside=frozenset({"net"})),  # a clipped text
+    Line(1, "pickling.values"),
     Line(
         2,
         "scheduler.events scheduler.allocate scheduler.roster scheduler.survey scheduler.clients"

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from dispycos.config import Limits
 from dispycos.errors import MessageTooLarge, RemoteProtocolError
 from dispycos.model import Buffer, Location
+from dispycos.wording import clip
 
 LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
 INT_MAX = (1 << 63) - 1
@@ -157,16 +158,6 @@ def text_(where: str) -> Kind:
         return value
 
     return Kind(take, put, f"type({{}}) is str and len({{}}) <= {chars}", leaves=f"len({{}}) <= {safe}")
-
-
-def clip(text: str, chars: int, size: int = LIMITS.max_text_bytes) -> str:
-    """The text, or its beginning and end if it is longer than `chars` or `size` bytes."""
-    if len(text) <= chars and len(text.encode(errors="backslashreplace")) <= size:
-        return text
-    gap = "\n...\n"
-    # Ten bytes is what a character takes at most, as an escape.
-    keep = max(min(chars, size // 10) - len(gap), 0) if not text.isascii() else min(chars, size) - len(gap)
-    return text[: keep // 2] + gap + text[len(text) - (keep - keep // 2) :]
 
 
 def bytes_(where: str, length: int | None) -> Kind:

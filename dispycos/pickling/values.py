@@ -19,9 +19,9 @@ from tblib import pickling_support
 from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
-from dispycos.net.scalars import clip
 from dispycos.pickling.code import HERE, Namespace, dumps
 from dispycos.pickling.pickler import CodePickler, blame
+from dispycos.wording import clip
 
 LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
 MAX_BUFFERS = LIMITS.max_buffers // 2 - 1  # of one value: two payloads fit into one message
@@ -305,7 +305,7 @@ def dump_exception(exc: BaseException) -> tuple[Payload | None, str]:
     except Exception as broken:
         # Its own __str__ fails (SE-111).
         text = f"{type(exc).__qualname__}: (its text can't be had: {type(broken).__name__})\n"
-    text = clip(text, LIMITS.max_text_bytes)
+    text = clip(text, LIMITS.max_text_bytes, LIMITS.max_text_bytes)
     try:
         return Payload(dumps(exc, kind=_ExceptionPickler)), text
     except Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ GRACE: Final = 3.0
 _TAKING: Final = 1.0  # seconds for it to take what came before the end, until it is interrupted
 _ENDING: Final = 0.1  # seconds for it to end by itself once it has
 _GLANCE: Final = 0.005  # seconds between looks whether it has
+_AGAIN: Final = 0.2  # seconds between looks whether it was interrupted
 
 _PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
 
@@ -167,11 +169,21 @@ class FarEnd:
             if self._exchange.unread:
                 until = time.monotonic() + _ENDING
             time.sleep(_GLANCE)
-        if self._lanes.main_busy:
+        # A signal that comes right before the main thread begins to wait does not end that wait; so
+        # again, as long as the thread stands where it stood.
+        stood = _main_stands()
+        while self._lanes.main_busy and _main_stands() == stood:
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except OSError:
                 os._exit(1)
+            time.sleep(_AGAIN)
+
+
+def _main_stands() -> tuple[int, int]:
+    # Frame and instruction of the main thread.
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    return id(frame), frame.f_lasti
 
 
 def _ending(channel: Channel, error: BaseException | None, skip: int = 0) -> Callable[[], object]:

@@ -243,30 +243,45 @@ class Listener:
         assert caller.key is not None
         words, packed, token = _read(head, tail, caller.key)
         self._forget(caller)
-        with caller.connection, tempfile.TemporaryFile() as file:
-            file.write(packed)
-            file.seek(0)
-            caller.connection.setblocking(True)
+        with caller.connection:
             try:
-                process = subprocess.Popen(
-                    [*(words or [sys.executable]), "-u", "-c", COMMAND],
-                    stdin=file,
-                    stdout=caller.connection.fileno(),
-                    env={key: value for key, value in os.environ.items() if not _is_secret(key)},
-                    # What is typed at our terminal is for us; we end our gateways.
-                    start_new_session=True,
-                )
-            except OSError as exc:
-                text = f"{words[0] if words else sys.executable!r} can't be started: {exc.strerror}"
+                process = self._launch(words, packed, caller.connection)
+            except (OSError, RuntimeError) as exc:
+                # No file, descriptor, process or thread is to be had, or there is no such program.
+                why = exc.strerror if isinstance(exc, OSError) else str(exc)
+                text = f"{words[0] if words else sys.executable!r} can't be started: {why}"
                 log.warning("%s: %s", caller.source, text)
                 with contextlib.suppress(OSError):
                     caller.connection.send(f"{token} unstarted {text}\n".encode())
                 return
         log.info("%s: a gateway, process %d", caller.source, process.pid)
-        self._gateways.add(process)
-        threading.Thread(target=self._await, args=(process,), name="dispycos gateway", daemon=True).start()
         if self._once:
             self._stop_listening()
+
+    def _launch(self, words: list[str], packed: bytes, connection: socket.socket) -> subprocess.Popen[bytes]:
+        with tempfile.TemporaryFile() as file:
+            file.write(packed)
+            file.seek(0)
+            connection.setblocking(True)
+            process = subprocess.Popen(
+                [*(words or [sys.executable]), "-u", "-c", COMMAND],
+                stdin=file,
+                stdout=connection.fileno(),
+                env={key: value for key, value in os.environ.items() if not _is_secret(key)},
+                # What is typed at our terminal is for us; we end our gateways.
+                start_new_session=True,
+            )
+        self._gateways.add(process)
+        try:
+            threading.Thread(
+                target=self._await, args=(process,), name="dispycos gateway", daemon=True
+            ).start()
+        except RuntimeError:
+            self._gateways.discard(process)
+            process.kill()
+            process.wait()
+            raise
+        return process
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()

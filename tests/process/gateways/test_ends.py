@@ -129,11 +129,53 @@ def test_what_code_started_ends_also_where_ctrl_c_is_ignored(group):
         gateway = group.makegateway("popen")
     finally:
         signal.signal(signal.SIGINT, before)
-    pid = gateway._rinfo().pid
-    gateway.remote_exec("import subprocess; channel.send(1); subprocess.run(['sleep', '100'])").receive(10)
-    children = wait_until(lambda: _children(pid), what="the child")
+    channel = gateway.remote_exec(
+        "import subprocess\n"
+        "process = subprocess.Popen(['sleep', '100'])\n"
+        "try:\n"
+        "    channel.send(process.pid)\n"
+        "    process.wait()\n"
+        "finally:\n"
+        "    process.kill()\n"
+    )
+    child = channel.receive(10)
     gateway.exit()
-    wait_until(lambda: not any(map(alive, children)), what="the end of the child")
+    wait_until(lambda: not alive(child), what="the end of the child")
+
+
+@pytest.mark.row("EX-17")
+def test_code_that_misses_its_interrupt_gets_another_one(group, tmp_path):
+    gateway = group.makegateway("popen")
+    gateway.remote_exec(
+        "import signal, time\n"
+        "def miss(*_): signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGINT, miss)\n"
+        "channel.send(1)\n"
+        "try:\n"
+        "    time.sleep(100)\n"
+        "finally:\n"
+        f"    open({str(tmp_path / 'cleaned')!r}, 'x').close()\n"
+    ).receive(10)
+    gateway.exit()
+    assert gateway.join(10)
+    assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.row("EX-17")
+def test_code_that_cleans_up_is_interrupted_once(group, tmp_path):
+    gateway = group.makegateway("popen")
+    gateway.remote_exec(
+        "import time\n"
+        "channel.send(1)\n"
+        "try:\n"
+        "    time.sleep(100)\n"
+        "finally:\n"
+        "    time.sleep(0.7)\n"
+        f"    open({str(tmp_path / 'cleaned')!r}, 'x').close()\n"
+    ).receive(10)
+    gateway.exit()
+    assert gateway.join(10)
+    assert (tmp_path / "cleaned").exists()
 
 
 @pytest.mark.row("EX-17")

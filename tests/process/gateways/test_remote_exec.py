@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 
 import pytest
@@ -161,3 +162,29 @@ def test_a_gateway_is_opened_by_its_class_alone():
     finally:
         gateway.exit()
         assert gateway.join(10)
+
+
+@pytest.mark.row("EX-02", "EX-21")
+def test_a_popen_gateway_is_a_child_in_its_maker_s_folder(tmp_path, run_python):
+    """A program of its own: `PopenGateway()` opens it in the default group."""
+    code, out, err = run_python(
+        "import os, sys\n"
+        "from dispycos.gateways import PopenGateway\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "gateway = PopenGateway()\n"
+        "info = gateway._rinfo()\n"
+        "parent = gateway.remote_exec('import os; channel.send(os.getppid())').receive(10)\n"
+        "assert parent == os.getpid() != info.pid\n"
+        "assert info.executable == sys.executable and info.platform == sys.platform\n"
+        "assert info.version_info == tuple(sys.version_info)\n"
+        "assert info.cwd == os.getcwd()\n"
+        "gateway.remote_exec(\"import os; os.chdir('/')\").waitclose(10)\n"
+        "assert gateway._rinfo() is info and info.cwd == os.getcwd()\n"
+        "assert gateway._rinfo(update=True).cwd == '/' == gateway._rinfo().cwd\n"
+        "assert os.getcwd() != '/'\n"
+        "print(info)\n"
+    )
+    assert code == 0 and err == "", err
+    assert out.startswith("<RInfo executable='")
+    assert f"cwd={str(tmp_path)!r}" in out and re.search(r"pid=\d+>$", out.strip())
+    assert "version_info=(3, " in out and f"platform={sys.platform!r}" in out

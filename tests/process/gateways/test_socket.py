@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -241,6 +242,32 @@ def test_what_goes_wrong_behind_a_server_is_told(group, server, key, said):
     with pytest.raises(HostNotFound, match=said):
         group.makegateway(server.spec(key))
     wait_until(lambda: not server.gateways(), what="nothing to be left")
+
+
+@pytest.mark.row("EX-04", "R-99")
+def test_a_server_without_room_says_so_and_serves_on(group, server):
+    group.makegateway(server.spec()).exit()
+    wait_until(lambda: not server.gateways(), what="the first one to be gone")
+    pid = server.process.pid
+
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    # One more descriptor is there: for the connection, not for the file of its program. Or there is
+    # one, and nothing can be written to it.
+    lacking = [
+        (resource.RLIMIT_NOFILE, descriptors() + 1, "Too many open files"),
+        (resource.RLIMIT_FSIZE, 0, "File too large"),
+    ]
+    for limit, room, said in lacking:
+        before = resource.prlimit(pid, limit)
+        resource.prlimit(pid, limit, (room, before[1]))
+        with pytest.raises(HostNotFound, match=f"can't be started: .*{said}"):
+            group.makegateway(server.spec())
+        wait_until(lambda said=said: any(said in line for line in server.lines), what="a line about it")
+        resource.prlimit(pid, limit, before)
+        assert group.makegateway(server.spec()).remote_exec("channel.send(1)").receive(30) == 1
+    assert not any("Traceback" in line for line in server.lines)
 
 
 @pytest.mark.row("EX-04", "R-99")

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dispycos.client.allocation import DispycosNodeAllocate
-    from dispycos.client.client import Client
-    from dispycos.client.client import Client as Computation
     from dispycos.client.local import LocalCluster
     from dispycos.client.progress import progress
     from dispycos.client.waiting import as_completed, gather, wait
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
         TaskRejected,
         Timeout,
     )
+    from dispycos.gateways.cluster import Client
+    from dispycos.gateways.cluster import Client as Computation
     from dispycos.kernel.channel import Channel
     from dispycos.kernel.mailbox import CategorizeMessages
     from dispycos.kernel.operation import Operation
@@ -134,9 +134,9 @@ _HOMES = {
     "AuthenticationError": "errors",
     "CategorizeMessages": "kernel.mailbox",
     "Channel": "kernel.channel",
-    "Client": "client.client",
+    "Client": "gateways.cluster",
     "Closed": "errors",
-    "Computation": "client.client:Client",
+    "Computation": "gateways.cluster:Client",
     "Condition": "kernel.sync",
     "DispycosError": "errors",
     "DispycosNodeAllocate": "client.allocation",

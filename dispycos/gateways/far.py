@@ -162,13 +162,7 @@ class FarEnd:
             threading.Thread(target=self._interrupt, name="dispycos interrupt", daemon=True).start()
 
     def _interrupt(self) -> None:
-        # Code takes the items first that came before the end, and the most of it ends then.
-        last = time.monotonic() + _TAKING
-        until = time.monotonic() + _ENDING
-        while self._lanes.main_busy and time.monotonic() < min(until, last):
-            if self._exchange.unread:
-                until = time.monotonic() + _ENDING
-            time.sleep(_GLANCE)
+        self._let_take(lambda: self._lanes.main_busy)
         # A signal that comes right before the main thread begins to wait does not end that wait; so
         # again, as long as the thread stands where it stood.
         stood = _main_stands()
@@ -178,6 +172,15 @@ class FarEnd:
             except OSError:
                 os._exit(1)
             time.sleep(_AGAIN)
+
+    def _let_take(self, busy: Callable[[], bool]) -> None:
+        # Code takes the items first that came before the end, and the most of it ends then.
+        last = time.monotonic() + _TAKING
+        until = time.monotonic() + _ENDING
+        while busy() and time.monotonic() < min(until, last):
+            if self._exchange.unread:
+                until = time.monotonic() + _ENDING
+            time.sleep(_GLANCE)
 
 
 def _main_stands() -> tuple[int, int]:

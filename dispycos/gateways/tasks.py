@@ -24,14 +24,14 @@ class Tasks:
 
     def begin(self, call: Callable[..., Any], done: Callable[[BaseException | None], object]) -> None:
         """Run it as a task, and say how it ended; any thread."""
-        Task(_watched, call, done)
+        Task(watched, call, done)
 
     def close(self) -> None:
         """End them all."""
         self._loop.terminate()
 
 
-def _watched(
+def watched(
     call: Callable[..., Any], done: Callable[[BaseException | None], object], task: Task | None = None
 ) -> Generator[Any, Any, None]:
     error: BaseException | None = None

@@ -52,7 +52,7 @@ LINES = (
     Line(1, "net.keys net.frame net.packing", pure=True),
     Line(1, "net.hello net.auth net.doorkeeper", pure=True),
     Line(1, "net.outbox net.inbox", pure=True),
-    Line(1, "net.session net.liveness net.datagram net.patience", pure=True),
+    Line(1, "net.session net.single net.liveness net.datagram net.patience", pure=True),
     Line(1, "net.scalars", pure=True),
     Line(1, "net.fields", pure=True),
     Line(1, "net.codec", pure=True),
@@ -100,7 +100,7 @@ LINES = (
         "net.greeting net.peer net.hearing net.dialling net.reception net.filestore",
         beside=frozenset({"kernel"}),
     ),
-    Line(3, "net.stream net.link"),
+    Line(3, "net.stream net.waiting net.proof net.link"),
     Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(

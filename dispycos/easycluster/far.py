@@ -16,7 +16,7 @@ from typing import Any, Final
 from dispycos.config import Limits
 from dispycos.easycluster.served import Log, Served
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.link import Meeting, prove
+from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 
 # Seconds for what still runs when the master is gone; then the process ends all the same.

@@ -21,7 +21,7 @@ from dispycos.easycluster import definitions, failures, finding
 from dispycos.easycluster.proxies import SelfIterProxy
 from dispycos.easycluster.server_objects import ServerObject, table_of
 from dispycos.errors import TaskCancelled
-from dispycos.net.link import Meeting
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 from dispycos.objects.access import CALLABLE, Access, Names, kind_of
 from dispycos.objects.connection import Connection, Terms

@@ -31,7 +31,7 @@ from dispycos.keyfile import KeySource
 from dispycos.net.addresses import LOOPBACK
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import InvalidKey
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
 __all__ = ["QuietServer", "Server", "spawn_local"]

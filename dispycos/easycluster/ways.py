@@ -23,7 +23,7 @@ from dispycos.launch.python import python_of
 from dispycos.launch.ssh import PYTHON
 from dispycos.launch.target import Target
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.link import Meeting, prove
+from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 
 PORT: Final = 11999

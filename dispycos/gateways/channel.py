@@ -22,7 +22,8 @@ from dispycos.gateways import plain, wire
 from dispycos.gateways.callback import NO_ENDMARKER, Callback, Taker
 from dispycos.gateways.channel_file import ChannelReader, ChannelWriter
 from dispycos.gateways.failure import RemoteError, describe
-from dispycos.net.link import Link, Waiting
+from dispycos.net.link import Link
+from dispycos.net.waiting import Waiting
 
 if TYPE_CHECKING:
     from dispycos.gateways.pending import Pending

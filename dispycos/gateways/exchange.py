@@ -19,7 +19,8 @@ from dispycos.gateways import plain, wire
 from dispycos.gateways.callback import Taker
 from dispycos.gateways.channel import Channel
 from dispycos.model import Buffer
-from dispycos.net.link import Link, Meeting
+from dispycos.net.link import Link
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 
 log = logging.getLogger("dispycos")

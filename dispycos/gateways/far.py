@@ -25,7 +25,7 @@ from dispycos.gateways.lanes import Lanes
 from dispycos.gateways.order import Order
 from dispycos.model import Buffer
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
 # Seconds for code that is interrupted because the near end is gone; then the process ends all the same.

@@ -14,7 +14,8 @@ from dispycos.config import Limits
 from dispycos.gateways.listener import Listener
 from dispycos.model import Buffer
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.link import Link, prove
+from dispycos.net.link import Link
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
 _PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key

@@ -14,7 +14,6 @@ import ast
 import contextlib
 import logging
 import os
-import secrets
 import selectors
 import signal
 import socket
@@ -30,13 +29,11 @@ from typing import Any, Final
 from dispycos.config import MIB, Limits
 from dispycos.launch.program import COMMAND, program
 from dispycos.launch.wire import GATEWAY
-from dispycos.model import Incarnation, Role
-from dispycos.net import session as sessions
-from dispycos.net.auth import Failed, Handshake, Proven
+from dispycos.net.auth import Failed, Proven
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
-from dispycos.net.hello import NONCE_BYTES
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.session import HALF_BYTES, Session
+from dispycos.net.proof import handshake, meet
+from dispycos.net.single import SingleSession
 from dispycos.net.stream import keep_watch
 
 log = logging.getLogger("dispycos")
@@ -60,18 +57,10 @@ class _Caller:
     def __init__(self, connection: socket.socket, source: str, keyring: Keyring, deadline: float) -> None:
         self.connection = connection
         self.source = source
-        self.incarnation = Incarnation(secrets.token_bytes(16))  # ours, for this one
         self.keyring = keyring
-        self.handshake = Handshake(
-            dialer=False,
-            incarnation=self.incarnation,
-            roles=Role.PEER,
-            keyring=keyring,
-            nonce=secrets.token_bytes(NONCE_BYTES),
-            max_message_bytes=MAX_PROGRAM_BYTES,
-        )
+        self.handshake = handshake(keyring, MAX_PROGRAM_BYTES, dialer=False)
         self.handshake.opening()  # a listener has nothing to say yet
-        self.session: Session | None = None  # once it has proved the key
+        self.session: SingleSession | None = None  # once it has proved the key
         self.key: ClusterKey | None = None  # the one that it proved
         self.deadline = deadline
 
@@ -209,33 +198,20 @@ class Listener:
             caller.key = key
             self._doorkeeper.leave(caller.source)
             caller.deadline = time.monotonic() + _PROGRAM_TIME
-            caller.session = session = Session(caller.incarnation, end.peer.incarnation, self._limits)
-            session.attach(
-                end.send_key,
-                end.receive_key,
-                end.tags,
-                dialer=False,
-                session_id=secrets.token_bytes(HALF_BYTES),
-                now=time.monotonic(),
-                credential=end.credential,
-            )
-            if end.left_over:
-                self._take(caller, end.left_over)
+            caller.session, left_over = meet(end, self._limits)
+            if left_over:
+                self._take(caller, left_over)
 
     def _take(self, caller: _Caller, data: bytes) -> None:
         assert caller.session is not None
         if not data:
             raise Malformed("ended the connection")
         # Nothing is ever said in this session: what follows is another one, with the far end.
-        for event in caller.session.feed(data, time.monotonic()):
-            match event:
-                case sessions.Message(head, tail):
-                    self._start(caller, bytes(head), bytes(tail))
-                    return
-                case sessions.Violation(reason):
-                    raise Malformed(f"broke the wire's rules: {reason}")
-                case _:
-                    raise Malformed(f"said what is no program: {type(event).__name__}")
+        for head, tail in caller.session.feed(data):
+            self._start(caller, bytes(head), bytes(tail))
+            return
+        if caller.session.over:
+            raise Malformed(f"sent no program: {caller.session.over}")
 
     # Gateways.
 

@@ -18,7 +18,8 @@ from dispycos.launch.spec import XSpec
 from dispycos.launch.via import Carried, Carrier
 from dispycos.model import Buffer
 from dispycos.net.keys import Keyring
-from dispycos.net.link import Link, Waiting
+from dispycos.net.link import Link
+from dispycos.net.waiting import Waiting
 
 _MAIN: Final = "dispycos.gateways.installed"
 

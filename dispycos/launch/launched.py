@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from dispycos.errors import DispycosError, HostNotFound, PeerLost
-from dispycos.net.link import Meeting
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 
 _PARTING: Final = 1.0  # seconds for what failed to end by itself

@@ -24,7 +24,7 @@ from dispycos.launch.program import program
 from dispycos.launch.quoting import harmless
 from dispycos.launch.wire import GATEWAY, NONCE_BYTES
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.link import Meeting, prove
+from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 
 _MOST_BEFORE: Final = 64 * 1024  # bytes that a login may print before our own
@@ -87,7 +87,7 @@ def open_behind_server(
     order["duplex"] = True
     nonce = secrets.token_bytes(NONCE_BYTES)
     message = {"boot": _boot(), "order": order, "packed": packed, "python": list(python), "nonce": nonce}
-    server.session.send(GATEWAY, (repr(message).encode(),))
+    server.session.put(GATEWAY, (repr(message).encode(),))
     while buffers := server.session.take():
         stream.write(b"".join(buffers), deadline)
     assert isinstance(keyring.own, ClusterKey)

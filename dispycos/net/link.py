@@ -16,26 +16,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import select
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
-from dispycos.config import Limits
-from dispycos.errors import Closed, PeerLost, RemoteProtocolError, TaskCancelled, Timeout
-from dispycos.model import Buffer, Incarnation, Role
-from dispycos.net import session as sessions
-from dispycos.net.auth import Failed, Handshake, Proven
-from dispycos.net.hello import NONCE_BYTES
-from dispycos.net.keys import Keyring
-from dispycos.net.patience import Patience
-from dispycos.net.session import HALF_BYTES, Session, SessionState
+from dispycos.errors import PeerLost, RemoteProtocolError, TaskCancelled
+from dispycos.model import Buffer
+from dispycos.net.patience import AWAY, Patience
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
+from dispycos.net.waiting import LONGEST, Waiting, Woken
 
 log = logging.getLogger("dispycos")
 
@@ -50,45 +44,7 @@ _FAREWELL: Final = 1.0  # seconds to write the last words of a link that is clos
 _LAST_WRITE: Final = 5.0  # seconds for who writes to see that the link is over
 _GLANCE: Final = 0.002  # seconds between looks whether all was written
 _MOST_BUFFERS: Final = 512  # of one writev(2)
-_LONGEST: Final = 86400.0  # seconds of one poll or lock: poll(2) takes no more than 24 days
 _ROOM_MS: Final = 100  # between looks whether a link without room is over meanwhile
-
-
-class Waiting:
-    """A thread that waits for something of a link. Wake it from any thread, as often as you like."""
-
-    __slots__ = ("_lock", "reads", "stir")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        # Of a thread that reads while it waits: its ident, and what takes it out of its poll.
-        self.reads = 0
-        self.stir: Callable[[], None] | None = None
-
-    def wake(self) -> None:
-        """It looks again whether it is ready."""
-        if self.reads == threading.get_ident():
-            return  # it does so after each message that it reads
-        try:
-            self._lock.release()
-        except RuntimeError:
-            pass  # it is awake already
-        if self.reads and self.stir is not None:
-            self.stir()
-
-    def sleep(self, seconds: float) -> None:
-        """Until somebody calls `wake`, or did so since the last sleep; at most so long, -1: for ever.
-
-        It may end sooner: who sleeps looks again.
-        """
-        self._lock.acquire(timeout=min(seconds, _LONGEST))
-
-
-class Woken(Protocol):
-    """Who is told of something by a call of `wake`, from any thread."""
-
-    def wake(self) -> None: ...
 
 
 class Link:
@@ -113,19 +69,22 @@ class Link:
         self._stirred = stirred
         self._lost = lost
         self._lock = threading.Lock()  # of the session and of all about writing
-        self._writing = False  # a thread writes
+        self._writing = False  # a thread writes, or is about to
         self._unwritten: list[Buffer] = []  # what the session gave out and the stream did not take yet
         self._room: list[Woken] = []  # senders that wait until the session has room
-        self._reading = threading.Lock()  # held by the thread that reads
-        self._reader = 0  # that thread's ident
+        # Its one item is the right to read: who takes it out reads. To delete an item is a single
+        # instruction, so Ctrl-C never comes between having the right and knowing it.
+        self._turn = [None]
+        self._reader = 0  # ident of the thread that reads
         self._visits = 0  # reads by other threads than the link's own
         self._followers: deque[Waiting] = deque()  # threads that wait while another one reads
-        # Read and not delivered yet.
-        self._events: deque[sessions.Event] = deque(meeting.session.feed(meeting.left_over, time.monotonic()))
+        # Head and tail of what was read and not delivered yet.
+        self._messages = deque(meeting.session.feed(meeting.left_over))
         self._dry = False  # the stream had nothing more to read when it was read last
         self._idle = threading.Event()  # ends the patience of the link's own thread
         self._parked = False  # the link's own thread waits for the one that reads to stop
-        self._called = False  # `stirred` is to be called
+        self._called = False  # who reads is to look what else there is to do
+        self._stir_due = False  # `stirred` is to be called
         # Takes who reads out of its poll. No bare descriptors: who writes to one that was closed
         # meanwhile may write to a file of others that has its number now.
         self._nudge, self._nudged = socket.socketpair()
@@ -162,7 +121,7 @@ class Link:
     @property
     def writable(self) -> bool:
         """Whether `send` would not wait."""
-        return self._session.writable
+        return not self._session.stopped
 
     def watch_room(self, watcher: Woken) -> None:
         """Wake this one, from now on, when the link is writable again."""
@@ -173,127 +132,115 @@ class Link:
 
         PeerLost if it can't be sent; MessageTooLarge.
         """
-        with self._lock:
-            if not self._session.writable:
-                self._wait_for_room()
-            self._send(head, parts)
-            if self._writing or not self._take(sure=True):
-                return  # who writes takes it along
-        self._write(patient=True)
+        if self._session.stopped:
+            self._wait_for_room()
+        self._send(head, parts, True)
 
     def post(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
         """Send a short message without waiting for anything, as a delivery may.
 
         PeerLost if it can't be sent.
         """
-        with self._lock:
-            self._send(head, parts)
-            if self._writing or not self._take(sure=True):
-                return
-        self._write(patient=False)
+        self._send(head, parts, False)
 
-    def _send(self, head: Buffer, parts: Sequence[Buffer]) -> None:
-        if self._over:
-            raise PeerLost(self._over)
+    def _send(self, head: Buffer | None, parts: Sequence[Buffer], patient: bool) -> None:
+        # head  None: only write what waits.
+        # Who is not patient leaves to the reader what the stream does not take now.
+        session = self._session
+        begun = writes = False
         try:
-            self._session.send(head, parts)
-        except Closed:
-            raise PeerLost("the link is being closed") from None
+            with self._lock:
+                if head is not None:
+                    if self._over:
+                        raise PeerLost(self._over)
+                    if session.closed:
+                        raise PeerLost("the link is being closed")
+                    begun = True
+                    session.put(head, parts)
+                if self._writing or self._told:
+                    return  # who writes takes it along
+                self._writing = writes = True
+                if not self._unwritten:
+                    self._unwritten = session.take()
+            interrupted = self._write(patient)
         except BaseException as exc:
-            if _interrupts(exc):
+            if (begun or writes) and _interrupts(exc):
+                # Nobody knows how much of it is on its way: nothing can follow it.
                 self._end(_broken("sent", exc))
+            if writes:
+                self._give_up()
             raise
+        if interrupted is not None:
+            raise interrupted
 
     def _wait_for_room(self) -> None:
         waiting = Waiting()
         self._room.append(waiting)
-        self._lock.release()
         try:
-            self.wait(waiting, lambda: self._session.writable or bool(self._over), None)
+            self.wait(waiting, lambda: not self._session.stopped or bool(self._over), None)
         finally:
-            self._lock.acquire()
             self._room.remove(waiting)
 
-    def _take(self, *, sure: bool = False) -> bool:
-        # With the lock: whether there is something to write; then the caller is the one who does.
-        # sure: there is something, if the window has room.
-        if not self._unwritten and (sure or self._session.due):
-            self._unwritten = self._session.take()
-        self._writing = bool(self._unwritten) and not self._told
-        return self._writing
-
-    def _write(self, *, patient: bool) -> None:
-        # Only by the thread whose `_take` said so. Who is not patient leaves the rest to the reader.
-        ours = True
-        waits = False
-        try:
-            while ours:
+    def _write(self, patient: bool) -> BaseException | None:
+        # Only by the thread that set `_writing`. What interrupted it while it waited for room; then
+        # nothing was begun, and the rest is the reader's to write.
+        session = self._session
+        while True:
+            buffers = self._unwritten
+            try:
+                if len(buffers) == 1:
+                    count = os.write(self._stream.writer, buffers[0])
+                    if count == len(buffers[0]):
+                        buffers.clear()
+                    else:
+                        buffers[0] = memoryview(buffers[0])[count:]
+                elif buffers:
+                    _cut(buffers, os.writev(self._stream.writer, buffers[:_MOST_BUFFERS]))
+            except BlockingIOError:
+                if not patient or self._over:
+                    self._leave()
+                    return None
                 try:
-                    self._write_some()
-                except BlockingIOError:
-                    if not patient or self._over:
-                        ours = False
-                        self._leave()
-                        return
-                    waits = True
                     self._wait_to_write()
-                    waits = False
-                except OSError as exc:
-                    # Why is what the reader finds; it also finds what came before the end.
-                    log.debug("a link can't be written to: %s", exc)
-                    ours = False
-                    self._give_up()
-                    return
-                with self._lock:
-                    ours = self._take()
-        except BaseException as exc:
-            if waits:
-                self._leave()  # nothing was begun
-            elif ours:
-                # By Ctrl-C, say, and nobody knows how much the stream took: nothing can follow it.
-                self._end(_broken("written", exc))
+                except BaseException as exc:
+                    self._leave()
+                    return exc
+            except OSError as exc:
+                # Why is what the reader finds; it also finds what came before the end.
+                log.debug("a link can't be written to: %s", exc)
                 self._give_up()
-            raise
-
-    def _write_some(self) -> None:
-        buffers = self._unwritten
-        if len(buffers) == 1:
-            count = os.write(self._stream.writer, buffers[0])
-        else:
-            count = os.writev(self._stream.writer, buffers[:_MOST_BUFFERS])
-        self._written(count)
+                return None
+            if buffers:
+                continue
+            with self._lock:
+                if not session.waiting:
+                    self._writing = False
+                    break
+                self._unwritten = session.take()
+        if session.freed:
+            self._call_reader()
+        return None
 
     def _leave(self) -> None:
         # The reader looks for room as well.
         with self._lock:
             self._writing = False
-        self.stir()
+        self._call_reader()
 
     def _give_up(self) -> None:
         with self._lock:
             self._unwritten = []
             self._writing = False
 
-    def _written(self, count: int) -> None:
-        buffers = self._unwritten
-        if len(buffers) == 1 and len(buffers[0]) == count:
-            buffers.clear()
-            return
-        done = 0
-        for buffer in buffers:
-            size = len(buffer)
-            if count < size:
-                break
-            count -= size
-            done += 1
-        del buffers[:done]
-        if count:
-            buffers[0] = memoryview(buffers[0])[count:]
-
     def _wait_to_write(self) -> None:
         poll = select.poll()
         poll.register(self._stream.writer, select.POLLOUT)
         poll.poll(_ROOM_MS)
+
+    def _flush(self) -> None:
+        # Write what was kept for want of room.
+        if self._unwritten or self._session.waiting:
+            self._send(None, (), False)
 
     # Waiting and reading.
 
@@ -305,60 +252,47 @@ class Link:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         rest: float | None = None
-        followed = False
+        me = threading.get_ident()
+        reads = followed = False
         try:
             while not ready():
                 if self._told:
                     return ready()
                 if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
                     return False
-                if self._reading.acquire(blocking=False):
-                    if self._visit(waiting, ready, deadline):
-                        return True
-                elif self._reader == threading.get_ident():
+                if reads or self._reader == me:  # this time, or around it
                     self._step(rest)
+                elif self._turn:
+                    try:
+                        del self._turn[0]
+                        reads = True
+                    except IndexError:
+                        continue  # another thread was faster
+                    self._reader = waiting.reads = me
+                    waiting.stir = self._call_reader
+                    self._visits += 1
                 else:
                     followed = True
                     self._follow(waiting, -1 if rest is None else rest)
             return True
         finally:
-            # The turn may have come to this thread, which did not take it.
-            if followed and not self._reading.locked():
+            if reads:
+                waiting.reads = self._reader = 0
+                self._turn.append(None)
+            # The turn may also have come to a thread that did not take it.
+            if (reads or followed) and (self._followers or self._parked) and self._turn:
                 self._call_next()
-
-    def _visit(self, waiting: Waiting, ready: Callable[[], bool], deadline: float | None) -> bool:
-        # Read in place of the link's own thread; whether it is ready.
-        self._reader = waiting.reads = threading.get_ident()
-        waiting.stir = self.stir
-        self._visits += 1
-        rest: float | None = None
-        try:
-            while not ready():
-                if self._told:
-                    return False
-                if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
-                    return False
-                self._step(rest)
-            return True
-        finally:
-            waiting.reads = 0
-            self._pass_on()
 
     def _follow(self, waiting: Waiting, seconds: float) -> None:
         self._followers.append(waiting)
         try:
             # Whoever reads may have stopped before it could see us.
-            if self._reading.locked():
+            if not self._turn:
                 if self._thread is not None and self._reader == self._thread.ident:
-                    self.stir()
+                    self._call_reader()
                 waiting.sleep(seconds)
         finally:
             self._followers.remove(waiting)
-
-    def _pass_on(self) -> None:
-        self._reader = 0
-        self._reading.release()
-        self._call_next()
 
     def _call_next(self) -> None:
         if self._followers:
@@ -372,6 +306,11 @@ class Link:
 
     def stir(self) -> None:
         """Have whoever reads call `stirred`, soon. Takes no lock: a finalizer may do it at any moment."""
+        self._stir_due = True
+        self._call_reader()
+
+    def _call_reader(self) -> None:
+        # Out of its poll, to look what else there is to do.
         self._called = True
         try:
             self._nudged.send(b"\0")
@@ -401,14 +340,20 @@ class Link:
             if seen != self._visits:
                 seen = self._visits
                 self._idle.wait(PATIENCE)
-            elif self._reading.acquire(blocking=False):
+            elif self._turn:
+                try:
+                    del self._turn[0]
+                except IndexError:
+                    continue  # another thread was faster
                 self._reader = threading.get_ident()
                 try:
                     while not (self._is_told() or self._followers):
                         self._step(None)
                 finally:
                     seen = -1  # to who follows, the first turn
-                    self._pass_on()
+                    self._reader = 0
+                    self._turn.append(None)
+                    self._call_next()
             else:
                 self._park()
                 seen = -1
@@ -432,51 +377,80 @@ class Link:
         # thread still delivers what came before.
         self._idle.clear()
         self._parked = True
-        if self._reading.locked():
+        if not self._turn:
             self._idle.wait()
         self._parked = False
         self._idle.clear()
 
     def _step(self, timeout: float | None) -> None:
         # Deliver what is there; or wait for something to come, once. Only by who reads.
-        events = self._events
         if self._called:
             # Here and not where the poll tells of it: who looks and finds something never polls.
-            self._called = False
-            self._call_stirred()
-        if not events:
+            self._look_around()
+        messages = self._messages
+        if not messages:
             if self._over:
                 self._tell()
                 return
             if self._dry:
                 self._poll(timeout)
-                if self._dry:
-                    return
-            self._read()
+            if not self._dry:
+                self._read()
         # What came in one piece is delivered in one go: who waits for one item finds the next ones.
-        until = time.monotonic() + _BATCH
-        while events:
+        until = 0.0
+        while messages:
             # Ctrl-C may come between any two calls, so not `popleft`: there is none here.
-            event = events[0]
-            del events[0]
+            head, tail = messages[0]
+            del messages[0]
             try:
-                self._handle(event)
+                self._deliver(head, tail)
+            except RemoteProtocolError as exc:
+                self._end(f"the peer broke the rules: {exc}")
+                messages.clear()
             except BaseException as exc:
                 # Nobody knows how much of it was done, and whose it was.
                 self._end(_broken("delivered", exc))
                 if _interrupts(exc):
                     raise
                 log.exception("an error in a delivery, which ends the link")
-            if time.monotonic() > until:
-                return
+            if messages:
+                now = time.monotonic()
+                if not until:
+                    until = now + _BATCH
+                elif now > until:
+                    return
+
+    def _look_around(self) -> None:
+        # What others asked of who reads.
+        self._called = False
+        try:
+            if self._stir_due:
+                self._stir_due = False
+                try:
+                    self._stirred()
+                except TaskCancelled:
+                    raise
+                except Exception:
+                    log.exception("an error in what is done for finalizers")
+            if self._session.freed:
+                self._session.freed = False
+                for waiting in list(self._room):
+                    waiting.wake()
+        except BaseException:
+            # By Ctrl-C, say: the next one does it all again.
+            self._called = self._stir_due = self._session.freed = True
+            raise
 
     def _read(self) -> None:
-        buffer = self._session.get_buffer()
+        session = self._session
+        buffer = session.get_buffer()
         try:
             count = os.readv(self._stream.reader, [buffer])
             if count:
                 self._dry = count < len(buffer)
-                self._received(count)
+                self._messages += session.received(count)
+                if session.over:
+                    self._end(session.over)
             else:
                 self._end("the peer ended the stream")
         except BlockingIOError:
@@ -490,13 +464,6 @@ class Link:
             self._end(_broken("read", exc))
             raise
 
-    def _received(self, count: int) -> None:
-        with self._lock:
-            self._events.extend(self._session.received(count, time.monotonic()))
-            due = self._session.due
-        if due:
-            self._flush()
-
     def _poll(self, timeout: float | None) -> None:
         # Until there are bytes (then the stream is not dry any more) or something else to do.
         moment = self._patience.moment
@@ -507,7 +474,7 @@ class Link:
         if blocked:
             self._poller.register(self._stream.writer, select.POLLOUT | self._writer_events)
         try:
-            found = self._poller.poll(None if timeout is None else min(max(timeout, 0), _LONGEST) * 1000)
+            found = self._poller.poll(None if timeout is None else min(max(timeout, 0), LONGEST) * 1000)
         finally:
             if blocked:
                 self._unblock()
@@ -523,12 +490,18 @@ class Link:
 
     def _look(self, moment: float) -> bool:
         # Whether bytes come within a moment; who looks need not be woken.
-        until = time.monotonic() + moment
-        while time.monotonic() < until:
+        before = time.monotonic()
+        until = before + moment
+        while before < until:
             self._read()
-            if self._events or self._over:
+            now = time.monotonic()
+            if now - before > AWAY:
+                self._patience.put_aside()
+                return bool(self._messages or self._over)
+            if self._messages or self._over:
                 self._patience.found()
                 return True
+            before = now
         return False
 
     def _unblock(self) -> None:
@@ -536,42 +509,6 @@ class Link:
             self._poller.modify(self._stream.reader, select.POLLIN)
         else:
             self._poller.unregister(self._stream.writer)
-
-    def _flush(self) -> None:
-        # Acknowledge, and write what was kept for want of room.
-        with self._lock:
-            if self._writing or not self._take():
-                return
-        self._write(patient=False)
-
-    def _call_stirred(self) -> None:
-        try:
-            self._stirred()
-        except TaskCancelled:
-            raise
-        except Exception:
-            log.exception("an error in what is done for finalizers")
-
-    def _handle(self, event: sessions.Event) -> None:
-        if type(event) is sessions.Message:
-            try:
-                self._deliver(event.head, event.tail)
-            except RemoteProtocolError as exc:
-                self._end(f"the peer broke the rules: {exc}")
-            return
-        match event:
-            case sessions.Writable():
-                for waiting in list(self._room):
-                    waiting.wake()
-            case sessions.Ended():
-                self._end("the peer closed the connection")
-            case sessions.Violation(reason):
-                self._end(f"the peer broke the wire's rules: {reason}")
-            case sessions.Undelivered(_, size):
-                self._end(f"there is no memory here for a message of {size} bytes")
-            case _:
-                # Only a session that is resumed has other events, and a link has one connection.
-                self._end(f"the peer tried to resume a session: {type(event).__name__}")
 
     # Ending.
 
@@ -581,34 +518,20 @@ class Link:
         patience  seconds to write what was sent before, which goes first.
         """
         deadline = time.monotonic() + patience
-        while not self._say_goodbye(reason):
-            if self._over or time.monotonic() > deadline:
-                break
-            self._idle.wait(_GLANCE)
-            self._flush()
-        while self._unwritten and not self._over and time.monotonic() < deadline:
+        session = self._session
+        with self._lock:
+            session.close()
+        self._flush()
+        while (self._unwritten or session.waiting) and not self._over and time.monotonic() < deadline:
             self._idle.wait(_GLANCE)
             self._flush()
         self._end(reason)
-
-    def _say_goodbye(self, reason: str) -> bool:
-        # Whether it is on its way, behind all that was sent before.
-        with self._lock:
-            if self._session.state is SessionState.CLOSED:
-                return True
-            if self._writing or self._unwritten or self._session.due:
-                return False
-            self._session.close(reason)
-            if not self._take():
-                return True
-        self._write(patient=False)
-        return True
 
     def _end(self, reason: str) -> None:
         if not self._over:
             self._over = reason
             self._idle.set()
-            self.stir()
+            self._call_reader()
 
     def _tell(self) -> None:
         # By who reads, once all that came is delivered.
@@ -616,8 +539,7 @@ class Link:
             return
         self._told = True
         with self._lock:
-            if self._session.state is not SessionState.CLOSED:
-                self._session.close(self._over)
+            self._session.close()
         try:
             self._lost(self._over)
         except Exception:
@@ -645,67 +567,15 @@ def _broken(what: str, exc: BaseException) -> str:
     return f"an error of this end in the middle of a message that was {what}: {exc!r}"
 
 
-# Proving.
-
-
-class Meeting(NamedTuple):
-    """Both ends have proved the key: what a Link goes on with."""
-
-    session: Session
-    left_over: bytes  # came behind the proof
-
-
-def prove(
-    stream: Stream, keyring: Keyring, limits: Limits, *, dialer: bool, timeout: float, first: bytes = b""
-) -> Meeting:
-    """Have both ends prove the key, in the calling thread.
-
-    first  bytes of the other end that were read already.
-    AuthenticationError, VersionMismatch, RemoteProtocolError, Timeout, PeerLost if the other end
-    closed without a word, or an OSError of the stream.
-    """
-    our = Incarnation(secrets.token_bytes(16))
-    handshake = Handshake(
-        dialer=dialer,
-        incarnation=our,
-        roles=Role.PEER,
-        keyring=keyring,
-        nonce=secrets.token_bytes(NONCE_BYTES),
-        max_message_bytes=limits.max_message_bytes,
-        unix_same_uid=stream.private,
-    )
-    deadline = time.monotonic() + timeout
-    proven: Proven | Failed | None = None
-    silent = True
-    try:
-        stream.write(handshake.opening(), deadline)
-        while proven is None:
-            data = first or stream.read(4096, deadline)
-            first = b""
-            if data:
-                silent = False
-                answer, proven = handshake.received(data)
-                stream.write(answer, deadline)
-            elif silent:
-                raise PeerLost("the other end closed the stream before it said anything")
-            else:
-                proven = handshake.broken()
-    except TimeoutError:
-        raise Timeout(
-            f"the other end did not prove the key in {timeout:g} s; we waited for {handshake.state.value}"
-        ) from None
-    if isinstance(proven, Failed):
-        raise proven.error()
-    session = Session(
-        our, proven.peer.incarnation, replace(limits, max_message_bytes=proven.max_message_bytes)
-    )
-    session.attach(
-        proven.send_key,
-        proven.receive_key,
-        proven.tags,
-        dialer=dialer,
-        session_id=secrets.token_bytes(HALF_BYTES),
-        now=time.monotonic(),
-        credential=proven.credential,
-    )
-    return Meeting(session, proven.left_over)
+def _cut(buffers: list[Buffer], count: int) -> None:
+    # So many bytes of them were written.
+    done = 0
+    for buffer in buffers:
+        size = len(buffer)
+        if count < size:
+            break
+        count -= size
+        done += 1
+    del buffers[:done]
+    if count:
+        buffers[0] = memoryview(buffers[0])[count:]

@@ -46,10 +46,10 @@ class _Lane:
     def __init__(self, stream: int) -> None:
         self.stream = stream
         self.queue: deque[_Queued] = deque()  # limit: max_queued_bytes, see `append`
-        self.bulk: _Bulk | None = None  # the long message that is being cut
+        self.bulk: Bulk | None = None  # the long message that is being cut
 
 
-class _Bulk:
+class Bulk:
     """The tail of a long message, cut into slices without a copy."""
 
     __slots__ = ("_index", "_offset", "_parts", "remaining")
@@ -127,7 +127,7 @@ class Outbox:
             parts = (attachments[0],)
             size += len(attachments[0])
         elif attachments:
-            parts = tuple(_flat(part) for part in attachments if memoryview(part).nbytes)
+            parts = tuple(flat(part) for part in attachments if memoryview(part).nbytes)
             size += sum(map(len, parts))
         if size > limits.max_message_bytes:
             raise MessageTooLarge(
@@ -195,7 +195,7 @@ class Outbox:
                     return None
                 parts = (wire.TAIL_LENGTH.pack(tail), head)
                 if tail:
-                    lane.bulk = _Bulk(attachments, tail)
+                    lane.bulk = Bulk(attachments, tail)
                 self.queued -= len(head) + OVERHEAD_BYTES
             lane.queue.popleft()
         number = self.next_number
@@ -260,8 +260,8 @@ class Outbox:
         assert queued == self.queued, (queued, self.queued)
 
 
-def _flat(part: Buffer) -> Buffer:
-    # A view whose len is its bytes: a user's array may have items of any size and shape.
+def flat(part: Buffer) -> Buffer:
+    """A view whose len is its bytes: a user's array may have items of any size and shape."""
     if isinstance(part, (bytes, bytearray)):
         return part
     view = memoryview(part)

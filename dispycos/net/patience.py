@@ -5,7 +5,9 @@ has to be called back. Two processes that answer each other in less time than th
 it on waking up. Who looks for as long as sleeping would cost, and then sleeps, never spends more
 than twice what was needed (A. Karlin, K. Li, M. Manasse, S. Owicki: Empirical Studies of
 Competitive Spinning for a Shared-Memory Multiprocessor, 1991). Even that is spent only while it
-helps: after some short waits in a row, and each moment in vain asks for twice as many.
+helps: after some short waits in a row, and each moment in vain asks for twice as many. Who is put
+aside while he looks shares his processor: he takes the time of whom he waits for, perhaps, and of
+others. It is long before he looks again.
 
 Pure: no I/O, clock or randomness.
 """
@@ -18,6 +20,7 @@ MOMENT: Final = 0.0003  # seconds of looking at most: what a short task and its 
 SHORT: Final = 2 * MOMENT  # seconds of a sleep, the waking included, that looking might have spared
 FIRST: Final = 4  # short sleeps in a row after which it is tried ...
 MOST: Final = 1024  # ... and at most, after it was in vain again and again
+AWAY: Final = 0.00005  # seconds from one look to the next: more, and others had the processor
 
 
 class Patience:
@@ -38,6 +41,11 @@ class Patience:
         """Something came while we looked."""
         if self._after > FIRST:
             self._after >>= 1
+
+    def put_aside(self) -> None:
+        """Others had the processor while we looked."""
+        self._after = MOST
+        self._short = 0
 
     def slept(self, seconds: float) -> None:
         """Nothing came while we looked, if we did; from then until something came it took so long."""

@@ -27,8 +27,10 @@ from dispycos.errors import (
     TaskCancelled,
 )
 from dispycos.model import Buffer
-from dispycos.net.link import Link, Meeting, Waiting
+from dispycos.net.link import Link
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
+from dispycos.net.waiting import Waiting
 from dispycos.objects import failure, lanes, wire
 from dispycos.objects.access import Access, Full, Shape
 from dispycos.objects.exports import ROOT, Exports

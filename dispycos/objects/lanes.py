@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from dispycos.errors import TaskCancelled
-from dispycos.net.link import Link, Waiting
+from dispycos.net.link import Link
+from dispycos.net.waiting import Waiting
 from dispycos.objects import wire
 
 # Seconds for which an idle lane goes on reading for itself; then it sleeps until it is woken.

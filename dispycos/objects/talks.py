@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import Any
 
-from dispycos.net.link import Waiting
+from dispycos.net.waiting import Waiting
 
 
 class Talk:

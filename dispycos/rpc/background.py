@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Self
 
-from dispycos.net.link import Waiting
+from dispycos.net.waiting import Waiting
 from dispycos.rpc.connection import Connection
 
 log = logging.getLogger("dispycos")

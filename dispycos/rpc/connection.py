@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final, Self
 
 from dispycos.errors import Timeout
-from dispycos.net.link import Meeting, Waiting
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
+from dispycos.net.waiting import Waiting
 from dispycos.objects import connection as objects
 from dispycos.objects import wire
 from dispycos.objects.response import Response

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dispycos.config import Limits
 from dispycos.net.keys import Keyring
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key, keyring_of

@@ -22,7 +22,7 @@ from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, DispycosError, Timeout
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import Keyring
-from dispycos.net.link import Meeting, prove
+from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.vdb import Vdb, admit
 

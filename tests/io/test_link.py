@@ -15,9 +15,11 @@ import pytest
 from dispycos import keyfile
 from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, PeerLost, Timeout
-from dispycos.net.link import Link, Meeting, Waiting, prove
+from dispycos.net.link import Link
 from dispycos.net.patience import Patience
+from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
+from dispycos.net.waiting import Waiting
 from tests.helpers import wait_until
 
 MIB = 1024 * 1024

@@ -8,7 +8,7 @@ from typing import Any
 
 from dispycos import keyfile
 from dispycos.config import Limits
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 from dispycos.objects.connection import Connection, Terms
 

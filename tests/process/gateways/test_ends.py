@@ -256,7 +256,7 @@ ENDINGS = {
         "        while True: c.send(b'x' * 1000000)\n"
         "    except OSError: pass\n"
         "for _ in range(2): threading.Thread(target=fill, daemon=True).start()\n"
-        "while c.gateway._exchange.link._session.queued_bytes < 1000000: time.sleep(0.01)"
+        "while c.gateway._exchange.link._session.queued < 1000000: time.sleep(0.01)"
     ),
     "daemon thread waits": (
         "c = run('import os; channel.send(os.getpid()); channel.receive()')\n"

@@ -24,7 +24,7 @@ from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, HostNotFound
 from dispycos.gateways import SocketGateway
 from dispycos.launch.wire import GATEWAY
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 from tests.helpers import alive, run_python, wait_until
 
@@ -219,7 +219,7 @@ def test_who_has_the_key_and_asks_for_nonsense_is_closed_upon(group, server, mes
         session = prove(
             stream, keyfile.load(secret_file=server.key), Limits(), dialer=True, timeout=10
         ).session
-        session.send(message[0], (message[1],))
+        session.put(message[0], (message[1],))
         deadline = time.monotonic() + 10
         while buffers := session.take():
             stream.write(b"".join(buffers), deadline)

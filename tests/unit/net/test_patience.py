@@ -68,3 +68,10 @@ def test_success_wins_its_trust_back():
         patience.found()
     sleeps(patience, LONG)
     assert needed(patience) <= 2 * FIRST
+
+
+def test_who_is_put_aside_while_he_looks_does_not_look_again_for_long():
+    patience = Patience()
+    sleeps(patience, BRIEF, FIRST)
+    patience.put_aside()
+    assert needed(patience) == MOST

@@ -30,7 +30,7 @@ from dispycos.keyfile import throwaway
 from dispycos.launch.launched import Launched
 from dispycos.launch.spec import XSpec
 from dispycos.model import Location, MonitorStatus
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
 _numbers = itertools.count(1)

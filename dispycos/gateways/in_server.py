@@ -27,7 +27,7 @@ from dispycos.gateways.tasks import watched
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.link import prove
+from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
 log = logging.getLogger("dispycos")

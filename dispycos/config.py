@@ -10,7 +10,9 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from dispycos.records import record
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,7 +26,7 @@ WIRE_VERSION = 1
 WIRE_VERSION_MIN = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """Times are seconds, sizes are bytes, unless a field says otherwise."""
 

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NewType, TypeAlias
 
+from dispycos.records import record
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 # 128 random bits drawn when a process starts (rule 5): who somebody is. An address only
@@ -128,7 +130,7 @@ def _numeric(host: str) -> str:
     return Location.resolver(host)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """One receiver anywhere: a task, a channel or a reply slot."""
 
@@ -137,7 +139,7 @@ class Address:
     number: int  # unique within the incarnation, never used again
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Payload:
     """One pickled user value, as opaque bytes.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispycos import config
@@ -16,9 +16,10 @@ from dispycos.arguments import integer, port, text
 from dispycos.config import Limits
 from dispycos.model import Role
 from dispycos.net.tls import CertificateFiles
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """How this process takes part in a network."""
 

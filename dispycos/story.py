@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
+
+from dispycos.records import record
 
 MAX_LINES = 24  # of one thing: a life has about ten; a flapping link must not fill memory
 MAX_THINGS = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class About:
     """What an invariant is asserted of: `assert holds, About(thing, "what is wrong")`.
 

@@ -18,7 +18,7 @@ import enum
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, NamedTuple
 
 from dispycos.config import GIB, WIRE_VERSION, WIRE_VERSION_MIN
@@ -33,6 +33,7 @@ from dispycos.model import Incarnation, Location, Role
 from dispycos.net.hello import HELLO, MAGIC, NONCE_BYTES, SAME_UID, UNDER_TLS, Hello
 from dispycos.net.keys import KEY_ID_BYTES, Key, Keyring, MacKey
 from dispycos.net.packing import is_loopback
+from dispycos.records import record
 
 PROOF: Final = struct.Struct("!8sBB32s")
 PROOF_RECORD: Final = 2
@@ -74,7 +75,7 @@ TRANSITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Proven:
     """Both sides have proved the key."""
 

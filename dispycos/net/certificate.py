@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
 from dispycos.errors import LocalProtocolError
+from dispycos.records import record
 
 _SEQUENCE, _INTEGER, _VERSION, _UTC_TIME, _TIME = 0x30, 0x02, 0xA0, 0x17, 0x18  # tags of DER
 
@@ -23,7 +23,7 @@ class InvalidCertificate(LocalProtocolError, ValueError):
     """A certificate, key or authority that can't be used; the text names the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Certificate:
     """The first one in a PEM file: that which a process shows."""
 

@@ -16,7 +16,6 @@ import ipaddress
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dispycos.config import Limits
@@ -24,6 +23,7 @@ from dispycos.errors import LocalProtocolError
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.keys import TAG_BYTES, MacKey
 from dispycos.net.packing import KNOWN_ROLES, pack_address, unpack_address
+from dispycos.records import record
 
 MAGIC: Final = b"\xd5ispydgm"
 VERSION: Final = 1
@@ -50,7 +50,7 @@ class DatagramKind(enum.IntEnum):
     HERE = 2  # I am here; answers a SEEK, or is said unasked
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """The content of a datagram; nothing in it but numbers."""
 
@@ -87,7 +87,7 @@ class Record:
         return body + key.tag(body, b"")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dropped:
     """Nothing comes of the datagram."""
 
@@ -95,7 +95,7 @@ class Dropped:
     log: bool = False  # worth a line: another key, the first time in ten minutes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Heard:
     """An authentic, new datagram."""
 

@@ -9,13 +9,13 @@ Pure. Requirement SE-13.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from dispycos.config import GIB, MIB, WIRE_VERSION, WIRE_VERSION_MIN
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.keys import KEY_ID_BYTES
 from dispycos.net.packing import KNOWN_ROLES, pack_location, unpack_location
+from dispycos.records import record
 
 # The first byte is no text, no TLS record and no ssh banner.
 MAGIC: Final = b"\xd5ispycos"
@@ -37,7 +37,7 @@ UNDER_TLS: Final = 1
 SAME_UID: Final = 2  # a unix socket or pipe whose other end belongs to our account
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hello:
     """What one side says of itself; numbers only."""
 

@@ -12,13 +12,14 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter
 from typing import Any, NoReturn
 
 from dispycos.config import Limits
 from dispycos.errors import MessageTooLarge, RemoteProtocolError
 from dispycos.model import Buffer, Location
+from dispycos.records import record
 from dispycos.wording import clip
 
 LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
@@ -62,7 +63,7 @@ class In:
         return self.tail[start : self.at]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """How values of one type travel.
 

@@ -19,11 +19,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from dispycos.model import Buffer, Location
 from dispycos.net.certificate import Certificate, InvalidCertificate, fingerprint
+from dispycos.records import record
 
 _RECORD: Final = 16 * 1024  # bytes of one TLS record at most: parts below are sent as one
 _ALERT: Final = bytes.fromhex("15 0301 0002 02 46")  # a record of TLS: fatal, protocol_version
@@ -37,7 +37,7 @@ class TlsFailed(ConnectionError):
     """The two ends did not come to speak TLS; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CertificateFiles:
     """What a process shows, and whom it believes: absolute paths of PEM files."""
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from dataclasses import dataclass
 
 from dispycos.errors import DispycosError
 from dispycos.node import rights, ties
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Account:
     """One account of this machine."""
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 
 from dispycos.node.events import Hours
+from dispycos.records import record
 
 LOOK_EVERY = 30.0  # seconds between looks at the clock
 _DAY = 24 * 60
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceTimes:
     """Minutes of the day; None: not given."""
 

@@ -20,14 +20,15 @@ import mmap
 import os
 import struct
 import tempfile
-from dataclasses import dataclass
+
+from dispycos.records import record
 
 _BEGUN, _BEGUN_IO, _RUNNING, _STEP = range(4)
 _LAYOUT = struct.Struct("=4q")  # one machine: its own byte order
 _SIZE = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Counters:
     begun: int = 0
     begun_io: int = 0

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispycos import config
 from dispycos.config import Limits
 from dispycos.net.tls import CertificateFiles
 from dispycos.node.hours import ServiceTimes
 from dispycos.node.processors import processors
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeSettings:
     """Everything that a node daemon needs to know but its key."""
 

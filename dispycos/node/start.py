@@ -9,15 +9,15 @@ I/O half. Layer 5.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.config import Limits
 from dispycos.model import Buffer, Payload
 from dispycos.net.tls import CertificateFiles
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ZygoteStart:
     """One client's zygote."""
 
@@ -40,7 +40,7 @@ class ZygoteStart:
         return Limits(**self.limits)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerStart:
     """One server of it."""
 

@@ -20,7 +20,8 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from dispycos.records import record
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -36,7 +37,7 @@ _LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """One process, as it can be told from a later one with the same pid."""
 
@@ -198,7 +199,7 @@ def _end_by_pid(who: Identity, grace: float) -> bool:
 # Trees.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Seen:
     """One process in a look at all of them."""
 

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         TaskInfo,
     )
     from dispycos.model import TaskInfo as DispycosTaskInfo
+    from dispycos.objects.exposure import expose
+    from dispycos.objects.remote import RemoteObject
     from dispycos.pycos import PeerStatus, Pycos
     from dispycos.scheduler.scheduler import Scheduler
     from dispycos.serial import deserialize, serialize
@@ -107,6 +109,7 @@ __all__ = [
     "Pycos",
     "RLock",
     "RemoteError",
+    "RemoteObject",
     "Scheduler",
     "Semaphore",
     "Task",
@@ -117,6 +120,7 @@ __all__ = [
     "Timeout",
     "as_completed",
     "deserialize",
+    "expose",
     "gather",
     "logger",
     "progress",
@@ -159,6 +163,7 @@ _HOMES = {
     "RLock": "kernel.sync",
     "RPS": "kernel.rps",
     "RemoteError": "errors",
+    "RemoteObject": "objects.remote",
     "Scheduler": "scheduler.scheduler",
     "Semaphore": "kernel.sync",
     "Task": "kernel.task",
@@ -169,6 +174,7 @@ _HOMES = {
     "Timeout": "errors",
     "as_completed": "client.waiting",
     "deserialize": "serial",
+    "expose": "objects.exposure",
     "gather": "client.waiting",
     "logger": "log",
     "progress": "client.progress",

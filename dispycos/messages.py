@@ -93,16 +93,21 @@ from dispycos.protocol.scheduling import (
 from dispycos.protocol.talking import (
     Answer,
     Ask,
+    Change,
     Deliver,
     Deliveries,
+    Dismiss,
     Goodbye,
     Introduction,
+    Invoke,
     Locate,
     Located,
     ReceiverKind,
+    Refer,
     RegisterAgain,
     Undelivered,
     Verb,
+    Withdraw,
 )
 from dispycos.protocol.watching import (
     LookAtServers,
@@ -113,16 +118,18 @@ from dispycos.protocol.watching import (
 
 __all__ = [
     "NUMBERS", "AddRule", "Allocated", "Answer", "Ask", "AskAllocate", "Avail", "CancelTask",
-    "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts", "Define",
-    "Deliver", "Deliveries", "Ending", "FileAnswer", "FileDelete", "FileOffer", "FileSlice", "FileVerdict",
-    "FindNodes", "Finish", "Finished", "Goodbye", "Holding", "Introduction", "LeaseRenewed", "Locate",
-    "Located", "LookAtServers", "LookAtTasks", "Message", "NodeFacts", "NodeGranted", "NodeHere",
-    "NodeIgnored", "NodeNear", "NodeOpen", "NodeReport", "NodeWithdrawn", "Outcomes", "OutcomesSeen",
-    "Prepare", "PrepareFailed", "Prepared", "Pulse", "Queued", "Recall", "Recalled", "ReceiverKind",
-    "RegisterAgain", "Release", "Released", "Renew", "Reserve", "ReserveRefused", "Reserved",
-    "RestartNode", "ReturnNode", "Rule", "Schedule", "ScheduleRefused", "Scheduled", "ServerDelayed",
+    "Change", "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts",
+    "Define", "Deliver", "Deliveries", "Dismiss", "Ending", "FileAnswer", "FileDelete", "FileOffer",
+    "FileSlice", "FileVerdict", "FindNodes", "Finish", "Finished", "Goodbye", "Holding",
+    "Introduction", "Invoke", "LeaseRenewed", "Locate", "Located", "LookAtServers", "LookAtTasks",
+    "Message", "NodeFacts", "NodeGranted", "NodeHere", "NodeIgnored", "NodeNear", "NodeOpen",
+    "NodeReport", "NodeWithdrawn", "Outcomes", "OutcomesSeen", "Prepare", "PrepareFailed",
+    "Prepared", "Pulse", "Queued", "Recall", "Recalled", "ReceiverKind", "Refer", "RegisterAgain",
+    "Release", "Released", "Renew", "Reserve", "ReserveRefused", "Reserved", "RestartNode",
+    "ReturnNode", "Rule", "Schedule", "ScheduleRefused", "Scheduled", "ServerDelayed",
     "ServerEnded", "ServerFacts", "ServerReady", "ServerStarted", "ServersSeen", "SetUpFailed",
     "SetUpServer", "Submit", "SubmitRefused", "TasksSeen", "Undelivered", "Unschedule", "Verb",
+    "Withdraw",
 ]  # fmt: skip
 
 NUMBERS: dict[int, type[Any]] = {

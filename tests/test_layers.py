@@ -112,8 +112,8 @@ LINES = (
     ),
     Line(
         4,
-        "net.endpoint net.tickets net.remote net.remote_channel net.remote_rps net.receivers net.naming"
-        " net.delivery net.files net.runner net.discovery net.search net.named net.rotation",
+        "net.endpoint net.tickets net.calls net.remote net.remote_channel net.remote_rps net.receivers"
+        " net.naming net.delivery net.files net.runner net.discovery net.search net.named net.rotation",
     ),
     Line(5, "options peers received stuck runtime"),
     Line(5, "serial"),
@@ -126,6 +126,9 @@ LINES = (
         " node.fresh node.children node.processes node.console node.hours node.neighbours node.inherited"
         " node.embedded node.oversize node.sights node.rights node.account node.spawned",
     ),
+    # Objects in a cluster need the endpoint and the kernel, and no links.
+    Line(5, "objects.exposure objects.holders", pure=True),
+    Line(5, "objects.keeper objects.remote objects.placing"),
     Line(
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
@@ -135,7 +138,8 @@ LINES = (
         " client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
         " client.watcher client.presence client.bar client.notebook",
-        beside=frozenset({"scheduler", "node"}),  # a private scheduler and a LocalCluster run here
+        # A private scheduler and a LocalCluster run here.
+        beside=frozenset({"scheduler", "node", "objects"}),
     ),
     Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),
     Line(

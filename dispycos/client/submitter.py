@@ -6,6 +6,7 @@ I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63 to DC-65.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from dispycos.client.everywhere import Everywhere
@@ -18,6 +19,8 @@ from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
 from dispycos.kernel.target import name_of
 from dispycos.model import Location
+from dispycos.objects.exposure import Exposure, expose
+from dispycos.objects.placing import place
 
 _KEPT: Any = object()  # "as it is" of an option whose None means something
 
@@ -154,6 +157,43 @@ class Submitter:
         if work is None or not work.open:
             raise TaskRejected(self._why_refused())
         return Everywhere(work, func, args, per == "node", self._task_options)
+
+    def object_at(
+        self,
+        where: Location | str | None,
+        make: Callable[..., Any] | Exposure,
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Operation:
+        """Yield this: a RemoteObject of `make(*args, **kwargs)`, which lives in a server from then on.
+
+        Its methods are called as `yield it.method(...)`, by this program and by every task that it
+        is sent to, one at a time and in the order of each caller. It is an I/O task of that server;
+        it ends by `it.close()`, when this client closes, and when nobody refers to it any more.
+        `client.options(timeout=...)` is for each call.
+
+        where  a server (its Location) or a node (its address); None: the least loaded node.
+        make   a class, or a function that returns the object; `dispycos.expose(make, ...)` says
+               which names of it may be used, and how many calls it does at once.
+        Raises what `make` raises; TaskRejected if nobody takes it; ValueError with `retries`,
+        since another server would begin with another object.
+        """
+        exposure = make if isinstance(make, Exposure) else expose(make)
+        options = self._task_options
+        if options.retries:
+            raise ValueError("object_at() can't be retried: another server would begin with another object")
+        work = self._work
+        if work is None or not work.open:
+            refused = Operation()
+            refused.fail(TaskRejected(self._why_refused()))
+            return refused
+        without = replace(options, timeout=0.0)
+
+        def submit(host: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+            return work.submit(host, args, kwargs, without, place=where, io=True, name=exposure.name)
+
+        return place(submit, exposure, args, kwargs, options.timeout or None)
 
     run = rtask
     run_at = rtask_at

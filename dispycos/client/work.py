@@ -235,10 +235,15 @@ class Work:
         options: TaskOptions,
         place: Location | str | None = None,
         io: bool = False,
+        name: str | None = None,
     ) -> Operation:
-        """See `Submitter.rtask`; any thread."""
+        """See `Submitter.rtask`; any thread.
+
+        name  None: the function's.
+        """
         driver, shipping = self.driver, self._shipping
-        name = shipping.name(gen)
+        known = shipping.name(gen)
+        name = name or known
         function = shipping.function(gen, self._define)
         payload = shipping.arguments(name, args, kwargs)
         where = None

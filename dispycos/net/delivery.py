@@ -23,10 +23,22 @@ from dispycos.kernel.held import hold
 from dispycos.kernel.network import Kind
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.rps import RPS
-from dispycos.messages import Answer, Ask, Deliver, Deliveries, Message, ReceiverKind, Undelivered, Verb
+from dispycos.messages import (
+    Answer,
+    Ask,
+    Deliver,
+    Deliveries,
+    Message,
+    ReceiverKind,
+    Refer,
+    Undelivered,
+    Verb,
+    Withdraw,
+)
 from dispycos.model import Address, Incarnation, Location, MonitorStatus, Payload, Role, Status
 from dispycos.net import remote
 from dispycos.net.bundle import SMALL
+from dispycos.net.calls import Calls
 from dispycos.net.endpoint import FIRST, Endpoint
 from dispycos.net.naming import Naming
 from dispycos.net.receivers import Exports, answer_to
@@ -73,6 +85,8 @@ class Delivery:
         self._watched: dict[_Key, tuple[RemoteTask, list[Any]]] = {}
         self._waiting: dict[Incarnation, tuple[Location, deque[Message]]] = {}  # being dialled
         self._gone: OrderedDict[Incarnation, str] = OrderedDict()
+        # Objects, here and elsewhere (`objects.cluster`).
+        self.calls = Calls(endpoint, self._tickets, self._post, self._why_gone, ANYONE)
         endpoint.bind_kernel(kernel)
         endpoint.watch(self._peer_event)
         endpoint.handle(Deliver, self._hear_deliver, who=ANYONE, aside=True)
@@ -259,7 +273,7 @@ class Delivery:
         number = getattr(message, "ticket", 0)
         if number:
             self._tickets.lose(number, reason)
-        else:
+        elif not isinstance(message, Refer | Withdraw):  # with its object goes what was said of it
             log.warning("a message was not delivered: %s", reason)
 
     def _peer_lost(self, peer: Incarnation, reason: str) -> None:

@@ -20,6 +20,7 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.wait import FAILED, OK, seconds
 from dispycos.messages import ReceiverKind, Verb
 from dispycos.model import Address, Incarnation, Location
+from dispycos.net.calls import Calls
 from dispycos.pickling import values
 
 
@@ -29,6 +30,7 @@ class Carrier(Protocol):
     kernel: Kernel
     incarnation: Incarnation
     handles: dict[tuple[Any, ...], Any]  # that arrived lately, by what was said of them
+    calls: Calls  # of objects, here and elsewhere
 
     def send(self, handle: Handle, value: Any) -> int:
         """0: on its way; -1: the process it lives in is gone."""

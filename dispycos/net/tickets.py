@@ -23,7 +23,8 @@ class Ticket:
 
     operation: Operation
     peer: Incarnation  # who may answer; empty: anyone
-    if_lost: Any  # called with the reason: what the waiter gets if the peer is lost
+    if_lost: Any  # called with the reason: what the waiter gets, or an exception, if the peer is lost
+    of: tuple[Incarnation, int] | None  # the object there that is asked, if it may go alone
     timer: Later | None = None
 
 
@@ -43,10 +44,11 @@ class Tickets:
         if_lost: Any,
         timeout: float | None,
         at_timeout: Any = None,
+        of: tuple[Incarnation, int] | None = None,
     ) -> int:
         """Wait for an answer of `peer`; `at_timeout` is the answer after `timeout` seconds."""
         number = next(self._numbers)
-        ticket = Ticket(operation, peer, if_lost)
+        ticket = Ticket(operation, peer, if_lost, of)
         self._open[number] = ticket
         if timeout is not None:
             ticket.timer = self._reactor.later(timeout, self.resolve, number, at_timeout)
@@ -73,11 +75,20 @@ class Tickets:
         """Nobody will answer this question; `reason` says why."""
         ticket = self._take(number)
         if ticket is not None:
-            ticket.operation.complete(ticket.if_lost(reason))
+            lost = ticket.if_lost(reason)
+            if isinstance(lost, Exception):
+                ticket.operation.fail(lost)
+            else:
+                ticket.operation.complete(lost)
 
     def lose_peer(self, peer: Incarnation, reason: str) -> None:
         """Nobody will answer what only `peer` may answer."""
         for number in [number for number, ticket in list(self._open.items()) if ticket.peer == peer]:
+            self.lose(number, reason)
+
+    def lose_object(self, of: tuple[Incarnation, int], reason: str) -> None:
+        """Nobody will answer what only this object may answer."""
+        for number in [number for number, ticket in list(self._open.items()) if ticket.of == of]:
             self.lose(number, reason)
 
     def _take(self, number: int) -> Ticket | None:

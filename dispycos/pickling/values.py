@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +140,30 @@ def _private(buffers: Sequence[Buffer]) -> Sequence[Buffer]:
     return [bytearray(buffer) if type(buffer) is bytearray else buffer for buffer in buffers]
 
 
+class _Reading(threading.local):
+    once = False
+
+
+_reading = _Reading()
+
+
+def read_once() -> bool:
+    """Whether what this thread pickles now is a value for one reader, as far as we know.
+
+    A definition, or what a program pickles by itself, may be read at any time by any number.
+    """
+    return _reading.once
+
+
 def _dump(value: Any) -> Payload:
+    before, _reading.once = _reading.once, True
+    try:
+        return _dump_once(value)
+    finally:
+        _reading.once = before
+
+
+def _dump_once(value: Any) -> Payload:
     buffers: list[Buffer] = []
 
     def outside(buffer: pickle.PickleBuffer) -> bool:

@@ -130,6 +130,50 @@ class Deliveries:
     values: list[bytes]  # as many; the data of a Payload each
 
 
+@record
+class Invoke:
+    """Call a method of an object here, in the order of its caller's calls; answered by Answer."""
+
+    to: int  # the task that keeps the object
+    method: str
+    value: Payload  # (args, kwargs)
+    ticket: int
+
+
+@record
+class Withdraw:
+    """Nobody waits for the call of this ticket any more: it need not begin, or go on."""
+
+    to: int
+    ticket: int
+
+
+class Change(enum.IntEnum):
+    """What becomes of references to an object."""
+
+    SENT = 1  # one left this process; without a token it may be read any number of times, at any time
+    ARRIVED = 2  # one was read in this process, which had none
+    AGAIN = 3  # one was read in this process, which has one already
+    DROPPED = 4  # this process has none any more
+
+
+@record
+class Refer:
+    """Who refers to an object is counted; it goes when nobody does."""
+
+    to: int
+    change: Change
+    token: bytes  # of the one reference that was sent; b"" where it is not known
+
+
+@record
+class Dismiss:
+    """End an object: its calls fail; answered when it is gone."""
+
+    to: int
+    ticket: int
+
+
 NUMBERS: dict[int, type[Any]] = {
     1: Introduction,
     2: Deliver,
@@ -141,4 +185,8 @@ NUMBERS: dict[int, type[Any]] = {
     12: RegisterAgain,
     13: Goodbye,
     14: Deliveries,
+    15: Invoke,
+    16: Withdraw,
+    17: Refer,
+    18: Dismiss,
 }

@@ -19,7 +19,7 @@ from dispycos import config
 from dispycos.arguments import port, seconds
 from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
-from dispycos.model import host_and_port
+from dispycos.model import MAX_ADDRESSES, host_and_port
 from dispycos.net import addresses
 from dispycos.net.tls import CertificateFiles
 
@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
             help="address or host name to use; may be repeated")  # fmt: skip
         self.option("--ext_ip_addr", "--ext_host", dest="announce", action="append", default=[],
             metavar="ADDR",
-            help=f"address that others reach this {what} by, where it differs (NAT)")  # fmt: skip
+            help=f"address that others reach this {what} by, where it differs (NAT); may be repeated, they "
+            "are tried in order")  # fmt: skip
         self.option("-u", "--udp_port", type=port_number, default=config.NetPort, metavar="N",
             help="UDP port of discovery; 0: no UDP")  # fmt: skip
         self.option(
@@ -78,17 +79,12 @@ class Parser(argparse.ArgumentParser):
         self.option("-d", "--debug", action="store_true", help="log debug messages")
         self.option("--daemon", action="store_true", help="don't read commands from standard input")
 
-    def announced(self, options: argparse.Namespace, what: str) -> str:
-        """The address of `--ext_ip_addr`, resolved; "" if there is none. ValueError."""
-        external = list(dict.fromkeys(filter(None, options.announce)))
-        if len(external) > 1:
-            # A pair for each --ip_addr would promise more than there is: one address is announced,
-            # also of a process that listens at several.
-            self.error(
-                f"--ext_ip_addr names {len(external)} addresses, {' and '.join(external)}, but a {what} "
-                "announces one: give the one that others reach it by"
-            )
-        return addresses.resolve(external[0]) if external else ""
+    def announced(self, options: argparse.Namespace) -> tuple[str, ...]:
+        """The addresses of `--ext_ip_addr`, resolved. ValueError for a name that can't be."""
+        external = tuple(dict.fromkeys(addresses.resolve(name) for name in options.announce))
+        if len(external) > MAX_ADDRESSES:
+            self.error(f"--ext_ip_addr names {len(external)} addresses, at most {MAX_ADDRESSES} are told")
+        return external
 
 
 def normal(arguments: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import contextlib
 import enum
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NewType, TypeAlias
 
@@ -43,26 +43,38 @@ class Role(enum.IntFlag):
     PEER = 16  # a program that only exchanges messages, files and tasks with named peers
 
 
+MAX_ADDRESSES = 4  # of one process, that others are told of
+
+
 class Location:
     """Where a process listens: a numeric IP address and a TCP port.
 
     `host` may be a name; it is resolved once, here, by `Location.resolver`, which the I/O
     half installs (this module asks no name server). ValueError if it can't be resolved.
+
+    others  further addresses of the same process, at the same port, for who does not reach the
+            first: whoever dials tries them in order. They are advice, and no part of who is
+            equal to whom.
     """
 
-    __slots__ = ("addr", "port")
+    __slots__ = ("addr", "others", "port")
 
     resolver: Callable[[str], str] | None = None
 
     addr: str
     port: int
+    others: tuple[str, ...]
 
-    def __init__(self, host: str, port: int | str) -> None:
+    def __init__(self, host: str, port: int | str, others: Iterable[str] = ()) -> None:
         number = int(port)
         if not 0 <= number <= 65535:
             raise ValueError(f"port {port!r} is not between 0 and 65535")
-        object.__setattr__(self, "addr", _numeric(host))
+        addresses = tuple(dict.fromkeys(_numeric(name) for name in (host, *others)))
+        if len(addresses) > MAX_ADDRESSES:
+            raise ValueError(f"{len(addresses)} addresses of one process: {MAX_ADDRESSES} can be told")
+        object.__setattr__(self, "addr", addresses[0])
         object.__setattr__(self, "port", number)
+        object.__setattr__(self, "others", addresses[1:])
 
     @classmethod
     def parse(cls, place: Location | str, port: int) -> Location:
@@ -75,6 +87,15 @@ class Location:
             return place
         host, named = host_and_port(place)
         return cls(host, port if named is None else named)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All its addresses, in the order in which they are tried."""
+        return (self.addr, *self.others)
+
+    def includes(self, place: Location) -> bool:
+        """Whether `place` is this one, by any of its addresses."""
+        return self.port == place.port and place.addr in self.addresses
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Location is read-only: can't set {name!r}")
@@ -96,8 +117,13 @@ class Location:
     def __str__(self) -> str:
         return f"[{self.addr}]:{self.port}" if ":" in self.addr else f"{self.addr}:{self.port}"
 
-    def __reduce__(self) -> tuple[type[Location], tuple[str, int]]:
-        return (Location, (self.addr, self.port))
+    def __reduce__(self) -> tuple[type[Location], tuple[Any, ...]]:
+        return (Location, self.parts)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of, as its constructor takes it; short where there is one address."""
+        return (self.addr, self.port, self.others) if self.others else (self.addr, self.port)
 
 
 # HOST, HOST:PORT, [IPv6], [IPv6]:PORT.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -24,7 +24,7 @@ class Options:
     """How this process takes part in a network."""
 
     hosts: tuple[str, ...] = ()  # names or addresses to listen at; none: that of the default route
-    announce: str = ""  # the address that others dial instead
+    announce: tuple[str, ...] = ()  # the addresses that others dial instead
     tcp_port: int = 0  # 0: a free one
     name: str = ""  # for `locate`; none: the host's
     secret: str = ""
@@ -43,8 +43,8 @@ class Options:
         *,
         node: str | Sequence[str] | None = None,
         host: str | Sequence[str] | None = None,
-        ext_ip_addr: str | None = None,
-        ext_host: str | None = None,
+        ext_ip_addr: str | Sequence[str] | None = None,
+        ext_host: str | Sequence[str] | None = None,
         tcp_port: int | None = None,
         udp_port: int | None = None,
         name: str | None = None,
@@ -60,7 +60,7 @@ class Options:
         """What the arguments of Pycos mean; TypeError and ValueError name the argument.
 
         node, host             where to listen: a name or address, or several.
-        ext_ip_addr, ext_host  what others are told to dial instead.
+        ext_ip_addr, ext_host  what others are told to dial instead: an address, or several in order.
         tcp_port               None: a free one.
         udp_port               of discovery; None: `config.NetPort`.
         discover_peers         False: no datagram is sent, and only named peers are met.
@@ -72,10 +72,9 @@ class Options:
             raise ValueError("node and host are two names of one argument: give one")
         if ext_ip_addr is not None and ext_host is not None:
             raise ValueError("ext_ip_addr and ext_host are two names of one argument: give one")
-        hosts = node if node is not None else host
         return cls(
-            hosts=(hosts,) if isinstance(hosts, str) else tuple(hosts or ()),
-            announce=text("ext_ip_addr", ext_ip_addr or ext_host or ""),
+            hosts=_texts("node" if node is not None else "host", node if node is not None else host),
+            announce=_texts("ext_ip_addr", ext_ip_addr if ext_ip_addr is not None else ext_host),
             tcp_port=port("tcp_port", tcp_port or 0),
             name=text("name", name or ""),
             secret=text("secret", secret),
@@ -100,6 +99,12 @@ class Options:
                     f"{call.__name__}() has no argument {name!r}; it takes {', '.join([*own, *known])}"
                 )
         return cls.of(**arguments)
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    """A text or several, each once; None and "" are none."""
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value or ""]
+    return tuple(dict.fromkeys(filter(None, (text(name, one) for one in several))))
 
 
 def default_options() -> Options:

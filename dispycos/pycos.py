@@ -47,7 +47,8 @@ class Pycos:
     """This process as a peer of others.
 
     node, host     name or address to listen at, or a list of them; default: of the default route.
-    ext_ip_addr, ext_host  the address that others dial instead (a NAT's outside).
+    ext_ip_addr, ext_host  the address that others dial instead (a NAT's outside), or a list of them,
+                           tried in order.
     tcp_port       default: a free one. udp_port: of discovery.
     name           for `locate`; default: the host's.
     discover_peers False: no datagram is ever sent, and only named peers are met.

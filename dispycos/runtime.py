@@ -191,7 +191,7 @@ class Runtime:
                 reactor, roles=options.roles, keyring=keyring, limits=options.limits, name=name, tls=tls
             )
             try:
-                await endpoint.listen(hosts, options.tcp_port, announce=options.announce or None)
+                await endpoint.listen(hosts, options.tcp_port, announce=options.announce)
             except BaseException:
                 await endpoint.close()
                 raise

@@ -97,7 +97,7 @@ LINES = (
     ),
     Line(
         3,
-        "net.greeting net.peer net.hearing net.dialling net.reception net.filestore",
+        "net.greeting net.peer net.hearing net.dial net.dialling net.reception net.filestore",
         beside=frozenset({"kernel"}),
     ),
     Line(3, "net.stream net.waiting net.proof net.link"),

@@ -49,11 +49,11 @@ class Desk:
             node = self._holdings.nodes.get(Incarnation(where))
             return [node] if node else []
         if isinstance(where, Location):
-            return [node for node in self._holdings.nodes.values() if node.location == where]
+            return [node for node in self._holdings.nodes.values() if node.location.includes(where)]
         return [
             node
             for node in self._holdings.nodes.values()
-            if where == node.location.addr or where == str(node.location)
+            if where in node.location.addresses or where == str(node.location)
         ]
 
     def find_server(self, where: o.Where) -> Server | None:

@@ -48,7 +48,7 @@ async def find_scheduler(network: Network, where: Location | str | None, *, priv
         scheduler.start(network)
         return Found(endpoint.incarnation)
     location = Location.parse(where, config.DispycosSchedulerPort)
-    if own is not None and location == endpoint.location:
+    if own is not None and endpoint.location is not None and endpoint.location.includes(location):
         return Found(endpoint.incarnation)
     endpoint.dial(location)
     reminder = asyncio.get_running_loop().call_later(

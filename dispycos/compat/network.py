@@ -42,7 +42,7 @@ class Pycos(pycos.Pycos):
         udp_port: int | None = None,
         tcp_port: int | None = None,
         host: Any = None,
-        ext_host: str | None = None,
+        ext_host: Any = None,
         socket_family: int | None = None,
         ipv4_udp_multicast: bool = False,
         name: str | None = None,
@@ -56,7 +56,7 @@ class Pycos(pycos.Pycos):
         *,
         node: Any = None,
         ip_addr: Any = None,
-        ext_ip_addr: str | None = None,
+        ext_ip_addr: Any = None,
     ) -> Self:
         if runtime.present is not None and isinstance(cls._instance, cls) and cls._instance.is_alive():
             return cls._instance  # there is one, and later arguments say nothing, as there

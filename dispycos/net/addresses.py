@@ -12,7 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from dispycos.model import Location
+from dispycos.model import MAX_ADDRESSES, Location
 from dispycos.net.interfaces import interfaces
 
 LOOPBACK = "127.0.0.1"
@@ -72,6 +72,14 @@ def bind_addresses(requested: Sequence[str] = (), *, loopback_only: bool = False
     if not requested:
         return [default_address()]
     return [_ours(host) for host in dict.fromkeys(requested)]
+
+
+def reached(listening: Sequence[str]) -> Sequence[str]:
+    """Those addresses that others are told of: the first, and what leads here from elsewhere."""
+    first, *others = listening
+    kinds = {address: ipaddress.ip_address(address) for address in others}
+    lead_here = [a for a, kind in kinds.items() if not (kind.is_unspecified or kind.is_loopback)]
+    return [first, *lead_here][:MAX_ADDRESSES]
 
 
 def _ours(host: str) -> str:

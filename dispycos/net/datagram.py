@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 from dispycos.config import Limits
 from dispycos.errors import LocalProtocolError
-from dispycos.model import Incarnation, Location, Role
+from dispycos.model import MAX_ADDRESSES, Incarnation, Location, Role
 from dispycos.net.keys import TAG_BYTES, MacKey
 from dispycos.net.packing import KNOWN_ROLES, pack_address, unpack_address
 from dispycos.records import record
@@ -28,7 +28,6 @@ from dispycos.records import record
 MAGIC: Final = b"\xd5ispydgm"
 VERSION: Final = 1
 NONCE_BYTES: Final = 16
-MAX_ADDRESSES: Final = 4
 
 # magic, version, kind, role, sought roles, port, incarnation, wall clock, random, echo,
 # number of addresses, addresses; then the tag. Every record has this one size, so that an

@@ -11,37 +11,23 @@ I/O half, reactor thread only. Layer 3.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import random
 from typing import Protocol
 
-from dispycos.config import Limits
-from dispycos.errors import LocalProtocolError
 from dispycos.events import DialFailed
 from dispycos.model import Location
-from dispycos.net import transport
-from dispycos.net.auth import Proven
-from dispycos.net.greeting import Ended, Greeting
+from dispycos.net import dial
+from dispycos.net.dial import Dial
 from dispycos.net.liveness import Redial
 from dispycos.net.peer import Peer
-from dispycos.net.reactor import Reactor
-from dispycos.net.tls import Tls, TlsFailed
-from dispycos.net.transport import Stream
 
 log = logging.getLogger("dispycos")
 
 
-class Host(Protocol):
+class Host(dial.Host, Protocol):
     """What dialling needs of the endpoint."""
 
-    reactor: Reactor
-    limits: Limits
-    tls: Tls | None
-
-    def greet(self, stream: Stream, *, dialer: bool, reservation: int, ended: Ended) -> Greeting: ...
-    def attach(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> Peer | None: ...
     def peer_at(self, location: Location, reservation: int | None = None) -> Peer | None: ...
     def dial_failed(self, event: DialFailed, code: str) -> None: ...
     def lose(self, peer: Peer, reason: str) -> None: ...
@@ -137,47 +123,10 @@ class Dialler:
         elif found is not peer:
             self._host.lose(peer, f"another process answers at {location}")
 
-    # One dial.
-
     async def _try(self, location: Location, reservation: int) -> tuple[Peer | None, str, str]:
-        """Dial once: the peer reached, or None with a code and the reason.
-
-        The code is "refused" if nobody listens there, "unreached", "busy" if this side took
-        another connection, or one of `auth.Failed`.
-        """
-        host = self._host
-        try:
-            within = host.limits.handshake_timeout
-            sock = await transport.connect(host.reactor.loop, location, within, host.tls)
-        except TimeoutError:
-            return (None, "unreached", f"no answer from {location} in {within:g} s")
-        except TlsFailed as exc:
-            return (None, "tls", f"{location}: {exc}")
-        except OSError as exc:
-            code = "refused" if exc.errno == errno.ECONNREFUSED else "unreached"
-            # asyncio puts words of its own, with the address once more, in the place of the system's.
-            why = os.strerror(exc.errno) if exc.errno else str(exc)
-            return (None, code, f"can't reach {location}: {why}")
-        result: asyncio.Future[tuple[Proven | None, str, str]] = host.reactor.loop.create_future()
-
-        def ended(proven: Proven | None, code: str, text: str) -> None:
-            if not result.done():
-                result.set_result((proven, code, text))
-
-        try:
-            greeting = host.greet(sock, dialer=True, reservation=reservation, ended=ended)
-        except LocalProtocolError as exc:
-            transport.unfinished(sock)
-            return (None, "unreached", str(exc))
-        try:
-            proven, code, text = await result
-        except asyncio.CancelledError:
-            greeting.close()
-            raise
-        if proven is None:
-            return (None, code, f"{location}: {text}")
-        peer = host.attach(greeting, proven, location)
-        return (peer, "busy", f"this side takes no session with {location}")
+        """Dial once: the peer reached, or None with a code and the reason; "busy": see `dial.End.peer`."""
+        end = await Dial(self._host, location, reservation).run()
+        return (end.peer, end.code or "busy", end.reason)
 
     async def close(self) -> None:
         """Give all dials up."""

@@ -27,9 +27,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from dispycos import config
-from dispycos.model import Location, Role
+from dispycos.model import MAX_ADDRESSES, Location, Role
 from dispycos.net import datagram
-from dispycos.net.datagram import DATAGRAM_BYTES, MAX_ADDRESSES, NONCE_BYTES, DatagramKind, Record, Watch
+from dispycos.net.datagram import DATAGRAM_BYTES, NONCE_BYTES, DatagramKind, Record, Watch
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.interfaces import Interface, interfaces
 
@@ -113,7 +113,7 @@ class Discovery:
 
     def _record(self, kind: DatagramKind, sought: Role = _NOBODY, echo: bytes = bytes(NONCE_BYTES)) -> Record:
         location = self._endpoint.location
-        claimed = [] if location is None else [location.addr]
+        claimed = [] if location is None else list(location.addresses)
         claimed += [where.addr for where in self._endpoint.listening]
         named = [address for address in dict.fromkeys(claimed) if not _is_any(address)]
         return Record(

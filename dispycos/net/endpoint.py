@@ -31,7 +31,7 @@ from dispycos.kernel.loop import Loop
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Introduction, Message
 from dispycos.model import Incarnation, Location, Role
-from dispycos.net import transport
+from dispycos.net import addresses, transport
 from dispycos.net.auth import Proven
 from dispycos.net.codec import encode
 from dispycos.net.dialling import Dialler
@@ -121,7 +121,8 @@ class Endpoint:
             if reservation is not None and peer.reservation != key:
                 continue
             # What the holder of the cluster's key says weighs more than what a server says.
-            if peer.location == location and (found is None or found.reservation > peer.reservation):
+            known = peer.location
+            if known and known.includes(location) and (found is None or found.reservation > peer.reservation):
                 found = peer
         return found
 
@@ -168,24 +169,18 @@ class Endpoint:
 
     # Listening and dialling.
 
-    async def listen(
-        self, hosts: Sequence[str], port: int = 0, *, announce: Location | str | None = None
-    ) -> Location:
+    async def listen(self, hosts: Sequence[str], port: int = 0, *, announce: Sequence[str] = ()) -> Location:
         """Listen at each host, all with one port (0: a free one).
 
-        announce  the address that peers are told to dial, where it differs (a NAT's outside).
+        announce  the addresses that peers are told to dial, where they differ (a NAT's outside).
         OSError names address and port and what is wrong with them.
         """
         first = self._reception.listen(hosts, port)
         if self.tls is not None and self.tls.notice and not self.roles & Role.SERVER:
             # Once, not in each server of a node.
             log.warning("%s; peers accept it all the same, by the key that they prove", self.tls.notice)
-        if isinstance(announce, Location):
-            self.location = announce
-        elif announce is not None:
-            self.location = Location(announce, first.port)
-        else:
-            self.location = first
+        reached = announce or addresses.reached([where.addr for where in self.listening])
+        self.location = Location(reached[0], first.port, reached[1:])
         return self.location
 
     @property

@@ -1,6 +1,6 @@
 """How the fields of control messages travel, by their type.
 
-    record      array of its fields           Location   [address, port]
+    record      array of its fields           Location   [address, port, other addresses...]
     enum        its int                       float      msgpack float, finite
     X | None    nil or X                      int        0, or a default below it, to 2**63 - 1
     Payload     bin, if it is small and has no buffers; else

@@ -147,8 +147,9 @@ class Peer:
             return self.dialled
         # A server's word: code of others runs in there, and must not make a process that holds
         # the cluster's key dial wherever it likes.
-        server = self.reservation and not self._host.keyring.own.reservation
-        return None if server and there.addr != self._address else there
+        if not self.reservation or self._host.keyring.own.reservation:
+            return there
+        return Location(self._address, there.port) if self._address in there.addresses else None
 
     @property
     def source(self) -> str:

@@ -224,12 +224,12 @@ def here() -> Carrier:
 def reduction(kind: ReceiverKind, address: Address, name: str, reservation: int) -> tuple[Any, ...]:
     """How a reference to a task or channel is pickled."""
     location = address.location
-    where = None if location is None else (location.addr, location.port)
+    where = None if location is None else location.parts
     return (restore, (int(kind), bytes(address.incarnation), where, address.number, name, reservation))
 
 
 def restore(
-    kind: int, incarnation: bytes, where: tuple[str, int] | None, number: int, name: str, reservation: int
+    kind: int, incarnation: bytes, where: tuple[Any, ...] | None, number: int, name: str, reservation: int
 ) -> Any:
     """A reference that arrived: the local original if it lives here, else a handle."""
     process = carrier or here()

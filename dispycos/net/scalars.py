@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from dispycos.config import Limits
 from dispycos.errors import MessageTooLarge, RemoteProtocolError
-from dispycos.model import Buffer, Location
+from dispycos.model import MAX_ADDRESSES, Buffer, Location
 from dispycos.records import record
 from dispycos.wording import clip
 
@@ -192,10 +192,12 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(%[0-9A-Za-z_.-]{1,32})?")
 
 
 @functools.lru_cache(maxsize=4096)
-def _location(addr: str, port: int) -> Location | None:
+def _location(addr: str, port: int, *others: str) -> Location | None:
+    addresses = (addr, *others)
     try:
-        if _ADDRESS.fullmatch(addr) and str(ipaddress.ip_address(addr)) == addr:
-            return Location(addr, port)
+        if all(_ADDRESS.fullmatch(one) and str(ipaddress.ip_address(one)) == one for one in addresses):
+            location = Location(addr, port, others)
+            return location if location.addresses == addresses else None
     except ValueError:
         pass
     return None
@@ -203,15 +205,17 @@ def _location(addr: str, port: int) -> Location | None:
 
 def locations(where: str) -> Kind:
     pair = attrgetter("addr", "port")
+    shapes = {(str, int) + (str,) * count for count in range(MAX_ADDRESSES)}
 
     def take(value: Any, came: In) -> Location:
-        if type(value) is tuple and len(value) == 2 and type(value[0]) is str and type(value[1]) is int:
+        # Further addresses follow the port, so the usual one is short.
+        if type(value) is tuple and tuple(map(type, value)) in shapes:
             location = _location(*value)
             if location is not None:
                 return location
-        refuse(where, "[address, port] expected")
+        refuse(where, "[address, port, other addresses...] expected")
 
-    def put(value: Location, out: Out) -> tuple[str, int]:
-        return pair(value)
+    def put(value: Location, out: Out) -> tuple[Any, ...]:
+        return (*pair(value), *value.others) if value.others else pair(value)
 
     return Kind(take, put)

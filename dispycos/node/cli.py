@@ -159,7 +159,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
         parser.error(f"--max_pulse_interval {max_pulse:g} is below --min_pulse_interval {min_pulse:g}")
     if options.serve < 1 and options.serve != -1:
         parser.error(f"--serve {options.serve} is neither -1 nor at least 1")
-    announce = parser.announced(options, "node")
+    announce = parser.announced(options)
     try:
         servers = server_count(options.cpus)
         ports = port_list(options.tcp_ports, servers, config.DispycosNodePort)

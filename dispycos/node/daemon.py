@@ -109,10 +109,8 @@ class Daemon:
     async def start(self) -> Location:
         """Listen and serve. OSError names the address and port that can't be used."""
         settings = self._settings
-        location = await self.endpoint.listen(
-            settings.hosts, settings.ports[0], announce=settings.announce or None
-        )
-        self._processes.addr = location.addr
+        location = await self.endpoint.listen(settings.hosts, settings.ports[0], announce=settings.announce)
+        self._processes.location = location
         ties.adopt_orphans()
         self._loop.add_signal_handler(signal.SIGCHLD, self._processes.reap)
         self._processes.reap()  # a zygote that was started ahead may be dead already

@@ -86,7 +86,7 @@ class Processes:
         self._keyring = keyring
         self._printer = printer
         self._feed = feed
-        self.addr = ""  # where this node is reached, and its servers too; known when it listens
+        self.location: Location | None = None  # of this node; None before it listens
         self._ahead = ahead  # for the first client, until it is used or has ended
         self._figures = Figures(workspace.path)
         self._memory = MemoryWatch()
@@ -335,12 +335,14 @@ class Processes:
     def _server_says(self, server: Server, said: Said) -> None:
         if said.what == "up" and server.incarnation is None and server.pid:
             incarnation = said.text("incarnation")
+            here = self.location
+            assert here is not None, "servers start when the node listens"
             try:
-                location = Location(said.text("addr"), said.number("port"))
+                location = Location(said.text("addr"), said.number("port"), here.others)
                 name = Incarnation(bytes.fromhex(incarnation))
             except ValueError:
                 raise RemoteProtocolError(f"server {server.index} listens at no location") from None
-            if location.addr != self.addr or server.port not in (0, location.port):
+            if location.addr != here.addr or server.port not in (0, location.port):
                 # Its client dials what we say, and code of others runs in there.
                 server.problem = f"it says that it listens at {location}, which is not its place"
                 self._kill_server(server.index)

@@ -1,6 +1,7 @@
 """Saved options of a node: a TOML file with the names and values of its command line.
 
-Options that belong to one node (addresses, name, keys) are never written. A file is turned
+Options that belong to one node (addresses, name, keys) are never written, for a file is for
+many nodes; who writes one by hand may give addresses and a name there. A file is turned
 into arguments that stand before those of the command line, so both are checked by the same
 parser and the command line wins.
 
@@ -45,6 +46,9 @@ OPTIONS = {
     "allow_root": False,
     "msg_timeout": False,
 }
+
+# What may stand there, too, as it is called among the parsed options.
+OF_ONE_NODE = {"ip_addr": "hosts", "ext_ip_addr": "announce", "name": "name"}
 
 
 class BadFile(ValueError):
@@ -93,9 +97,10 @@ def load(path: str, given: Collection[str]) -> list[str]:
     arguments = []
     for name, value in values.items():
         name = name.replace("-", "_")
-        if name not in OPTIONS:
-            raise BadFile(f"{path} has an unknown key {name!r}")
-        if name not in given:
+        if name not in OPTIONS and name not in OF_ONE_NODE:
+            known = ", ".join([*OF_ONE_NODE, *OPTIONS])
+            raise BadFile(f"{path} has an unknown key {name!r}; it may have {known}")
+        if OF_ONE_NODE.get(name, name) not in given:
             arguments += _arguments(path, name, value)
     return arguments
 
@@ -104,7 +109,8 @@ def _arguments(path: str, name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}"] if value else []
     found = []
-    for one in value if isinstance(value, list) and OPTIONS[name] else [value]:
+    repeated = OPTIONS.get(name, name != "name")
+    for one in value if isinstance(value, list) and repeated else [value]:
         if not isinstance(one, str | int | float):
             raise BadFile(f"{path}: {name} has a value that is neither text nor number")
         found.append(f"--{name}={one}")

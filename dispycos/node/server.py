@@ -160,7 +160,7 @@ class Server:
         store = FileStore(start.path, self._limits, max_file_bytes=self._limits.max_file_bytes)
         network.service(FileReceiver, lambda: FileReceiver(self._endpoint, lambda peer: store))
         try:
-            location = await self._endpoint.listen(zygote.hosts, start.port, announce=zygote.announce or None)
+            location = await self._endpoint.listen(zygote.hosts, start.port, announce=zygote.announce)
         except OSError as exc:
             self._control.say(Said("problem", {"reason": exc.strerror or str(exc)}))
             os._exit(_CANT_LISTEN)

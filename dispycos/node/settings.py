@@ -22,13 +22,13 @@ class NodeSettings:
     """Everything that a node daemon needs to know but its key."""
 
     name: str
-    hosts: tuple[str, ...]  # numeric addresses to listen at, the first is announced
+    hosts: tuple[str, ...]  # numeric addresses to listen at
     servers: int
     ports: tuple[int, ...]  # the node's, then one for each server; 0: any free one
     dest_path: str | None = None  # None: the default one
     clean: bool = False
     run_as: str = ""  # the account of client code, as `Account.spec`; "": the node's own (SE-52)
-    announce: str = ""  # the address that peers dial instead (DN-04)
+    announce: tuple[str, ...] = ()  # the addresses that peers dial instead (DN-04)
     certificates: CertificateFiles | None = None  # None: plain TCP
     udp_port: int | None = None  # None: no UDP socket exists (SE-33)
     multicast: bool = False

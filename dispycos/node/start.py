@@ -26,14 +26,14 @@ class ZygoteStart:
     path: str  # the node directory
     limits: dict[str, Any]  # the daemon's Limits
     hosts: tuple[str, ...] = ()  # addresses that servers listen at
-    announce: str = ""  # the address that peers dial instead (DN-04)
+    announce: tuple[str, ...] = ()  # the addresses that peers dial instead (DN-04)
     certificates: CertificateFiles | None = None  # None: plain TCP
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> ZygoteStart:
         files = values["certificates"]
         certificates = CertificateFiles(**files) if files else None
-        lists = {name: tuple(values[name]) for name in ("keys", "hosts")}
+        lists = {name: tuple(values[name]) for name in ("keys", "hosts", "announce")}
         return cls(**{**values, **lists, "certificates": certificates})
 
     def record(self) -> Limits:

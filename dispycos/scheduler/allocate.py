@@ -44,7 +44,7 @@ def judge(rule: Rule, facts: NodeFacts) -> int:
 def explain(rule: Rule, facts: NodeFacts) -> tuple[int, str]:
     """What `judge` answers, and why if it is not a number of servers."""
     if not matches(rule.node, facts):
-        return NEXT, f"its address {facts.location.addr} is not {rule.node}"
+        return NEXT, _elsewhere(rule, facts)
     if rule.platform and not _searched(rule.platform, facts.platform):
         return NEXT, f"its platform {facts.platform!r} does not match {rule.platform!r}"
     if facts.cpus <= 0:
@@ -77,7 +77,7 @@ def choose(rules: Sequence[Rule], facts: NodeFacts, start: int = 0) -> Verdict:
             # What anybody can see needs no question.
             if matches(rule.node, facts):
                 return Verdict(ask=index)
-            number, why = NEXT, f"its address {facts.location.addr} is not {rule.node}"
+            number, why = NEXT, _elsewhere(rule, facts)
         else:
             number, why = explain(rule, facts)
         if number > 0:
@@ -109,13 +109,17 @@ def asks_client(rule: Rule) -> bool:
 
 
 def matches(pattern: str, facts: NodeFacts) -> bool:
-    """Whether a rule's `node` means this node: its address, its name, or a pattern of either."""
+    """Whether a rule's `node` means this node: an address of it, its name, or a pattern of either."""
     pattern = pattern.lower()
-    address, name = facts.location.addr.lower(), facts.name.lower()
+    known = [text.lower() for text in (*facts.location.addresses, facts.name)]
     if "*" not in pattern:
-        return pattern in (address, name)
+        return pattern in known
     parts = pattern.split("*")
-    return _like(parts, address) or _like(parts, name)
+    return any(_like(parts, text) for text in known)
+
+
+def _elsewhere(rule: Rule, facts: NodeFacts) -> str:
+    return f"its address {' or '.join(facts.location.addresses)} is not {rule.node}"
 
 
 def concrete(rule: Rule) -> Location | None:

@@ -173,7 +173,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
         name=options.name or socket.gethostname(),
         hosts=tuple(addresses.bind_addresses(options.hosts)),
         port=options.tcp_port,
-        announce=parser.announced(options, "scheduler"),
+        announce=parser.announced(options),
         certificates=certificates,
         udp_port=options.udp_port or None,
         multicast=options.ipv4_udp_multicast,

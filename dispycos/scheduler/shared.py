@@ -46,9 +46,9 @@ class SharedSettings:
     """Everything that a shared scheduler needs to know but its key."""
 
     name: str
-    hosts: tuple[str, ...]  # numeric addresses to listen at, the first is announced
+    hosts: tuple[str, ...]  # numeric addresses to listen at
     port: int
-    announce: str = ""  # the address that peers dial instead
+    announce: tuple[str, ...] = ()  # the addresses that peers dial instead
     certificates: CertificateFiles | None = None  # None: plain TCP
     udp_port: int | None = None  # None: no UDP socket exists (SE-33)
     multicast: bool = False
@@ -91,7 +91,7 @@ class SharedScheduler:
     async def start(self) -> Location:
         """Listen and serve. OSError names the address, port or folder that can't be used."""
         settings, endpoint = self._settings, self.endpoint
-        location = await endpoint.listen(settings.hosts, settings.port, announce=settings.announce or None)
+        location = await endpoint.listen(settings.hosts, settings.port, announce=settings.announce)
         # Nobody is heard before the next turn of the loop: by then the journal is read.
         port = endpoint.listening[0].port
         self._storage = Storage(

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ from dispycos.config import Limits
 from dispycos.events import DialFailed, PeerBack, PeerGone, PeerSuspect, PeerUp
 from dispycos.messages import Answer, Deliver, Queued
 from dispycos.model import Location, Payload, Role
-from dispycos.net import local_sockets
+from dispycos.net import addresses, local_sockets
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.reactor import Reactor
@@ -304,3 +305,59 @@ def test_to_a_session_that_has_just_ended_nothing_is_said_and_nothing_breaks(par
         peer.session.close("ended by the test")
     one.say(other, 1)
     assert not one.endpoint.queue(other.endpoint.incarnation, Deliver(2, Payload(b"x")))
+
+
+@pytest.mark.row("DN-04")
+def test_the_addresses_of_a_process_are_tried_in_order(parties) -> None:
+    one, other = parties("one"), parties("other")
+    port = other.location.port
+    # Nobody listens at the first, and at the second it is another key.
+    strange = parties("strange", ClusterKey(os.urandom(32)), listens=False)
+    strange.do(strange.endpoint.listen(["127.0.0.8"], port))
+    one.dial(Location("127.0.0.7", port, ["127.0.0.8", "127.0.0.1"]))
+    wait_until(lambda: one.saw(PeerUp), 5, "the third address to be tried")
+    assert not one.saw(DialFailed)
+    (peer,) = one.endpoint.peers()
+    assert peer.name == "other"
+    # Asked for by the address that answered, it is not dialled again.
+    assert one.endpoint.peer_at(Location("127.0.0.1", port)) is peer
+
+
+@pytest.mark.row("DN-04")
+def test_an_address_that_does_not_answer_does_not_hold_the_next_one_up(
+    parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LIMITS", replace(LIMITS, handshake_timeout=60.0))
+    one, other = parties("one"), parties("other")
+    port = other.location.port
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.7", port))
+        silent.listen(0)
+        with socket.create_connection(("127.0.0.7", port)):  # what comes now gets no answer at all
+            one.dial(Location("127.0.0.7", port, ["127.0.0.1"]))
+            wait_until(lambda: one.saw(PeerUp), 5, "the second address to be tried")
+            assert not one.saw(DialFailed)
+
+
+@pytest.mark.row("DN-04", "R-50")
+def test_what_no_address_answers_is_told_of_each(parties) -> None:
+    one = parties("one")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    one.reactor.call(lambda: one.endpoint.dial(Location("127.0.0.7", port, ["127.0.0.1"]), once=True))
+    wait_until(lambda: one.saw(DialFailed), 5, "the dial to fail")
+    (failed,) = one.saw(DialFailed)
+    assert failed.refused
+    assert f"127.0.0.7:{port}" in failed.reason and f"127.0.0.1:{port}" in failed.reason
+
+
+@pytest.mark.row("DN-03", "DN-04")
+def test_all_addresses_are_told_that_lead_here_from_elsewhere(parties) -> None:
+    one, other = parties("one", listens=False), parties("other")
+    at = one.do(one.endpoint.listen(["127.0.0.1", "127.0.0.2"], announce=["192.0.2.1", "127.0.0.1"]))
+    assert at.addresses == ("192.0.2.1", "127.0.0.1")
+    other.dial(Location("127.0.0.1", at.port))
+    wait_until(lambda: other.saw(PeerUp), 5)
+    (peer,) = other.endpoint.peers()
+    assert peer.location.addresses == ("192.0.2.1", "127.0.0.1")
+    assert list(addresses.reached(["10.0.0.1", "127.0.0.1", "::", "10.1.0.1"])) == ["10.0.0.1", "10.1.0.1"]

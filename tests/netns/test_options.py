@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import Program
+from tests.helpers import ROOT, Program
 from tests.netns.hosts import Host, Network
-from tests.netns.test_cluster import client, expect_answers, node
+from tests.netns.test_cluster import ANSWERS, client, expect_answers, node
 
 pytestmark = pytest.mark.netns
 
@@ -69,6 +69,49 @@ def test_a_node_listens_at_the_addresses_it_was_given_and_nowhere_else(
         first, second, third = [int(line.split()[1]) for line in out.splitlines()]
         assert (first, second) == (0, 0)
         assert third != 0
+
+
+# A NAT with several addresses: OUTSIDE=INSIDE ..., for the ports of a node and its servers.
+NAT = """
+import sys
+from tests.process.forwarder import Forwarder
+for pair in sys.argv[1:]:
+    Forwarder(*pair.split("="), range(9706, 9709))
+print("forwarding", flush=True)
+"""
+
+
+@pytest.mark.row("DN-03", "DN-04", "KE-25")
+def test_a_node_behind_two_nats_is_reached_by_the_one_that_works(
+    network: Make, key: Path, tmp_path: Path
+) -> None:
+    # The node has two interfaces, none in the client's network; each has a NAT between.
+    inside, nat, outside = network(3).hosts
+    for host, addresses in ((inside, (1, 1)), (nat, (2, 2))):
+        for net, number in zip((97, 98), addresses, strict=True):
+            host.ip("addr", "add", f"10.{net}.0.{number}/24", "dev", "e0")
+    inside.ip("addr", "del", f"{inside.address}/24", "dev", "e0")
+    for last in (20, 21):
+        nat.ip("addr", "add", f"10.99.0.{last}/24", "dev", "e0")
+    external = ["--ext_ip_addr", "10.99.0.20", "--ext_ip_addr", "10.99.0.21"]
+    command = [sys.executable, "-m", "dispycos.node", "--daemon", "-c", "2", "--tcp_ports", "9706", "-u", "0"]
+    command += ["-i", "10.97.0.1", "-i", "10.98.0.1", "--dest_path", str(tmp_path / "node"), "--allow_root"]
+    forwarder = [sys.executable, "-c", NAT, "10.99.0.20=10.97.0.1", "10.99.0.21=10.98.0.1"]
+    with (
+        nat.start(forwarder, cwd=ROOT) as running,
+        inside.start([*command, "--secret_file", str(key), *external]) as started,
+    ):
+        running.wait_line("forwarding", 10)
+        assert "ready at 10.99.0.20:9706" in started.wait_line("ready at", 10)
+        for working in ("10.99.0.20", "10.99.0.21"):
+            if working == "10.99.0.21":
+                # Nothing answers at the first one any more.
+                nat.ip("addr", "del", "10.99.0.20/24", "dev", "e0")
+            options = {"discover_peers": False, "nodes": [working], "ext_ip_addr": [outside.address]}
+            with client(outside, key, **options) as program:
+                assert program.wait_line("answers", 30) == ANSWERS
+                assert program.wait_line("from", 5) == "from 10.99.0.20"
+                program.wait_line("closed", 15)
 
 
 @pytest.mark.row("GN-02", "SE-12")

@@ -240,11 +240,11 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, key_file: Path, more: list[str]
 
 
 @pytest.mark.row("DN-04")
-def test_a_node_that_is_given_two_external_addresses_refuses(tmp_path: Path, key_file: Path) -> None:
-    more = ["--ip_addr", "127.0.0.2", "--ext_ip_addr", "192.0.2.1", "--ext_host", "192.0.2.2"]
+def test_a_node_refuses_more_external_addresses_than_it_can_tell(tmp_path: Path, key_file: Path) -> None:
+    more = [text for number in range(5) for text in ("--ext_ip_addr", f"192.0.2.{number}")]
     code, out, err = run_program(command(tmp_path, key_file, *more))
     assert (code, out) == (2, "")
-    assert "--ext_ip_addr names 2 addresses, 192.0.2.1 and 192.0.2.2, but a node announces one" in err
+    assert "--ext_ip_addr names 5 addresses, at most 4 are told" in err
 
 
 @pytest.mark.row("DN-04")
@@ -380,13 +380,25 @@ def test_options_are_saved_and_used_again(tmp_path: Path, key_file: Path) -> Non
         assert program.wait(3) == 0
 
 
+@pytest.mark.row("DN-30", "DN-04")
+def test_a_file_may_name_the_addresses_of_its_node_and_the_command_line_wins(
+    tmp_path: Path, key_file: Path
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('name = "n7"\next_ip_addr = ["127.0.0.8", "127.0.0.9"]\nip_addr = "192.0.2.1"\n')
+    with background(command(tmp_path, key_file, "--config", str(file))) as program:
+        node = Node(program)
+        assert (node.name, node.location.addr) == ("n7", "127.0.0.8")
+
+
 @pytest.mark.row("DN-30")
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         (None, "node.toml"),
         ("cpus = ", "node.toml"),
-        ("secret = 'x'", "secret"),
+        ("secret = 'x'", "unknown key 'secret'; it may have ip_addr, ext_ip_addr, name, cpus,"),
+        ("name = ['a', 'b']", "name has a value that is neither text nor number"),
         ("cpus = 'many'", "cpus"),
         ("daemon = 3", "daemon"),
         ("serve = [1]", "serve"),

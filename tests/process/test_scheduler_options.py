@@ -82,7 +82,7 @@ def test_what_can_not_be_done_is_one_sentence(place: Place, more: list[str], tex
         ["--ping_interval", "-1"],
         ["--zombie_period", "soon"],
         ["--max_file_size", "5X"],
-        ["--ext_ip_addr", "192.0.2.1", "--ext_host", "192.0.2.2"],
+        [text for number in range(5) for text in ("--ext_ip_addr", f"192.0.2.{number}")],
         ["--cpus", "2"],
         ["--name"],
         ["--name", " "],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from dispycos.model import Location, host_and_port
@@ -38,3 +41,19 @@ def test_a_location_is_parsed_from_what_a_program_has() -> None:
     assert Location.parse("127.0.0.1", 9706) == Location("127.0.0.1", 9706)
     assert Location.parse("[::1]:8", 9706) == Location("::1", 8)
     assert Location.parse(str(Location("::1", 8)), 9706) == Location("::1", 8)
+
+
+def test_a_location_with_several_addresses_is_known_by_the_first() -> None:
+    several = Location("10.0.0.1", 7, ["10.1.0.1", "::1", "10.0.0.1"])
+    assert several.addresses == ("10.0.0.1", "10.1.0.1", "::1")
+    assert several == Location("10.0.0.1", 7) and hash(several) == hash(Location("10.0.0.1", 7))
+    assert str(several) == "10.0.0.1:7"
+    assert several.includes(Location("::1", 7))
+    assert not several.includes(Location("::1", 8)) and not several.includes(Location("10.2.0.1", 7))
+    assert pickle.loads(pickle.dumps(several)).addresses == several.addresses
+    assert copy.copy(several).addresses == several.addresses
+
+
+def test_more_addresses_than_are_told_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 addresses of one process: 4 can be told"):
+        Location("10.0.0.1", 7, [f"10.0.0.{number}" for number in range(2, 6)])

@@ -73,7 +73,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.builds(Payload, data, st.lists(st.binary(max_size=9), max_size=3).map(tuple))
     if hint is Location:
         address = st.ip_addresses().map(str)
-        return st.builds(Location, address, st.integers(0, 65535))
+        return st.builds(Location, address, st.integers(0, 65535), st.lists(address, max_size=3))
     if hint is Role:
         return st.integers(0, 31).map(Role)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -147,6 +147,8 @@ def same(one: Any, other: Any) -> bool:
         return all(same(getattr(one, name), getattr(other, name)) for name in names)
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, Location):
+        return bool(one.parts == other.parts)
     return bool(one == other)
 
 

@@ -172,14 +172,19 @@ class Pycos:
         A host without a port stands for the node there: its port is DispycosNodePort.
         udp_port     of no use: a process that is named is dialled.
         stream_send  every connection is a stream already.
-        relay        is refused with a warning: whoever else is there has to be named, too.
+        relay        also reach for the programs and nodes near it, once each, as it tells of them: those
+                     of its network, where this process is heard by no broadcast. `peer_status` tells
+                     who came.
         """
-        if relay:
-            log.warning("peer(%s): relay is not there; name its neighbours, or let them be discovered", loc)
-        return self._run(self._reach(Location.parse(loc, config.DispycosNodePort)))
+        return self._run(self._reach(Location.parse(loc, config.DispycosNodePort), relay))
 
-    async def _reach(self, location: Location) -> int:
-        return 0 if await self._network.peers.reach(location) is not None else -1
+    async def _reach(self, location: Location, relay: bool) -> int:
+        peer = await self._network.peers.reach(location)
+        if peer is None:
+            return -1
+        if relay:
+            self._network.search.ask(peer.incarnation, Role.PEER | Role.NODE)
+        return 0
 
     def peers(self) -> list[Location]:
         """Where the processes are that this one is connected with."""

@@ -2,7 +2,7 @@
 
 A hint leads to one dial (SE-29), and only to processes that are wanted: nodes, if this one is
 a scheduler; schedulers, while it looks for one; other programs, if it is to meet them. It may
-be told on instead, by a node that looks for a scheduler far away. Whoever is named by the user
+be told on instead, to who is far away and asked: see `net.nearby`. Whoever is named by the user
 is reached without it.
 
 I/O half, reactor thread. Layer 4. Rows DS-22, KE-28; SE-29, SE-33, R-76, R-82.
@@ -11,11 +11,11 @@ I/O half, reactor thread. Layer 4. Rows DS-22, KE-28; SE-29, SE-33, R-76, R-82.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-from dispycos.model import Location, Role
+from dispycos.model import Incarnation, Location, Role
 from dispycos.net.discovery import Discovery
 from dispycos.net.endpoint import Endpoint
+from dispycos.net.nearby import Nearby
 
 log = logging.getLogger("dispycos")
 
@@ -37,8 +37,7 @@ class Search:
         self._endpoint = endpoint
         self._wanted = wanted
         self.port = udp_port
-        self._told = NOBODY
-        self._tell: Callable[[Location], None] = lambda location: None
+        self._nearby = Nearby(endpoint, self.seek)
         self._discovery: Discovery | None = None
         if udp_port is None:
             return
@@ -78,9 +77,9 @@ class Search:
         else:
             self.want(roles)
 
-    def tell(self, roles: Role, found: Callable[[Location], None]) -> None:
-        """From now on, call `found` for those who have one of these roles and say that they are here."""
-        self._told, self._tell = roles, found
+    def ask(self, peer: Incarnation, roles: Role) -> None:
+        """Reach for those of these roles that this peer finds near it."""
+        self._nearby.ask(peer, roles)
 
     def seek(self, roles: Role, *, announce: bool = False) -> None:
         """Ask who has one of these roles and is of use; `announce`: say to all that we are here, too."""
@@ -94,7 +93,7 @@ class Search:
             self._discovery.announce()
 
     def _ask(self, roles: Role, announce: bool) -> None:
-        roles &= self._wanted | self._told
+        roles &= self._wanted | self._nearby.sought
         if self._discovery is None or not roles:
             return
         self._discovery.seek(roles)
@@ -104,8 +103,7 @@ class Search:
     def _hint(self, location: Location, roles: Role) -> None:
         if roles & self._wanted:
             self._endpoint.dial(location, once=True)
-        if roles & self._told:
-            self._tell(location)
+        self._nearby.found(location, roles)
 
     def close(self) -> None:
         """Close the UDP sockets; may be repeated."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispycos.model import Incarnation, Location
+from dispycos.model import Incarnation
 from dispycos.protocol.facts import Avail, NodeFacts, ServerFacts
 from dispycos.records import record
 
@@ -62,13 +62,6 @@ class Released:
     idle: bool = False  # it ran nothing here for too long (DN-14)
 
 
-@record
-class NodeNear:
-    """The answer to FindNodes: another node is near me, there. Said once for each that is found."""
-
-    location: Location
-
-
 # The scheduler says to the node (Release: the reservation's client may say it too).
 
 
@@ -106,20 +99,13 @@ class Release:
     lease: int = 0  # the grant that is over; 0: whichever
 
 
-@record
-class FindNodes:
-    """Look for other nodes near you, and tell me (DS-08)."""
-
-
 NUMBERS: dict[int, type[Any]] = {
     20: NodeHere,
     21: Reserved,
     22: ReserveRefused,
     23: Pulse,
     24: Released,
-    25: NodeNear,
     30: Reserve,
     31: Renew,
     32: Release,
-    33: FindNodes,
 }

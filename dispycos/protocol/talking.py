@@ -174,6 +174,20 @@ class Dismiss:
     ticket: int
 
 
+@record
+class FindNear:
+    """Look for others near you that have one of these roles, and tell me (DS-08, KE-29)."""
+
+    roles: Role
+
+
+@record
+class Near:
+    """The answer to FindNear: one is near me, there. Said once for each that is found."""
+
+    location: Location
+
+
 NUMBERS: dict[int, type[Any]] = {
     1: Introduction,
     2: Deliver,
@@ -189,4 +203,6 @@ NUMBERS: dict[int, type[Any]] = {
     16: Withdraw,
     17: Refer,
     18: Dismiss,
+    110: FindNear,
+    111: Near,
 }

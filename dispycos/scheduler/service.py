@@ -130,7 +130,6 @@ class SchedulerService:
                     endpoint.forget(peer.incarnation, "this process is a scheduler now")
                     if peer.location is not None:
                         endpoint.dial(peer.location, owner=self)
-        endpoint.handle(m.NodeNear, self._node_near, who=Role.NODE)
         endpoint.watch(self._peer_event)
         for location in self.options.nodes:
             self.add_node(location)
@@ -172,12 +171,7 @@ class SchedulerService:
 
     def _ask_for_nodes(self, node: Incarnation) -> None:
         if self.options.relay or node in self.named:
-            self.endpoint.say(node, m.FindNodes())
-
-    def _node_near(self, peer: Incarnation, message: m.NodeNear) -> None:
-        # A hint like any other: one dial, and who answers has to prove the key (N9).
-        if self.options.relay or peer in self.named:
-            self.endpoint.dial(message.location, once=True)
+            self._search.ask(node, Role.NODE)
 
     async def _ping(self) -> None:
         self._search.seek(Role.NODE)

@@ -128,3 +128,51 @@ def test_a_cut_cable_loses_nothing(network, key, tmp_path):
                 running_client.wait_line("answers", 4)
             net.heal(a)
             expect_answers(running_client, a)
+
+
+# Says who is here; reaches for the place that it is given, and for whoever is near that.
+PARTY = """
+import sys
+from dispycos import Pycos, Task
+
+def main(named, relay, task=None):
+    pycos = Pycos(**eval(sys.argv[1]))
+    pycos.peer_status(task)
+    print("up", flush=True)
+    if named:
+        print("reached", (yield pycos.peer(named, relay=relay)), flush=True)
+    while True:
+        status = yield task.receive()
+        print("here", status.name, flush=True)
+
+Task(main, *sys.argv[2:3], len(sys.argv) > 3)
+"""
+
+
+def party(host: Host, key: Path, *more: str, **options: object):
+    program = [sys.executable, "-c", PARTY, repr({"node": host.address, **options}), *(more or [""])]
+    return host.start(program, env={"DISPYCOS_SECRET_FILE": str(key)})
+
+
+@pytest.mark.rule("N9")
+@pytest.mark.row("KE-29")
+def test_a_peer_that_relays_leads_to_those_of_its_network(network, key, tmp_path):
+    a, b, c = network(3).hosts
+    with party(b, key, name="p1", tcp_port=4567) as first, party(c, key, name="p2") as second:
+        first.wait_line("here p2", 20)
+        second.wait_line("here p1", 20)
+        there = f"{b.address}:4567"
+        with (
+            node(c, key, tmp_path, "-n", "n1") as running,
+            party(a, key, there, name="alone", discover_peers=False) as alone,
+        ):
+            running.wait_line("ready at", 10)
+            with party(a, key, there, "relay", name="asks", discover_peers=False) as asks:
+                assert asks.wait_line("reached", 20) == "reached 0"
+                # Whom it was connected with, who answered it, and who came later.
+                for name in ("p1", "p2", "n1"):
+                    asks.wait_line(f"here {name}", 20)
+                with party(c, key, name="p3"):
+                    asks.wait_line("here p3", 20)
+                assert alone.wait_line("reached", 20) == "reached 0"
+                assert "here p2" not in alone.output and "here n1" not in alone.output

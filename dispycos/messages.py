@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from dispycos.protocol import files, preparing, reserving, running, scheduling, talking, watching
+from dispycos.protocol import files, pooling, preparing, reserving, running, scheduling, talking, watching
 from dispycos.protocol.facts import (
     Avail,
+    Job,
     NodeFacts,
     Rule,
     ServerFacts,
@@ -28,6 +29,15 @@ from dispycos.protocol.files import (
     FileOffer,
     FileSlice,
     FileVerdict,
+)
+from dispycos.protocol.pooling import (
+    DefineJob,
+    JobsEnded,
+    JoinPool,
+    LeavePool,
+    PoolClosed,
+    PoolRoom,
+    SubmitJobs,
 )
 from dispycos.protocol.preparing import (
     CloseServer,
@@ -119,17 +129,18 @@ from dispycos.protocol.watching import (
 __all__ = [
     "NUMBERS", "AddRule", "Allocated", "Answer", "Ask", "AskAllocate", "Avail", "CancelTask",
     "Change", "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts",
-    "Define", "Deliver", "Deliveries", "Dismiss", "Ending", "FileAnswer", "FileDelete", "FileOffer",
-    "FileSlice", "FileVerdict", "FindNear", "Finish", "Finished", "Goodbye", "Holding",
-    "Introduction", "Invoke", "LeaseRenewed", "Locate", "Located", "LookAtServers", "LookAtTasks",
-    "Message", "Near", "NodeFacts", "NodeGranted", "NodeHere", "NodeIgnored", "NodeOpen",
-    "NodeReport", "NodeWithdrawn", "Outcomes", "OutcomesSeen", "Prepare", "PrepareFailed",
-    "Prepared", "Pulse", "Queued", "Recall", "Recalled", "ReceiverKind", "Refer", "RegisterAgain",
-    "Release", "Released", "Renew", "Reserve", "ReserveRefused", "Reserved", "RestartNode",
-    "ReturnNode", "Rule", "Schedule", "ScheduleRefused", "Scheduled", "ServerDelayed",
-    "ServerEnded", "ServerFacts", "ServerReady", "ServerStarted", "ServersSeen", "SetUpFailed",
-    "SetUpServer", "Submit", "SubmitRefused", "TasksSeen", "Undelivered", "Unschedule", "Verb",
-    "Withdraw",
+    "Define", "DefineJob", "Deliver", "Deliveries", "Dismiss", "Ending", "FileAnswer", "FileDelete",
+    "FileOffer", "FileSlice", "FileVerdict", "FindNear", "FindNodes", "Finish", "Finished",
+    "Goodbye", "Holding", "Introduction", "Invoke", "Job", "JobsEnded", "JoinPool", "LeaseRenewed",
+    "LeavePool", "Locate", "Located", "LookAtServers", "LookAtTasks", "Message", "Near",
+    "NodeFacts", "NodeGranted", "NodeHere", "NodeIgnored", "NodeNear", "NodeOpen", "NodeReport",
+    "NodeWithdrawn", "Outcomes", "OutcomesSeen", "PoolClosed", "PoolRoom", "Prepare",
+    "PrepareFailed", "Prepared", "Pulse", "Queued", "Recall", "Recalled", "ReceiverKind", "Refer",
+    "RegisterAgain", "Release", "Released", "Renew", "Reserve", "ReserveRefused", "Reserved",
+    "RestartNode", "ReturnNode", "Rule", "Schedule", "ScheduleRefused", "Scheduled",
+    "ServerDelayed", "ServerEnded", "ServerFacts", "ServerReady", "ServerStarted", "ServersSeen",
+    "SetUpFailed", "SetUpServer", "Submit", "SubmitJobs", "SubmitRefused", "TasksSeen",
+    "Undelivered", "Unschedule", "Verb", "Withdraw",
 ]  # fmt: skip
 
 NUMBERS: dict[int, type[Any]] = {
@@ -140,6 +151,7 @@ NUMBERS: dict[int, type[Any]] = {
     **preparing.NUMBERS,
     **running.NUMBERS,
     **watching.NUMBERS,
+    **pooling.NUMBERS,
 }
 
 Message: TypeAlias = Any  # one of the values of NUMBERS

@@ -311,6 +311,9 @@ def census() -> Census:
     return Census(threads, dict(_processes()), descriptors)
 
 
+# Programs that serve several tests: what they start and end meanwhile is theirs, and no test's.
+lasting: set[int] = set()
+
 # Processes that are not ours, (pid, start): nobody gets our mark later, and each test looks twice at all.
 _strangers: set[tuple[int, float]] = set()
 
@@ -319,8 +322,12 @@ def _processes() -> Iterator[tuple[tuple[int, float], str]]:
     mark = os.environ.get(RUN_MARK)
     me = psutil.Process()
     ours = {child.pid for child in me.children(recursive=True)}
+    of_lasting = set(lasting)
+    for pid in lasting:
+        with contextlib.suppress(psutil.Error):
+            of_lasting |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
     for process in psutil.process_iter():
-        if process.pid == me.pid:
+        if process.pid == me.pid or process.pid in of_lasting:
             continue
         with contextlib.suppress(psutil.Error, OSError):
             who = (process.pid, process.create_time())

@@ -40,7 +40,7 @@ LINES = (
     Line(0, "errors config model records arguments deadlines story wording", pure=True),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),
-    Line(0, "protocol.preparing protocol.running protocol.watching", pure=True),
+    Line(0, "protocol.preparing protocol.running protocol.watching protocol.pooling", pure=True),
     Line(0, "messages", pure=True, beside=frozenset({"protocol"})),  # has them all by name
     Line(0, "events", pure=True),
     Line(
@@ -137,7 +137,7 @@ LINES = (
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
-        " client.watcher client.presence client.bar client.notebook",
+        " client.watcher client.presence client.bar client.notebook client.relay client.executor",
         # A private scheduler and a LocalCluster run here.
         beside=frozenset({"scheduler", "node", "objects"}),
     ),
@@ -202,7 +202,14 @@ LINES = (
         " easycluster.line easycluster.client easycluster.threaded easycluster.group easycluster.multi"
         " easycluster.local easycluster.server easycluster.daemon easycluster.service",
     ),
+    Line(7, "workers.machine", pure=True),
+    Line(
+        7,
+        "workers.errors workers.places workers.surroundings workers.job workers.outcome workers.connection"
+        " workers.cluster_executor workers.client_thread workers.service",
+    ),
     Line(8, "commandline"),
+    Line(8, "workers.master workers.worker"),
     Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),
     Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
@@ -228,7 +235,9 @@ MAY_IMPORT_FACADE = {"demo"}
 
 # Packages that users import by name: their __init__ may re-export, and they know nothing of each
 # other. Other packages' hold a docstring.
-SURFACES: frozenset[str] = frozenset({"httpd", "compat.pycos", "gateways", "rpc", "rpc.utils", "easycluster"})
+SURFACES: frozenset[str] = frozenset(
+    {"httpd", "compat.pycos", "gateways", "rpc", "rpc.utils", "easycluster", "workers"}
+)
 
 IMPURE = {
     "socket", "ssl", "asyncio", "subprocess", "threading", "os", "time", "random", "secrets",

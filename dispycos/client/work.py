@@ -26,6 +26,7 @@ from dispycos.client.fleet import Fleet
 from dispycos.client.future import Future, FutureTask
 from dispycos.client.members import Node, Server
 from dispycos.client.presence import Presence
+from dispycos.client.relay import RelayTask
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, is_large, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
@@ -47,6 +48,7 @@ from dispycos.model import (
     End,
     Incarnation,
     Location,
+    Outcome,
     Payload,
     Status,
     TaskInfo,
@@ -313,6 +315,29 @@ class Work:
         future = Future(handle)
         self._enter(handle, function, payload, info, options, where, False)
         return future
+
+    def define(self, function: CodeHash, code: Payload) -> None:
+        """Make what another program defined known under its hash; any thread. Nothing if it is."""
+        self._define(function, code)
+
+    def relay(
+        self,
+        function: CodeHash,
+        name: str,
+        payload: Payload,
+        options: TaskOptions,
+        ended: Callable[[RelayTask, Outcome], object],
+    ) -> RelayTask:
+        """Have a definition called for another program; any thread.
+
+        payload  pickled (args, kwargs), which nobody here looks into.
+        ended    called once with its outcome as it came; kernel thread.
+        """
+        handle = RelayTask.wanted(self.driver, next(_numbers), name, self._reservation)
+        handle._info = None
+        handle.ended = ended
+        self._enter(handle, function, payload, ((), {}), options, None, False)
+        return handle
 
     def withdraw(self, futures: Sequence[Future]) -> None:
         """Nobody wants these any more; any thread, also in a finalizer.

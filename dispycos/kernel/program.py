@@ -61,17 +61,18 @@ def hold(at_end: Callable[[bool], object]) -> None:
 def _end() -> None:
     global _ended
     if _at_end is not None:
-        _at_end(_was_interrupted())
+        _at_end(was_interrupted())
     _ended = True
 
 
 def _end_late() -> None:
     if _at_end is not None and not _ended:
         # Nothing but Ctrl-C skips the hook before.
-        _at_end(_hooked or _was_interrupted())
+        _at_end(_hooked or was_interrupted())
 
 
-def _was_interrupted() -> bool:
+def was_interrupted() -> bool:
+    """Whether Ctrl-C ended the main program."""
     last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return isinstance(last, KeyboardInterrupt)
 

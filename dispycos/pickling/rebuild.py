@@ -73,7 +73,7 @@ class Namespace(Builder):
         if found is None:
             raise LookupError(f"no code with hash {function.hex()} was sent to this server")
         if type(found) is Payload:
-            self._adopt_home(found.data)
+            self.adopt_home(found.data)
             found = _Ready(*self._load(found.data, found.buffers))
             self._functions[function] = found
         assert isinstance(found, _Ready)
@@ -108,7 +108,7 @@ class Namespace(Builder):
 
     # Loading.
 
-    def _adopt_home(self, data: Buffer) -> None:
+    def adopt_home(self, data: Buffer) -> None:
         if self.home is None:
             magic, origin, _, _ = HEADER.unpack_from(data) if len(data) > HEADER.size else (b"", b"", b"", 0)
             self.home = origin if magic == MAGIC else None

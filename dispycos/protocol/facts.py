@@ -5,7 +5,7 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-from dispycos.model import Incarnation, Location
+from dispycos.model import CodeHash, Incarnation, Location, Payload
 from dispycos.records import record
 
 
@@ -87,3 +87,13 @@ class ServerSight:
     memory: int | None  # resident bytes
     number: int  # of the last line of `lines`, from 1; 0: it printed nothing
     lines: list[str]
+
+
+@record
+class Job:
+    """One call of a function that was defined before."""
+
+    id: int  # unique among the jobs of this program
+    function: CodeHash
+    args: Payload
+    retries: int  # further attempts, should its worker be lost

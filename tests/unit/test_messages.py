@@ -8,10 +8,19 @@ from types import ModuleType
 
 from dispycos import messages
 from dispycos.messages import NUMBERS
-from dispycos.protocol import files, preparing, reserving, running, scheduling, talking, watching
+from dispycos.protocol import files, pooling, preparing, reserving, running, scheduling, talking, watching
 from tests.helpers import ROOT
 
-CONVERSATIONS: tuple[ModuleType, ...] = (talking, files, reserving, scheduling, preparing, running, watching)
+CONVERSATIONS: tuple[ModuleType, ...] = (
+    talking,
+    files,
+    reserving,
+    scheduling,
+    preparing,
+    running,
+    watching,
+    pooling,
+)
 
 
 def test_no_number_is_given_twice() -> None:

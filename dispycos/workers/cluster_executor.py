@@ -1,0 +1,79 @@
+"""ClusterExecutor: `concurrent.futures` on the workers of a master.
+
+I/O half. Layer 7. Row CW-07.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import Any
+
+from dispycos.arguments import integer, seconds
+from dispycos.client.executor import PoolExecutor
+from dispycos.workers import places
+from dispycos.workers.connection import masters
+
+CONNECT_WITHIN = 10.0  # seconds in which a master has to answer
+
+Future = concurrent.futures.Future
+
+
+class ClusterExecutor(PoolExecutor):
+    """Have functions called by the workers of a master.
+
+        with ClusterExecutor() as executor:
+            print(list(executor.map(square, range(10))))
+
+    host     where the master is: a name, an address, or HOST:PORT.
+    retries  further attempts for a job whose worker is lost; 0: it fails with WorkerLost. It may
+             then begin more than once; an exception of the job is its result.
+    timeout  seconds in which the master has to answer; else NoMaster.
+
+    A future raises what its job raised, with the traceback from there; WorkerLost; MasterLost.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | None = None,
+        *,
+        retries: int = 0,
+        timeout: float = CONNECT_WITHIN,
+    ) -> None:
+        super().__init__()
+        self._refusal = "it could not be made"  # until it is
+        self._retries = integer("retries", retries, least=0, most=1000)
+        where = places.location(host, port)
+        self._what = f"the workers of {where}"
+        self._masters = masters(where)
+        self._connection = self._masters.connect(where, seconds("timeout", timeout))
+        self._refusal = ""
+
+    def _begin(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        future = JobFuture()
+        self._connection.submit(future, fn, args, kwargs, self._retries)
+        return future
+
+    def _width(self) -> int:
+        return self._connection.room
+
+    def _release(self) -> None:
+        self._masters.let_go(self._connection)
+
+    def __del__(self) -> None:
+        if not self._refusal:
+            self.shutdown(wait=False)
+
+
+class JobFuture(Future[Any]):
+    """The future of a job; it runs once it was sent to the master."""
+
+    begin = Future.set_running_or_notify_cancel
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """See `connection.Call`."""
+        if error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(value)

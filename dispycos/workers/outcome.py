@@ -1,0 +1,47 @@
+"""What a job came to, opened in the program that asked for it.
+
+I/O half. Layer 7. Rows CW-06, CW-07, CW-17.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dispycos.errors import RemoteError, TaskCancelled, TaskRejected
+from dispycos.model import End, Outcome, Payload
+from dispycos.pickling import values
+from dispycos.workers.errors import WorkerLost
+
+_LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
+
+
+def opened(outcome: Outcome) -> tuple[Any, BaseException | None]:
+    """The value of a job, or the exception that it raised or that stands for its loss."""
+    end, text = outcome.end, outcome.text
+    if end is End.FINISHED:
+        try:
+            assert outcome.value is not None
+            return _answer(values.load(outcome.value))
+        except Exception as error:
+            error.add_note("the job has returned, but its result can't be loaded in this program")
+            return None, error
+    if end in _LOST:
+        # Who waits for it has no `client`: how to allow another attempt has another name here.
+        return None, WorkerLost(text.replace("client.options(retries=...)", "retries=N"))
+    if end is End.FAILED:
+        return None, values.load_exception(outcome.value, text)
+    if end is End.REJECTED:
+        return None, TaskRejected(text)
+    return None, TaskCancelled(text)
+
+
+def _answer(answer: Any) -> tuple[Any, BaseException | None]:
+    """As `workers.job` made it."""
+    match answer:
+        case (True, data, *buffers):
+            return values.load(Payload(data, tuple(buffers))), None
+        case (False, str(text), None):
+            return None, RemoteError(text)
+        case (False, str(text), data, *buffers):
+            return None, values.load_exception(Payload(data, tuple(buffers)), text)
+    raise TypeError(f"a worker answered with {type(answer).__name__}, which is no answer of a job")

@@ -15,9 +15,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from dispycos.errors import PeerLost, Timeout
+from dispycos.errors import PeerLost, RemoteProtocolError, Timeout
 from dispycos.gateways import plain, wire
 from dispycos.gateways.callback import NO_ENDMARKER, Callback, Taker
 from dispycos.gateways.channel_file import ChannelReader, ChannelWriter
@@ -41,13 +41,22 @@ class Exchange(Protocol):
     link: Link
 
     def listen(self, taker: Taker) -> None: ...
-    def forget(self, number: int) -> None: ...
-    def drop(self, number: int, kind: int) -> None: ...
+    def forget(self, channel: Channel) -> None: ...
+    def drop(self, number: int, left: Left) -> None: ...
     def silence(self, number: int) -> None: ...
     def crowded(self, channel: Channel) -> bool: ...
     def took(self, number: int, size: int) -> None: ...
+    def grant(self, number: int, amount: int) -> None: ...
     def refuse(self, number: int, text: str) -> None: ...
     def number(self, value: Any) -> int | None: ...
+
+
+class Left(NamedTuple):
+    """What a channel that nobody holds any more leaves behind, for the exchange."""
+
+    kind: int  # what is to be told: CLOSE or LAST
+    credit: int  # bytes that might be sent
+    owed: int  # bytes that the other end may send again
 
 
 class Channel:
@@ -63,6 +72,7 @@ class Channel:
         "_deaf",
         "_error",
         "_executing",
+        "_held",
         "_items",
         "_lock",
         "_lost",
@@ -92,6 +102,7 @@ class Channel:
         self._sending: deque[Pending] = deque()  # what tasks and asyncio send, in order
         self._order = threading.RLock()  # of `_sending`
         self._credit = wire.WINDOW  # bytes that may be sent
+        self._held = 0  # bytes of items that wait here, in whatever queue; see `hold`
         self._owed = 0  # bytes taken here of which the other end was not told
         self._closed = False  # nothing more may be sent
         self._deaf = False  # nothing more will come
@@ -195,8 +206,11 @@ class Channel:
         """
         if elsewhere():
             return self.receive_as(None, timeout)
-        item = self._take()
-        return self._wait(self._take, self._receivable, timeout, "for an item") if item is _NOTHING else item
+        if self._items or self._deaf or self._taker is not None:
+            item = self._take()
+            if item is not _NOTHING:
+                return item
+        return self._wait(self._take, self._receivable, timeout, "for an item")
 
     def receive_as(self, convert: Callable[[Any], Any] | None, timeout: float | None = None) -> Any:
         """As `receive`, but what `convert(item)` answers; an Operation of it in tasks and asyncio."""
@@ -224,7 +238,7 @@ class Channel:
             except IndexError:
                 pass  # another thread was faster
             else:
-                self.exchange.took(self.id, size)
+                self.taken(size)
                 return item
         if deaf:
             raise self._getremoteerror()
@@ -267,21 +281,51 @@ class Channel:
             raise StopAsyncIteration from None
 
     def put(self, item: Any, size: int) -> None:
-        """An item arrived."""
+        """An item arrived. RemoteProtocolError if its sender had no credit for it."""
+        self.hold(size)
         self._items.append((item, size))
         if self._taker is not None:
             self._hand_over(self._taker)  # it was set since the exchange looked
         elif self._waiting or self._pending:
             self.changed()
 
-    def owed(self, amount: int) -> int:
-        """Items of so many bytes were taken: how many the other end is to be told of now."""
+    def hold(self, size: int) -> None:
+        """An item of this size waits here until it is `taken`.
+
+        RemoteProtocolError if so much waits that its sender can't have had credit for it.
+        """
         with self._lock:
-            self._owed += amount
-            if self._owed < wire.LOT or self._deaf:
-                return 0
-            amount, self._owed = self._owed, 0
-            return amount
+            # Whoever has a little credit may send one item, however large.
+            if self._held > wire.WINDOW:
+                raise RemoteProtocolError(
+                    f"an item for channel {self.id}, where {self._held} bytes wait and {wire.WINDOW} may"
+                )
+            self._held += size + wire.PER_ITEM
+
+    def let_go(self, size: int) -> None:
+        """An item waits no more, and is not taken yet."""
+        with self._lock:
+            self._held -= size + wire.PER_ITEM
+
+    def taken(self, size: int, *, held: bool = True) -> None:
+        """An item was taken: in time the other end is told that it may send as much again.
+
+        held  it waited here.
+        """
+        amount = size + wire.PER_ITEM
+        with self._lock:
+            if held:
+                self._held -= amount
+            owed = self._owed + amount
+            if owed < wire.LOT or self._deaf:
+                self._owed = owed
+                return
+            self._owed = 0
+        self.exchange.grant(self.id, owed)
+
+    def take_up(self, left: Left) -> None:
+        """Go on where the one before it left off, whose end the other one was not told of."""
+        self._credit, self._owed = left.credit, left.owed
 
     def setcallback(self, callback: Callable[[Any], object], endmarker: Any = NO_ENDMARKER) -> None:
         """Have `callback(item)` called for each item: first for those that wait, then as they come.
@@ -308,7 +352,9 @@ class Channel:
     def _hand_over(self, taker: Taker) -> None:
         with taker.turn:
             while self._items:
-                taker.take(*self._items.popleft())
+                item, size = self._items.popleft()
+                self.let_go(size)
+                taker.take(item, size)
 
     # Closing.
 
@@ -336,7 +382,7 @@ class Channel:
             self.exchange.link.post(wire.head(wire.CLOSE, self.id), (text.encode(errors="replace"),))
         except PeerLost:
             pass  # it is closed there too
-        self.exchange.forget(self.id)
+        self.exchange.forget(self)
         if self._taker is not None:
             self._taker.end()
         self.changed()
@@ -392,7 +438,9 @@ class Channel:
         if not self._closed:
             # A callback still wants what comes.
             wanted = self._taker is not None and not self._deaf
-            self.exchange.drop(self.id, wire.LAST if wanted else wire.CLOSE)
+            # What waits unread is as good as taken.
+            left = Left(wire.LAST if wanted else wire.CLOSE, self._credit, self._owed + self._held)
+            self.exchange.drop(self.id, left)
 
     # Waiting.
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import itertools
 import logging
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from dispycos.errors import LoadError, PeerLost
 from dispycos.gateways import plain, wire
 from dispycos.gateways.callback import Taker
-from dispycos.gateways.channel import Channel
+from dispycos.gateways.channel import Channel, Left
 from dispycos.model import Buffer
 from dispycos.net.link import Link
 from dispycos.net.proof import Meeting
@@ -52,8 +51,9 @@ class Exchange:
         self._channels: weakref.WeakValueDictionary[int, Channel] = weakref.WeakValueDictionary()
         self._takers: dict[int, Taker] = {}  # they outlive the channels that they were set on
         self._crowded: set[Channel] = set()  # their senders wait for room in the link
-        # Channels that nobody holds any more. A finalizer may add to it, for it takes no lock.
-        self._dropped: deque[tuple[int, int]] = deque()
+        # By number, channels that nobody holds any more, and of which the other end was not told. A
+        # finalizer may add to it, for it takes no lock.
+        self._dropped: dict[int, Left] = {}
         self.link = Link(stream, meeting, self._deliver, self._tell_dropped, self._end)
         self.link.watch_room(self)
 
@@ -79,6 +79,9 @@ class Exchange:
         if channel is None:
             channel = Channel(self._gateway, self, number)
             self._channels[number] = channel
+            left = self._dropped.pop(number, None)
+            if left is not None:
+                channel.take_up(left)  # it came again before the other end was told
             if self.link.told:
                 channel.lost(self.link.over)
         return channel
@@ -97,10 +100,11 @@ class Exchange:
         """Nothing comes for this channel's taker any more."""
         self._takers.pop(number, None)
 
-    def forget(self, number: int) -> None:
+    def forget(self, channel: Channel) -> None:
         """A channel is closed: nothing more is delivered to it."""
-        self._channels.pop(number, None)
-        self._takers.pop(number, None)
+        if self._channels.get(channel.id) is channel:  # and not one that came after it
+            self._channels.pop(channel.id, None)
+            self._takers.pop(channel.id, None)
 
     def crowded(self, channel: Channel) -> bool:
         """Tell a channel as soon as the link has room; False if it has."""
@@ -115,16 +119,19 @@ class Exchange:
         while self._crowded:
             self._crowded.pop().changed()
 
-    def drop(self, number: int, kind: int) -> None:
-        """Nobody holds a channel any more: tell the other end, by CLOSE or LAST. For finalizers."""
-        self._dropped.append((number, kind))
+    def drop(self, number: int, left: Left) -> None:
+        """Nobody holds a channel any more: tell the other end. For finalizers."""
+        self._dropped[number] = left
         self.link.stir()
 
     def _tell_dropped(self) -> None:
         while self._dropped:
-            number, kind = self._dropped.popleft()
             try:
-                self.link.post(wire.head(kind, number))
+                number, left = self._dropped.popitem()
+            except KeyError:
+                return  # it came again
+            try:
+                self.link.post(wire.head(left.kind, number))
             except PeerLost:
                 self._dropped.clear()
 
@@ -161,15 +168,18 @@ class Exchange:
 
     def took(self, number: int, size: int) -> None:
         """Somebody took an item of this size: the other end may send as much again."""
-        amount = size + wire.PER_ITEM
         channel = self._channels.get(number)
         if channel is not None:
-            amount = channel.owed(amount)
-        if amount:
-            try:
-                self.link.post(wire.head(wire.CREDIT, number, amount))
-            except PeerLost:
-                pass  # nobody is left to be told
+            channel.taken(size, held=False)
+        else:
+            self.grant(number, size + wire.PER_ITEM)
+
+    def grant(self, number: int, amount: int) -> None:
+        """Tell the other end that items of so many bytes were taken."""
+        try:
+            self.link.post(wire.head(wire.CREDIT, number, amount))
+        except PeerLost:
+            pass  # nobody is left to be told
 
     def refuse(self, number: int, text: str) -> None:
         """Close a channel at both ends, for an error of this end."""

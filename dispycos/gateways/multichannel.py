@@ -29,7 +29,7 @@ class ReceiveQueue(queue.Queue[Any]):
         entry = super()._get()
         if type(entry) is not _Arrived:
             return entry
-        entry.channel.exchange.took(entry.channel.id, entry.size)
+        entry.channel.taken(entry.size)
         return entry.channel, entry.item
 
 
@@ -40,6 +40,7 @@ class _Feed(Taker):
         self._channel = channel
 
     def take(self, item: Any, size: int) -> None:
+        self._channel.hold(size)
         self._target.put(_Arrived(self._channel, item, size))
 
     def give(self, item: Any) -> None:

@@ -213,7 +213,7 @@ class Link:
             if buffers:
                 continue
             with self._lock:
-                if not session.waiting:
+                if not (session.ready or session.more):
                     self._writing = False
                     break
                 self._unwritten = session.take()

@@ -51,10 +51,12 @@ class SingleSession:
         "_readied",
         "_refuse_above",
         "_single",
+        "_tags",
         "_writer",
         "closed",
         "freed",
         "get_buffer",
+        "more",
         "over",
         "queued",
         "ready",
@@ -65,6 +67,7 @@ class SingleSession:
         self._limits = limits
 
         # Out.
+        self._tags = keys is not None
         self._single = min(wire.SINGLE_BYTES, limits.slice_bytes)
         self._writer = FrameWriter(keys[0] if keys else None)
         self._next = 1  # number of the next frame
@@ -73,6 +76,7 @@ class SingleSession:
         # What waits behind a long message, and that one, with their sizes. Limit: see `put`.
         self._queue: deque[tuple[Buffer, Sequence[Buffer], int]] = deque()
         self._bulk: Bulk | None = None
+        self.more = False  # there is one of them
         self._closing = False  # CLOSE follows what waits
         self.queued = 0  # bytes that wait to be taken, with what it costs to keep them
         self._refuse_above = 2 * limits.max_queued_bytes
@@ -92,7 +96,7 @@ class SingleSession:
     @property
     def waiting(self) -> bool:
         """Whether `take` would answer something."""
-        return bool(self.ready or self._queue or self._bulk is not None)
+        return bool(self.ready) or self.more
 
     def put(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
         """Queue one message. The buffers are kept, not copied: they must not change.
@@ -114,13 +118,19 @@ class SingleSession:
         self.queued = queued = queued + cost
         if queued > limits.max_queued_bytes:
             self.stopped = True
-        if size > self._single or self._queue or self._bulk is not None:
+        if size > self._single or self.more:
             self._queue.append((head, parts, size))
-        else:
+            self.more = True
+            return
+        if self._tags or size > wire.JOIN_BYTES:
             self._writer.put(wire.MESSAGE, word, self._next, 0, (head, *parts), size)
-            self._next += 1
-            self._readied += cost
             self.ready += self._writer.take()
+        else:
+            # The usual case, made short.
+            header = wire.HEADER.pack(size, wire.MESSAGE, 0, word, self._next, 0)
+            self.ready.append(b"".join((header, head, *parts)))
+        self._next += 1
+        self._readied += cost
 
     def _refusal(self, word: int, size: int) -> Exception:
         limits = self._limits
@@ -144,7 +154,7 @@ class SingleSession:
             self._say_last()
 
     def _say_last(self) -> None:
-        if self._closing and not self._queue and self._bulk is None:
+        if self._closing and not self.more:
             self._closing = False
             self._writer.put(wire.CLOSE, 0, 0, 0, (), 0)
             self.ready += self._writer.take()
@@ -157,7 +167,7 @@ class SingleSession:
         out, self.ready = self.ready, []
         self.queued -= self._readied
         self._readied = 0
-        if self._queue or self._bulk is not None:
+        if self.more:
             self._cut(max_bytes)
             out += self._writer.take()
             self._say_last()
@@ -198,6 +208,7 @@ class SingleSession:
                     writer.put(wire.BEGIN, _STREAM, self._next, 0, begin, size)
             self._next += 1
             wrote += size
+        self.more = bool(queue) or self._bulk is not None
 
     # In.
 
@@ -219,10 +230,9 @@ class SingleSession:
         When `over` is set, these were the last ones.
         """
         messages: list[Message] = []
-        expected = self._expected
         try:
             for kind, word, seq, ack, body in self._reader.advance(count):
-                if seq != expected or ack:
+                if seq != self._expected or ack:
                     if kind == wire.CLOSE and not (seq or ack or word):
                         self.over = "the peer closed the connection"
                         return messages
@@ -237,7 +247,7 @@ class SingleSession:
                         raise FrameError(f"MESSAGE of {size} bytes says that its head has {word}")
                 elif not self._piece(kind, word, body, messages):
                     return messages
-                self._expected = expected = seq + 1
+                self._expected = seq + 1
         except FrameError as exc:
             self.over = f"the peer broke the wire's rules: {exc}"
         return messages

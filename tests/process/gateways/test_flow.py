@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from dispycos.gateways import wire
+from dispycos.gateways import MultiChannel, wire
 from tests.helpers import wait_until
 
 pytestmark = pytest.mark.row("EX-09")
@@ -167,6 +167,58 @@ def test_a_dropped_channel_takes_nothing_and_its_sender_hears_of_it(gateway):
     gc.collect()
     assert "closed" in control.receive(20)
     assert memory(os.getpid()) - before < ROOM
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_sender_that_ignores_its_credit_is_lost(group, queued):
+    gateway = group.makegateway()
+    before = memory(os.getpid())
+    channel = gateway.remote_exec(
+        """
+        channel._credit = 1 << 60
+        for _ in range(2000): channel.send(b"x" * 100_000)
+        """
+    )
+    queue = MultiChannel([channel]).make_receive_queue() if queued else None
+    assert gateway.join(20)
+    assert f"the peer broke the rules: an item for channel {channel.id}" in repr(gateway)
+    assert memory(os.getpid()) - before < ROOM
+    # What came before is there.
+    item = queue.get(timeout=10)[1] if queue else channel.receive(10)
+    assert item == bytes(b"x" * 100_000)
+
+
+def test_a_channel_that_comes_again_before_its_drop_is_told_goes_on(gateway):
+    """It is the same for the other end: what it may send, and what may be sent to it."""
+    far = gateway.remote_exec(
+        """
+        target = channel.receive()
+        for _ in range(3): target.send(b"x" * 1_000_000)
+        channel.send("sent")
+        channel.receive()
+        channel.send(target)
+        for _ in range(20): target.send(b"y" * 1_000_000)
+        channel.send(target.receive())
+        """
+    )
+    exchange = gateway._exchange
+    told, exchange.link._stirred = exchange.link._stirred, lambda: None  # nobody tells it
+    target = gateway.newchannel()
+    number = target.id
+    far.send(target)
+    assert far.receive(10) == "sent"
+    del target
+    gc.collect()
+    assert number in exchange._dropped
+    far.send("again")
+    again = far.receive(10)
+    assert number not in exchange._dropped
+    exchange.link._stirred = told
+    exchange.link.stir()
+    assert again.id == number
+    assert [len(again.receive(10)) for _ in range(20)] == [1_000_000] * 20
+    again.send("heard")
+    assert far.receive(10) == "heard"
 
 
 def test_an_item_larger_than_the_window_goes_whenever_the_rest_is_taken(gateway):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
+import random
 import subprocess
 
 import pytest
@@ -204,3 +206,29 @@ def test_the_channels_in_one_value_are_bounded_at_both_ends():
     assert not made
     with pytest.raises(DumpError, match="more than 10000 channels"):
         plain.pack([Known() for _ in range(10_001)], lambda known: 1 if type(known) is Known else None)
+
+
+def test_what_is_read_without_care_can_name_nothing():
+    """A lone simple value has one opcode; whatever bytes are taken for one have no other."""
+    harmless = {"PROTO", "FRAME", "MEMOIZE", "STOP", "NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT", "LONG1"}
+    harmless |= {"BININT", "BININT1", "BININT2", "SHORT_BINUNICODE", "SHORT_BINBYTES"}
+    values = [None, True, 7, 300, 70_000, -5, 1 << 90, 2.5, "", "text", b"", b"bytes"]
+    whole = [plain.dumps(value) for value in values]
+    assert all(map(plain._is_lone, whole))
+    dice = random.Random(29)
+    taken = 0
+    for _ in range(20_000):
+        data = bytearray(dice.choice(whole))
+        for _ in range(dice.randrange(1, 4)):
+            data[dice.randrange(2, len(data))] = dice.randrange(256)
+        if dice.random() < 0.5:
+            data[dice.randrange(2, len(data)) : 0] = dice.choice([b"c", b"i", b"R", b"\x93", b"."])
+        if not plain._is_lone(data):
+            continue
+        taken += 1
+        try:
+            assert {opcode.name for opcode, _, _ in pickletools.genops(bytes(data))} <= harmless
+        except ValueError:
+            with pytest.raises(LoadError):
+                plain.loads(bytes(data))
+    assert taken > 1000

@@ -113,7 +113,8 @@ LINES = (
     Line(
         4,
         "net.endpoint net.tickets net.calls net.remote net.remote_channel net.remote_rps net.receivers"
-        " net.naming net.delivery net.files net.runner net.discovery net.nearby net.search net.named net.rotation",
+        " net.naming net.delivery net.files net.runner net.discovery net.nearby net.search net.named"
+        " net.rotation",
     ),
     Line(5, "options peers received stuck runtime"),
     Line(5, "serial"),

@@ -73,11 +73,11 @@ class PoolClosed:
 
 
 NUMBERS: dict[int, type[Any]] = {
-    110: JoinPool,
-    111: DefineJob,
-    112: SubmitJobs,
-    113: LeavePool,
-    116: PoolRoom,
-    117: JobsEnded,
-    118: PoolClosed,
+    120: JoinPool,
+    121: DefineJob,
+    122: SubmitJobs,
+    123: LeavePool,
+    126: PoolRoom,
+    127: JobsEnded,
+    128: PoolClosed,
 }

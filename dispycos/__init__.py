@@ -40,8 +40,8 @@ if TYPE_CHECKING:
         TaskRejected,
         Timeout,
     )
-    from dispycos.gateways.cluster import Client
-    from dispycos.gateways.cluster import Client as Computation
+    from dispycos.gateways.client import Client
+    from dispycos.gateways.client import Client as Computation
     from dispycos.kernel.channel import Channel
     from dispycos.kernel.mailbox import CategorizeMessages
     from dispycos.kernel.operation import Operation
@@ -138,9 +138,9 @@ _HOMES = {
     "AuthenticationError": "errors",
     "CategorizeMessages": "kernel.mailbox",
     "Channel": "kernel.channel",
-    "Client": "gateways.cluster",
+    "Client": "gateways.client",
     "Closed": "errors",
-    "Computation": "gateways.cluster:Client",
+    "Computation": "gateways.client:Client",
     "Condition": "kernel.sync",
     "DispycosError": "errors",
     "DispycosNodeAllocate": "client.allocation",

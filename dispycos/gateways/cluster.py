@@ -1,4 +1,4 @@
-"""Gateways that are servers of a running cluster, and the Client that opens them.
+"""Gateways that are servers of a running cluster.
 
 The far end is an I/O task of the server (`in_server`), so the scheduler, node and server know
 nothing of gateways: it is placed, shown, cancelled and lost as any task. Its bytes travel as
@@ -36,32 +36,23 @@ from dispycos.net.stream import Stream
 _numbers = itertools.count(1)
 
 
-class Client(client.Client):
-    """A Client that opens gateways to its servers."""
+def open_gateway(by: client.Client, where: Location | str) -> Operation:
+    """As `gateways.client.Client.gateway` says."""
+    opened = Operation()
+    # A thread waits for it: opening is the exchange of a few messages.
+    threading.Thread(
+        target=_open, args=(by, where, opened), name="dispycos gateway opening", daemon=True
+    ).start()
+    return opened
 
-    __doc__ = client.Client.__doc__
 
-    def gateway(self, where: Location | str) -> Operation:
-        """Yield this: a Gateway whose code runs in a server, beside its tasks.
-
-        where  a server (its Location), or a node (its address) for any server of it.
-        `import __main__` finds there what components and tasks of this client share. Waits until
-        the server takes I/O tasks. HostNotFound says why there is no gateway.
-        """
-        opened = Operation()
-        # A thread waits for it: opening is the exchange of a few messages.
-        threading.Thread(
-            target=self._open, args=(where, opened), name="dispycos gateway opening", daemon=True
-        ).start()
-        return opened
-
-    def _open(self, where: Location | str, opened: Operation) -> None:
-        try:
-            gateway = _opened(self, where)
-        except BaseException as exc:
-            opened.fail(exc)
-        else:
-            opened.complete(gateway)
+def _open(by: client.Client, where: Location | str, opened: Operation) -> None:
+    try:
+        gateway = _opened(by, where)
+    except BaseException as exc:
+        opened.fail(exc)
+    else:
+        opened.complete(gateway)
 
 
 class ServerGateway(Gateway):

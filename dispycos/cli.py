@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from dispycos import commandline, keyfile
+from dispycos import commandline, keyfile, ssh
 from dispycos.httpd import asking
 from dispycos.httpd.asking import Link
 from dispycos.scheduler import cli as scheduler
@@ -28,9 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0].startswith("-"):
         return scheduler.main(arguments, _epilog())
     name, *rest = arguments
+    if name == "ssh":
+        return ssh.main(rest)
     command = COMMANDS.get(name)
     if command is None:
-        names = ", ".join(COMMANDS)
+        names = ", ".join([*COMMANDS, "ssh"])
         print(
             f"dispycos: {name!r} is no command; commands: {names}; without one: a scheduler", file=sys.stderr
         )
@@ -107,4 +109,5 @@ don't see it; or the port of a monitor of yours on this machine. Without LINK: t
 
 def _epilog() -> str:
     lines = [f"  dispycos {name:12} {command.__doc__}" for name, command in COMMANDS.items()]
+    lines.append(f"  dispycos {'ssh':12} {ssh.__doc__.splitlines()[0] if ssh.__doc__ else ''}")
     return "\n".join(["commands:", *lines, "", _LINK])

@@ -107,7 +107,7 @@ LINES = (
         3,
         "launch.travelled launch.boot launch.carry launch.bundle launch.child launch.opening"
         " launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
-        " launch.install launch.launchers",
+        " launch.install launch.launchers launch.baggage launch.far_node launch.remote_node",
         beside=frozenset({"net"}),
     ),
     Line(
@@ -213,7 +213,8 @@ LINES = (
     Line(8, "workers.master workers.worker"),
     Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),
-    Line(8, "node.saved node.cli node.__main__ scheduler.cli demo"),
+    Line(8, "node.saved node.cli node.carried node.__main__ scheduler.cli demo"),
+    Line(8, "ssh", beside=frozenset({"node"})),
     Line(
         8,
         "terminal.texts terminal.keys terminal.model terminal.columns terminal.desk",

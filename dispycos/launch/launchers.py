@@ -29,12 +29,18 @@ REMOTE_FOLDER: Final = "pyexecnet-cache"
 
 
 def launch(
-    spec: XSpec, errand: Errand, carrier: Carrier | None = None, host: Carrier | None = None
+    spec: XSpec,
+    errand: Errand,
+    carrier: Carrier | None = None,
+    host: Carrier | None = None,
+    *,
+    silent: bool = False,
 ) -> Launched:
     """The far end that a specification names, told its errand.
 
     carrier  the gateway of `via=`: what is started or dialled is so at its far end.
     host     the gateway of `installvia=`, at whose far end a socket server is started.
+    silent   nobody is asked anything at our terminal, and no Ctrl-C there ends what is started.
     ValueError for a bad specification; HostNotFound says what was tried and what came of it;
     VersionMismatch names a Python that is too old; AuthenticationError.
     """
@@ -49,7 +55,7 @@ def launch(
         if carrier is None and spec.python is None:
             errand = errand.at_home()
     elif kind == "ssh":
-        command = ssh.command(spec, carried=carrier is not None)
+        command = ssh.command(spec, silent=silent or carrier is not None)
     else:
         command = container.command(spec)
     timeout = ASKED_TIME if command.asks else START_TIME
@@ -59,6 +65,7 @@ def launch(
         command.name,
         timeout,
         command.address,
+        becomes=errand.becomes,
     )
 
 

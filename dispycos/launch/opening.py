@@ -43,6 +43,7 @@ class Errand:
     options: Mapping[str, Any]  # plain values
     also: tuple[str, ...] = ()  # modules that it may import later, inside functions
     has_package: bool = False  # it is this interpreter on this machine: nothing need travel
+    becomes: str = "a gateway"  # what the far end is to be, for errors
 
     def at_home(self) -> Errand:
         """The same for this interpreter on this machine."""

@@ -26,10 +26,10 @@ _OPTIONS = (
 )
 
 
-def command(spec: XSpec, *, carried: bool = False) -> Command:
+def command(spec: XSpec, *, silent: bool = False) -> Command:
     """What starts it: `ssh=[OPTIONS] [user@]host[:port]`. ValueError.
 
-    carried  ssh runs on the carrier's machine, where nobody sits at a terminal.
+    silent  ssh asks nobody for anything; so too where it runs on a carrier's machine.
     """
     target = Target.parse_ssh(spec.ssh)
     if spec.ssh_config is not None:
@@ -37,7 +37,7 @@ def command(spec: XSpec, *, carried: bool = False) -> Command:
             raise ValueError("ssh_config= names no file")
         target = _with_options(target, ("-F", spec.ssh_config))
     python = [*python_of(spec.python, PYTHON), "-u", "-c", COMMAND]
-    asks = not carried and at_terminal()
+    asks = not silent and at_terminal()
     return Command(
         ssh_words(target, python, asks=asks),
         f"{python[0]} at ssh={target}",

@@ -1,4 +1,4 @@
-"""What a near end says to a socket server, in the one message of their session.
+"""What is said between near ends and socket servers, in one message, and keepers of nodes.
 
 Pure: no I/O, clock or randomness.
 """
@@ -14,3 +14,11 @@ NONCE_BYTES: Final = 16  # of the gateway's key
 #   boot, order, packed  the parts of a program, see `launch.program`; the server adds the key
 #   python               words that start the Python, or none for the server's own
 #   nonce                what the key of this gateway is derived with
+
+# To a far end that keeps a node; anything else is its order, with the archive behind it.
+NODE_END: Final = b"end"
+
+# From it.
+NODE_LINE: Final = b"line"  # of the node's output
+NODE_ENDED: Final = b"ended"  # with the exit code
+NODE_FAILED: Final = b"failed"  # with the reason: there is no node

@@ -215,6 +215,10 @@ class Keyring:
             by_id.update((key.key_id, key) for key in derived)
         self._by_id = by_id
 
+    def reveal(self) -> list[bytes]:
+        """The cluster's keys themselves, the own one first."""
+        return [key.reveal() for key in self._keys if isinstance(key, ClusterKey)]
+
     @property
     def own(self) -> Key:
         """The key that this process proves with."""

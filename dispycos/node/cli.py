@@ -32,12 +32,15 @@ from dispycos.node.settings import NodeSettings, host_name, port_list, server_co
 from dispycos.node.workspace import open_workspace
 
 
-def main(argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None, source: KeySource | None = None
+) -> int:
     """Run a node; answers its exit code.
 
-    ahead  a zygote for its first client, started already.
+    ahead   a zygote for its first client, started already.
+    source  its keys; None: as the options say.
     """
-    parser = _parser()
+    parser = make_parser()
     inherits = argv is None and "--inherit" in sys.argv
     try:
         # Before anything is opened or read: that is for who started the node.
@@ -48,7 +51,7 @@ def main(argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None)
         return 1
     arguments = commandline.normal(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments)
-    given = vars(_parser(bare=True).parse_args(arguments))
+    given = vars(make_parser(bare=True).parse_args(arguments))
     if options.config is not None:
         try:
             options = parser.parse_args([*saved.load(options.config, given), *arguments])
@@ -72,7 +75,8 @@ def main(argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None)
                 "start this node as another user, with --run_as USER, or with --allow_root"
             )
         of_clients = account.told(settings.run_as) if settings.run_as else None
-        return _run(settings, of_clients, rights, commandline.key_source(options, settings.hosts))
+        keys = source or commandline.key_source(options, settings.hosts)
+        return _run(settings, of_clients, rights, keys)
 
     return commandline.carry_out("dispycosnode", run)
 
@@ -110,7 +114,8 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
     return asyncio.run(serve(settings, keyring, workspace, ready))
 
 
-def _parser(bare: bool = False) -> Parser:
+def make_parser(bare: bool = False) -> Parser:
+    """The options of a node. `bare`: it answers only what is given, as it was typed."""
     parser = Parser(
         bare=bare, prog="dispycosnode", description="Give this machine's processors to dispycos clients."
     )

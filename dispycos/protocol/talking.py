@@ -203,6 +203,6 @@ NUMBERS: dict[int, type[Any]] = {
     16: Withdraw,
     17: Refer,
     18: Dismiss,
-    110: FindNear,
-    111: Near,
+    120: FindNear,
+    121: Near,
 }

@@ -203,6 +203,6 @@ NUMBERS: dict[int, type[Any]] = {
     16: Withdraw,
     17: Refer,
     18: Dismiss,
-    120: FindNear,
-    121: Near,
+    108: FindNear,
+    109: Near,
 }

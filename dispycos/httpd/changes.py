@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from dispycos.httpd.rows import Row
+from dispycos.httpd.rows import STATE, Row
 
 KEPT = 120  # ticks (MO-26)
 
@@ -40,10 +40,11 @@ class Changes:
     def mark(self, row: Row, mask: int) -> None:
         """These fields of the row have changed."""
         if mask:
-            row.seq = self.seq + 1
-            if row.state_changed(mask):
-                row.state_seq = row.seq
-            self._masks[row.id] = self._masks.get(row.id, 0) | mask
+            row.seq = number = self.seq + 1
+            if mask & STATE[row.kind]:
+                row.state_seq = number
+            masks, row_id = self._masks, row.id
+            masks[row_id] = masks.get(row_id, 0) | mask
 
     def remove(self, row_id: str, scope: str = EVERYWHERE) -> None:
         """The row is gone from there: the id of a row that has a topic, or a topic's name."""

@@ -136,11 +136,15 @@ class ClientSource:
     # As the client's watcher.
 
     def submitted(self, task: Submission, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        wall = now()
+        wall = time.time()
         if len(self._asked) < MAX_KEPT:
             self._asked[task.id] = wall
-        text = self._record(task.id, args, kwargs, wall) if self.show_args else None
+        text = None
+        # In a burst few texts are made: the other tasks cost no more than this look.
+        if self.show_args and (self._made < MAX_TEXTS or wall - self._second >= 1.0):
+            text = self._record(task.id, args, kwargs, wall)
         if self._look.tasks:
+            wall = round(wall, 3)
             why = self._why_no_args(text)
             self._telling.feed.put(
                 TaskSubmitted(task.id, task.name, task.io, 1 + task.retries, wall, text, why)
@@ -148,9 +152,10 @@ class ClientSource:
 
     def placed(self, action: Placed) -> None:
         task = action.task
-        asked = self._asked.pop(task.id, None) if self._asked else None
+        asked = self._asked.pop(task.id, None)
         if asked is not None:
-            self._tally.queued.add(max(0.0, time.time() - asked))
+            waited = time.time() - asked
+            self._tally.queued.add(waited if waited > 0.0 else 0.0)
         if self._look.tasks:
             text = self._texts.get(task.id)
             self._telling.feed.put(
@@ -174,13 +179,14 @@ class ClientSource:
             self._texts.pop(task.id, None)
         passed = time.monotonic() - task.since
         self._tally.ended(task.name, end, passed)
-        failed = end not in GOOD
-        self._failed += failed
         counts = self._counts.get(server)
         if counts is None:
             counts = self._counts[server] = [0, 0]
         counts[0] += 1
-        counts[1] += failed
+        failed = end not in GOOD
+        if failed:
+            self._failed += 1
+            counts[1] += 1
         if self._look.tasks or failed:
             wall = now()
             event = TaskEnded(
@@ -374,7 +380,8 @@ class ClientSource:
         driver = work.driver
         turn, dispatch = driver.fleet.turn, driver.dispatch
         state = client_survey.CLIENT_STATES[turn.state]
-        if turn.ending and state == "scheduled":
+        # Also while it only waits for its last tasks: nothing is submitted any more.
+        if state == "scheduled" and (turn.ending or work.state == "closing"):
             state = "closing"
         has_turn = state in ("scheduled", "closing")
         self._telling.put(

@@ -8,6 +8,7 @@ Pure. Layer 2. Rows MO-35, SE-46, SE-110.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,12 +33,7 @@ class Histogram:
     total: float = 0.0  # seconds
 
     def add(self, seconds: float) -> None:
-        at = 0
-        for bound in BOUNDS:
-            if seconds <= bound:
-                break
-            at += 1
-        self.counts[at] += 1
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
 
@@ -55,7 +51,9 @@ class Tally:
         if histogram is None:
             known = len(self.seconds) < MAX_NAMES
             histogram = self.seconds.setdefault(name if known else OTHER, Histogram())
-        histogram.add(seconds)
+        # As `add`, without the call: this is done for each task.
+        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
+        histogram.total += seconds
 
 
 def text(view: View, figures: Mapping[str, Any], refused: Mapping[str, int], gaps: int, now: float) -> str:

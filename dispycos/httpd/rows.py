@@ -180,7 +180,10 @@ FULL: dict[str, int] = {kind: (1 << len(names)) - 1 for kind, names in NAMES.ite
 OVERVIEW: dict[str, int] = {
     kind: sum(1 << at for at, field in enumerate(fields) if field.overview) for kind, fields in KINDS.items()
 }
-_STATE = {kind: names.index("state") for kind, names in NAMES.items() if "state" in names}
+# The field `state` of each kind, as the bit of a mask; 0: it has none.
+STATE: dict[str, int] = {
+    kind: 1 << names.index("state") if "state" in names else 0 for kind, names in NAMES.items()
+}
 
 
 class Row:
@@ -209,10 +212,6 @@ class Row:
                 own[at] = value
                 mask |= 1 << at
         return mask
-
-    def state_changed(self, mask: int) -> bool:
-        """Whether the field `state` is among those that differ."""
-        return bool(mask >> _STATE[self.kind] & 1) if self.kind in _STATE else False
 
     def all(self) -> dict[str, Any]:
         return dict(zip(NAMES[self.kind], self.values, strict=True))

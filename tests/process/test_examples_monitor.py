@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import Program, background, wait_until
-from tests.process.examples import FOLDER, LOCATION, parsed
+from tests.process.examples import FOLDER, LOCATION, parsed, run
 
 
 class Watched:
@@ -28,11 +29,23 @@ class Watched:
 
     def asked(self, address: str) -> dict[str, Any]:
         """The monitor's answer."""
-        request = urllib.request.Request(f"{self._url}/api/v1/{address}")
+        return self._open(address)
+
+    def _open(self, address: str, body: bytes | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(f"{self._url}/api/v1/{address}", body)
         request.add_header("Authorization", f"Bearer {self._token}")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            request.add_header("Origin", self._url)
         with urllib.request.urlopen(request, timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
+
+    def terminate(self, task: str) -> None:
+        """End a task as an operator does in the page."""
+        body = {"action": "terminate_tasks", "targets": [task], "seen": 10**9}
+        answer = self._open("actions", json.dumps(body).encode())
+        assert [one["result"] for one in answer["results"]] == ["done"]
 
     def wait_counts(self, **wanted: int) -> None:
         """Until these fields of the cluster have these values."""
@@ -61,15 +74,30 @@ def end_input(program: Program) -> None:
     program.process.stdin.close()
 
 
-@pytest.mark.row("XX-01", "HT-01")
-def test_jobs_are_seen_in_the_monitor_while_they_run() -> None:
-    # Long enough that the first has not ended when the monitor is first asked.
-    with watched("dispycos_client1", "4", scale=0.5) as example:
-        wait_until(lambda: example.asked("tasks?name=compute&state=running")["tasks"], 30)
-        (server, *_) = [row["server"] for row in example.asked("tasks?state=running")["tasks"]]
-        assert example.asked(f"servers/{server}")["server"]["running"] == 1
-        processed = parsed(rf"job (\d+) processed by {LOCATION}", example.lines())
+@pytest.mark.row("XX-01")
+def test_jobs_say_which_server_processed_them() -> None:
+    processed = parsed(rf"job (\d+) processed by {LOCATION}", run("dispycos_client1", "4", "--port", "0"))
     assert sorted(job for job, _ in processed) == ["0", "1", "2", "3"]
+    assert len({location for _, location in processed}) == 2
+
+
+@pytest.mark.row("XX-01", "HT-01", "MO-60")
+def test_jobs_are_seen_in_the_monitor_while_they_run() -> None:
+    # Jobs of minutes: they run whenever the monitor is asked, until Ctrl-C.
+    with watched("dispycos_client1", "4", scale=1000) as example:
+        tasks = wait_until(
+            lambda: len(found := example.asked("tasks?name=compute&state=running")["tasks"]) == 2 and found
+        )
+        for task in tasks:
+            server = wait_until(
+                lambda task=task: (
+                    (row := example.asked(f"servers/{task['server']}")["server"])["running"] and row
+                )
+            )
+            assert (server["state"], server["running"]) == ("busy", 1)
+        example.program.signal(signal.SIGINT)
+        assert example.program.wait(30) == 1, example.program.output
+        assert not re.search(r"job \d+ processed by", example.program.output)
 
 
 @pytest.mark.row("XX-12", "HT-16", "DC-39")
@@ -78,10 +106,12 @@ def test_tasks_that_are_typed_are_counted_and_awaited() -> None:
         for line in ("0.5", "what", "1", "2"):
             example.program.write(line)
         example.wait_counts(submitted=3, done=3, failed=0, running=0)
-        example.program.write("30")
+        example.program.write("30000")
         (task,) = wait_until(lambda: example.asked("tasks?state=running")["tasks"], 30)
-        assert (task["name"], task["args"]) == ("sleep", "(3.0)")
+        assert (task["name"], task["args"]) == ("sleep", "(3000.0)")
         end_input(example.program)  # what still runs is awaited
+        wait_until(lambda: example.asked("cluster")["cluster"]["state"] == "closing")
+        example.terminate(task["id"])
         assert example.lines() == ["seconds for a task to sleep, or quit:", "'what' is no number of seconds"]
 
 

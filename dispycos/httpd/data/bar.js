@@ -51,6 +51,8 @@ export class Bar {
     /** @type {string[]} */
     this._unsaid = [];
     this._banner = "";
+    this._titled = "";
+    this._titledAt = 0;
     const list = h("ul");
     for (const [id, label, key] of PAGES) {
       const number = h("span.count");
@@ -179,7 +181,12 @@ export class Bar {
     const [state, text] = this.words;
     const parts = [state === "live" || state === "polling" || state === "connecting" ? "" : text, app.page?.title ?? "", app.ready ? `${count(cluster.running)} running, ${count(cluster.waiting)} waiting` : "", app.hello?.program ?? "dispycos"];
     const title = parts.filter(Boolean).join(" · ");
-    if (document.title !== title) document.title = title;
+    // The browser's own window shows it: that costs more than all figures of this page, so they follow each second.
+    const now = Date.now();
+    if (document.title === title || (title.replace(/\d+/g, "") === this._titled && now - this._titledAt < 900)) return;
+    document.title = title;
+    this._titled = title.replace(/\d+/g, "");
+    this._titledAt = now;
   }
 
   /** The line above the page, when the connection is not what it should be. */

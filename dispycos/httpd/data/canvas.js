@@ -2,7 +2,7 @@
  * A canvas that is sharp on every screen, repaints once per frame, and has its data as a table one key away.
  * @module
  */
-import { h, mark, put } from "./dom.js";
+import { h, mark, never, put, soon } from "./dom.js";
 
 /** The colours of the present theme, read once for each change of it. */
 let palette = /** @type {Record<string, string> | null} */ (null);
@@ -23,10 +23,17 @@ export function recolour() {
   dispatchEvent(new Event("recolour"));
 }
 
+let family = "";
+
 /** The font of the page's data. */
 export function font() {
-  return `13px ${getComputedStyle(document.body).fontFamily}`;
+  family ||= getComputedStyle(document.body).fontFamily;
+  return `13px ${family}`;
 }
+
+/** The height of the window; asking for it in the middle of an update would have the page laid out twice. */
+export let tall = innerHeight;
+addEventListener("resize", () => (tall = innerHeight));
 
 /** One canvas with its caption, its summary and its table. */
 export class Picture {
@@ -34,13 +41,16 @@ export class Picture {
    * @param {string} caption
    * @param {{
    *   draw: (pen: CanvasRenderingContext2D, width: number, height: number) => void, summary: () => string,
-   *   table: () => {columns: string[], rows: string[][]}, tall?: (width: number) => number,
+   *   redraw?: (pen: CanvasRenderingContext2D) => boolean,
+   *   table: () => {columns: string[], rows: string[][]}, tall: (width: number) => number,
    *   key?: (event: KeyboardEvent) => boolean, tools?: Node[],
-   * }} form `tall`: the height in pixels for a width; `key`: whether it took a key
+   * }} form `redraw`: draws only what differs from the last picture, or answers false: draw it all;
+   *   `tall`: the height in pixels for a width; `key`: whether it took a key
    */
   constructor(caption, form) {
     this._form = form;
-    this._waiting = 0;
+    this._width = 0; // of the frame, as it was seen last
+    this._drawn = false; // the picture is of this size and theme
     this._listed = false;
     this.canvas = h("canvas", { role: "img", tabindex: "0" });
     this.pen = this.canvas.getContext("2d");
@@ -57,9 +67,15 @@ export class Picture {
         event.stopPropagation();
       }
     });
-    this._sizes = new ResizeObserver(() => this.paint());
+    this._sizes = new ResizeObserver(() => {
+      this._width = this.frame.clientWidth;
+      this.paint();
+    });
     this._sizes.observe(this.frame);
-    addEventListener("recolour", (this._recoloured = () => this.paint()));
+    addEventListener("recolour", (this._recoloured = () => {
+      this._drawn = false;
+      this.paint();
+    }));
   }
 
   /** Show or hide the same data as a table. */
@@ -81,32 +97,35 @@ export class Picture {
 
   /** Draw with the next frame. */
   paint() {
-    if (!this._waiting) this._waiting = requestAnimationFrame(() => this._draw());
+    soon(this._draw);
   }
 
-  _draw() {
-    this._waiting = 0;
-    const width = this.frame.clientWidth;
+  _draw = () => {
+    const width = this._width;
     if (!width || !this.pen) return;
-    const height = Math.round(this._form.tall ? this._form.tall(width) : this.frame.clientHeight);
+    const height = Math.round(this._form.tall(width));
     const scale = devicePixelRatio || 1;
     const [wide, high] = [Math.round(width * scale), Math.round(height * scale)];
     if (this.canvas.width !== wide || this.canvas.height !== high) {
       this.canvas.width = wide;
       this.canvas.height = high;
       this.canvas.style.height = `${height}px`;
+      this._drawn = false;
     }
     this.pen.setTransform(scale, 0, 0, scale, 0, 0);
-    this.pen.clearRect(0, 0, width, height);
-    this._form.draw(this.pen, width, height);
+    if (!this._drawn || !this._form.redraw?.(this.pen)) {
+      this.pen.clearRect(0, 0, width, height);
+      this._form.draw(this.pen, width, height);
+      this._drawn = true;
+    }
     mark(this.canvas, "aria-label", this._form.summary());
     this._fill();
-  }
+  };
 
   /** Let go of what outlives the element. */
   close() {
     this._sizes.disconnect();
     removeEventListener("recolour", this._recoloured);
-    if (this._waiting) cancelAnimationFrame(this._waiting);
+    never(this._draw);
   }
 }

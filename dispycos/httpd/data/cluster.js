@@ -68,6 +68,8 @@ export function open(app, root) {
   }, settings);
   const interval = intervalControl(app);
   const args = argsControl(app);
+  /** @type {import("./store.js").History | null} */
+  let drawn = null;
   const pictures = h("div.columns-2", {}, grid.element, h("div.side-charts", {}, charts.map((chart) => chart.element)));
   put(root, h("div.head", {}, h("h1", {}, "Cluster"), h("span.grow"), interval.element, args.element), hint.element, totals, pictures, nodes.element, h("p.quiet.zone", {}, `Times are of ${zone()}.`));
   return {
@@ -79,10 +81,11 @@ export function open(app, root) {
       const history = store.topics.get("cluster")?.history ?? null;
       for (const [id, tile] of tiles) {
         say(tile.value, id === "rate" ? number(cluster.rate) : count(cluster[id]));
-        const at = history && tile.series ? history.series.indexOf(tile.series) : -1;
+        const at = history && history !== drawn && tile.series ? history.series.indexOf(tile.series) : -1;
         if (history && at >= 0) sparkline(history.hour.map((row) => row[at]), tile.line);
         if (id === "failed") mark(tile.value, "data-some", cluster.failed ? "" : null);
       }
+      drawn = history;
       hint.show(cluster.why);
       const servers = store.list("cluster", "server");
       // A handful of cells needs no half of the page.
@@ -126,6 +129,8 @@ function intervalControl(app) {
   const wrong = h("span.wrong", { id: "interval-wrong", role: "alert" });
   const choice = h("select", { id: "interval" }, STEPS.map(([value, label]) => h("option", { value }, label)), h("option", { value: "other" }, "Other …"));
   choice.addEventListener("change", () => {
+    say(wrong, "");
+    mark(typed, "aria-invalid", null);
     typed.hidden = choice.value !== "other";
     if (choice.value === "other") {
       typed.value = String(app.interval || 3);
@@ -142,7 +147,8 @@ function intervalControl(app) {
   return {
     element: h("div.control", {}, h("label", { for: "interval" }, "Update Interval"), choice, typed, wrong),
     paint() {
-      if (document.activeElement === choice || document.activeElement === typed) return;
+      // What is wrong stays until it is put right, or another choice is made.
+      if (document.activeElement === choice || document.activeElement === typed || wrong.textContent) return;
       const known = STEPS.some(([value]) => value === app.interval);
       choice.value = known ? String(app.interval) : "other";
       typed.hidden = known;

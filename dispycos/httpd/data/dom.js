@@ -41,6 +41,39 @@ export function fill(element, ...children) {
   }
 }
 
+/** @type {Set<() => void>} what is painted with the next frame */
+const unpainted = new Set();
+let frame = 0;
+
+/**
+ * Paint with the next frame, or still with this one while it is made: what one update changes is laid out once.
+ * @param {() => void} paint is called once in a frame, however often it is asked for
+ */
+export function soon(paint) {
+  unpainted.add(paint);
+  frame ||= requestAnimationFrame(paintAll);
+}
+
+/** @param {() => void} paint is not called any more */
+export function never(paint) {
+  unpainted.delete(paint);
+}
+
+function paintAll() {
+  const done = new Set();
+  try {
+    // What is asked for meanwhile is met at the end of this loop; what asks for itself again has its turn next time.
+    for (const paint of unpainted) {
+      if (done.has(paint)) continue;
+      done.add(paint);
+      unpainted.delete(paint);
+      paint();
+    }
+  } finally {
+    frame = unpainted.size ? requestAnimationFrame(paintAll) : 0;
+  }
+}
+
 /**
  * Make an element the last of its parent.
  * @param {any} element

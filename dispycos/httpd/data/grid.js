@@ -2,10 +2,11 @@
  * The grid: one cell for each server, by state, the servers of a node side by side.
  * @module
  */
-import { Picture, colour } from "./canvas.js";
+import { Picture, colour, tall } from "./canvas.js";
 import { h, say, shape } from "./dom.js";
-import { LOOKS, count, family } from "./format.js";
+import { LOOKS, count } from "./format.js";
 import { byNumber } from "./order.js";
+import { Looks } from "./store.js";
 
 const WORDS = { running: "busy", idle: "idle or preparing", suspended: "suspended", zombie: "zombie", failed: "failed", ended: "closed" };
 const LARGEST = 22; // pixels from cell to cell
@@ -18,13 +19,19 @@ export class Grid {
   /** @param {(id: string) => Row | null} node */
   constructor(node) {
     this._node = node;
+    /** @type {readonly Row[]} */
+    this._given = [];
     /** @type {Row[]} */
     this._servers = [];
-    /** @type {{x: number, y: number, row: Row}[]} */
+    this._looks = new Looks([]);
+    /** @type {{x: number, y: number, row: Row}[]} one for each server, in their order */
     this._cells = [];
+    this._fresh = true; // nothing was drawn at these places yet
     this._pitch = LARGEST;
     this._at = -1;
-    this._key = "";
+    this._drawnAt = -1; // the cell that was drawn as pointed at
+    this._flowed = ""; // for which width and height the places are
+    this._height = 0;
     this._legend = h("ul.legend");
     /** @type {Map<string, HTMLElement>} */
     this._counts = new Map();
@@ -35,7 +42,8 @@ export class Grid {
     }
     this._told = h("output.told", { "aria-live": "off" });
     this._picture = new Picture("Servers", {
-      draw: (pen, width) => this._draw(pen, width),
+      draw: (pen) => this._draw(pen),
+      redraw: (pen) => this._redraw(pen),
       summary: () => this._summary(),
       table: () => ({ columns: ["Server", "Node", "State", "Running"], rows: this._servers.map((row) => [row.location ?? row.id, this._node(row.node)?.name ?? "", row.state ?? "", String(row.running ?? "")]) }),
       tall: (width) => this._arrange(width),
@@ -50,20 +58,21 @@ export class Grid {
     canvas.addEventListener("blur", () => this._point(-1));
   }
 
-  /** @param {Row[]} servers */
+  /** @param {readonly Row[]} servers the same list, unless some came or went */
   show(servers) {
-    const key = `${servers.length} ${servers[0]?.id} ${servers[servers.length - 1]?.id}`;
-    if (key !== this._key) {
+    if (servers !== this._given) {
       // Places are by address, so that a node is found again; sorted only when servers come or go.
-      this._key = key;
+      this._given = servers;
       const keyed = servers.map((row) => ({ row, key: `${byNumber(this._node(row.node)?.address ?? "")} ${row.node} ${byNumber(row.location ?? "")}` }));
       this._servers = keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map((one) => one.row);
+      this._looks = new Looks(this._servers);
+      this._flowed = "";
     }
-    const counts = new Map();
-    for (const row of servers) counts.set(family(row.state), (counts.get(family(row.state)) ?? 0) + 1);
+    this._looks.take();
     for (const [look, element] of this._counts) {
-      say(element, count(counts.get(look) ?? 0));
-      /** @type {HTMLElement} */ (element.parentElement).hidden = !counts.get(look);
+      const number = this._looks.many.get(look) ?? 0;
+      say(element, count(number));
+      /** @type {HTMLElement} */ (element.parentElement).hidden = !number;
     }
     this._tell();
     this._picture.paint();
@@ -71,12 +80,17 @@ export class Grid {
 
   /** @param {number} width @returns {number} the height that the cells take */
   _arrange(width) {
-    const tallest = Math.max(96, Math.min(280, innerHeight * 0.3));
+    const tallest = Math.max(96, Math.min(280, tall * 0.3));
+    const wanted = `${width} ${tallest}`;
+    if (wanted === this._flowed) return this._height;
+    this._flowed = wanted;
+    this._fresh = true;
     let pitch = LARGEST;
     let height = this._flow(width, pitch);
     while (height > tallest && pitch > SMALLEST) height = this._flow(width, --pitch);
     this._pitch = pitch;
-    return Math.max(pitch, height);
+    this._height = Math.max(pitch, height);
+    return this._height;
   }
 
   /** @param {number} width @param {number} pitch */
@@ -101,15 +115,45 @@ export class Grid {
     return y + pitch;
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {number} _width */
-  _draw(pen, _width) {
+  get _size() {
     const pitch = this._pitch;
-    const size = pitch >= 8 ? pitch - Math.max(2, Math.round(pitch / 7)) : pitch - 1;
+    return pitch >= 8 ? pitch - Math.max(2, Math.round(pitch / 7)) : pitch - 1;
+  }
+
+  /** @param {CanvasRenderingContext2D} pen */
+  _draw(pen) {
+    this._cover(pen, this._cells.keys());
+    this._looks.stale.clear();
+    this._fresh = false;
+    this._drawnAt = this._at;
+    const pointed = this._cells[this._at];
+    if (pointed) {
+      pen.strokeStyle = colour("text");
+      pen.lineWidth = 2;
+      pen.strokeRect(pointed.x, pointed.y, this._size, this._size);
+    }
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @returns {boolean} */
+  _redraw(pen) {
+    // A frame around a cell reaches into its neighbours, and between two pixels an edge can't be wiped away.
+    if (this._fresh || this._at >= 0 || this._drawnAt >= 0 || !Number.isInteger(devicePixelRatio)) return false;
+    const { stale } = this._looks;
+    for (const at of stale) pen.clearRect(this._cells[at].x, this._cells[at].y, this._pitch, this._pitch);
+    this._cover(pen, stale);
+    stale.clear();
+    return true;
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {Iterable<number>} which cells, on a ground that is free */
+  _cover(pen, which) {
+    const size = this._size;
     // Thousands of cells are a few shapes: all of one look that are plain squares are filled at once.
     /** @type {Map<string, Path2D>} */
     const squares = new Map();
-    for (const { x, y, row } of this._cells) {
-      const look = family(row.state);
+    for (const at of which) {
+      const { x, y } = this._cells[at];
+      const look = this._looks.of(at);
       if (size >= 6 && look !== "running") cell(pen, look, x, y, size);
       else {
         let path = squares.get(look);
@@ -120,12 +164,6 @@ export class Grid {
     for (const [look, path] of squares) {
       pen.fillStyle = colour(look);
       pen.fill(path);
-    }
-    const pointed = this._cells[this._at];
-    if (pointed) {
-      pen.strokeStyle = colour("text");
-      pen.lineWidth = 2;
-      pen.strokeRect(pointed.x, pointed.y, size, size);
     }
   }
 

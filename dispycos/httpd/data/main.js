@@ -4,7 +4,7 @@
  */
 import { Bar, OPENERS } from "./bar.js";
 import { recolour } from "./canvas.js";
-import { h, put } from "./dom.js";
+import { h, put, soon } from "./dom.js";
 import { decoded } from "./format.js";
 import { Keys, bindings } from "./keys.js";
 import { Settings } from "./settings.js";
@@ -115,6 +115,7 @@ export class App {
       if (message.type === "tick") this._ticked(message.time);
       const missed = this.store.apply(message);
       if (missed) this.transport.missed(missed);
+      if (message.type !== "tick") return; // topics are shown together, when the tick has come that ends them
     }
     this.repaint();
   }
@@ -311,19 +312,17 @@ export class App {
   }
 
   /** Bring everything up to date with the next frame. */
-  repaint() {
-    if (this._frame) return;
-    this._frame = requestAnimationFrame(() => {
-      this._frame = 0;
-      this.store.take();
-      this.bar.banner();
-      this.bar.paint();
-      if (this.ready && !this._whole) this._fetch();
-      // A page by address waits for the addresses.
-      if (this.page && this.ready && this._unresolved) this.open();
-      this.page?.paint();
-    });
-  }
+  repaint = () => soon(this._paint);
+
+  _paint = () => {
+    this.store.take();
+    this.bar.banner();
+    this.bar.paint();
+    if (this.ready && !this._whole) this._fetch();
+    // A page by address waits for the addresses.
+    if (this.page && this.ready && this._unresolved) this.open();
+    this.page?.paint();
+  };
 
   /** When the first view stands, the rest is fetched: it must be here when the program has ended. */
   _fetch() {

@@ -4,6 +4,7 @@
  */
 
 const SLICE = 12; // ms of sorting before the page has its turn
+const MOST_KEPT = 60_000; // addresses of which the key is known
 
 /** @typedef {string | number | null | undefined} Key */
 
@@ -28,6 +29,19 @@ export function compare(a, b, sign) {
  */
 export function byNumber(address) {
   if (address === null || address === undefined) return null;
+  let key = numbered.get(address);
+  if (key === undefined) {
+    // Each row is sorted by its own with every update.
+    if (numbered.size >= MOST_KEPT) numbered.clear();
+    numbered.set(address, (key = inNumbers(address)));
+  }
+  return key;
+}
+/** @type {Map<string, string>} */
+const numbered = new Map();
+
+/** @param {string} address @returns {string} */
+function inNumbers(address) {
   // IPv6 groups are hexadecimal: padded, they sort as text; IPv4 goes before.
   const colons = address.split(":").length - 1;
   if (colons > 1) return "~" + address.replace(/[0-9a-f]+/gi, (part) => part.padStart(5, "0"));

@@ -3,6 +3,7 @@
  * finds gaps, and tells who looks which topics changed. Pure: no document, no clock, no network.
  * @module
  */
+import { family } from "./format.js";
 
 const HOUR = 720; // samples that are kept
 const DAY = 1440;
@@ -15,7 +16,7 @@ const LETTERS = { c: "client", n: "node", s: "server", t: "task", e: "event" };
  *   as tasks and events have a field `kind`; `rev` grows with each change
  * @typedef {{end: number, step: number, series: string[], hour: (number|null)[][], day: (number|null)[][], marks?: number[]}} History
  *   `marks`: when another run went on with it
- * @typedef {{number: number, ids: Set<string>, history: History | null, log: [number, number, string][], sampled: number, gone: string}} Topic
+ * @typedef {{number: number, ids: Set<string>, lists: Map<string, Row[]>, history: History | null, log: [number, number, string][], sampled: number, gone: string}} Topic
  */
 
 /**
@@ -28,7 +29,7 @@ export function typeOf(id) {
 
 /** @returns {Topic} */
 function emptyTopic() {
-  return { number: -1, ids: new Set(), history: null, log: [], sampled: 1, gone: "" };
+  return { number: -1, ids: new Set(), lists: new Map(), history: null, log: [], sampled: 1, gone: "" };
 }
 
 /**
@@ -139,6 +140,7 @@ export class Store {
   _snapshot(topic, message) {
     const before = topic.ids;
     topic.ids = new Set();
+    topic.lists = new Map();
     topic.gone = "";
     for (const [id, values] of Object.entries(message.rows)) {
       /** @type {string[]} */
@@ -161,6 +163,7 @@ export class Store {
 
   /** @param {Topic} topic @param {any} message */
   _delta(topic, message) {
+    const before = topic.ids.size;
     for (const { fields, rows } of message.changes) {
       for (const [id, values] of Object.entries(rows)) {
         const row = this._row(id);
@@ -172,6 +175,7 @@ export class Store {
       for (const id of message.gone) topic.ids.delete(id);
       this._forget(message.gone);
     }
+    if (message.gone || topic.ids.size !== before) topic.lists = new Map();
     topic.number = message.to;
     topic.sampled = message.sampled ?? 1;
     if (message.log) topic.log = topic.log.concat(message.log).slice(-LINES);
@@ -224,16 +228,22 @@ export class Store {
   }
 
   /**
-   * Rows of a type in a topic, in the monitor's order.
+   * Rows of a type in a topic, in the monitor's order; the same list until one comes or goes.
    * @param {string} topic
    * @param {string} type
-   * @returns {Row[]}
+   * @returns {readonly Row[]}
    */
   list(topic, type) {
-    const found = [];
-    for (const id of this.topics.get(topic)?.ids ?? []) {
-      const row = this.rows.get(id);
-      if (row && row.type === type) found.push(row);
+    const held = this.topics.get(topic);
+    if (!held) return [];
+    let found = held.lists.get(type);
+    if (!found) {
+      found = [];
+      for (const id of held.ids) {
+        const row = this.rows.get(id);
+        if (row && row.type === type) found.push(row);
+      }
+      held.lists.set(type, found);
     }
     return found;
   }
@@ -252,5 +262,39 @@ export class Store {
     const changed = this.changed;
     this.changed = new Set();
     return changed;
+  }
+}
+
+/** What servers look like: of thousands, those that look otherwise since they were drawn last. */
+export class Looks {
+  /** @param {Row[]} rows in the order in which they are numbered here */
+  constructor(rows) {
+    /** @type {{row: Row, rev: number, look: string}[]} */
+    this._seen = rows.map((row) => ({ row, rev: -1, look: "" }));
+    /** @type {Map<string, number>} servers by look */
+    this.many = new Map();
+    /** @type {Set<number>} those that look otherwise; whoever draws them clears it */
+    this.stale = new Set();
+  }
+
+  /** Bring it up to date: only rows that were written since are looked at. */
+  take() {
+    const { _seen: seen, many } = this;
+    for (let at = 0; at < seen.length; at += 1) {
+      const one = seen[at];
+      if (one.rev === one.row.rev) continue;
+      one.rev = one.row.rev;
+      const look = family(one.row.state);
+      if (look === one.look) continue;
+      if (one.look) many.set(one.look, (many.get(one.look) ?? 0) - 1);
+      many.set(look, (many.get(look) ?? 0) + 1);
+      one.look = look;
+      this.stale.add(at);
+    }
+  }
+
+  /** @param {number} at @returns {string} */
+  of(at) {
+    return this._seen[at].look;
   }
 }

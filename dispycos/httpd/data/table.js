@@ -3,7 +3,7 @@
  * somebody points at them. Under 640 px each row is a card.
  * @module
  */
-import { h, mark, put, reshape, say, shape, toEnd } from "./dom.js";
+import { h, mark, never, put, reshape, say, shape, soon, toEnd } from "./dom.js";
 import { count, many } from "./format.js";
 import { sortSoon } from "./order.js";
 
@@ -44,6 +44,7 @@ export class Table {
     this._elements = new Map();
     this._held = 0; // changes of order that wait
     this._over = false; // the pointer is over the rows
+    this._scrolled = 0; // pixels; asking for them in the middle of an update would lay the page out twice
     this._stopSort = () => {};
     this._at = ""; // the row that keys are at
     this._now = () => 0;
@@ -64,7 +65,10 @@ export class Table {
     this._choice = h("details.columns", {}, h("summary", {}, "Columns"), h("div.choices"));
     this._bar = h("div.table-bar", {}, h("h2", {}, form.caption), this._count, this._note, h("span.grow"), form.tools ?? [], h("label.cards-only", {}, "Sort by ", this._sortMenu), this._choice);
     this.element = h("section.panel.table", { "aria-label": form.caption }, this._bar, this._box);
-    this._box.addEventListener("scroll", () => this._frame());
+    this._box.addEventListener("scroll", () => {
+      this._scrolled = this._box.scrollTop;
+      this._frame();
+    });
     this._body.addEventListener("pointerenter", () => (this._over = true));
     this._body.addEventListener("pointerleave", () => this._let());
     this._body.addEventListener("focusout", () => setTimeout(() => this._let(true), 0));
@@ -198,14 +202,10 @@ export class Table {
   }
 
   _frame() {
-    if (this._waiting) return;
-    this._waiting = requestAnimationFrame(() => {
-      this._waiting = 0;
-      this._paint();
-    });
+    soon(this._paint);
   }
 
-  _paint() {
+  _paint = () => {
     const rows = this._order;
     const virtual = rows.length > ALL;
     this._box.classList.toggle("virtual", virtual);
@@ -214,7 +214,7 @@ export class Table {
     let from = 0;
     let to = rows.length;
     if (virtual) {
-      const first = Math.floor(this._box.scrollTop / height) - 4;
+      const first = Math.floor(this._scrolled / height) - 4;
       from = Math.max(0, Math.min(first, rows.length - MOST));
       to = Math.min(rows.length, from + MOST);
     }
@@ -247,7 +247,7 @@ export class Table {
       this._every.checked = rows.length > 0 && this.chosen.size === rows.length;
       this._every.indeterminate = this.chosen.size > 0 && this.chosen.size < rows.length;
     }
-  }
+  };
 
   /** @param {Row[]} shown @param {number} from */
   _place(shown, from) {
@@ -359,7 +359,7 @@ export class Table {
     const to = here ? Math.max(0, Math.min(this._order.length - 1, at + by)) : Math.max(0, at);
     const id = this._order[to].id;
     if (!this._elements.has(id)) {
-      this._box.scrollTop = Math.max(0, to - 5) * (this._height || HEIGHT);
+      this._box.scrollTop = this._scrolled = Math.max(0, to - 5) * (this._height || HEIGHT);
       this._paint();
     }
     this._point(id);
@@ -392,7 +392,7 @@ export class Table {
   /** Let go of what outlives the element. */
   close() {
     cards.removeEventListener("change", this._turned);
-    if (this._waiting) cancelAnimationFrame(this._waiting);
     this._stopSort();
+    never(this._paint);
   }
 }

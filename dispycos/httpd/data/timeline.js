@@ -2,7 +2,7 @@
  * The timeline: a lane for each server, a bar for each task, coloured by function, hatched if it failed.
  * @module
  */
-import { Picture, colour, font } from "./canvas.js";
+import { Picture, colour, font, tall } from "./canvas.js";
 import { download, h, mark, put, say } from "./dom.js";
 import { count, duration, family, many, time } from "./format.js";
 import { byNumber } from "./order.js";
@@ -75,7 +75,7 @@ class Timeline {
       draw: (pen, width, height) => this._draw(pen, width, height),
       summary: () => this._summary(),
       table: () => this._list(),
-      tall: () => Math.max(220, Math.min(innerHeight - 300, this._lanes.length * LANE + AXIS)),
+      tall: () => Math.max(220, Math.min(tall - 300, this._lanes.length * LANE + AXIS)),
       key: (event) => this._key(event),
       tools,
     });

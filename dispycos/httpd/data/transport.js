@@ -295,8 +295,12 @@ export class Transport {
  * @returns {Promise<string>}
  */
 async function inflate(data) {
-  const stream = new Blob([/** @type {BlobPart} */ (data)]).stream();
-  return new Response(stream.pipeThrough(new DecompressionStream("deflate-raw"))).text();
+  const stream = new DecompressionStream("deflate-raw");
+  const writer = stream.writable.getWriter();
+  // What is wrong with the data fails the reader, too.
+  writer.write(/** @type {BufferSource} */ (data)).catch(() => {});
+  writer.close().catch(() => {});
+  return new Response(stream.readable).text();
 }
 
 /** @param {number} ms @param {AbortSignal} signal */

@@ -19,7 +19,7 @@ from typing import Any
 
 from dispycos.events import Note, Say
 from dispycos.messages import Job, JobsEnded, PoolClosed, PoolRoom
-from dispycos.model import Incarnation, Outcome
+from dispycos.model import End, Incarnation, Outcome
 from dispycos.records import record
 
 # Jobs for each worker that are handed out at a time. Two: one runs, and the next is there when
@@ -101,13 +101,22 @@ class Withdraw:
     reason: str
 
 
+@record
+class Out:
+    """A job that was handed to the workers."""
+
+    job: Job
+    since: float  # when
+    ahead: int  # how many jobs each worker was given then
+
+
 @dataclass(slots=True)
 class Program:
     """A client program and its jobs."""
 
     name: str
     waiting: deque[Job] = field(default_factory=deque)  # in its order
-    out: dict[int, tuple[float, int]] = field(default_factory=dict)  # id -> handed out when, and `ahead` then
+    out: dict[int, Out] = field(default_factory=dict)  # handed to workers, by id
     done: int = 0
     room: int = -1  # what it was told last; -1: nothing yet
 
@@ -209,19 +218,28 @@ class PoolMachine:
 
     def _ended(self, event: Ended, now: float, actions: list[Any]) -> None:
         program = self.programs.get(event.program)
-        handed_out = None if program is None else program.out.pop(event.outcome.id, None)
-        if program is None or handed_out is None:
+        out = None if program is None else program.out.pop(event.outcome.id, None)
+        if program is None or out is None:
             return  # nobody wants to know any more
         full = self.out >= self.room
         self.out -= 1
+        if event.outcome.end is End.CANCELLED and out.job.retries > 0:
+            # Its worker was ended in order, which is a loss to this job. Below, only those that
+            # were not are tried again.
+            self._again(event.program, program, out.job)
+            return
         program.done += 1
         actions.append(Say(event.program, JobsEnded([event.outcome])))
         self._since += 1
-        since, ahead = handed_out
-        self._adapt(BUSY * ahead / max(now - since, 1e-6), full)
+        self._adapt(BUSY * out.ahead / max(now - out.since, 1e-6), full)
         if not self.out and not self._turns:
             self._begin_anew()
         self._tell_room(actions)
+
+    def _again(self, key: Incarnation, program: Program, job: Job) -> None:
+        if not program.waiting:
+            self._turns.appendleft(key)
+        program.waiting.appendleft(Job(job.id, job.function, job.args, job.retries - 1))
 
     def _begin_anew(self) -> None:
         """The next jobs may be long ones: what the last ones took tells nothing of them."""
@@ -275,6 +293,6 @@ class PoolMachine:
             job = program.waiting.popleft()
             if program.waiting:
                 self._turns.append(key)
-            program.out[job.id] = (now, self.ahead)
+            program.out[job.id] = Out(job, now, self.ahead)
             self.out += 1
             actions.append(Run(key, job))

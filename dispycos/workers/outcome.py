@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispycos.errors import RemoteError, TaskCancelled, TaskRejected
+from dispycos.errors import RemoteError, TaskRejected
 from dispycos.model import End, Outcome, Payload
 from dispycos.pickling import values
 from dispycos.workers.errors import WorkerLost
 
-_LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
+# CANCELLED: the worker was ended in order while the job ran; whoever cancels a job wants no outcome.
+_LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED, End.CANCELLED})
 
 
 def opened(outcome: Outcome) -> tuple[Any, BaseException | None]:
@@ -30,9 +31,7 @@ def opened(outcome: Outcome) -> tuple[Any, BaseException | None]:
         return None, WorkerLost(text.replace("client.options(retries=...)", "retries=N"))
     if end is End.FAILED:
         return None, values.load_exception(outcome.value, text)
-    if end is End.REJECTED:
-        return None, TaskRejected(text)
-    return None, TaskCancelled(text)
+    return None, TaskRejected(text)
 
 
 def _answer(answer: Any) -> tuple[Any, BaseException | None]:

@@ -164,6 +164,18 @@ def test_new_programs_and_new_jobs_are_not_judged_by_what_ran_before() -> None:
     assert pool.rooms(A)[-1] == LEAST_AHEAD
 
 
+@pytest.mark.row("CW-17")
+def test_a_job_whose_worker_was_ended_in_order_is_next_again_as_often_as_allowed() -> None:
+    pool = Pool(1, A)
+    jobs = [Job(1, CODE, Payload(b""), 2), *(Job(number, CODE, Payload(b""), 0) for number in range(2, 9))]
+    pool.feed(Submitted(A, jobs))
+    for _ in range(3):
+        pool.feed(Ended(A, Outcome(1, 1, End.CANCELLED, None, "the worker ended")))
+    assert [number for _, number in pool.handed_out] == [1, 2, 1, 1, 3]
+    told = [outcome.end for _, said in pool.said if isinstance(said, JobsEnded) for outcome in said.outcomes]
+    assert told == [End.CANCELLED]
+
+
 def test_a_lone_short_job_tells_nothing_of_how_many_are_needed() -> None:
     pool = Pool(4, A)
     for number in range(1000):

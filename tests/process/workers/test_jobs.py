@@ -1,0 +1,211 @@
+"""What a job finds on its worker, and what it leaves there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispycos.workers import ClusterExecutor, WorkerLost
+from tests.helpers import run_python
+from tests.process.workers.conftest import Master
+
+pytestmark = pytest.mark.usefixtures("program")
+
+
+def where() -> tuple[str, list[str], int]:
+    return os.getcwd(), sys.path[:], os.getpid()
+
+
+def fails_elsewhere() -> None:
+    os.chdir("/")
+    sys.path.insert(0, "/nowhere")
+    raise ValueError("the job failed")
+
+
+@pytest.mark.row("CW-08")
+def test_a_closure_has_what_it_captured(pool: Master) -> None:
+    numbers = [1, 2, 3]
+
+    def adds(more: int) -> int:
+        return sum(numbers) + more
+
+    with ClusterExecutor(port=pool.port) as executor:
+        assert executor.submit(adds, 4).result(20) == 10
+        numbers.append(10)
+        assert executor.submit(adds, 4).result(20) == 20
+        assert list(executor.map(lambda x: x * len(numbers), range(3))) == [0, 4, 8]
+
+
+@pytest.mark.row("CW-09")
+def test_a_job_is_where_its_program_was_when_it_was_submitted(pool: Master, folder: Path) -> None:
+    with ClusterExecutor(port=pool.port) as executor:
+        assert executor.submit(where).result(20)[0] == str(folder)
+        (folder / "below").mkdir()
+        os.chdir("below")
+        below = [executor.submit(where) for _ in range(4)]
+        os.chdir(folder)
+        assert {future.result(20)[0] for future in below} == {str(folder / "below")}
+        # However a job ends, the next one is in its own place again.
+        for _ in range(4):
+            with pytest.raises(ValueError, match="the job failed"):
+                executor.submit(fails_elsewhere).result(20)
+            at, path, _pid = executor.submit(where).result(20)
+            assert at == str(folder)
+            assert "/nowhere" not in path
+        (folder / "gone").mkdir()
+        os.chdir("gone")
+        (folder / "gone").rmdir()
+        with pytest.raises(FileNotFoundError):
+            executor.submit(where)
+
+
+@pytest.mark.row("CW-09")
+def test_a_working_directory_that_the_worker_lacks_is_named(pool: Master, folder: Path) -> None:
+    with ClusterExecutor(port=pool.port) as executor:
+        (folder / "gone").mkdir()
+        os.chdir("gone")
+        executor.submit(where).result(20)
+        future = None
+        gate = [executor.submit(sum, range(10)) for _ in range(3)]
+        future = executor.submit(later, str(folder))
+        waiting = [executor.submit(where) for _ in range(20)]
+        os.chdir(folder)
+        (folder / "gone").rmdir()
+        (folder / "go").touch()
+        assert future.result(20) is None
+        assert [done.result(20) for done in gate] == [45] * 3
+        error = waiting[-1].exception(20)
+        assert isinstance(error, FileNotFoundError)
+        assert str(folder / "gone") in str(error)
+        assert executor.submit(where).result(20)[0] == str(folder)
+
+
+def later(folder: str) -> None:
+    import time
+
+    while not os.path.exists(os.path.join(folder, "go")):
+        time.sleep(0.002)
+
+
+LIBRARY = """
+class Thing:
+    def __init__(self, value):
+        self.value = value
+NAME = {name!r}
+"""
+
+PROGRAM = """
+import os, sys
+from dispycos.workers import ClusterExecutor
+
+sys.path.insert(0, os.path.join(sys.argv[2], "library"))
+
+def use(value):
+    import tools
+    return tools.Thing(value), tools.NAME
+
+def gate(path):
+    import time
+    while not os.path.exists(path):
+        time.sleep(0.002)
+
+if __name__ == "__main__":
+    with ClusterExecutor(port=int(sys.argv[1])) as executor:
+        import tools
+        for number in range(20):
+            thing, name = executor.submit(use, number).result(20)
+            assert type(thing) is tools.Thing, type(thing)
+            assert (thing.value, name) == (number, tools.NAME)
+        print(name)
+"""
+
+
+@pytest.mark.row("CW-10")
+def test_each_programs_jobs_import_its_own_modules(pool: Master, tmp_path: Path) -> None:
+    from tests.helpers import background
+
+    for name in ("one", "other"):
+        library = tmp_path / name / "library"
+        library.mkdir(parents=True)
+        (library / "tools.py").write_text(LIBRARY.format(name=name))
+        (tmp_path / name / "program.py").write_text(PROGRAM)
+    commands = [
+        [sys.executable, str(tmp_path / name / "program.py"), str(pool.port), str(tmp_path / name)]
+        for name in ("one", "other")
+    ]
+    with background(commands[0]) as one, background(commands[1]) as other:
+        assert (one.wait(30), one.output) == (0, "one")
+        assert (other.wait(30), other.output) == (0, "other")
+    with ClusterExecutor(port=pool.port) as executor:
+        assert executor.submit(loaded, "tools").result(20) is False
+
+
+def loaded(name: str) -> bool:
+    return name in sys.modules
+
+
+@pytest.mark.row("CW-17")
+def test_a_job_that_ends_its_worker_is_told_with_the_reason_and_the_worker_comes_back(
+    pool: Master, tmp_path: Path
+) -> None:
+    with ClusterExecutor(port=pool.port) as executor:
+        error = executor.submit(os._exit, 3).exception(20)
+        assert isinstance(error, WorkerLost)
+        assert "127.0.0.1:" in str(error)
+        assert "exit code 3" in str(error) or "status 3" in str(error), str(error)
+        assert "retries=N" in str(error)
+        assert [future.result(20) for future in [executor.submit(abs, -n) for n in range(8)]] == list(
+            range(8)
+        )
+    with ClusterExecutor(port=pool.port, retries=2) as executor:
+        assert executor.submit(dies_twice, str(tmp_path / "tries")).result(20) == 3
+
+
+def dies_twice(path: str) -> int:
+    with open(path, "a+", encoding="ascii") as file:
+        file.write("x")
+        tries = file.tell()
+    if tries < 3:
+        os._exit(9)
+    return tries
+
+
+def test_what_one_program_left_on_a_worker_is_gone_for_the_next(pool: Master) -> None:
+    def leaves() -> int:
+        import builtins
+
+        builtins.left_over = 1  # type: ignore[attr-defined]
+        return os.getpid()
+
+    def finds() -> bool:
+        import builtins
+
+        return hasattr(builtins, "left_over")
+
+    source = """
+import sys
+from dispycos.workers import ClusterExecutor
+def leaves():
+    import builtins
+    builtins.left_over = 1
+with ClusterExecutor(port=int(sys.argv[1])) as executor:
+    for _ in range(10):
+        executor.submit(leaves).result(20)
+"""
+    assert run_python(source, str(pool.port)) == (0, "", "")
+    with ClusterExecutor(port=pool.port) as executor:
+        assert not any(future.result(20) for future in [executor.submit(finds) for _ in range(10)])
+
+
+def test_large_arguments_and_results_go_both_ways(pool: Master) -> None:
+    def doubled(*parts: bytes) -> Any:
+        return [part * 2 for part in parts]
+
+    with ClusterExecutor(port=pool.port) as executor:
+        parts = [os.urandom(2_000_000), os.urandom(10), os.urandom(500_000)]
+        for future in [executor.submit(doubled, *parts) for _ in range(12)]:
+            assert future.result(30) == [part * 2 for part in parts]

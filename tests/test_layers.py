@@ -58,6 +58,7 @@ LINES = (
     Line(1, "net.codec", pure=True),
     Line(1, "net.bundle", pure=True),
     # User code and user values: they read files for their source, and ids of their own.
+    Line(1, "pickling.lone", pure=True),
     Line(1, "pickling.origins pickling.stubs"),
     Line(1, "pickling.modules pickling.builder pickling.reductions"),
     Line(1, "pickling.rebuild pickling.pickler"),

@@ -18,18 +18,10 @@ from typing import Any, BinaryIO, Final, NoReturn
 from dispycos.errors import DumpError, LoadError
 from dispycos.gateways.placeholders import MOST, Settling, Word
 from dispycos.model import Buffer
+from dispycos.pickling.lone import SIMPLE, is_lone
 
 _PROTOCOL: Final = 5
-_SIMPLE: Final = frozenset({type(None), bool, int, float, str, bytes})  # nothing is inside them
 _BEGINNING: Final = b"\x80\x05"  # of a pickle of protocol 5
-
-# Opcodes that begin the pickle of a lone simple value: so many bytes follow the opcode, the end
-# included; or as many more as the first of them says. Nothing else has room in such a pickle.
-_FRAME: Final = 0x95  # 8 bytes of length follow
-_END: Final = 0x2E
-_FIXED: Final = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("K"): 2, ord("M"): 3, ord("J"): 5, ord("G"): 9}
-_COUNTED: Final = {0x8C: 3, ord("C"): 3, 0x8A: 2}  # str, bytes, int
-_LONE_BYTES: Final = 300  # no such pickle is longer
 
 
 def dumps(value: object) -> bytes:
@@ -57,7 +49,7 @@ def load(file: BinaryIO) -> Any:
 
 def pack(value: object, number: Callable[[Any], int | None] | None) -> bytes:
     """As `dumps`; `number(x)` is the id of x if it is a channel of this gateway, else None."""
-    if type(value) in _SIMPLE:
+    if type(value) in SIMPLE:
         return pickle.dumps(value, _PROTOCOL)
     file = io.BytesIO()
     try:
@@ -73,25 +65,12 @@ def unpack(data: Buffer, channel: Callable[[int], Any] | None) -> Any:
     """As `loads`; `channel(id)` is the channel of that id."""
     if bytes(data[:2]) != _BEGINNING:
         raise LoadError("these are not the bytes of a plain value")
-    if 3 < len(data) < _LONE_BYTES and _is_lone(data):
+    if is_lone(data):
         try:
             return pickle.loads(data)
         except Exception as exc:
             raise _damaged(exc) from None
     return _loaded(_Unpickler(io.BytesIO(data), channel))
-
-
-def _is_lone(data: Buffer) -> bool:
-    # Whether they are one simple value and name nothing, by their length: to read them needs no care.
-    place = 11 if data[2] == _FRAME else 2
-    rest = len(data) - place
-    if rest < 2 or data[-1] != _END:
-        return False
-    code = data[place]
-    if code in _COUNTED:
-        # Of str and bytes, one byte before the end has them remembered.
-        return rest == 1 + data[place + 1] + _COUNTED[code] and (code == 0x8A or data[-2] == 0x94)
-    return rest == 1 + _FIXED.get(code, -1)
 
 
 def _loaded(reader: _Unpickler) -> Any:

@@ -27,12 +27,15 @@ class Meeting(NamedTuple):
     left_over: bytes  # came behind the proof
 
 
-def handshake(keyring: Keyring, max_message_bytes: int, *, dialer: bool, private: bool = False) -> Handshake:
+def handshake(
+    keyring: Keyring, max_message_bytes: int, *, dialer: bool, stream: Stream | None = None
+) -> Handshake:
     """One end's half of a proof.
 
     max_message_bytes  that this end takes.
-    private            nobody can stand between both ends.
+    stream             frames have no tags if nobody can stand between its ends (SE-17).
     """
+    ours, theirs = (stream and stream.ends) or (None, None)
     return Handshake(
         dialer=dialer,
         incarnation=Incarnation(secrets.token_bytes(16)),
@@ -40,7 +43,9 @@ def handshake(keyring: Keyring, max_message_bytes: int, *, dialer: bool, private
         keyring=keyring,
         nonce=secrets.token_bytes(NONCE_BYTES),
         max_message_bytes=max_message_bytes,
-        unix_same_uid=private,
+        ours=ours,
+        theirs=theirs,
+        unix_same_uid=stream is not None and stream.private,
     )
 
 
@@ -60,7 +65,7 @@ def prove(
     AuthenticationError, VersionMismatch, RemoteProtocolError, Timeout, PeerLost if the other end
     closed without a word, or an OSError of the stream.
     """
-    ours = handshake(keyring, limits.max_message_bytes, dialer=dialer, private=stream.private)
+    ours = handshake(keyring, limits.max_message_bytes, dialer=dialer, stream=stream)
     deadline = time.monotonic() + timeout
     proven: Proven | Failed | None = None
     silent = True

@@ -13,6 +13,8 @@ import socket
 import time
 from collections.abc import Callable
 
+from dispycos.model import Location
+
 # How the system tells that a connection is dead whose other end is silent, in seconds. The other
 # process may be busy for minutes; its system answers all the same.
 _PROBE_AFTER = 10
@@ -26,12 +28,19 @@ class Stream:
 
     reader, writer  descriptors; the same one for a socket.
     close           called once, by `close`.
+    ends            of a TCP connection: our address and the other one.
     """
 
-    __slots__ = ("_close", "private", "reader", "writer")
+    __slots__ = ("_close", "ends", "private", "reader", "writer")
 
     def __init__(
-        self, reader: int, writer: int, close: Callable[[], object], *, private: bool = False
+        self,
+        reader: int,
+        writer: int,
+        close: Callable[[], object],
+        *,
+        private: bool = False,
+        ends: tuple[Location, Location] | None = None,
     ) -> None:
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
@@ -39,15 +48,19 @@ class Stream:
         self.writer = writer
         # Nobody can stand between both ends: pipes of our child, or what ssh protects.
         self.private = private
+        self.ends = ends
         self._close: Callable[[], object] | None = close
 
     @classmethod
     def of_socket(cls, connection: socket.socket, *, private: bool = False) -> Stream:
         """A connected socket, which is ours from now on."""
+        ends = None
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             keep_watch(connection)
+            with contextlib.suppress(OSError):  # it is closed already, as whoever reads finds out
+                ends = _location(connection.getsockname()), _location(connection.getpeername())
         number = connection.fileno()
-        return cls(number, number, connection.close, private=private)
+        return cls(number, number, connection.close, private=private, ends=ends)
 
     def close(self) -> None:
         """Close both descriptors; may be repeated."""
@@ -74,6 +87,11 @@ class Stream:
                 return os.read(self.reader, most)
             except BlockingIOError:
                 _wait(self.reader, select.POLLIN, deadline)
+
+
+def _location(address: tuple[str, int]) -> Location:
+    # A link-local address carries its interface, of which the other end knows nothing.
+    return Location(address[0].partition("%")[0], address[1])
 
 
 def _wait(descriptor: int, events: int, deadline: float) -> None:

@@ -26,6 +26,7 @@ from dispycos.errors import (
     RemoteProtocolError,
     TaskCancelled,
 )
+from dispycos.kernel import operation
 from dispycos.model import Buffer
 from dispycos.net.link import Link
 from dispycos.net.proof import Meeting
@@ -116,6 +117,9 @@ class Connection:
         self.closed = False
         self._lock = threading.Lock()  # of `_exports`
         self._exports = Exports(root)
+        # Of `_proxies` and the counts of what is there. Reentrant, because the collector may run
+        # meanwhile, and with it finalizers of the program.
+        self._proxies_lock = threading.RLock()
         self._proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
         self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
         self._codec = Codec(self, terms.find_class is not no_class)
@@ -171,8 +175,12 @@ class Connection:
         talk = self._talks.enter(conversation)
         response: Response | None = None
         try:
-            response = self.begin(what, number, name, args, kwargs, conversation=conversation)
-            return response.result()
+            begun: Response = self.begin(what, number, name, args, kwargs, conversation=conversation)
+            response = begun
+            if threading.get_ident() not in operation.kernel_threads:
+                begun.waiting = talk.waiting
+                self._await(begun, talk, None)
+            return begun.result()
         except KeyboardInterrupt:
             if response is not None:
                 self.cancel(response)  # nobody waits for it any more
@@ -213,7 +221,7 @@ class Connection:
             )
         conversation = conversation or self._conversation()
         response = kind(next(self._calls), conversation, self._wait)
-        data = self._codec.pack((what, number, name, args, kwargs))
+        data = self._codec.pack_request(what, number, name, args, kwargs)
         self._pending[response.number] = response
         head = wire.pack(wire.CALL, response.number, conversation, self.terms.lane if lane is None else lane)
         try:
@@ -269,16 +277,28 @@ class Connection:
     def _wait(self, response: Response, timeout: float | None) -> bool:
         # In a plain thread: do what the other end asks in this conversation, until it answers.
         talk = self._talks.enter(response.conversation)
+        # Not `response.waiting`, for several may wait.
         response.add_done_callback(lambda _: talk.waiting.wake())
         try:
-            while not response.done():
-                if not self.link.wait(talk.waiting, lambda: response.done() or bool(talk.jobs), timeout):
-                    return response.done()
-                while talk.jobs:
-                    talk.jobs.popleft().run()
-            return True
+            return self._await(response, talk, timeout)
         finally:
             self._hand_over(talk)
+
+    def _await(self, response: Response, talk: Talk, timeout: float | None) -> bool:
+        # With a talk of this thread's; whether it is done.
+        jobs = talk.jobs
+
+        def ready() -> bool:
+            return bool(jobs) or response.done()
+
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not response.done():
+            rest = None if deadline is None else max(deadline - time.monotonic(), 0)
+            if not self.link.wait(talk.waiting, ready, rest):
+                return response.done()
+            while jobs:
+                jobs.popleft().run()
+        return True
 
     def _hand_over(self, talk: Talk) -> None:
         for job in self._talks.leave(talk):
@@ -313,21 +333,24 @@ class Connection:
         return not isinstance(value, Proxy) and self.terms.by_value(value)
 
     def proxy(self, number: int, shape: Shape) -> Any:
-        proxy = self._proxies.get(number)
-        if proxy is None:
-            proxy = self.terms.proxy_class(shape)(self, number, shape)
-            self._proxies[number] = proxy
-        object.__setattr__(proxy, "_count", proxy._count + 1)
-        return proxy
+        made: Proxy | None = None
+        while True:
+            with self._proxies_lock:
+                proxy = self._proxies.get(number)
+                if proxy is None and made is not None:
+                    self._proxies[number] = proxy = made
+                if proxy is not None:
+                    object.__setattr__(proxy, "_count", proxy._count + 1)
+                    return proxy
+            made = self.terms.proxy_class(shape)(self, number, shape)
 
     def object(self, number: int) -> Any:
-        with self._lock:
-            try:
-                return self._exports[number]
-            except KeyError:
-                raise LoadError(
-                    f"the other end refers to object {number}, which it has no reference to"
-                ) from None
+        try:
+            return self._exports[number]  # one look, so without the lock
+        except KeyError:
+            raise LoadError(
+                f"the other end refers to object {number}, which it has no reference to"
+            ) from None
 
     def find_class(self, module: str, name: str) -> Any:
         found = self.terms.find_class(module, name)
@@ -358,26 +381,25 @@ class Connection:
     # Answering.
 
     def _deliver(self, data: Buffer, tail: Buffer) -> None:
-        head = wire.read(data)
-        match head.kind:
-            case wire.CALL:
-                self._asked(head, tail)
-            case wire.RESULT | wire.ERROR:
-                self._answered(head, tail)
-            case wire.DROP:
-                self._let_go(tail)
-            case wire.CANCEL:
-                job = self._jobs.get(head.call)
-                if job is not None:
-                    self.lanes.cancel(job)
+        kind, call, conversation, lane = wire.read(data)
+        if kind == wire.CALL:
+            self._asked(call, conversation, lane, tail)
+        elif kind <= wire.ERROR:
+            self._answered(kind, call, tail)
+        elif kind == wire.DROP:
+            self._let_go(tail)
+        else:
+            job = self._jobs.get(call)
+            if job is not None:
+                self.lanes.cancel(job)
 
-    def _asked(self, head: wire.Head, tail: Buffer) -> None:
-        job = Job(self, head)
-        if head.call in self._jobs:
-            raise RemoteProtocolError(f"call {head.call} was asked twice")
+    def _asked(self, call: int, conversation: int, lane: int, tail: Buffer) -> None:
+        job = Job(self, call, conversation)
+        if call in self._jobs:
+            raise RemoteProtocolError(f"call {call} was asked twice")
         if len(self._jobs) >= wire.MOST_CALLS:
             raise RemoteProtocolError(f"more than {wire.MOST_CALLS} calls that wait for their answers")
-        self._jobs[head.call] = job
+        self._jobs[call] = job
         try:
             request = self._codec.unpack(tail)
             what, number, name, args, kwargs = request
@@ -387,7 +409,7 @@ class Connection:
         except (LoadError, ValueError, TypeError) as exc:
             job.fail(exc if isinstance(exc, LoadError) else LoadError(str(exc)), post=True)
             return
-        if head.lane == wire.FRESH and target is self:
+        if lane == wire.FRESH and target is self:
             # A sign of life: it needs no thread, and waits for none.
             try:
                 self.answer(job, wire.RESULT, self._exports[ROOT], True, post=True)
@@ -395,8 +417,8 @@ class Connection:
                 job.fail(exc, post=True)
             return
         job.request = what, target, name, args, kwargs
-        if not self._talks.give(head.conversation, job):
-            self.lanes.put(head.lane if self.terms.lanes else 0, job)
+        if not self._talks.give(conversation, job):
+            self.lanes.put(lane if self.terms.lanes else 0, job)
 
     def perform(
         self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -425,11 +447,9 @@ class Connection:
         post  it is short, and goes out without waiting, as a delivery must.
         """
         data = self._codec.pack(value, refer=refer)
-        self._jobs.pop(job.head.call, None)
+        self._jobs.pop(job.call, None)
         try:
-            (self.link.post if post else self.link.send)(
-                wire.pack(kind, job.head.call, job.head.conversation), (data,)
-            )
+            (self.link.post if post else self.link.send)(wire.pack(kind, job.call, job.conversation), (data,))
         except PeerLost:
             pass  # nobody waits for it
         except LocalProtocolError:
@@ -438,9 +458,9 @@ class Connection:
             # Who asks ever more and reads no answer is not waited for.
             self.link.close("the peer does not read its answers", 0)
 
-    def _answered(self, head: wire.Head, tail: Buffer) -> None:
-        response = self._pending.pop(head.call, None)
-        self._forsaken.discard(head.call)
+    def _answered(self, kind: int, call: int, tail: Buffer) -> None:
+        response = self._pending.pop(call, None)
+        self._forsaken.discard(call)
         try:
             value = self._codec.unpack(tail)
         except LoadError as exc:
@@ -449,7 +469,7 @@ class Connection:
             return
         if response is None:
             return  # it was cancelled
-        if head.kind == wire.RESULT:
+        if kind == wire.RESULT:
             response.complete(value)
         else:
             try:
@@ -543,17 +563,18 @@ class _Beginning:
 class Job:
     """One call of the other end."""
 
-    __slots__ = ("_connection", "head", "request")
+    __slots__ = ("_connection", "call", "conversation", "request")
 
-    def __init__(self, connection: Connection, head: wire.Head) -> None:
+    def __init__(self, connection: Connection, call: int, conversation: int) -> None:
         self._connection = connection
-        self.head = head
+        self.call = call
+        self.conversation = conversation
         self.request: tuple[Any, ...] = ()
 
     def run(self) -> None:
         """Do it, and answer. Whatever it raises is the answer."""
         connection = self._connection
-        before = connection.enter(self.head.conversation)
+        before = connection.enter(self.conversation)
         try:
             answer, refer = connection.perform(*self.request)
             self.request = ()

@@ -69,9 +69,8 @@ class Worker:
         except IndexError:
             return  # it was cancelled
         try:
-            with self._lock:
-                self._ident = threading.get_ident()
-                self._running = job
+            self._ident = threading.get_ident()
+            self._running = job  # behind the ident, which `cancel` uses
             try:
                 job.run()
             finally:
@@ -142,8 +141,6 @@ class Lanes:
 
     def put(self, number: int, job: Job) -> None:
         """Have a job done in the lane of this number, FRESH or MAIN."""
-        if number == 0 and self._take(job):
-            return
         if number == wire.FRESH:
             try:
                 threading.Thread(target=job.run, name=f"{self._name}, fresh", daemon=True).start()
@@ -158,6 +155,9 @@ class Lanes:
             # Under the lock, so that no job gets into a lane that `stop` ended.
             try:
                 with self._lock:
+                    if number == 0 and self._lent and not self._closed:
+                        self._lent[-1].put(job)
+                        return
                     lane = self._lane(number)
                     if lane is not None:
                         lane.put(job)
@@ -166,13 +166,6 @@ class Lanes:
             except RuntimeError as exc:
                 reason = f"it gets no thread: {exc}"
             job.refuse(reason)
-
-    def _take(self, job: Job) -> bool:
-        with self._lock:
-            if not self._lent or self._closed:
-                return False
-            self._lent[-1].put(job)
-            return True
 
     def _lane(self, number: int) -> Lane | None:
         lane = self._lanes.get(number)

@@ -14,6 +14,8 @@ from dispycos.kernel.operation import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dispycos.net.waiting import Waiting
+
 
 class Response(Operation):
     """Made by `Connection.begin`. `yield`, `await` or `result(timeout)` it.
@@ -21,7 +23,7 @@ class Response(Operation):
     reads  (response, timeout) -> whether it is done: how a plain thread waits.
     """
 
-    __slots__ = ("_reads", "conversation", "number")
+    __slots__ = ("_reads", "conversation", "number", "waiting")
 
     def __init__(
         self, number: int, conversation: int, reads: Callable[[Response, float | None], bool]
@@ -30,6 +32,12 @@ class Response(Operation):
         self.number = number
         self.conversation = conversation
         self._reads = reads
+        self.waiting: Waiting | None = None  # who reads until it is done
+
+    def _tell(self) -> None:
+        if self.waiting is not None:
+            self.waiting.wake()
+        super()._tell()
 
     def _block(self, timeout: float | None) -> None:
         if self.done():

@@ -21,6 +21,7 @@ from dispycos.model import Buffer
 from dispycos.objects.access import Shape
 from dispycos.objects.references import MAKERS, WORDS, Settling
 from dispycos.objects.tuples import NamedFields, names_of
+from dispycos.pickling.lone import SIMPLE, is_lone
 
 _PROTOCOL: Final = 5
 
@@ -73,6 +74,8 @@ class Codec:
         refer  the value itself goes as a reference, if it can be changed.
         DumpError says what can't be sent.
         """
+        if type(value) in SIMPLE:
+            return pickle.dumps(value, _PROTOCOL)
         file = io.BytesIO()
         pickler = _Pickler(file, self._ends)
         try:
@@ -85,10 +88,20 @@ class Codec:
             raise DumpError("the value is nested too deeply") from None
         return file.getvalue()
 
+    def pack_request(
+        self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bytes:
+        """As `pack`, of what is asked."""
+        if kwargs or not SIMPLE.issuperset(map(type, args)):
+            return self.pack((what, number, name, args, kwargs))
+        return pickle.dumps((what, number, name, args, kwargs), _PROTOCOL)
+
     def unpack(self, data: Buffer) -> Any:
         """The value in these bytes. LoadError."""
-        file = io.BytesIO(data)
         try:
+            if is_lone(data):
+                return pickle.loads(data)
+            file = io.BytesIO(data)
             if self._trusting:
                 return _Trusting(file, self._ends).load()
             reader = _Unpickler(file)

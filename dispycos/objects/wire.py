@@ -6,7 +6,7 @@ Pure: no I/O, clock or randomness.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from dispycos.errors import RemoteProtocolError
 from dispycos.model import Buffer
@@ -30,28 +30,23 @@ _DROP: Final = struct.Struct("!QI")
 _KINDS: Final = range(CALL, CANCEL + 1)
 
 
-class Head(NamedTuple):
-    """The head of a message."""
-
-    kind: int
-    call: int  # number of the call, given by its caller
-    conversation: int  # calls that wait for each other, at both ends, are one conversation
-    lane: int
-
-
 def pack(kind: int, call: int = 0, conversation: int = 0, lane: int = 0) -> bytes:
-    """The bytes of a head."""
+    """The bytes of a head.
+
+    call          number of the call, given by its caller.
+    conversation  calls that wait for each other, at both ends, are one conversation.
+    """
     return _HEAD.pack(kind, call, conversation, lane)
 
 
-def read(data: Buffer) -> Head:
-    """The head in these bytes; RemoteProtocolError if there is none."""
+def read(data: Buffer) -> tuple[int, int, int, int]:
+    """Kind, call, conversation and lane of a head; RemoteProtocolError if it is none."""
     if len(data) != _HEAD.size:
         raise RemoteProtocolError(f"a head of {len(data)} bytes")
-    head = Head(*_HEAD.unpack(data))
-    if head.kind not in _KINDS or head.lane < MAIN:
-        raise RemoteProtocolError(f"a message of kind {head.kind} for lane {head.lane}")
-    return head
+    kind, call, conversation, lane = _HEAD.unpack(data)
+    if kind not in _KINDS or lane < MAIN:
+        raise RemoteProtocolError(f"a message of kind {kind} for lane {lane}")
+    return kind, call, conversation, lane
 
 
 def pack_drops(drops: dict[int, int]) -> bytes:

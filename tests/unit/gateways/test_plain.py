@@ -12,6 +12,7 @@ import pytest
 
 from dispycos import gateways
 from dispycos.gateways import DumpError, LoadError, dump, dumps, load, loads, plain
+from dispycos.pickling.lone import is_lone
 
 pytestmark = pytest.mark.row("EX-29")
 
@@ -214,7 +215,7 @@ def test_what_is_read_without_care_can_name_nothing():
     harmless |= {"BININT", "BININT1", "BININT2", "SHORT_BINUNICODE", "SHORT_BINBYTES"}
     values = [None, True, 7, 300, 70_000, -5, 1 << 90, 2.5, "", "text", b"", b"bytes"]
     whole = [plain.dumps(value) for value in values]
-    assert all(map(plain._is_lone, whole))
+    assert all(map(is_lone, whole))
     dice = random.Random(29)
     taken = 0
     for _ in range(20_000):
@@ -223,7 +224,7 @@ def test_what_is_read_without_care_can_name_nothing():
             data[dice.randrange(2, len(data))] = dice.randrange(256)
         if dice.random() < 0.5:
             data[dice.randrange(2, len(data)) : 0] = dice.choice([b"c", b"i", b"R", b"\x93", b"."])
-        if not plain._is_lone(data):
+        if not is_lone(data):
             continue
         taken += 1
         try:

@@ -135,7 +135,7 @@ LINES = (
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"
         " client.shipping client.files client.parking client.listener client.unasked client.tasks"
-        " client.settings"
+        " client.settings client.request"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"

@@ -27,6 +27,7 @@ from dispycos.client.forked import Elsewhere
 from dispycos.client.listener import Listener
 from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
 from dispycos.client.parking import Parking
+from dispycos.client.request import Request
 from dispycos.client.shipping import portions
 from dispycos.client.submission import (
     AllDone,
@@ -161,7 +162,7 @@ class Driver:
         Operation that gets the code in its order among the statuses; other than 0 is logged.
         """
         ticket = next(_tickets)
-        operation = self._orders[ticket] = Operation()
+        operation = self._orders[ticket] = Request(self)
         code = None
         with self._lock:
             now = time.monotonic()
@@ -200,7 +201,7 @@ class Driver:
                 # The usual case: there is a credit, and who waits for the answer is in this thread.
                 placed = actions[0]
             else:
-                request = task.owner._request = Operation()
+                request = task.owner._request = Request(self)
                 self._of_dispatch(actions, 0.0)
             if validation.ON:
                 self._check(task)

@@ -18,10 +18,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from dispycos.client.request import stays_there
 from dispycos.client.submission import Stage
 from dispycos.client.tasks import ClientTask
 from dispycos.errors import TaskCancelled, TaskRejected
 from dispycos.kernel.late import NOT_MADE, Late
+from dispycos.kernel.wait import Waitable, Waiter
 from dispycos.model import End, Outcome
 
 _making = threading.Lock()  # of conditions: one for all, since they are rarely asked for
@@ -102,6 +104,11 @@ class Future(Late, concurrent.futures.Future[Any]):
         if self.task is not None and not self.done():
             self.task._driver.must_be_here()
         super().add_done_callback(function)
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        runs = self.task
+        elsewhere = None if runs is None or self.done() else stays_there(runs._driver, task)
+        return super()._wait(task) if elsewhere is None else elsewhere
 
     def _make(self) -> tuple[Any, BaseException | None]:
         task = self.task

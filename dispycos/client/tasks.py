@@ -139,9 +139,19 @@ class ClientTask(RemoteTask):
 
     # How it ended, as a local task.
 
-    __call__ = Task.__call__
-    finish = Task.finish
     notify = Task.notify
+
+    def __call__(self, timeout: float | None = None) -> Any:
+        """See `Task.__call__`. Closed in a forked child, which does not hear how it ends."""
+        if self._end is None:
+            self._driver.must_be_here()
+        return Task.__call__(self, timeout)
+
+    def finish(self, timeout: float | None = None) -> Any:
+        """See `Task.finish`."""
+        if self._end is None:
+            self._driver.must_be_here()
+        return Task.finish(self, timeout)
 
     def result(self, timeout: float | None = None) -> Any:
         """See `Task.result`."""

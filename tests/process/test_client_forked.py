@@ -9,7 +9,7 @@ from tests.helpers import run_python
 # What a child tries, and what it gets. A wait without end would run into the test's limit.
 PROGRAM = """
 import os, sys, threading
-from dispycos import Client, LocalCluster, as_completed
+from dispycos import Client, LocalCluster, Task, as_completed
 
 def square(x):
     return x * x
@@ -24,6 +24,12 @@ def tried(what):
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
+def yielded(what, task=None):
+    try:
+        return (yield what())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
 with LocalCluster(1) as cluster:
     client = Client([square, waits])
     client.schedule().result(20)
@@ -32,6 +38,8 @@ with LocalCluster(1) as cluster:
     done.send("was done")
     assert done.value(20) == "was done"
     behind = client.submit(square, 3)
+    asked = client.rtask(waits)  # for a place that is not free yet
+    assert not asked.done()
     # As if another thread had been about to submit when this one forked.
     client.work.driver._lock.acquire()
     child = os.fork()
@@ -49,6 +57,10 @@ with LocalCluster(1) as cluster:
             lambda: behind.cancel(),
         ):
             print("refused", tried(what), flush=True)
+        for what in (
+            lambda: behind, lambda: behind.within(9), lambda: held(), lambda: held.finish(9), lambda: asked
+        ):
+            print("refused", Task(yielded, what).value(20), flush=True)
         print("result", tried(lambda: done.value()), flush=True)
         print("again", client.schedule().result(), flush=True)
         print("closed", client.close().result(), flush=True)
@@ -57,6 +69,7 @@ with LocalCluster(1) as cluster:
         assert os.waitpid(child, 0)[1] == 0
         held.send("and the parent goes on")
         print(held.value(20), behind.result(20))
+        asked.result(20).send("and on")
 if child == 0:
     with LocalCluster(1):
         own = Client([square])
@@ -72,12 +85,12 @@ def test_a_forked_child_is_refused_its_parent_s_client_and_may_have_its_own():
     assert code == 0, err
     lines = out.splitlines()
     refused = [line for line in lines if line.startswith("refused")]
-    assert len(refused) == 10, out
+    assert len(refused) == 15, out
     for line in refused:
         assert "the client is in use in process " in line, line
         assert "of which this one is a forked child: make a Client here" in line, line
     assert sum("TaskRejected: " in line for line in refused) == 3
-    assert sum("Closed: " in line for line in refused) == 6
+    assert sum("Closed: " in line for line in refused) == 11
     assert [line for line in lines if line not in refused] == [
         "result was done",
         "again -1",

@@ -1,0 +1,52 @@
+"""Requests: what a client's orders and submissions are waited for with.
+
+Who waits in a forked child is told at once that nobody completes them there: the threads that
+would are the parent's.
+
+I/O half. Layer 5. Row DC-60; rule S6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dispycos.errors import Closed
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter
+
+
+class Process(Protocol):
+    """Who completes it."""
+
+    def must_be_here(self) -> None: ...
+
+
+def stays_there(process: Process, task: Waiter) -> Waitable | None:
+    """Raise Closed in `task` if the process that would end its wait is another one; None: it is not."""
+    try:
+        process.must_be_here()
+    except Closed as error:
+        task._attention = Raise(error, error.__traceback__)
+        return AT_ONCE
+    return None
+
+
+class Request(Operation):
+    """An Operation that the process which made it completes."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self._process = process
+
+    def add_done_callback(self, function: Callable[[Any], object]) -> None:
+        """See `Operation.add_done_callback`. Closed in a forked child, where it would never be called."""
+        if not self.done():
+            self._process.must_be_here()
+        super().add_done_callback(function)
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        elsewhere = None if self.done() else stays_there(self._process, task)
+        return super()._wait(task) if elsewhere is None else elsewhere

@@ -101,7 +101,7 @@ LINES = (
         "net.greeting net.peer net.hearing net.dial net.dialling net.reception net.filestore",
         beside=frozenset({"kernel"}),
     ),
-    Line(3, "net.stream net.waiting net.proof net.link"),
+    Line(3, "net.stream net.waiting net.proof net.resting net.link"),
     Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dispycos.launch.launched import Command
 from dispycos.launch.program import COMMAND
@@ -31,11 +32,7 @@ def command(spec: XSpec, *, silent: bool = False) -> Command:
 
     silent  ssh asks nobody for anything; so too where it runs on a carrier's machine.
     """
-    target = Target.parse_ssh(spec.ssh)
-    if spec.ssh_config is not None:
-        if spec.ssh_config is True or spec.ssh_config.startswith("-"):
-            raise ValueError("ssh_config= names no file")
-        target = _with_options(target, ("-F", spec.ssh_config))
+    target = target_of(spec.ssh, spec.ssh_config)
     python = [*python_of(spec.python, PYTHON), "-u", "-c", COMMAND]
     asks = not silent and at_terminal()
     return Command(
@@ -48,8 +45,21 @@ def command(spec: XSpec, *, silent: bool = False) -> Command:
     )
 
 
+def target_of(text: str, config: str | bool | None = None) -> Target:
+    """What `[OPTIONS] [user@]host[:port]` means to ssh. ValueError.
+
+    config  a file to be used as ssh's configuration; None: the user's own.
+    """
+    target = Target.parse_ssh(text)
+    if config is None:
+        return target
+    if not isinstance(config, str) or not config or config.startswith("-"):
+        raise ValueError("ssh_config= names no file")
+    return replace(target, ssh_options=(*target.ssh_options, "-F", config))
+
+
 def ssh_words(target: Target, remote: Sequence[str], *, asks: bool, extra: Sequence[str] = ()) -> list[str]:
-    """The command line of ssh that runs `remote` at a target.
+    """The command line of ssh that runs `remote` at a target; () if it is to run nothing there.
 
     asks   ssh may ask for pass phrases and host keys, at our terminal.
     extra  more of ssh's options, which are ours.
@@ -63,11 +73,8 @@ def ssh_words(target: Target, remote: Sequence[str], *, asks: bool, extra: Seque
         words += ["-p", str(target.port)]
     if target.user:
         words += ["-l", target.user]
-    return [*words, "--", target.host, for_shell(remote)]
-
-
-def _with_options(target: Target, options: tuple[str, ...]) -> Target:
-    return Target(target.host, target.user, target.port, (*target.ssh_options, *options))
+    words += ["--", target.host]
+    return [*words, for_shell(remote)] if remote else words
 
 
 def at_terminal() -> bool:

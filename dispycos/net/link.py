@@ -28,6 +28,7 @@ from dispycos.errors import PeerLost, RemoteProtocolError, TaskCancelled
 from dispycos.model import Buffer
 from dispycos.net.patience import AWAY, Patience
 from dispycos.net.proof import Meeting
+from dispycos.net.resting import REST_AFTER, Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import LONGEST, Waiting, Woken
 
@@ -40,7 +41,7 @@ PATIENCE: Final = 0.005
 # Seconds for which who reads goes on delivering, though what it waits for may be there already.
 _BATCH: Final = 0.0005
 
-_FAREWELL: Final = 1.0  # seconds to write the last words of a link that is closed
+FAREWELL: Final = 1.0  # seconds to write the last words of a link that is closed
 _LAST_WRITE: Final = 5.0  # seconds for who writes to see that the link is over
 _GLANCE: Final = 0.002  # seconds between looks whether all was written
 _MOST_BUFFERS: Final = 512  # of one writev(2)
@@ -98,13 +99,36 @@ class Link:
         self._writer_events = select.POLLIN if stream.reader == stream.writer else 0
         self._over = ""  # why nothing more will come
         self._told = False  # `lost` was called
+        self._name = ""
         self._thread: threading.Thread | None = None
+        self._resting: Resting | None = None
+        self._shut_down = threading.Event()  # the stream is closed
 
-    def start(self, name: str) -> None:
-        """Say that we are here, and start the link's own thread."""
+    def start(self, name: str, resting: Resting | None = None) -> None:
+        """Say that we are here, and start the link's own thread.
+
+        resting  watches the link while nothing happens, and it has no thread then.
+        """
+        self._name = name
+        self._resting = resting
         self._flush()
-        self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
-        self._thread.start()
+        self.resume()
+
+    # As what rests.
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What becomes readable when there is something to read, or something else to do."""
+        return self._stream.reader, self._nudge.fileno()
+
+    def resume(self) -> None:
+        """Start the link's own thread. RuntimeError if there can't be one more."""
+        before = self._thread
+        self._thread = threading.Thread(target=self._watch, name=self._name, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = before
+            raise
 
     @property
     def over(self) -> str:
@@ -322,19 +346,23 @@ class Link:
 
     def _watch(self) -> None:
         # The link's own thread.
+        rests = False
         try:
-            while not self._is_told():
+            while not self._is_told() and not rests:
                 try:
-                    self._take_turns()
+                    # Another thread of the link may begin at once, so this one does nothing more.
+                    rests = self._take_turns() and self._resting is not None and self._resting.add(self)
                 except BaseException as exc:
                     log.exception("an error in a link's own thread, which ends the link")
                     self._end(f"an error of this end: {exc!r}")
         finally:
-            self._shut()
+            if not rests:
+                self._shut()
 
-    def _take_turns(self) -> None:
-        # Read while nobody else does. It takes no turn away from threads that come and go: to be
-        # woken by it would cost them more than the reading.
+    def _take_turns(self) -> bool:
+        # Read while nobody else does; True if nothing came for so long that it may rest. It takes no
+        # turn away from threads that come and go: to be woken by it would cost them more than the
+        # reading.
         seen = self._visits
         while not self._is_told():
             if seen != self._visits:
@@ -348,7 +376,10 @@ class Link:
                 self._reader = threading.get_ident()
                 try:
                     while not (self._is_told() or self._followers):
-                        self._step(None)
+                        if self._resting is None:
+                            self._step(None)
+                        elif self._is_quiet():
+                            return True
                 finally:
                     seen = -1  # to who follows, the first turn
                     self._reader = 0
@@ -357,6 +388,18 @@ class Link:
             else:
                 self._park()
                 seen = -1
+        return False
+
+    def _is_quiet(self) -> bool:
+        # Whether a step found nothing to do for so long, and nothing is left to do.
+        began = time.monotonic()
+        self._step(REST_AFTER)
+        return (
+            time.monotonic() - began >= REST_AFTER
+            and self._dry
+            and not (self._messages or self._over or self._called)
+            and not (self._unwritten or self._session.waiting)
+        )
 
     def _shut(self) -> None:
         # Nobody begins to write any more; who does may still be about to use the descriptor, whose
@@ -367,6 +410,7 @@ class Link:
         self._stream.close()
         self._nudge.close()
         self._nudged.close()
+        self._shut_down.set()
 
     def _writes(self) -> bool:
         with self._lock:
@@ -512,16 +556,20 @@ class Link:
 
     # Ending.
 
-    def close(self, reason: str, patience: float = _FAREWELL) -> None:
+    def say_goodbye(self) -> None:
+        """Send no more, after what was sent before. The link goes on until `close`."""
+        with self._lock:
+            self._session.close()
+        self._flush()
+
+    def close(self, reason: str, patience: float = FAREWELL) -> None:
         """Say goodbye and end. May be repeated.
 
         patience  seconds to write what was sent before, which goes first.
         """
         deadline = time.monotonic() + patience
         session = self._session
-        with self._lock:
-            session.close()
-        self._flush()
+        self.say_goodbye()
         while (self._unwritten or session.waiting) and not self._over and time.monotonic() < deadline:
             self._idle.wait(_GLANCE)
             self._flush()
@@ -550,10 +598,14 @@ class Link:
 
     def join(self, timeout: float | None) -> bool:
         """Wait until nothing more will be delivered and the stream is closed."""
-        if self._thread is None or self._thread is threading.current_thread():
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
             return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        if self._resting is None:
+            thread.join(timeout)
+            return not thread.is_alive()
+        # It may rest now, and be closed by another thread than the last one.
+        return self._shut_down.wait(timeout)
 
 
 def _interrupts(exc: BaseException) -> bool:

@@ -28,8 +28,9 @@ from dispycos.errors import (
 )
 from dispycos.kernel import operation
 from dispycos.model import Buffer
-from dispycos.net.link import Link
+from dispycos.net.link import FAREWELL, Link
 from dispycos.net.proof import Meeting
+from dispycos.net.resting import Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
 from dispycos.objects import failure, lanes, wire
@@ -97,6 +98,7 @@ class Connection:
     main  takes a function for the main thread to call, if there is one that would.
     lost  called once when the other end is gone, with why.
     begin called with the connection in lane 0, before all that the other end asks of that lane.
+    resting  watches the connection while nothing happens; then it has no threads.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Connection:
         main: Callable[[Callable[[], None]], None] | None = None,
         lost: Callable[[str], None] = lambda reason: None,
         begin: Callable[[Connection], None] | None = None,
+        resting: Resting | None = None,
     ) -> None:
         self.name = name
         self.terms = terms
@@ -133,13 +136,13 @@ class Connection:
         self._lost = lost
         self._reason = ""
         self.link = Link(stream, meeting, self._deliver, self._send_drops, self._end)
-        self.lanes = lanes.Lanes(self.link, name, main)
+        self.lanes = lanes.Lanes(self.link, name, main, resting is not None)
         self.started = threading.Event()  # the link is on
         if begin is not None:
             # Before the link is, or what the other end asks could be done first.
             self.lanes.put(0, _Beginning(self, begin))
         try:
-            self.link.start(f"dispycos connection, {name}")
+            self.link.start(f"dispycos connection, {name}", resting)
         finally:
             self.started.set()
 
@@ -505,9 +508,13 @@ class Connection:
 
     def close(self) -> None:
         """Close both ends; calls that wait fail. May be repeated."""
+        self.part()
+
+    def part(self, patience: float = FAREWELL) -> None:
+        """As `close`, within `patience` seconds for what was sent before."""
         if not self.closed:
             self.closed = True
-            self.link.close("closed")
+            self.link.close("closed", patience)
 
     def _end(self, reason: str) -> None:
         if not self.closed:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from dispycos.errors import TaskCancelled
 from dispycos.net.link import Link
+from dispycos.net.resting import REST_AFTER
 from dispycos.net.waiting import Waiting
 from dispycos.objects import wire
 
@@ -81,11 +84,15 @@ class Worker:
 
 
 class Lane(Worker):
-    """One thread of the connection's own."""
+    """One thread of the connection's own.
 
-    def __init__(self, link: Link, name: str) -> None:
+    retire  asked when there was nothing to do for a while: True ends the thread. None: it sleeps on.
+    """
+
+    def __init__(self, link: Link, name: str, retire: Callable[[Lane], bool] | None = None) -> None:
         super().__init__(Waiting())
         self._link = link
+        self._retire = retire
         self._closed = False
         self._last = False  # what waits is done, and then it ends
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -104,9 +111,23 @@ class Lane(Worker):
     def _run(self) -> None:
         while not self._closed and (self.jobs or not self._last):
             if not self.jobs and not self._link.wait(self.waiting, self._has_work, LINGER):
-                self.waiting.sleep(-1)
+                if self._sleep():
+                    return
                 continue
             self.do()
+
+    def _sleep(self) -> bool:
+        # Until somebody wakes it; True if that took too long.
+        if self._retire is None:
+            self.waiting.sleep(-1)
+            return False
+        until = time.monotonic() + REST_AFTER
+        while not self._has_work():
+            rest = until - time.monotonic()
+            if rest <= 0:
+                return self._retire(self)
+            self.waiting.sleep(rest)
+        return False
 
     def _has_work(self) -> bool:
         return bool(self.jobs) or self._closed or self._last
@@ -115,11 +136,19 @@ class Lane(Worker):
 class Lanes:
     """The lanes of one connection, made when they are first named.
 
-    main  takes a function for the main thread to call; None: there is nobody who would.
+    main   takes a function for the main thread to call; None: there is nobody who would.
+    rests  a lane's thread ends when it has nothing to do; the next job of the lane gets another one.
     """
 
-    def __init__(self, link: Link, name: str, main: Callable[[Callable[[], None]], None] | None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        name: str,
+        main: Callable[[Callable[[], None]], None] | None,
+        rests: bool = False,
+    ) -> None:
         self._link = link
+        self._rests = rests
         self._name = name
         self._main = main
         self._lock = threading.Lock()
@@ -170,8 +199,17 @@ class Lanes:
     def _lane(self, number: int) -> Lane | None:
         lane = self._lanes.get(number)
         if lane is None and not self._closed and len(self._lanes) < MOST:
-            lane = self._lanes[number] = Lane(self._link, f"{self._name}, thread {number}")
+            retire = functools.partial(self._retire, number) if self._rests else None
+            lane = self._lanes[number] = Lane(self._link, f"{self._name}, thread {number}", retire)
         return lane
+
+    def _retire(self, number: int, lane: Lane) -> bool:
+        # Under the lock, so that no job gets into a lane whose thread ends.
+        with self._lock:
+            if lane.jobs or self._lanes.get(number) is not lane:
+                return False
+            del self._lanes[number]
+            return True
 
     def stop(self, number: int) -> None:
         """End a lane when it has done what it has; the next job for it gets a new thread."""

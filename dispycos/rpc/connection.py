@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from typing import Any, Final, Self
 
 from dispycos.errors import Timeout
+from dispycos.net.link import FAREWELL
 from dispycos.net.proof import Meeting
+from dispycos.net.resting import Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
 from dispycos.objects import connection as objects
@@ -26,6 +29,7 @@ class Connection(objects.Connection):
     source   the address that the other end comes from; "" if this end dialled.
     gone     called once with this when nothing more will come.
     slots    bounds how many calls of the other end are done at once; None: each lane does its own.
+    resting  watches the connection while nothing happens; then it has no threads.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Connection(objects.Connection):
         source: str = "",
         gone: Callable[[Connection], None] = lambda conn: None,
         slots: threading.Semaphore | None = None,
+        resting: Resting | None = None,
     ) -> None:
         self.service = service
         self.source = source
@@ -60,6 +65,7 @@ class Connection(objects.Connection):
             lost=self._is_lost,
             # Who dialled hears of it in `connect`, and has the connection before others use it.
             begin=None if first or not presence.is_awaited else presence.begin,
+            resting=resting,
         )
         if first or not presence.is_awaited:
             presence.begin(self)
@@ -143,3 +149,15 @@ class Connection(objects.Connection):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def close_all(connections: Collection[Connection]) -> None:
+    """Close several. All together take no longer than one whose other end does not listen."""
+    for connection in connections:
+        connection.link.say_goodbye()
+    deadline = time.monotonic() + FAREWELL
+    for connection in connections:
+        connection.part(max(deadline - time.monotonic(), 0))
+    deadline = time.monotonic() + _CLOSING
+    for connection in connections:
+        connection.link.join(max(deadline - time.monotonic(), 0))

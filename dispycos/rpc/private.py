@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dispycos import keyfile
 from dispycos.errors import DispycosError, HostNotFound, PeerLost
+from dispycos.launch import ssh
 from dispycos.launch.child import Child
 from dispycos.net.keys import Keyring
 from dispycos.net.stream import Stream
@@ -40,18 +41,20 @@ def ssh_connect(
     service: Any = VoidService,
     *,
     key: Key = None,
-    ssh: Sequence[str] = ("ssh",),
+    ssh_config: str | None = None,
     timeout: float = _START_TIME,
 ) -> Connection:
     """Connect through ssh to a server that listens at loopback of another machine.
 
-    remote_machine  as one types it after `ssh`.
-    ssh             the command and its own options.
-    HostNotFound says what ssh said.
+    remote_machine  as a gateway's `ssh=`: `[user@]host[:port]`, after some of ssh's options.
+    ssh_config      a file in place of the user's own configuration of ssh.
+    ValueError for what names no machine, or no port there; HostNotFound says what ssh said.
     """
-    if remote_machine.startswith("-"):
-        raise ValueError(f"{remote_machine!r} is no machine's name")
-    command = [*ssh, "-T", "-o", "BatchMode=yes", "-W", f"localhost:{int(remote_port)}", remote_machine]
+    if type(remote_port) is not int or not 1 <= remote_port <= 65535:
+        raise ValueError(f"remote_port must be from 1 to 65535, not {remote_port!r:.200}")
+    target = ssh.target_of(remote_machine, ssh_config)
+    forward = ("-W", f"localhost:{remote_port}")
+    command = ssh.ssh_words(target, (), asks=ssh.at_terminal(), extra=forward)
     return _over_child(command, service, keyring_of(key), timeout)
 
 

@@ -1,4 +1,4 @@
-"""Servers of services: each connection is served by threads of its own."""
+"""Servers of services: each connection is served by threads of its own, while it is used. Row RP-17."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-from dispycos.rpc.connection import Connection
+from dispycos.net.resting import Resting
+from dispycos.rpc.connection import Connection, close_all
 from dispycos.rpc.dialling import DEFAULT_PORT
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
@@ -84,6 +85,7 @@ class Server:
             listener.close()
             raise
         self._registrar = registrar
+        self._resting = Resting()
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._closed = False
@@ -137,8 +139,8 @@ class Server:
                 os.unlink(self.socket_path)
             except OSError:
                 pass  # somebody removed it
-        for connection in connections:
-            connection.close()
+        close_all(connections)
+        self._resting.close()
 
     @property
     def clients(self) -> set[Connection]:
@@ -194,6 +196,7 @@ class Server:
                 first=False,
                 gone=self._forget,
                 slots=self._slots(),
+                resting=self._resting,
             )
         )
 
@@ -218,4 +221,4 @@ class Server:
 
 
 class ThreadedServer(Server):
-    """Each connection is served by threads of its own."""
+    """Each connection is served by threads of its own, which end when nothing is asked for a second."""

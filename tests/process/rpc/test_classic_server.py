@@ -194,12 +194,23 @@ def test_a_server_behind_ssh_is_reached_at_its_loopback(program, tmp_path):
     sshd = Sshd(tmp_path)
     try:
         sshd.host("far")
-        ssh = ["ssh", "-F", str(sshd.config)]
-        with rpc.ssh_connect("far", port_of(program), rpc.ClassicService, ssh=ssh) as conn:
+        config = str(sshd.config)
+        with rpc.ssh_connect("far", port_of(program), rpc.ClassicService, ssh_config=config) as conn:
+            assert conn.eval("6 * 7") == 42
+        # The options of ssh that a gateway takes.
+        with rpc.classic.ssh_connect(f"-4 -F {config} far", port_of(program)) as conn:
             assert conn.eval("6 * 7") == 42
         with pytest.raises(HostNotFound, match="no connection with ssh"):
-            rpc.ssh_connect("nowhere.invalid", 1, ssh=["ssh", "-F", "none"])
-        with pytest.raises(ValueError, match="no machine's name"):
-            rpc.ssh_connect("-oProxyCommand=x", 1)
+            rpc.ssh_connect("nowhere.invalid", 1, ssh_config=config)
+        for machine, port, text in (
+            ("-oProxyCommand=x", 1, "is not taken here"),
+            ("-oProxyCommand=x far", 1, "is not taken here"),
+            ("far", 0, "from 1 to 65535, not 0"),
+            ("far", "22 -v", "from 1 to 65535"),
+        ):
+            with pytest.raises(ValueError, match=text):
+                rpc.ssh_connect(machine, port, ssh_config=config)  # type: ignore[arg-type]  # the mistake
+        with pytest.raises(ValueError, match="ssh_config= names no file"):
+            rpc.ssh_connect("far", 1, ssh_config="-oProxyCommand=x")
     finally:
         sshd.close()

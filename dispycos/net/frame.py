@@ -135,6 +135,20 @@ class FrameReader:
             return self._buffer[self._end : self._end + BULK_WINDOW_BYTES]
         return self._buffer[self._end :]
 
+    def lone(self, count: int) -> tuple[int, int, int, memoryview] | None:
+        """Word, number, acknowledgement and body, if these bytes are one MESSAGE without a tag: a usual case.
+
+        None: nothing was done, and `advance(count)` is to be asked.
+        """
+        if self._end or self._key is not None or self._large is not None or count < HEADER_BYTES:
+            return None
+        buffer = self._buffer
+        length, kind, flags, word, seq, ack = HEADER.unpack_from(buffer)
+        if kind != MESSAGE or flags or length + HEADER_BYTES != count or length > self._limits[kind]:
+            return None
+        self._count += 1
+        return word, seq, ack, buffer[HEADER_BYTES:count]
+
     def advance(self, count: int) -> Iterator[Frame]:
         """`count` bytes were read into the last `get_buffer()`: the frames they complete."""
         if self._large is not None:

@@ -279,6 +279,17 @@ class Link:
         me = threading.get_ident()
         reads = followed = False
         try:
+            # Nobody need look twice if the turn is free.
+            if self._turn:
+                try:
+                    del self._turn[0]
+                    reads = True
+                except IndexError:
+                    pass  # another thread was faster
+                else:
+                    self._reader = waiting.reads = me
+                    waiting.stir = self._call_reader
+                    self._visits += 1
             while not ready():
                 if self._told:
                     return ready()

@@ -26,32 +26,34 @@ AWAY: Final = 0.00005  # seconds from one look to the next: more, and others had
 class Patience:
     """Of one thread that waits."""
 
-    __slots__ = ("_after", "_short")
+    __slots__ = ("_after", "_short", "moment")
 
     def __init__(self) -> None:
         self._after = FIRST  # short sleeps in a row that it takes
         self._short = 0  # that there were
-
-    @property
-    def moment(self) -> float:
-        """Seconds to look before the next sleep; 0: sleep at once."""
-        return MOMENT if self._short >= self._after else 0.0
+        self.moment = 0.0  # seconds to look before the next sleep; 0: sleep at once
 
     def found(self) -> None:
         """Something came while we looked."""
         if self._after > FIRST:
             self._after >>= 1
+            if self._short >= self._after:
+                self.moment = MOMENT
 
     def put_aside(self) -> None:
         """Others had the processor while we looked."""
         self._after = MOST
         self._short = 0
+        self.moment = 0.0
 
     def slept(self, seconds: float) -> None:
         """Nothing came while we looked, if we did; from then until something came it took so long."""
         if seconds < SHORT:
             self._short += 1
+            if self._short >= self._after:
+                self.moment = MOMENT
         else:
             if self._short >= self._after:
                 self._after = min(2 * self._after, MOST)
             self._short = 0
+            self.moment = 0.0

@@ -230,6 +230,13 @@ class SingleSession:
         When `over` is set, these were the last ones.
         """
         messages: list[Message] = []
+        lone = self._reader.lone(count)
+        if lone is not None:
+            word, seq, ack, body = lone
+            if seq == self._expected and not ack and word <= len(body):
+                self._expected = seq + 1
+                messages.append((body[:word].tobytes(), body[word:].tobytes()))
+                return messages
         try:
             for kind, word, seq, ack, body in self._reader.advance(count):
                 if seq != self._expected or ack:

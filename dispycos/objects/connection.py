@@ -127,7 +127,7 @@ class Connection:
         self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
         self._codec = Codec(self, terms.find_class is not no_class)
         self._talks = Talks()
-        self._here = threading.local()  # the conversation that a thread is in
+        self.here = threading.local()  # `conversation`: the one that a thread is in
         self._conversations = itertools.count(1 if first else 2, 2)
         self._calls = itertools.count(1)
         self._pending: dict[int, Response] = {}
@@ -174,7 +174,7 @@ class Connection:
 
     def _call(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # This thread is ready for what the other end may ask before the question is out.
-        conversation = self._conversation()
+        conversation = getattr(self.here, "conversation", 0) or next(self._conversations)
         talk = self._talks.enter(conversation)
         response: Response | None = None
         try:
@@ -182,7 +182,8 @@ class Connection:
             response = begun
             if threading.get_ident() not in operation.kernel_threads:
                 begun.waiting = talk.waiting
-                self._await(begun, talk, None)
+                if self._await(begun, talk, None):
+                    return begun.answer()
             return begun.result()
         except KeyboardInterrupt:
             if response is not None:
@@ -190,9 +191,6 @@ class Connection:
             raise
         finally:
             self._hand_over(talk)
-
-    def _conversation(self) -> int:
-        return getattr(self._here, "conversation", 0) or next(self._conversations)
 
     def begin(
         self,
@@ -222,7 +220,7 @@ class Connection:
                 f"{wire.MOST_ASKED} calls of {self.name} wait for their answers already: "
                 "wait for some of them first"
             )
-        conversation = conversation or self._conversation()
+        conversation = conversation or getattr(self.here, "conversation", 0) or next(self._conversations)
         response = kind(next(self._calls), conversation, self._wait)
         data = self._codec.pack_request(what, number, name, args, kwargs)
         self._pending[response.number] = response
@@ -292,13 +290,13 @@ class Connection:
         jobs = talk.jobs
 
         def ready() -> bool:
-            return bool(jobs) or response.done()
+            return response.answered or bool(jobs)
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not response.done():
+        while not response.answered:
             rest = None if deadline is None else max(deadline - time.monotonic(), 0)
             if not self.link.wait(talk.waiting, ready, rest):
-                return response.done()
+                return response.answered
             while jobs:
                 jobs.popleft().run()
         return True
@@ -498,12 +496,6 @@ class Connection:
         """How many objects of this end the other one refers to, its root among them."""
         return len(self._exports)
 
-    def enter(self, conversation: int) -> int:
-        """This thread is in a conversation from now on; the one it was in."""
-        before: int = getattr(self._here, "conversation", 0)
-        self._here.conversation = conversation
-        return before
-
     # Ending.
 
     def close(self) -> None:
@@ -581,7 +573,9 @@ class Job:
     def run(self) -> None:
         """Do it, and answer. Whatever it raises is the answer."""
         connection = self._connection
-        before = connection.enter(self.conversation)
+        here = connection.here
+        before: int = getattr(here, "conversation", 0)
+        here.conversation = self.conversation
         try:
             answer, refer = connection.perform(*self.request)
             self.request = ()
@@ -589,7 +583,7 @@ class Job:
         except BaseException as exc:
             self.fail(exc)
         finally:
-            connection.enter(before)
+            here.conversation = before
 
     def fail(self, error: BaseException, *, post: bool = False) -> None:
         """Answer that it failed; `post` as in `Connection.answer`."""

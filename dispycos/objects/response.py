@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dispycos.errors import Timeout
 from dispycos.kernel import operation
@@ -23,7 +23,7 @@ class Response(Operation):
     reads  (response, timeout) -> whether it is done: how a plain thread waits.
     """
 
-    __slots__ = ("_reads", "conversation", "number", "waiting")
+    __slots__ = ("_reads", "answered", "conversation", "number", "waiting")
 
     def __init__(
         self, number: int, conversation: int, reads: Callable[[Response, float | None], bool]
@@ -32,12 +32,20 @@ class Response(Operation):
         self.number = number
         self.conversation = conversation
         self._reads = reads
+        self.answered = False  # it is done, and who waits is about to be told
         self.waiting: Waiting | None = None  # who reads until it is done
 
     def _tell(self) -> None:
+        self.answered = True
         if self.waiting is not None:
             self.waiting.wake()
         super()._tell()
+
+    def answer(self) -> Any:
+        """As `result` of one that is done."""
+        if self._error is not None:
+            raise self._error.with_traceback(self._value)
+        return self._value
 
     def _block(self, timeout: float | None) -> None:
         if self.done():

@@ -57,6 +57,8 @@ class Talks:
 
     def give(self, conversation: int, job: Any) -> bool:
         """Have who waits in this conversation do a job; False if nobody does."""
+        if conversation not in self._talks:
+            return False  # who asks the other end is here before it can ask back
         with self._lock:
             talk = self._talks.get(conversation)
             if talk is None:

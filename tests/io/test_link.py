@@ -28,7 +28,15 @@ MIB = 1024 * 1024
 class Impatient(Patience):
     """Looks for long before it polls, so it never does where somebody answers."""
 
-    moment = 10.0  # type: ignore[assignment]  # seconds
+    def __init__(self) -> None:
+        super().__init__()
+        self.moment = 10.0
+
+    def slept(self, seconds: float) -> None:
+        pass
+
+    def put_aside(self) -> None:
+        pass
 
 
 class End:

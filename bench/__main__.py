@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench import harness, plot
-from bench.workloads import IDS, KERNEL, START, WORKLOADS
+from bench.workloads import IDS, KERNEL, START, WORKLOADS, ids_of
 
 HERE = Path(__file__).parent
 
@@ -24,9 +24,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.repeats < 5:
         parser.error("fewer than 5 repeats tell nothing")
-    options.ids = tuple(options.only.upper().split(",")) if options.only else default_ids(options.all)
-    if unknown := set(options.ids) - set(IDS):
+    names = options.only.upper().split(",") if options.only else default_ids(options.all)
+    if unknown := [name for name in names if not ids_of(name)]:
         parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(IDS)}")
+    options.ids = tuple(dict.fromkeys(id_ for name in names for id_ in ids_of(name)))
     options.peers = options.peers.split(",") if options.peers else None
     if unknown := set(options.peers or ()) - set(harness.adapters()):
         parser.error(f"no peer {', '.join(sorted(unknown))}; there are {', '.join(harness.adapters())}")

@@ -31,6 +31,10 @@ WORKLOADS = (
     Workload(
         "P6", "uneven", "9 of 10 tasks take 1 ms, 1 takes 100 ms", "share of ideal", 100, 100, short=False
     ),
+    # P12: each beside the peer whose vocabulary it speaks.
+    Workload("P12G", "channel_trips", "item through a gateway's channel and back", "trips/s", 100, 50_000),
+    Workload("P12R", "service_calls", "call of a service's function", "calls/s", 100, 50_000),
+    Workload("P12E", "master_calls", "call of a master's function at its server", "calls/s", 100, 50_000),
 )
 
 # Those without a method of an adapter.
@@ -43,6 +47,11 @@ BULK_BYTES = 32 * 1024 * 1024
 # Of P6: ten tasks, of which the ideal schedule keeps two workers busy for half their sum.
 UNEVEN = (0.001,) * 9 + (0.100,)
 WORKERS = 2
+
+
+def ids_of(name: str) -> list[str]:
+    """The ids that a name stands for: itself, or all that are it and a letter; none if there is no such."""
+    return [id_ for id_ in IDS if name in (id_, id_[:-1] if id_[-1].isalpha() else id_)]
 
 
 def by_id(name: str) -> Workload:

@@ -31,6 +31,8 @@ class Peer(Base):
             channel.send(i)
             assert channel.receive() == i
 
+    channel_trips = round_trips
+
     def streamed(self, n: int) -> None:
         for i in range(n):
             self.channel.send(i)

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import sys
 
+from bench.ends import Ends
 from bench.peers.base import TaskPeer, random_bytes
 from bench.work import busy, check, same
 from bench.workloads import WORKERS
@@ -78,6 +79,7 @@ class Peer(TaskPeer):
         self.client = self.api.Client([same, busy, same_task, busy_task, echo, Calls, begin_calls, end_calls])
         self._run(self._schedule)
         self._echo = None
+        self._ends = Ends()
 
     def _run(self, function, *args):
         """Run a local task to its end from this plain thread; RuntimeError if it fails."""
@@ -151,6 +153,24 @@ class Peer(TaskPeer):
     def bulk(self, n: int) -> None:
         self._run(self._bulk, n)
 
+    # Its other vocabularies.
+
+    def channel_trips(self, n: int) -> None:
+        channel = self._ends.channel
+        for i in range(n):
+            channel.send(i)
+            assert channel.receive() == i
+
+    def service_calls(self, n: int) -> None:
+        echo = self._ends.service
+        for i in range(n):
+            assert echo(i) == i
+
+    def master_calls(self, n: int) -> None:
+        echo = self._ends.master.echo
+        for i in range(n):
+            assert echo(i) == i
+
     # Counting: see `bench.cost`.
 
     def _begin_counting(self, task=None):
@@ -175,5 +195,6 @@ class Peer(TaskPeer):
         yield self.client.close()
 
     def stop(self) -> None:
+        self._ends.close()
         self._run(self._close)
         self.cluster.__exit__(None, None, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import cost, harness, plot
+from bench.__main__ import parse
 from bench.harness import OURS, Plan, Report, Result
 from bench.workloads import START
 from tests.helpers import ROOT, run_program, wait_until
@@ -103,7 +104,14 @@ def test_a_peer_that_dies_or_hangs_is_named_and_the_run_goes_on(monkeypatch: pyt
     assert report.failed == {}
 
 
-@pytest.mark.parametrize("arguments", [["--repeats", "3"], ["--only", "P99"], ["--peers", "nobody"]])
+def test_a_name_stands_for_all_its_workloads_and_for_no_others() -> None:
+    assert parse(["--only", "p12,P1"]).ids == ("P12G", "P12R", "P12E", "P1")
+    assert parse(["--only", "P12R"]).ids == ("P12R",)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--repeats", "3"], ["--only", "P99"], ["--only", "P"], ["--peers", "nobody"]]
+)
 def test_bad_options_are_refused(arguments: list[str]) -> None:
     code, _, err = run_program([sys.executable, "-m", "bench", *arguments], cwd=ROOT)
     assert code == 2

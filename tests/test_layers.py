@@ -211,7 +211,7 @@ LINES = (
         " workers.cluster_executor workers.client_thread workers.service",
     ),
     Line(8, "commandline"),
-    Line(8, "workers.master workers.worker"),
+    Line(8, "workers.master workers.worker workers.logs workers.mp workers.slurm workers.pools"),
     Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),
     Line(8, "node.saved node.cli node.carried node.__main__ scheduler.cli demo"),

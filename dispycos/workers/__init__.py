@@ -9,14 +9,22 @@ if TYPE_CHECKING:
     from dispycos.workers.client_thread import ClientThread
     from dispycos.workers.cluster_executor import ClusterExecutor
     from dispycos.workers.errors import MasterLost, NoMaster, RemoteException, WorkerLost
+    from dispycos.workers.mp import PoolError
+    from dispycos.workers.pools import allocate, start, stop
+    from dispycos.workers.slurm import master_host
 
 __all__ = [
     "ClientThread",
     "ClusterExecutor",
     "MasterLost",
     "NoMaster",
+    "PoolError",
     "RemoteException",
     "WorkerLost",
+    "allocate",
+    "master_host",
+    "start",
+    "stop",
 ]
 
 _HOMES = {
@@ -24,8 +32,13 @@ _HOMES = {
     "ClusterExecutor": "cluster_executor",
     "MasterLost": "errors",
     "NoMaster": "errors",
+    "PoolError": "mp",
     "RemoteException": "errors",
     "WorkerLost": "errors",
+    "allocate": "pools",
+    "master_host": "slurm",
+    "start": "pools",
+    "stop": "pools",
 }
 
 

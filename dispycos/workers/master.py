@@ -46,7 +46,8 @@ def _parser() -> Parser:
     parser = Parser(prog=PROGRAM, description="Pass the jobs of client programs on to workers.")
     parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
         metavar="ADDR",
-        help="address or host name to listen at (default: loopback); may be repeated")  # fmt: skip
+        help="address or host name to listen at, `default`: that of the default route (default: loopback); "
+        "may be repeated")  # fmt: skip
     parser.add_argument("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
         help=f"TCP port (default: {PORT}); 0: a free one")  # fmt: skip
     parser.pool_options("master")
@@ -64,7 +65,8 @@ def _run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signalled)
     validation.forbid_unpickling("the master")
-    hosts = tuple(addresses.bind_addresses(options.hosts, loopback_only=not options.hosts))
+    named = [addresses.default_address() if host == "default" else host for host in options.hosts]
+    hosts = tuple(addresses.bind_addresses(named, loopback_only=not named))
     keyring = commandline.key_source(options, hosts).load()
     keyfile.no_core_dumps()
     taking_part = Options(

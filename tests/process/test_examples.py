@@ -29,8 +29,8 @@ def expected(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
-def test_an_example_prints_what_it_says(path):
-    code, out, err = run_python(path, timeout=40)
+def test_an_example_prints_what_it_says(path, tmp_path):
+    code, out, err = run_python(path, timeout=40, cwd=tmp_path)
     lines = expected(path).splitlines()
     if "beside" in path.read_text():
         # Servers print what they log among what their tasks print.

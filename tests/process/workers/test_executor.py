@@ -60,9 +60,11 @@ class Gate:
 def full(executor: ClusterExecutor, tmp_path: Path) -> Iterator[Gate]:
     """Both workers have all the jobs that they take, and more wait."""
     gate = Gate(executor, tmp_path, 20)
-    wait_until(lambda: sum(future.running() for future in gate.futures) >= 4)
-    yield gate
-    gate.open()
+    try:
+        wait_until(lambda: sum(future.running() for future in gate.futures) >= 4, 20)
+        yield gate
+    finally:
+        gate.open()
 
 
 def test_a_call_has_its_arguments_and_its_result(executor: ClusterExecutor) -> None:

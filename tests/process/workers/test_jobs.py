@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dispycos.workers import ClusterExecutor, WorkerLost
-from tests.helpers import run_python
+from tests.helpers import background, run_python, wait_until
 from tests.process.workers.conftest import Master
 
 pytestmark = pytest.mark.usefixtures("program")
@@ -68,27 +68,27 @@ def test_a_working_directory_that_the_worker_lacks_is_named(pool: Master, folder
     with ClusterExecutor(port=pool.port) as executor:
         (folder / "gone").mkdir()
         os.chdir("gone")
-        executor.submit(where).result(20)
-        future = None
-        gate = [executor.submit(sum, range(10)) for _ in range(3)]
-        future = executor.submit(later, str(folder))
+        blocks = [executor.submit(later, str(folder), number) for number in range(2)]
+        wait_until(lambda: len(list(folder.glob("begun-*"))) == 2)
         waiting = [executor.submit(where) for _ in range(20)]
         os.chdir(folder)
         (folder / "gone").rmdir()
         (folder / "go").touch()
-        assert future.result(20) is None
-        assert [done.result(20) for done in gate] == [45] * 3
+        assert [done.result(20) for done in blocks] == [0, 1]
         error = waiting[-1].exception(20)
         assert isinstance(error, FileNotFoundError)
         assert str(folder / "gone") in str(error)
         assert executor.submit(where).result(20)[0] == str(folder)
 
 
-def later(folder: str) -> None:
+def later(folder: str, number: int) -> int:
     import time
 
+    with open(os.path.join(folder, f"begun-{number}"), "w", encoding="ascii"):
+        pass
     while not os.path.exists(os.path.join(folder, "go")):
         time.sleep(0.002)
+    return number
 
 
 LIBRARY = """
@@ -126,8 +126,6 @@ if __name__ == "__main__":
 
 @pytest.mark.row("CW-10")
 def test_each_programs_jobs_import_its_own_modules(pool: Master, tmp_path: Path) -> None:
-    from tests.helpers import background
-
     for name in ("one", "other"):
         library = tmp_path / name / "library"
         library.mkdir(parents=True)

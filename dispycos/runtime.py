@@ -202,8 +202,7 @@ class Runtime:
             received = Received(endpoint, options.dest_path, options.max_file_size, options.limits)
             network.service(Received, lambda: received)
             network.on_close(received.close)
-            if source is not None:
-                Rotation(endpoint, source).start()
+            Rotation(endpoint, source).start()
             if options.meets_peers:
                 network.meet_peers()
             return network

@@ -106,7 +106,7 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
         print(f"dispycosnode: {notice}", file=sys.stderr)
 
     def ready(daemon: Daemon, location: Location) -> None:
-        rotation = Rotation(daemon.endpoint, source)
+        rotation = Rotation(daemon.endpoint, source, daemon.renewed)
         rotation.start()
         rotation.listen_to_hangup(at_terminal=settings.commands)
         daemon.say(ready_line(settings, location))

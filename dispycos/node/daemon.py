@@ -247,6 +247,10 @@ class Daemon:
             store.close()
         self._processes.perform(action)
 
+    def renewed(self) -> None:
+        """Another certificate was taken up: the servers that run are to show it, too."""
+        self._processes.renew_certificates()
+
     # The person who runs the node.
 
     def _typed(self, line: str) -> None:

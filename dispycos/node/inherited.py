@@ -16,6 +16,7 @@ from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Location
 from dispycos.net.keys import keyring_of
+from dispycos.net.rotation import Rotation
 from dispycos.net.tls import CertificateFiles
 from dispycos.node import ties
 from dispycos.node.daemon import Daemon, serve
@@ -73,6 +74,7 @@ async def _serve(
     sock: socket.socket, settings: NodeSettings, keyring: Any, workspace: Any, ahead: FreshZygote | None
 ) -> int:
     def ready(daemon: Daemon, location: Location) -> None:
+        Rotation(daemon.endpoint, None, daemon.renewed).start()
         pipe = LoopPipe(
             asyncio.get_running_loop(),
             sock,

@@ -376,6 +376,12 @@ class Processes:
     def _give_lease(self, action: GiveLease) -> None:
         self._tell(action.index, action.server, "lease", number=action.number, seconds=action.seconds)
 
+    def renew_certificates(self) -> None:
+        """Have every server look at the files of its certificate again."""
+        for server in self._servers.values():
+            if server.control is not None:
+                server.control.say(Said("certificate"))
+
     def _tell(self, index: int, incarnation: Incarnation, what: str, **values: Any) -> None:
         server = self._servers.get(index)
         if server is not None and server.control is not None and server.incarnation == incarnation:

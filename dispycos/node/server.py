@@ -34,6 +34,7 @@ from dispycos.net.files import FileReceiver
 from dispycos.net.filestore import FileStore
 from dispycos.net.keys import Keyring, ReservationKey
 from dispycos.net.reactor import Reactor
+from dispycos.net.rotation import take_up
 from dispycos.net.tls import Tls
 from dispycos.node import ties
 from dispycos.node.executor import Executor
@@ -173,6 +174,8 @@ class Server:
             self._executor.lease(said.number("number"), float(said.values["seconds"]))
         elif said.what == "end":
             self._executor.end_all(float(said.values["grace"]), said.text("reason"))
+        elif said.what == "certificate" and self._endpoint.tls is not None:
+            take_up(self._endpoint.tls)
 
     def _set_up(self, peer: Incarnation, message: SetUpServer) -> None:
         if message.reservation != self._birth.zygote.reservation or not self._executor.serve(peer):

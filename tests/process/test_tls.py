@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import Authority, Files
-from tests.helpers import run_program, run_python
+from tests.helpers import run_program, run_python, wait_until
 from tests.process.schedulers import NODE, SCHEDULER, Place, close, result, run, schedule
 
 
@@ -63,6 +64,31 @@ def test_a_renewed_certificate_is_shown_without_a_restart(place: Place, authorit
     names = f"certfile={str(authority.issue('client').both)!r}, cafile={str(authority.file)!r}"
     client = place.client(network=f"discover_peers=False, {names}")
     schedule(client, shared)
+    close(client)
+
+
+@pytest.mark.row("GN-03", "DN-10", "SE-08")
+def test_servers_that_run_show_the_renewed_certificate_of_their_node(
+    place: Place, authority: Authority
+) -> None:
+    files = authority.issue("node", days=1)
+    shared = place.scheduler("--certfile", str(authority.issue("scheduler").both))
+    node = place.node("--certfile", str(files.both), "--peer", shared.where, "--daemon")
+    client = place.client(network=f"discover_peers=False, certfile={str(files.both)!r}")
+    schedule(client, shared)
+    run(client, 1)
+    result(client, 1)
+    wait_until(lambda: client.output.count("status ServerInitialized") == 2, 10, "both servers")
+    first = shown(_address(node.output))
+    servers = [match[1] for match in re.finditer(r"status ServerDiscovered (\S+)", client.output)]
+    assert all(shown(server) == first for server in servers)
+    authority.issue("node", days=90)
+    node.signal(signal.SIGHUP)
+    node.wait_line("took up the certificate of", 10)
+    assert shown(_address(node.output)) != first
+    wait_until(lambda: all(shown(server) != first for server in servers), 10, "servers to show it")
+    run(client, 2)
+    result(client, 2)
     close(client)
 
 

@@ -51,6 +51,8 @@ class Carried:
                         yield self._socket.sendall(message)
                     other.send(len(message))
                 else:
+                    # What we have for it goes nowhere now, so it hears of no other end.
+                    other.send(b"")
                     return None
         finally:
             out.terminate("its stream is over")

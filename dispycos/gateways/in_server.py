@@ -90,16 +90,25 @@ class _ServerEnd(FarEnd):
 
     def _execute(self, channel: Channel, order: Order) -> Callable[[], object]:
         ident = threading.get_ident()
-        with self._guard:
-            ended = self._executing[ident] = threading.Event()
+        ended = threading.Event()
         try:
-            return super()._execute(channel, order)
-        finally:
             with self._guard:
-                del self._executing[ident]
-                # An interrupt that came too late is not for what this thread does next.
-                _interrupt(ident, None)
-            ended.set()
+                self._executing[ident] = ended
+            try:
+                return super()._execute(channel, order)
+            finally:
+                self._leave(ident, ended)
+        except KeyboardInterrupt:
+            # It came while this thread left; there is one for each.
+            self._leave(ident, ended)
+            return lambda: None
+
+    def _leave(self, ident: int, ended: threading.Event) -> None:
+        with self._guard:
+            self._executing.pop(ident, None)
+            # An interrupt that comes too late is not for what this thread does next.
+            _interrupt(ident, None)
+        ended.set()
 
     def _lost(self, reason: str) -> None:
         if self._lanes.close() or self._executing:

@@ -15,6 +15,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final, NoReturn
 
+from dispycos import sharing
 from dispycos.errors import DumpError, LoadError
 from dispycos.gateways.placeholders import MOST, Settling, Word
 from dispycos.model import Buffer
@@ -70,6 +71,7 @@ def unpack(data: Buffer, channel: Callable[[int], Any] | None) -> Any:
             return pickle.loads(data)
         except Exception as exc:
             raise _damaged(exc) from None
+    sharing.check(data)
     return _loaded(_Unpickler(io.BytesIO(data), channel))
 
 

@@ -16,6 +16,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final, NoReturn, Protocol
 
+from dispycos import sharing
 from dispycos.errors import DumpError, LoadError
 from dispycos.model import Buffer
 from dispycos.objects.access import Shape
@@ -104,6 +105,7 @@ class Codec:
             file = io.BytesIO(data)
             if self._trusting:
                 return _Trusting(file, self._ends).load()
+            sharing.check(data)
             reader = _Unpickler(file)
             value = reader.load()
             return Settling(self._ends.proxy, self._ends.object)(value) if reader.refers else value

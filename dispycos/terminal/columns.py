@@ -27,6 +27,7 @@ class Column:
     text: Callable[[Any], str] = str  # of a value that is not None
     right: bool = False  # numbers
     grows: bool = False  # it gets what is left of the line
+    most: int = 0  # cells that it may have before another one grows; 0: its width
     need: int = 1  # in a narrow terminal the columns with the highest go first; 0 stays
 
 
@@ -67,6 +68,11 @@ def _first(*values: Value) -> Value:
         return next((found for each in values if (found := each(row, model, now))), "")
 
     return value
+
+
+def _id(row: Row, model: Model, now: float) -> int:
+    """Of a task, as events name it."""
+    return int(row["id"][1:])
 
 
 def _standing(row: Row, model: Model, now: float) -> str:
@@ -135,14 +141,16 @@ NODE_SERVERS = (
     Column("WHY", 10, field("why"), grows=True, need=6),
 )
 SERVER_TASKS = (
-    Column("TASK", 20, field("name"), need=0),
+    Column("TASK", 14, field("name"), most=24, need=0),
+    Column("ID", 6, _id, "#{}".format, right=True, need=4),
     _state(),
     Column("ELAPSED", 8, _elapsed, texts.span, right=True),
     Column("WHERE, OR HOW IT ENDED", 14, _first(_standing, field("reason")), grows=True, need=2),
     Column("ARGUMENTS", 24, field("args"), need=3),
 )
 TASKS = (
-    Column("TASK", 20, field("name"), need=0),
+    Column("TASK", 14, field("name"), most=24, need=0),
+    Column("ID", 6, _id, "#{}".format, right=True, need=4),
     _state(),
     Column("TRY", 3, field("attempt"), texts.count, right=True, need=6),
     Column("SERVER", 21, _named("server", "location"), need=3),
@@ -168,6 +176,11 @@ def fitting(columns: tuple[Column, ...], width: int) -> list[tuple[Column, int]]
         chosen.remove(last)
     left = width - (sum(column.width + 1 for column in chosen) - 1)
     widths = [column.width for column in chosen]
+    for at, column in enumerate(chosen):
+        more = min(left, column.most - column.width)
+        if more > 0:
+            widths[at] += more
+            left -= more
     for at, column in enumerate(chosen):
         if column.grows and left > 0:
             widths[at] += left

@@ -232,7 +232,7 @@ _KEYS = {
 HELP: Sequence[tuple[str, str]] = (
     ("1 2 3 4, Tab", "nodes, servers, tasks, events"),
     ("↑ ↓ j k, PgUp PgDn, Home End", "choose a row"),
-    ("Enter →", "open it: a node's servers; a server's tasks, where they stand, what it prints"),
+    ("Enter →", "open it: a node's servers, a server's tasks"),
     ("Esc ← Backspace", "back"),
     ("s > and S <", "sort by the next column, by the one before"),
     ("r", "turn the order round"),

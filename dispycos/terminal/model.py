@@ -119,7 +119,7 @@ class Model:
     def _snapshot(self, name: str, message: dict[str, Any]) -> None:
         columns = message["columns"]
         rows = {
-            row_id: dict(zip(columns[kind_of(row_id)], values, strict=True))
+            row_id: {"id": row_id, **dict(zip(columns[kind_of(row_id)], values, strict=True))}
             for row_id, values in message["rows"].items()
         }
         self.gone.pop(name, None)
@@ -130,7 +130,7 @@ class Model:
         for group in message["changes"]:
             fields = group["fields"]
             for row_id, values in group["rows"].items():
-                topic.rows.setdefault(row_id, {}).update(zip(fields, values, strict=True))
+                topic.rows.setdefault(row_id, {"id": row_id}).update(zip(fields, values, strict=True))
         for row_id in message.get("gone", ()):
             topic.rows.pop(row_id, None)
         topic.number = message["to"]

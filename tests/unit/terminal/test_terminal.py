@@ -139,11 +139,29 @@ def test_a_terminal_knows_what_the_view_knows(seed: int) -> None:
         assert model.topics[topic].rows == whole.topics[topic].rows
 
 
+@pytest.mark.row("MO-20")
+def test_tasks_have_the_numbers_by_which_events_name_them() -> None:
+    narrow, wide = (
+        {column.title: size for column, size in columns.fitting(columns.TASKS, width)} for width in (80, 200)
+    )
+    assert narrow["ID"] == 6 and sum(narrow.values()) + len(narrow) - 1 <= 80
+    assert "SERVER" in narrow and "REASON, OR ARGUMENTS" in narrow
+    # Long names get room before reasons do, and no more than they need.
+    assert (wide["TASK"], sum(wide.values()) + len(wide) - 1) == (24, 200)
+    [number] = [column for column in columns.TASKS if column.title == "ID"]
+    model = Model()
+    model.handle({"type": "hello", "epoch": "e", "role": "viewer", "program": "p", "tick": 0.5}, NOW)
+    snapshot = {"type": "snapshot", "topic": "tasks", "to": 1, "columns": {"task": ["name"]}}
+    model.handle({**snapshot, "rows": {"t12": ["compute"]}}, NOW)
+    [(_, row)] = model.rows("tasks", "task")
+    assert number.text(number.value(row, model, NOW)) == "#12"
+
+
 @pytest.mark.row("MO-31")
 def test_a_gap_asks_for_a_snapshot() -> None:
     model = nodes("10.0.0.1")
     assert model.handle(delta(4, {"n0": {"state": "zombie"}}), NOW) == "cluster"
-    assert model.find("n0") == node("10.0.0.1")
+    assert model.find("n0") == {"id": "n0", **node("10.0.0.1")}
 
 
 def test_another_run_at_the_same_address_is_not_mixed_with_the_first() -> None:

@@ -183,7 +183,8 @@ export class Grid {
 
   _tell() {
     const row = this._cells[this._at]?.row;
-    say(this._told, row ? `${row.location} on ${this._node(row.node)?.name ?? "?"}: ${row.state}, ${count(row.running)} running` : "");
+    const none = this._servers.length ? "" : "A cell for each server appears here as soon as a node is prepared.";
+    say(this._told, row ? `${row.location} on ${this._node(row.node)?.name ?? "?"}: ${row.state}, ${count(row.running)} running` : none);
   }
 
   /** @param {number} at */
@@ -210,7 +211,7 @@ export class Grid {
 
   _summary() {
     const parts = [...this._counts].filter(([, element]) => element.textContent !== "0").map(([look, element]) => `${element.textContent} ${/** @type {any} */ (WORDS)[look]}`);
-    const pointed = this._told.textContent;
+    const pointed = this._at >= 0 && this._told.textContent;
     return `${count(this._servers.length)} servers: ${parts.join(", ") || "none"}${pointed ? `. At ${pointed}` : ""}`;
   }
 

@@ -100,7 +100,8 @@ class Timeline {
       this._lane = new Map(this._lanes.map((lane, at) => [lane.id, at]));
     }
     const sampled = store.topics.get("timeline")?.sampled ?? 1;
-    say(this._picture.note, `${many(this._bars.length, "bar")}${sampled > 1 ? `, sampled 1:${sampled}` : ""}`);
+    const none = "No task has begun yet: each appears here as a bar when it does.";
+    say(this._picture.note, this._bars.length ? `${many(this._bars.length, "bar")}${sampled > 1 ? `, sampled 1:${sampled}` : ""}` : none);
     this._names();
     this._picture.paint();
   }

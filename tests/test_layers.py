@@ -139,7 +139,8 @@ LINES = (
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
-        " client.watcher client.presence client.bar client.notebook client.relay client.executor",
+        " client.watcher client.presence client.bar client.notebook client.relay client.executor"
+        " client.client_executor",
         # A private scheduler and a LocalCluster run here.
         beside=frozenset({"scheduler", "node", "objects"}),
     ),

@@ -37,6 +37,7 @@ class PoolExecutor(concurrent.futures.Executor):
         self._refusal = ""  # why it takes no more calls
         self._open: set[Future[Any]] = set()  # futures that have not ended
         self._maps: weakref.WeakSet[Mapped] = weakref.WeakSet()  # that have not read all their input
+        self._awaited = False  # somebody waits in `shutdown`, and lets go himself
         self._let_go = False
 
     # A subclass says these.
@@ -104,6 +105,8 @@ class PoolExecutor(concurrent.futures.Executor):
         cancel_futures  what has not begun is cancelled.
         May be repeated.
         """
+        if wait and threading.get_ident() in kernel_threads:
+            raise RuntimeError("shutdown(wait=True) in a task would block all tasks: use wait=False")
         if not self._refusal:
             for mapped in list(self._maps):
                 if cancel_futures:
@@ -112,14 +115,13 @@ class PoolExecutor(concurrent.futures.Executor):
                     mapped.fill(whole=True)
         with self._lock:
             self._refusal = self._refusal or "shutdown"
+            self._awaited = self._awaited or wait
             still = list(self._open)
         if cancel_futures:
             for future in still:
                 if not future.running():
                     future.cancel()
-        if wait:
-            if threading.get_ident() in kernel_threads:
-                raise RuntimeError("shutdown(wait=True) in a task would block all tasks: use wait=False")
+        if wait and still:
             concurrent.futures.wait(still)
         self._settle()
 
@@ -128,12 +130,13 @@ class PoolExecutor(concurrent.futures.Executor):
     def _ended(self, future: Future[Any]) -> None:
         with self._lock:
             self._open.discard(future)
-        if self._refusal:
+        if self._refusal and not self._awaited:
             self._settle()
 
     def _settle(self) -> None:
         with self._lock:
-            if self._open or self._let_go:
+            # Who waited was told by the future, perhaps before we were.
+            if self._let_go or not all(future.done() for future in self._open):
                 return
             self._let_go = True
         self._release()

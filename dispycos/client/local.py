@@ -10,13 +10,17 @@ I/O half. Layer 5. Rows DC-59; rules SE-06, R-64.
 from __future__ import annotations
 
 import logging
+import threading
 from types import TracebackType
 from typing import Self
 
 from dispycos import keyfile
 from dispycos.arguments import integer, seconds
 from dispycos.client import surroundings
+from dispycos.client.client import Client
+from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.surroundings import Surroundings
+from dispycos.kernel.operation import kernel_threads
 from dispycos.model import Location, Role
 from dispycos.node import embedded
 from dispycos.node.settings import server_count
@@ -97,6 +101,39 @@ class LocalCluster:
             min_pulse=self.pulse_interval,
             certificates=tls.files if tls else None,
         )
+
+    def executor(self) -> ClientExecutor:
+        """A `concurrent.futures.Executor` on this cluster, with a Client of its own.
+
+        with LocalCluster(4).executor() as executor: ...
+
+        A cluster that was not started yet is started, and ends when the executor is shut down.
+        """
+        ours = self._network is None
+        self.start()
+        client = Client()
+
+        def release() -> None:
+            def close() -> None:
+                client.close().result()
+                if ours:
+                    self.close()
+
+            if threading.get_ident() in kernel_threads:
+                # Told by the last call's end, where nothing may wait.
+                threading.Thread(target=close, name="dispycos-executor-ends").start()
+            else:
+                close()
+
+        try:
+            client.schedule().result()
+            work = client.work
+            assert work is not None, "it was scheduled"
+            return ClientExecutor(client.submit, work, release)
+        except BaseException:
+            if ours:
+                self.close()
+            raise
 
     @property
     def location(self) -> Location | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
 from dispycos.client.mapping import Map
@@ -194,6 +195,17 @@ class Submitter:
             return work.submit(host, args, kwargs, without, place=where, io=True, name=exposure.name)
 
         return place(submit, exposure, args, kwargs, options.timeout or None)
+
+    def executor(self) -> ClientExecutor:
+        """A `concurrent.futures.Executor` on the servers of this client.
+
+        Its futures are those of `submit`: `cancel` ends also a call that runs. RuntimeError if this
+        client is not scheduled. Shutting it down leaves the client open.
+        """
+        work = self._work
+        if work is None or not work.open:
+            raise RuntimeError(self._why_refused())
+        return ClientExecutor(self.submit, work)
 
     run = rtask
     run_at = rtask_at

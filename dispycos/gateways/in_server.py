@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from dispycos.config import Limits
+from dispycos.errors import DispycosError
 from dispycos.gateways.carried import Carried
 from dispycos.gateways.channel import Channel
 from dispycos.gateways.far import GRACE, FarEnd
@@ -74,8 +75,9 @@ def _serve(theirs: socket.socket, options: dict[str, Any], ended: Operation) -> 
         end = _ServerEnd(stream, meeting, options, _Tasks())
         end.serve()
         end.wait()
-    except Exception as exc:
-        log.warning("gateway %s ended: %s", options["id"], exc)
+    except (DispycosError, OSError) as exc:
+        # The near end says why there is no gateway, or has closed it already.
+        log.debug("gateway %s did not begin: %s", options["id"], exc)
     finally:
         ended.complete(True)
 

@@ -123,6 +123,11 @@ def test_the_end_of_a_gateway_is_told_with_its_reason(cluster):
         assert "exit code 3" in told[-1]
         assert gateway.join(10)
 
+        # Closed before its far end knows that it is open: nothing of it is left, and nothing is told.
+        (yield client.gateway(second)).exit()
+        while (yield client.tasks(second)):
+            yield task.sleep(0.01)
+
         gateway = yield client.gateway(second)
         channel = gateway.remote_exec("channel.receive()")
         assert (yield client.close_server(second, terminate=True)) == 0

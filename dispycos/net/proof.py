@@ -5,7 +5,7 @@ For plain threads, and for whoever feeds a Handshake by himself. I/O half. Layer
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from dataclasses import replace
 from typing import NamedTuple
@@ -38,10 +38,10 @@ def handshake(
     ours, theirs = (stream and stream.ends) or (None, None)
     return Handshake(
         dialer=dialer,
-        incarnation=Incarnation(secrets.token_bytes(16)),
+        incarnation=Incarnation(os.urandom(16)),
         roles=Role.PEER,
         keyring=keyring,
-        nonce=secrets.token_bytes(NONCE_BYTES),
+        nonce=os.urandom(NONCE_BYTES),
         max_message_bytes=max_message_bytes,
         ours=ours,
         theirs=theirs,

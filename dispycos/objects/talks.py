@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from dispycos.net.waiting import Waiting
+
+_SPARE: Final = 8  # talks kept for the next who waits
 
 
 class Talk:
@@ -32,13 +34,20 @@ class Talks:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._talks: dict[int, Talk] = {}
+        self._spare: list[Talk] = []  # they are over, and may be others
 
     def enter(self, conversation: int) -> Talk:
         """This thread waits from now on, or is about to."""
         with self._lock:
             talk = self._talks.get(conversation)
             if talk is None:
-                talk = self._talks[conversation] = Talk(conversation)
+                if self._spare:
+                    talk = self._spare.pop()
+                    talk.conversation = conversation
+                    talk.thread = threading.get_ident()
+                else:
+                    talk = Talk(conversation)
+                self._talks[conversation] = talk
             elif talk.thread != threading.get_ident():
                 # Another thread waits for what that one asked: it is no part of the conversation.
                 talk = Talk(conversation)
@@ -53,7 +62,11 @@ class Talks:
                 return []
             if self._talks.get(talk.conversation) is talk:
                 del self._talks[talk.conversation]
-            return list(talk.jobs)
+            if talk.jobs:
+                return list(talk.jobs)
+            if len(self._spare) < _SPARE:
+                self._spare.append(talk)
+            return []
 
     def give(self, conversation: int, job: Any) -> bool:
         """Have who waits in this conversation do a job; False if nobody does."""

@@ -317,6 +317,17 @@ def test_who_is_interrupted_in_a_delivery_ends_the_link(ends):
 
 def test_who_is_interrupted_while_there_is_no_room_leaves_the_rest_to_the_reader(ends, monkeypatch):
     one, other = ends
+    delivering, go = threading.Event(), threading.Event()
+
+    def hold(head: bytes, tail: bytes) -> None:
+        if head == b"hold":
+            delivering.set()
+            assert go.wait(20)
+
+    # Who is in a delivery reads nothing, so there is no room in the end.
+    other.answer = hold
+    one.link.send(b"hold")
+    assert delivering.wait(20)
     real = one.link._wait_to_write
 
     def interrupt() -> None:
@@ -327,7 +338,9 @@ def test_who_is_interrupted_while_there_is_no_room_leaves_the_rest_to_the_reader
     big = bytes(4 * MIB)
     with pytest.raises(KeyboardInterrupt):
         one.link.send(b"big", (big,))
+    go.set()
     one.link.send(b"next")
+    assert other.receive() == (b"hold", b"")
     assert other.receive() == (b"big", big)
     assert other.receive() == (b"next", b"")
 

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from dispycos import commandline, keyfile, ssh
+from dispycos import commandline, keyfile
 from dispycos.httpd import asking
 from dispycos.httpd.asking import Link
-from dispycos.scheduler import cli as scheduler
-from dispycos.terminal import choosing, status, top
+from dispycos.terminal import choosing, status
 
 _HELP = (["-h"], ["--help"])
 
@@ -26,9 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, or a shared scheduler if none is named; answers the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0].startswith("-"):
+        # Not above, nor what draws: a short answer does not wait for what it does not use.
+        from dispycos.scheduler import cli as scheduler
+
         return scheduler.main(arguments, _epilog())
     name, *rest = arguments
     if name == "ssh":
+        from dispycos import ssh
+
         return ssh.main(rest)
     command = COMMANDS.get(name)
     if command is None:
@@ -61,6 +65,8 @@ def dockerfile(arguments: Sequence[str]) -> str:
 
 def show_top(arguments: Sequence[str]) -> str:
     """Show a cluster live in this terminal: `dispycos top [LINK]`; see LINK below."""
+    from dispycos.terminal import top
+
     return top.run(_where(arguments))
 
 
@@ -108,6 +114,8 @@ don't see it; or the port of a monitor of yours on this machine. Without LINK: t
 
 
 def _epilog() -> str:
+    from dispycos import ssh
+
     lines = [f"  dispycos {name:12} {command.__doc__}" for name, command in COMMANDS.items()]
     lines.append(f"  dispycos {'ssh':12} {ssh.__doc__.splitlines()[0] if ssh.__doc__ else ''}")
     return "\n".join(["commands:", *lines, "", _LINK])

@@ -118,15 +118,15 @@ def test_a_killed_program_is_told_and_its_note_swept(
         assert "no monitor of this account runs on this machine" in screen.text
 
 
-@pytest.mark.row("MO-33", "MO-16")
-def test_status_prints_once_what_is_known_for_people_and_programs(
+@pytest.mark.row("MO-33", "MO-16", "SE-36", "SE-39")
+def test_status_prints_once_what_is_known_and_the_note_lets_only_its_account_look(
     watched: tuple[Program, str], folder: dict[str, str]
 ) -> None:
     _, link = watched
     port = LINK.fullmatch(link)[1]  # type: ignore[index]  # it matched when it was printed
     # What was asked for a second ago still counts as present.
     wait_until(lambda: "2 busy" in run_program([*DISPYCOS, "status"], env=folder).out, 20, "two busy servers")
-    for which, typed in (([], ""), ([port], ""), ([link], ""), (["-"], f"{link}\n")):
+    for which, typed in (([], ""), ([port], ""), (["-"], f"{link}\n")):
         code, out, err = run_program([*DISPYCOS, "status", *which], env=folder, input=typed)
         assert (code, err) == (0, "")
         assert re.match(
@@ -141,13 +141,6 @@ def test_status_prints_once_what_is_known_for_people_and_programs(
     assert (found["cluster"]["running"], found["nodes"][0]["address"]) == (2, "127.0.0.1")
     code, out, _ = run_program([*DISPYCOS, "why"], env=folder)
     assert code == 0 and out.strip()
-
-
-@pytest.mark.row("SE-36", "SE-39")
-def test_the_note_lets_its_account_look_and_nobody_act(
-    watched: tuple[Program, str], folder: dict[str, str]
-) -> None:
-    _, link = watched
     [note] = notes_in(folder)
     assert note.stat().st_mode & 0o777 == 0o600
     assert note.parent.stat().st_mode & 0o777 == 0o700

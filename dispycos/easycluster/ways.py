@@ -98,7 +98,8 @@ class Local:
 
     def reach(self) -> Reached:
         """Start it."""
-        child = Child([sys.executable, "-u", "-c", COMMAND])
+        # Apart, for Ctrl-C at our terminal ends a call of the master's and not the server.
+        child = Child([sys.executable, "-u", "-c", COMMAND], apart=True)
         errand = Errand(MAIN, {}, has_package=True)
         return _started(child, errand, "a local process", _START_TIME, f"local process {child.pid}")
 

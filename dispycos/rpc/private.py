@@ -32,7 +32,8 @@ def connect_subproc(
     It ends with the connection. HostNotFound says why there is none.
     """
     command = [args] if isinstance(args, str) else list(args)
-    return _over_child(command, service, keyring_of(key, loopback=True), timeout)
+    # Apart, for Ctrl-C at our terminal ends a call and not the program that answers calls.
+    return _over_child(command, service, keyring_of(key, loopback=True), timeout, apart=True)
 
 
 def ssh_connect(
@@ -54,14 +55,17 @@ def ssh_connect(
         raise ValueError(f"remote_port must be from 1 to 65535, not {remote_port!r:.200}")
     target = ssh.target_of(remote_machine, ssh_config)
     forward = ("-W", f"localhost:{remote_port}")
-    command = ssh.ssh_words(target, (), asks=ssh.at_terminal(), extra=forward)
-    return _over_child(command, service, keyring_of(key), timeout)
+    asks = ssh.at_terminal()
+    command = ssh.ssh_words(target, (), asks=asks, extra=forward)
+    return _over_child(command, service, keyring_of(key), timeout, apart=not asks)
 
 
-def _over_child(command: list[str], service: Any, keyring: Keyring, timeout: float) -> Connection:
+def _over_child(
+    command: list[str], service: Any, keyring: Keyring, timeout: float, *, apart: bool
+) -> Connection:
     offered = instance_of(service)
     try:
-        child = Child(command, keep_errors=True)
+        child = Child(command, keep_errors=True, apart=apart)
     except OSError as exc:
         raise HostNotFound(f"{command[0]} can't be started: {exc.strerror}") from None
     try:

@@ -24,7 +24,7 @@ SPECIAL: Final = frozenset({
     "__rdivmod__", "__rpow__", "__rlshift__", "__rrshift__", "__rand__", "__rxor__", "__ror__", "__iadd__",
     "__isub__", "__imul__", "__imatmul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",
     "__ilshift__", "__irshift__", "__iand__", "__ixor__", "__ior__", "__neg__", "__pos__", "__abs__",
-    "__invert__", "__str__", "__repr__", "__format__", "__dir__",
+    "__invert__", "__str__", "__repr__", "__format__", "__dir__", "__instancecheck__", "__subclasscheck__",
 })  # fmt: skip
 
 # What every class has from object, and a proxy answers by itself unless the table says otherwise.

@@ -67,9 +67,9 @@ def deliver(conn: ClassicConnection, localobj: Any) -> Any:
     return conn.deliver(localobj)
 
 
-def teleport_function(conn: ClassicConnection, func: Any) -> Any:
-    """As `conn.teleport`."""
-    return conn.teleport(func)
+def teleport_function(conn: ClassicConnection, func: Any, globals: Any = None) -> Any:
+    """As `conn.teleport`; `globals`: a dict there that has its global variables."""
+    return conn.teleport(func, globals)
 
 
 def obtain(proxy: Any) -> Any:

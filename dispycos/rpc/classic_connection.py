@@ -28,6 +28,13 @@ class Modules:
             raise AttributeError(f"there is no module {name!r}")
         return self[name]
 
+    def __contains__(self, name: object) -> bool:
+        # Whether it can be imported there, which it is then.
+        try:
+            return isinstance(name, str) and self[name] is not None
+        except ImportError:
+            return False
+
     def __repr__(self) -> str:
         return f"<modules at {self._conn.name}>"
 
@@ -74,19 +81,27 @@ class ClassicConnection(Connection):
         """The value of an expression there: built-in data by value, all else as live proxies."""
         return self.root.eval(source)
 
-    def teleport(self, function: Any) -> Any:
-        """A local function, closures too, as one that runs there."""
-        return self.deliver(function)
+    def teleport(self, function: Any, names: Any = None) -> Any:
+        """A local function, closures too, as one that runs there.
+
+        names  a dict there that has its global variables; None: what it needs of its own goes along,
+               and what is not here is looked up in `namespace`, each time.
+        """
+        return self.root.teleport(*_packed(function, "teleport"), names)
 
     def deliver(self, value: Any) -> Any:
         """A copy of any object there; the proxy of it. NotSerializable says what can't be sent."""
-        payload = values.dump(value, what=f"{type(value).__name__} to deliver")
-        return self.root.load(bytes(payload.data), [bytes(buffer) for buffer in payload.buffers])
+        return self.root.load(*_packed(value, "deliver"))
 
     def obtain(self, proxy: Any) -> Any:
         """A copy of an object that is there. NotSerializable says what can't be sent."""
         data, buffers = self.root.dump(proxy)
         return values.load(Payload(data, tuple(buffers)))
+
+
+def _packed(value: Any, verb: str) -> tuple[bytes, list[bytes]]:
+    payload = values.dump(value, what=f"{type(value).__name__} to {verb}")
+    return bytes(payload.data), [bytes(buffer) for buffer in payload.buffers]
 
 
 def connection_of(proxy: Any) -> ClassicConnection | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import builtins
 import codeop
 import contextlib
+import dis
+import functools
 import importlib
 import linecache
 import platform
 import sys
 import traceback
 from collections import OrderedDict
+from types import CodeType, FunctionType
 from typing import Any, ClassVar, Final
 
 from dispycos.model import Payload
@@ -67,6 +70,21 @@ class ClassicService(Service):
         """Take in an object that was made elsewhere."""
         return by_reference(values.load(Payload(data, tuple(buffers)), self._code))
 
+    def teleport(self, data: bytes, buffers: list[Any], names: dict[str, Any] | None = None) -> Any:
+        """Take in a function, whose global variables are `names`; None: its own, then those of here."""
+        function = values.load(Payload(data, tuple(buffers)), self._code)
+        if type(function) is not FunctionType:
+            return function  # a method, or an object that is called
+        if names is None:
+            if not _asks_for_more(function.__code__, function.__globals__):
+                return function
+            names = _Names(function.__globals__, self.namespace.names)
+        made = FunctionType(
+            function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+        )
+        made.__kwdefaults__ = function.__kwdefaults__
+        return functools.update_wrapper(made, function, updated=("__dict__",))
+
     def dump(self, value: Any) -> tuple[bytes, list[bytes]]:
         """An object as bytes, for a copy of it."""
         payload = values.dump(value)
@@ -84,6 +102,27 @@ class ClassicService(Service):
         """A console in the connection's namespace."""
         self.namespace.names.update(names or {})
         return Console(self)
+
+
+class _Names(dict[str, Any]):
+    # Global variables of a function that came here: its own, and behind them the connection's.
+
+    def __init__(self, own: dict[str, Any], behind: dict[str, Any]) -> None:
+        super().__init__(own)
+        self._behind = behind
+
+    def __missing__(self, name: str) -> Any:
+        return self._behind[name]
+
+
+def _asks_for_more(code: CodeType, known: dict[str, Any]) -> bool:
+    # Whether it reads a global variable that did not come along, and is none of Python's own.
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and not (
+            step.argval in known or hasattr(builtins, step.argval)
+        ):
+            return True
+    return any(_asks_for_more(inner, known) for inner in code.co_consts if type(inner) is CodeType)
 
 
 class Console:

@@ -170,6 +170,37 @@ def test_objects_are_delivered_teleported_and_obtained(conn):
         rpc.classic.deliver(conn, threading.Lock())
 
 
+@pytest.mark.row("RP-27")
+def test_a_teleported_function_finds_the_names_of_the_connection(conn):
+    def answer(more=1, *, times=2):
+        return (ANSWER + more) * times  # type: ignore[name-defined]  # noqa: F821 - it is there
+
+    def outer():
+        return lambda: -ANSWER  # type: ignore[name-defined]  # noqa: F821 - likewise
+
+    there, nested = conn.teleport(answer), conn.teleport(outer)
+    with pytest.raises(NameError, match="'ANSWER' is not defined"):
+        there()
+    conn.namespace["ANSWER"] = 42
+    assert (there(), there(0, times=1), nested()()) == (86, 42, -42)
+    conn.execute("ANSWER = 43; names = {'ANSWER': 5}")
+    assert there() == 88
+    assert rpc.classic.teleport_function(conn, answer, conn.namespace["names"])() == 12
+
+
+@pytest.mark.row("RP-05")
+def test_modules_and_classes_are_asked_as_those_of_here(conn):
+    assert "xml.dom" in conn.modules
+    assert "no_such_module" not in conn.modules
+    assert 5 not in conn.modules
+    names = conn.builtins
+    error = names.LookupError("x")
+    assert isinstance(error, names.LookupError) and isinstance(error, names.Exception)
+    assert not isinstance(error, names.OSError) and not isinstance(5, names.str) and isinstance(5, names.int)
+    assert issubclass(names.LookupError, names.Exception)
+    assert not issubclass(names.Exception, names.LookupError)
+
+
 @pytest.mark.row("RP-11")
 def test_standard_streams_come_here_for_the_block_and_for_this_connection_alone(conn, server, monkeypatch):
     printing = (

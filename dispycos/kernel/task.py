@@ -28,7 +28,7 @@ from dispycos.kernel.target import RUNS, Runnable, begin, name_of
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
 from dispycos.kernel.wait import FAILED, OK, Finish, Join, Raise, Sleep, Waitable, seconds
-from dispycos.model import End, MonitorStatus, Status
+from dispycos.model import CLIENT_MADE, End, MonitorStatus, Status
 
 log = logging.getLogger("dispycos")
 
@@ -429,6 +429,9 @@ class Task(Receiver):
         tb: TracebackType | None = error.__traceback__
         if getattr(error, "by_request", False):
             log.info("%s was interrupted", self)
+        elif self.number & CLIENT_MADE:
+            # Its client gets it, and says so where nobody asks there.
+            log.info("%s ended by %s", self, type(error).__name__)
         else:
             log.error("%s ended by %s", self, type(error).__name__, exc_info=(type(error), error, tb))
         self._finish(End.FAILED, tb, error)

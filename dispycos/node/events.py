@@ -71,6 +71,7 @@ class ServerExited:
     reason: str  # signal by name or exit code, and its last output
     begun: int  # from the shared page: position of the last CPU task begun
     begun_io: int
+    clean: bool = False  # with exit code 0
 
 
 @record

@@ -418,7 +418,9 @@ class Processes:
             self._feed(ServerStartFailed(server.index, text))
         else:
             self._feed(
-                ServerExited(server.index, server.incarnation, text, counters.begun, counters.begun_io)
+                ServerExited(
+                    server.index, server.incarnation, text, counters.begun, counters.begun_io, status == 0
+                )
             )
 
     def _how(self, server: Server, status: int | None, counters: page.Counters) -> str:

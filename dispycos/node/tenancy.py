@@ -285,7 +285,8 @@ class Tenancy:
         if place.orphan:
             reason = f"{place.orphan}; the server ended with it: {event.reason}"
         elif asked and place.why:
-            reason = f"{place.why}; {event.reason}"
+            # How it ended tells nothing where it did as it was asked.
+            reason = place.why if event.clean else f"{place.why}; {event.reason}"
         assert place.location is not None
         if not asked and not place.orphan:
             # Who runs the node has only its log to see that servers die.

@@ -370,6 +370,16 @@ def test_a_server_is_asked_then_killed_and_comes_back_only_if_wanted(restart: bo
     assert bool(bench.found(f.ForkServer)) == restart
 
 
+@pytest.mark.row("DC-26", "R-05")
+@pytest.mark.parametrize(("clean", "reason"), [(True, "it is enough"), (False, "it is enough; exit code 1")])
+def test_how_a_server_ended_is_told_unless_it_did_as_it_was_asked(clean: bool, reason: str) -> None:
+    bench = Bench().serve()
+    bench.hear(CLIENT, m.CloseServer(5, who("s1"), False, 5.0, "it is enough"))
+    bench.feed(f.ServerExited(1, who("s1"), "exit code 0" if clean else "exit code 1", 0, 0, clean))
+    (ended,) = bench.said_to(CLIENT, m.ServerEnded)
+    assert ended.reason == reason
+
+
 @pytest.mark.row("R-79")
 def test_a_server_that_can_not_be_killed_keeps_its_place_and_says_so() -> None:
     bench = Bench().serve()

@@ -524,6 +524,20 @@ def test_any_exception_ends_its_task_only_and_is_logged_once(
 
 @pytest.mark.row("KE-08")
 @pytest.mark.rule("K5")
+def test_how_a_client_s_task_fails_is_said_by_its_client_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> Any:
+        yield
+        raise ValueError("its client is told")
+
+    ends: list[Any] = []
+    with caplog.at_level(logging.WARNING, "dispycos"):
+        world.kernel.spawn(fails, number=CLIENT_MADE + 1, on_done=ends.append)
+        world.run()
+    assert ends and not caplog.records
+
+
 def test_the_logged_traceback_has_no_kernel_frames(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def inner() -> Gen:
         yield

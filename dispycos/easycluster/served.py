@@ -19,13 +19,14 @@ from typing import Any, Final
 from dispycos.config import RELEASE
 from dispycos.easycluster import definitions, failures, finding
 from dispycos.easycluster.proxies import SelfIterProxy
-from dispycos.easycluster.server_objects import ServerObject, table_of
+from dispycos.easycluster.server_objects import ServerObject, staying, table_of
 from dispycos.errors import TaskCancelled
 from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 from dispycos.objects.access import CALLABLE, Access, Names, kind_of
 from dispycos.objects.connection import Connection, Terms
 
+_OUR_OWN: Final = ("define", "facts", "stop")  # whose results are no program's
 _MAKE_ITERATORS: Final = ("__iter__", "__reversed__")
 _ROOT: Final = Names(call=frozenset({"do", "do_packed"}))
 
@@ -100,7 +101,8 @@ class Served:
     def do(self, what: str, *args: Any) -> tuple[bool, Any]:
         """Do what is asked: whether it was done, and its value or what it raised."""
         try:
-            return True, self._asked[what](*args)
+            value = self._asked[what](*args)
+            return True, value if what in _OUR_OWN else staying(value)
         except TaskCancelled:
             raise  # it is stopped, and nobody waits for an answer
         except BaseException as exc:

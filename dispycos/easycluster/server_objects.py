@@ -14,17 +14,21 @@ from typing import Any, Final
 
 from dispycos.easycluster.proxies import RemoteProxy
 from dispycos.objects.access import SPECIAL, Full, Shape, kind_of, refuse
+from dispycos.objects.values import ByReference
 
 AUTO: Final = "@auto"  # all that is public
 
 # A proxy says itself what it is.
 _NOT_AUTO: Final = frozenset({"__repr__", "__dir__"})
 
-# Never by reference: pickling has ways of its own for them, which ask nobody.
+# Never by reference: they can't be changed, so a copy is as good.
 _ALWAYS_BY_VALUE: Final = (
-    type(None), bool, int, float, str, bytes, tuple, list, dict, set, frozenset, bytearray, complex, range,
-    slice, types.EllipsisType, types.NotImplementedType,
+    type(None), bool, int, float, str, bytes, tuple, frozenset, complex, range, slice, types.EllipsisType,
+    types.NotImplementedType,
 )  # fmt: skip
+
+# By reference if they are told to be; pickling has ways of its own for them, which ask nobody.
+_CONTAINERS: Final = (list, dict, set, bytearray)
 
 
 class ServerObject:
@@ -135,6 +139,7 @@ def _names(said: Any) -> tuple[str, ...]:
     return names
 
 
+_containers_stay = False  # some of the built-in ones are server objects
 _classes: dict[type, Table] = {}
 _singletons: dict[int, tuple[Any, Table]] = {}  # by identity; the object is kept, so that it stays its own
 
@@ -148,13 +153,15 @@ def make_server_class(
 ) -> type:
     """Have instances of any class stay at the server, as those of a ServerObject; returns it.
 
-    TypeError for what is no class, and for built-in data such as list and dict, of which
-    instances are always copied: derive a class from them.
+    TypeError for what is no class, and for built-in data that can't be changed, which is always
+    copied. Of list, dict, set and bytearray those stay that are results, or stand in them inside
+    of built-in data; what stands in other objects that travel is copied with these.
     """
     if not isinstance(cls, type):
         raise TypeError(f"{cls!r} is no class; make_singleton takes an object")
     if cls in _ALWAYS_BY_VALUE:
         raise TypeError(f"instances of {cls.__name__} are always copied; derive a class from it")
+    _note(cls)
     _classes[cls] = Table.of(export_methods, export_attrs, export_attrs_cache, proxy_class)
     return cls
 
@@ -168,13 +175,45 @@ def make_singleton(
 ) -> Any:
     """Have this one object stay at the server, and others of its class be copied; returns it.
 
-    TypeError for built-in data, which is always copied.
+    TypeError for built-in data that can't be changed, which is always copied.
     """
     if type(obj) in _ALWAYS_BY_VALUE:
         raise TypeError(f"a {type(obj).__name__} is always copied; derive a class from it")
     table = Table.of(export_methods, export_attrs, export_attrs_cache, proxy_class)
+    _note(type(obj))
     _singletons[id(obj)] = obj, table
     return obj
+
+
+def _note(kind: type) -> None:
+    global _containers_stay
+    if kind in _CONTAINERS:
+        _containers_stay = True
+
+
+def staying(value: Any) -> Any:
+    """A result, with what stays here marked where pickling would not ask."""
+    return _marked(value, {}) if _containers_stay else value
+
+
+def _marked(value: Any, done: dict[int, Any]) -> Any:
+    kind = type(value)
+    if kind in _CONTAINERS and table_of(value) is not None:
+        return ByReference(value)
+    if kind is tuple:
+        return tuple(_marked(item, done) for item in value)
+    if kind is not list and kind is not dict:
+        return value  # what stands in a set has a hash, so it is none of these
+    if id(value) in done:
+        return done[id(value)]
+    if kind is list:
+        items = done[id(value)] = []
+        items.extend(_marked(item, done) for item in value)
+        return items
+    made: dict[Any, Any] = {}
+    done[id(value)] = made
+    made.update((key, _marked(item, done)) for key, item in value.items())
+    return made
 
 
 def table_of(value: Any) -> Table | None:

@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from dispycos.easycluster import RemoteProxy, define_common, make_server_class, make_singleton, server
+from dispycos.easycluster import (
+    RemoteProxy,
+    define_common,
+    make_server_class,
+    make_singleton,
+    server,
+    server_objects,
+)
 from tests.helpers import wait_until
 from tests.process.easycluster.conftest import NAME
 
@@ -146,7 +153,7 @@ def test_any_class_becomes_a_server_class(rmt):
     numbers[0] = 1
     assert numbers.tolist() == [1, 98, 99, 100]
     with pytest.raises(TypeError, match="always copied"):
-        make_server_class(dict)
+        make_server_class(tuple)
     with pytest.raises(TypeError, match="no class"):
         make_server_class(3)
     with pytest.raises(TypeError, match="RemoteProxy"):
@@ -197,7 +204,37 @@ def test_one_instance_is_proxied_and_others_copied(rmt):
     assert type(copied) is sys.modules[NAME].Thing and copied.n == 2
     assert rmt.eval("single is x", x=single)
     with pytest.raises(TypeError, match="always copied"):
-        make_singleton([])
+        make_singleton(())
+
+
+@pytest.mark.row("EC-29", "EC-33")
+def test_built_in_containers_become_server_objects_too(monkeypatch):
+    # The block runs here as well, and other tests want their dicts.
+    monkeypatch.setattr(server_objects, "_classes", dict(server_objects._classes))
+    monkeypatch.setattr(server_objects, "_singletons", {})
+    monkeypatch.setattr(server_objects, "_containers_stay", False)
+    name = NAME + "_containers"
+    define_common(
+        "make_server_class(dict)\n"
+        "kept = {'a': [1, 2], 'b': {'c': 3}}\n"
+        "chosen = make_singleton([1, 2])\n"
+        "def nested():\n    return [1, (kept, [2]), chosen, [4]]\n"
+        "def is_kept(thing):\n    return thing is kept\n",
+        name,
+    )
+    with server.spawn_local(definitions=name) as rmt:
+        kept = rmt.kept.value
+        assert isinstance(kept, RemoteProxy) and rmt.is_kept(kept) and len(kept) == 2
+        kept["new"] = 5
+        assert rmt.eval("kept['new']") == 5
+        assert isinstance(kept["b"], RemoteProxy) and kept["b"]["c"] == 3
+        assert kept["a"] == [1, 2]
+        one, (same, two), chosen, copied = rmt.nested()
+        assert (one, two, copied) == (1, [2], [4]) and same is kept
+        chosen.append(3)
+        assert rmt.eval("chosen + [4]") == [1, 2, 3, 4]
+        # What is ours is sent by value as ever, with the calls themselves.
+        assert rmt.eval("type(x).__name__", x={}) == "dict"
 
 
 @pytest.mark.row("EC-42", "EC-41")

@@ -346,3 +346,34 @@ def test_only_what_a_table_names_is_reached(service):
     with pytest.raises(AttributeError, match="cannot access"):
         connection.get(method._number, "__globals__")
     assert function() == method() == "open"
+
+
+def test_references_that_several_threads_read_at_once_are_one_proxy_and_all_counted():
+    """Or the other end would keep, for as long as the connection lasts, what nobody here refers to."""
+    near, far = pair(None, Root())
+    shape = near.root._shape
+    near.close()  # so that it is not told of references that it never sent
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        kept: list[list[Any]] = []
+        together = threading.Barrier(4)
+
+        def read() -> None:
+            mine = []
+            for number in range(100, 600):
+                together.wait(20)
+                mine.append(near.proxy(number, shape))
+            kept.append(mine)
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    finally:
+        sys.setswitchinterval(before)
+    for proxies in zip(*kept, strict=True):
+        assert len(set(map(id, proxies))) == 1
+        assert proxies[0]._count == 4
+    far.close()

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
 from typing import Any
 
 from dispycos.arguments import integer, seconds_or_none
@@ -124,6 +125,13 @@ class PoolExecutor(concurrent.futures.Executor):
         if wait and still:
             concurrent.futures.wait(still)
         self._settle()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Who presses Ctrl-C does not want to see the end of all that was asked for.
+        interrupted = kind is KeyboardInterrupt
+        self.shutdown(wait=not interrupted, cancel_futures=interrupted)
 
     # Inside.
 

@@ -135,7 +135,7 @@ class PoolService:
         self._runner.feed(Left(program, reason))
         member = self._members.pop(program, None)
         if member is not None and self._work.open:
-            for worker in member.ran_at:
+            for worker in member.ran_at.intersection(self._work.driver.fleet.servers()):
                 self._client.restart_server(worker)
 
     def _define(self, program: Incarnation, message: DefineJob) -> None:

@@ -309,3 +309,14 @@ def test_a_program_that_ends_has_its_jobs_done(pool: Master, tmp_path: Path) -> 
     code, out, err = run_python(PROGRAM, str(pool.port), str(tmp_path))
     assert (code, out, err) == (0, "", "")
     assert len(list(tmp_path.iterdir())) == 8
+
+
+def test_ctrl_c_in_a_block_waits_for_nothing(pool: Master, program: None, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), ClusterExecutor(port=pool.port) as executor:
+        gate = Gate(executor, tmp_path, 30)
+        wait_until(gate.futures[0].running, 20)
+        raise KeyboardInterrupt
+    assert any(not future.done() for future in gate.futures)
+    assert gate.futures[-1].cancelled()
+    gate.open()
+    futures.wait(gate.futures, 20)

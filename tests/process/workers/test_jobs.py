@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispycos.workers import ClusterExecutor, WorkerLost
-from tests.helpers import background, run_python, wait_until
+from tests.helpers import background, run_program, run_python, wait_until
 from tests.process.workers.conftest import Master
 
 pytestmark = pytest.mark.usefixtures("program")
@@ -144,6 +146,40 @@ def test_each_programs_jobs_import_its_own_modules(pool: Master, tmp_path: Path)
 
 def loaded(name: str) -> bool:
     return name in sys.modules
+
+
+IN_A_VENV = """
+import sys
+import only_there
+from dispycos.workers import ClusterExecutor
+
+def use(value):
+    return only_there.Doubled(value)
+
+if __name__ == "__main__":
+    with ClusterExecutor(port=int(sys.argv[1])) as executor:
+        doubled = executor.submit(use, 4).result(20)
+        assert type(doubled) is only_there.Doubled
+        print(doubled.value)
+"""
+
+
+@pytest.mark.row("CW-10")
+def test_jobs_of_a_program_in_a_virtual_environment_import_what_is_installed_there(
+    pool: Master, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")}))
+    source = "class Doubled:\n    def __init__(self, value):\n        self.value = 2 * value\n"
+    (packages / "only_there.py").write_text(source)
+    # dispycos itself, as if it were installed there, too.
+    (packages / "others.pth").write_text("\n".join(path for path in sys.path if path) + "\n")
+    program = tmp_path / "program.py"
+    program.write_text(IN_A_VENV)
+    python = tmp_path / "venv" / "bin" / "python"
+    assert run_program([python, program, str(pool.port)]) == (0, "8\n", "")
+    with ClusterExecutor(port=pool.port) as executor:
+        assert executor.submit(loaded, "only_there").result(20) is False
 
 
 @pytest.mark.row("CW-17")

@@ -169,6 +169,14 @@ def a_name(text: str) -> str:
     return text
 
 
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
 def port_number(text: str) -> int:
     """A port; 0 stands for none, or for any free one."""
     try:

@@ -120,7 +120,7 @@ def make_parser(bare: bool = False) -> Parser:
         bare=bare, prog="dispycosnode", description="Give this machine's processors to dispycos clients."
     )
     add = parser.option
-    add("-c", "--cpus", type=int, default=0, metavar="N",
+    add("-c", "--cpus", type=commandline.whole, default=0, metavar="N",
         help="servers to run; below 0: processors to leave out")  # fmt: skip
     parser.network_options("node")
     add("--discover_peers", action="store_true", help="announce this node to all when it starts")
@@ -142,7 +142,7 @@ def make_parser(bare: bool = False) -> Parser:
         help="longest pulse interval of a client")  # fmt: skip
     add("--zombie_period", type=commandline.a_time, default=0.0, metavar="SEC",
         help="close a client that ran nothing here for so long; 0: never")  # fmt: skip
-    add("--serve", type=int, default=-1, metavar="N", help="exit after N clients; -1: never")
+    add("--serve", type=commandline.whole, default=-1, metavar="N", help="exit after N clients; -1: never")
     add("--service_start", metavar="HH:MM", help="time of day from which clients are served; default: now")
     add("--service_stop", metavar="HH:MM", help="time of day from which no new tasks are taken")
     add("--service_end", metavar="HH:MM", help="time of day when running tasks are ended")

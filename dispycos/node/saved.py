@@ -50,6 +50,8 @@ OPTIONS = {
 # What may stand there, too, as it is called among the parsed options.
 OF_ONE_NODE = {"ip_addr": "hosts", "ext_ip_addr": "announce", "name": "name"}
 
+SWITCHES = {"ipv4_udp_multicast", "discover_peers", "debug", "daemon", "allow_root"}
+
 
 class BadFile(ValueError):
     """The file can't be used; the text names it and what is wrong in it."""
@@ -67,9 +69,10 @@ def save(path: str, given: Mapping[str, Any]) -> None:
         with open(temporary, "x") as file:
             file.writelines(lines)
         os.replace(temporary, path)
-    except OSError:
+    except OSError as exc:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        exc.filename, exc.filename2 = path, None  # what the user named
         raise
 
 
@@ -106,6 +109,9 @@ def load(path: str, given: Collection[str]) -> list[str]:
 
 
 def _arguments(path: str, name: str, value: Any) -> list[str]:
+    if isinstance(value, bool) is not (name in SWITCHES):
+        wanted = "takes true or false" if name in SWITCHES else "takes a value"
+        raise BadFile(f"{path}: {name} {wanted}, not {json.dumps(value, default=str)}")
     if isinstance(value, bool):
         return [f"--{name}"] if value else []
     found = []

@@ -161,6 +161,10 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
         parser.error("--pulse_interval 0 is no time between signs of life")
     if not options.node_port:
         parser.error("--node_port 0 is no port that a node listens at")
+    if options.http is None:
+        for name in ("http_readonly", "allow_host", "metrics_public"):
+            if getattr(options, name):
+                parser.error(f"--{name} is about the web monitor: it needs --http")
     try:
         certificates = commandline.certificates(options)
         redact = argtext.patterns(options.redact)

@@ -400,7 +400,10 @@ def test_a_file_may_name_the_addresses_of_its_node_and_the_command_line_wins(
         ("secret = 'x'", "unknown key 'secret'; it may have ip_addr, ext_ip_addr, name, cpus,"),
         ("name = ['a', 'b']", "name has a value that is neither text nor number"),
         ("cpus = 'many'", "cpus"),
-        ("daemon = 3", "daemon"),
+        ("daemon = 3", "node.toml: daemon takes true or false, not 3"),
+        ("debug = 'yes'", 'node.toml: debug takes true or false, not "yes"'),
+        ("cpus = true", "node.toml: cpus takes a value, not true"),
+        ("service_end = '9'", "--service_end '9' is no time of day HH:MM"),
         ("serve = [1]", "serve"),
     ],
 )
@@ -445,6 +448,7 @@ def test_no_secret_stands_in_saved_options(tmp_path: Path, key_file: Path) -> No
 @pytest.mark.row("DN-29")
 def test_a_file_that_can_not_be_written_is_named(tmp_path: Path, key_file: Path) -> None:
     code, _, err = run_program(command(tmp_path, key_file, "--save_config", "/proc/nowhere/file"))
+    assert "/proc/nowhere/file: " in err
     assert code == 1
     assert "/proc/nowhere/file" in err
     assert err.count("\n") == 1

@@ -88,6 +88,9 @@ def test_what_can_not_be_done_is_one_sentence(place: Place, more: list[str], tex
         ["--name", " "],
         ["--msg_timeout", "0"],
         ["--node", "a:b:c"],
+        ["--http_readonly"],
+        ["--metrics_public"],
+        ["--allow_host", "monitor.example.org"],
         ["--redact", ""],
     ],
 )

@@ -65,10 +65,11 @@ class Access(Protocol):
 
 def kind_of(value: Any) -> str:
     """Its class, as one names it."""
-    return _name_of(type(value))
+    return name_of_class(type(value))
 
 
-def _name_of(kind: type) -> str:
+def name_of_class(kind: type) -> str:
+    """A class, as one names it."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -110,7 +111,7 @@ def _full_shape(kind: type) -> Shape:
         methods = tuple(
             name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name, None))
         )
-    return Shape(_name_of(kind), special, methods, True)
+    return Shape(name_of_class(kind), special, methods, True)
 
 
 def _has(kind: type, name: str) -> bool:
@@ -171,6 +172,10 @@ ITERATOR: Final = Names(call=frozenset({"__iter__", "__next__"}))
 OPAQUE: Final = Names()  # to be passed back, and nothing else
 
 
+# What a function made by `contextlib.contextmanager` returns, as one names its class.
+CONTEXT: Final = "contextlib._GeneratorContextManager"
+
+
 class Exposed:
     """What a service marks: names with the prefix `exposed_`, reached without it, and `@exposed` ones."""
 
@@ -225,7 +230,7 @@ def _exposed_shape(kind: type, itself: bool) -> Shape:
     special = tuple(sorted(names & SPECIAL))
     # Attributes that are no methods are read, one by one.
     methods = tuple(sorted(name for name in names - SPECIAL if _is_method(kind, name)))
-    return Shape("type" if itself else _name_of(kind), special, methods, True)
+    return Shape("type" if itself else name_of_class(kind), special, methods, True)
 
 
 def exposed_names(kind: type) -> set[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 from typing import Any, Protocol
 
-from dispycos.objects.access import Shape, refuse
+from dispycos.objects import failure
+from dispycos.objects.access import CONTEXT, Shape, refuse
 
 _OWN = frozenset({"_connection", "_number", "_shape"})
 
@@ -115,8 +116,19 @@ def class_of(special: tuple[str, ...], base: type[Proxy] = Proxy) -> type[Proxy]
 
 
 def _forward(name: str) -> Any:
+    if name == "__exit__":
+        return _leave
+
     def call(self: Proxy, *args: Any, **kwargs: Any) -> Any:
         return self._connection.method(self._number, name, args, kwargs)
 
     call.__name__ = name
     return call
+
+
+def _leave(self: Proxy, kind: Any, error: Any, trace: Any) -> Any:
+    if self._shape.kind == CONTEXT and not self._shape.open:
+        # Its generator is to raise the error there, so it goes as it would if it came from there.
+        described = None if error is None else failure.describe(error)
+        return self._connection.method(self._number, "__exit__", (described,), {})
+    return self._connection.method(self._number, "__exit__", (kind, error, trace), {})

@@ -4,6 +4,7 @@
     marked classes     these names, and calling it
     functions          calling them
     iterators          taking their next
+    what functions made by `contextlib.contextmanager` return  entering and leaving it
     restricted ones    the names they were given
     data of other types  looking at it: what _LOOKING names
     all other objects  passing them back
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from dispycos.objects import failure
 from dispycos.objects.access import (
     CALLABLE,
+    CONTEXT,
     ITERATOR,
     OPAQUE,
     PREFIX,
@@ -28,6 +31,7 @@ from dispycos.objects.access import (
     Full,
     Names,
     exposed_names,
+    name_of_class,
     special_method,
 )
 from dispycos.objects.connection import Terms
@@ -40,6 +44,21 @@ _LOOKING: Final = frozenset({
     "__repr__", "__add__", "__sub__", "__radd__", "__rsub__", "__neg__", "__abs__",
 })  # fmt: skip
 
+
+class _Context(Names):
+    """Entering and leaving it; an error of the block there is raised in its generator."""
+
+    def method(self, value: Any, name: str) -> Callable[..., Any]:
+        found = super().method(value, name)
+        return functools.partial(_leave, found) if name == "__exit__" else found
+
+
+def _leave(leave: Callable[..., Any], described: tuple[Any, ...] | None) -> bool:
+    error = None if described is None else failure.rebuild(described, loaded_error)
+    return bool(leave(None if error is None else type(error), error, None))
+
+
+_CONTEXT: Final = _Context(call=frozenset({"__enter__", "__exit__"}))
 _EXPOSED: Final = Exposed()
 _RESTRICTED: Final = RestrictedAccess()
 _FULL: Final = Full()
@@ -59,6 +78,9 @@ def table(value: Any) -> Access:
 def _of_instance(kind: type, marked: bool) -> Access:
     if marked or exposed_names(kind):
         return _EXPOSED
+    # Before what can be called, for it can be: as a decorator.
+    if name_of_class(kind) == CONTEXT:
+        return _CONTEXT
     if special_method(kind, "__call__") is not None:
         return CALLABLE
     if issubclass(kind, Iterator):

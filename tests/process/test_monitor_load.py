@@ -28,9 +28,11 @@ def test_what_the_monitor_costs_at_a_thousand_nodes(
     assert figures["snapshot"] < 250_000
     assert figures["delta"] < 50_000
     assert figures["encodings"] < 20  # at two ticks a second 100, if it were one for each browser
-    assert figures["skipped"] > 0
     assert figures["memory"] < 150e6
-    # The promise is 10 % of a core, 1 s and 95 %; whatever else runs here is counted in.
+    # The promise is 10 % of a core and 1 s; whatever else runs here is counted in.
     assert figures["share"] < 0.3
     assert figures["p99"] < 3.0
-    assert figures["tasks_watched"] > 0.5 * figures["tasks_alone"]
+    # And 95 % of 1,000 tasks a second: what watching adds to a task may not take a twentieth of a core
+    # at that rate. Browsers and servers want processors too: of a client that is never idle here, the
+    # throughput says how many of these there are.
+    assert 1000 * (figures["cpu_watched"] - figures["cpu_alone"]) < 0.05

@@ -215,7 +215,7 @@ LINES = (
     Line(8, "workers.master workers.worker workers.logs workers.mp workers.slurm workers.pools"),
     Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),
-    Line(8, "node.saved node.cli node.carried node.__main__ scheduler.cli demo"),
+    Line(8, "node.saved node.cli node.carried node.__main__ scheduler.web scheduler.cli demo"),
     Line(8, "ssh", beside=frozenset({"node"})),
     Line(
         8,

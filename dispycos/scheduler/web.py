@@ -1,0 +1,85 @@
+"""The web monitor of a shared scheduler: its options, and the monitor that they ask for.
+
+Layer 8. Row MO-01.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from dispycos import commandline
+from dispycos.commandline import Parser
+from dispycos.httpd import argtext, listening, running
+from dispycos.httpd.scheduler_source import SchedulerSource
+from dispycos.scheduler.shared import SharedScheduler, SharedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The web monitor, as its options ask for it."""
+
+    host: str | None  # None: loopback
+    port: int
+    read_only: bool
+    metrics_public: bool
+    allow_hosts: tuple[str, ...]
+
+    def watch(self, scheduler: SharedScheduler, settings: SharedSettings) -> running.Running:
+        """Start it. OSError: it can't listen there."""
+        files = settings.certificates
+        return running.run(
+            SchedulerSource(scheduler.service, scheduler.endpoint, settings.name),
+            host=self.host,
+            port=self.port,
+            certfile=files.certfile if files is not None else None,
+            keyfile=(files.keyfile or None) if files is not None else None,
+            allow_hosts=self.allow_hosts,
+            read_only=self.read_only,
+            metrics_public=self.metrics_public,
+            noted=True,
+            kept=scheduler.monitor_file,
+        )
+
+
+def add_options(parser: Parser) -> None:
+    """Those that are about the monitor."""
+    add = parser.option
+    add("--http", nargs="?", type=_place, const=(None, None), metavar="HOST[:PORT]",
+        help=f"serve the web monitor there (default: loopback, port {listening.PORT}; port 0: a free one); "
+        "the address to open is printed")  # fmt: skip
+    add("--http_readonly", action="store_true", help="nobody may act in the web monitor, only look")
+    add("--allow_host", action="append", default=[], metavar="NAME",
+        help="a further name under which browsers may ask for the web monitor; may be repeated")  # fmt: skip
+    add("--redact", type=_pattern, action="append", default=[], metavar="PATTERN",
+        help="web monitors of clients show *** for arguments of such names (as 'pass*'; capitals make no "
+        "difference); may be repeated. This one never has any")  # fmt: skip
+    add("--metrics_public", action="store_true", help="/metrics of the web monitor needs no token")
+
+
+def asked_for(parser: Parser, options: argparse.Namespace) -> Web | None:
+    """The monitor of these options; None: none. What needs one and stands alone is wrong usage."""
+    if options.http is None:
+        for name in ("http_readonly", "allow_host", "metrics_public"):
+            if getattr(options, name):
+                parser.error(f"--{name} is about the web monitor: it needs --http")
+        return None
+    host, port = options.http
+    hosts = tuple(options.allow_host)
+    number = listening.PORT if port is None else port
+    return Web(host or None, number, options.http_readonly, options.metrics_public, hosts)
+
+
+def _place(text: str) -> tuple[str, int | None]:
+    """HOST or HOST:PORT, where port 0 is any free one."""
+    if text.endswith(":0"):
+        return commandline.host_or_port(text.removesuffix(":0"))[0], 0
+    return commandline.host_or_port(text)
+
+
+def _pattern(text: str) -> str:
+    """A pattern of names."""
+    try:
+        return argtext.patterns(text)[0]
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None

@@ -32,6 +32,7 @@ from dispycos.protocol.files import (
 )
 from dispycos.protocol.pooling import (
     DefineJob,
+    ForgetJobs,
     JobsEnded,
     JoinPool,
     LeavePool,
@@ -130,7 +131,7 @@ __all__ = [
     "NUMBERS", "AddRule", "Allocated", "Answer", "Ask", "AskAllocate", "Avail", "CancelTask",
     "Change", "ClientEnded", "CloseAsked", "CloseClient", "CloseRequest", "CloseServer", "Counts",
     "Define", "DefineJob", "Deliver", "Deliveries", "Dismiss", "Ending", "FileAnswer", "FileDelete",
-    "FileOffer", "FileSlice", "FileVerdict", "FindNear", "Finish", "Finished",
+    "FileOffer", "FileSlice", "FileVerdict", "FindNear", "Finish", "Finished", "ForgetJobs",
     "Goodbye", "Holding", "Introduction", "Invoke", "Job", "JobsEnded", "JoinPool", "LeaseRenewed",
     "LeavePool", "Locate", "Located", "LookAtServers", "LookAtTasks", "Message", "Near",
     "NodeFacts", "NodeGranted", "NodeHere", "NodeIgnored", "NodeOpen", "NodeReport",

@@ -179,6 +179,10 @@ class Dispatch:
         """The definition that tasks name by this hash; it goes to each server before its first use (D5)."""
         self.placement.define(function, code, self.gate.tasks.values())
 
+    def forget(self, functions: Iterable[CodeHash]) -> None:
+        """Definitions that no later task names, unless they are defined again."""
+        self.placement.forget(functions, self.gate.tasks.values())
+
     def defined(self, function: CodeHash) -> bool:
         """False: `define` it before a task names it."""
         return self.placement.defined(function)

@@ -220,6 +220,11 @@ class Driver:
         with self._lock:
             self.dispatch.define(function, code)
 
+    def forget(self, functions: Any) -> None:
+        """Keep these definitions no longer, but for those that living tasks name; any thread."""
+        with self._lock:
+            self.dispatch.forget(functions)
+
     def defined(self, function: Any) -> bool:
         return self.dispatch.defined(function)
 

@@ -259,6 +259,14 @@ class Placement:
                 for server in self.servers.values():
                     server.known.discard(other)
 
+    def forget(self, functions: Iterable[CodeHash], live: Iterable[Submission]) -> None:
+        """Keep these no longer, but for those that a living task names."""
+        used = {task.function for task in live}
+        for function in functions:
+            if function not in used and self._code.pop(function, None) is not None:
+                for server in self.servers.values():
+                    server.known.discard(function)
+
     def defined(self, function: CodeHash) -> bool:
         return function in self._code
 

@@ -320,6 +320,10 @@ class Work:
         """Make what another program defined known under its hash; any thread. Nothing if it is."""
         self._define(function, code)
 
+    def forget(self, functions: Sequence[CodeHash]) -> None:
+        """Take `define` back, but for what living tasks name; any thread."""
+        self.driver.forget(functions)
+
     def relay(
         self,
         function: CodeHash,

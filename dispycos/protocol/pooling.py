@@ -43,6 +43,13 @@ class SubmitJobs:
 
 
 @record
+class ForgetJobs:
+    """No job of mine names these functions any more, unless I define them again."""
+
+    functions: list[CodeHash]
+
+
+@record
 class LeavePool:
     """I want nothing more of you: what I have sent and was not told of need not be done."""
 
@@ -76,7 +83,8 @@ NUMBERS: dict[int, type[Any]] = {
     120: JoinPool,
     121: DefineJob,
     122: SubmitJobs,
-    123: LeavePool,
+    123: ForgetJobs,
+    124: LeavePool,
     126: PoolRoom,
     127: JobsEnded,
     128: PoolClosed,

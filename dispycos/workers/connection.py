@@ -18,7 +18,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dispycos.config import MIB
 from dispycos.errors import MessageTooLarge
@@ -26,7 +26,17 @@ from dispycos.events import DialFailed, PeerEvent, PeerGone
 from dispycos.kernel import loop as kernel_loop
 from dispycos.kernel.program import was_interrupted
 from dispycos.kernel.target import name_of
-from dispycos.messages import DefineJob, Job, JobsEnded, JoinPool, LeavePool, PoolClosed, PoolRoom, SubmitJobs
+from dispycos.messages import (
+    DefineJob,
+    ForgetJobs,
+    Job,
+    JobsEnded,
+    JoinPool,
+    LeavePool,
+    PoolClosed,
+    PoolRoom,
+    SubmitJobs,
+)
 from dispycos.model import CodeHash, Incarnation, Location, Outcome, Payload, Role
 from dispycos.net import addresses
 from dispycos.net.peer import Peer
@@ -43,6 +53,7 @@ AT_EXIT = 40.0  # before the network closes: who submitted jobs waits for them a
 JOBS_IN_MESSAGE = 256
 BYTES_IN_MESSAGE = MIB
 BYTES_OUT = 64 * MIB  # arguments of jobs that are with the master; one job more is always sent
+FUNCTIONS_KEPT = 1000  # that the master has of this program and no job names just now
 FRAME = 64 * 1024  # bytes that a message may have beside the arguments of its job
 
 
@@ -56,16 +67,21 @@ class Call(Protocol):
         """It has ended; the connection's own thread. Once, if it was begun."""
 
 
-class Waiting:
+class Waiting(NamedTuple):
     """A job that is not sent yet."""
 
-    __slots__ = ("args", "call", "function", "retries")
+    call: Call
+    define: DefineJob  # shared by all jobs of that function
+    args: Payload
+    retries: int
 
-    def __init__(self, call: Call, function: CodeHash, args: Payload, retries: int) -> None:
-        self.call = call
-        self.function = function
-        self.args = args
-        self.retries = retries
+
+class Out(NamedTuple):
+    """A job that is with the master."""
+
+    call: Call
+    size: int  # bytes of its arguments
+    function: CodeHash
 
 
 _numbers = itertools.count(1)  # of jobs; unique in this process
@@ -87,10 +103,12 @@ class Connection:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._pending: deque[Waiting] = deque()
-        self._out: dict[int, tuple[Call, int]] = {}  # with the master: who wants it, bytes
+        self._out: dict[int, Out] = {}
         self._bytes = 0
         self._stopped_up = False  # somebody calls `_pump` when there is room in what is queued
-        self._defined: dict[tuple[CodeHash, surroundings.Surroundings], CodeHash] = {}
+        # Definitions that were made lately, and those that the master has: how many jobs out name them.
+        self._made: dict[tuple[CodeHash, surroundings.Surroundings], DefineJob] = {}
+        self._defined: dict[CodeHash, int] = {}
         # What has ended and is to be told; None: that was all. As many as there are jobs.
         self._ended: queue.SimpleQueue[tuple[Call, Outcome | BaseException] | None] = queue.SimpleQueue()
         self._untold = 0  # of them that were not told yet
@@ -111,14 +129,14 @@ class Connection:
         with self._lock:
             if self.lost is not None:
                 raise self.lost
-            function = self._defined.get((hash_, around))
-            if function is None:
+            define = self._made.get((hash_, around))
+            if define is None:
                 self._must_fit(f"{name} and what it refers to", definition)
-                function = _hash(hash_, around)
-                self._defined[hash_, around] = function
-                define = DefineJob(function, name, around.folder, list(around.path), definition)
-                self._endpoint.queue(self.master, define)
-            self._pending.append(Waiting(call, function, payload, retries))
+                define = DefineJob(_hash(hash_, around), name, around.folder, list(around.path), definition)
+                if len(self._made) >= FUNCTIONS_KEPT:
+                    self._made.clear()
+                self._made[hash_, around] = define
+            self._pending.append(Waiting(call, define, payload, retries))
             self._pump()
         self._endpoint.flush()
 
@@ -148,20 +166,34 @@ class Connection:
                 self._idle.notify_all()
                 continue
             number = next(_numbers)
-            args = waiting.args
-            self._out[number] = (waiting.call, args.size)
+            args, function = waiting.args, waiting.define.function
+            self._out[number] = Out(waiting.call, args.size, function)
             self._bytes += args.size
+            uses = self._defined.get(function)
+            if uses is None:
+                self._make_room()
+                self._endpoint.queue(self.master, waiting.define)
+            self._defined[function] = (uses or 0) + 1
             # Buffers of several jobs may be more than one message takes.
             if jobs and (args.buffers or size + args.size > BYTES_IN_MESSAGE or len(jobs) >= JOBS_IN_MESSAGE):
                 self._endpoint.queue(self.master, SubmitJobs(jobs))
                 jobs, size = [], 0
-            jobs.append(Job(number, waiting.function, args, waiting.retries))
+            jobs.append(Job(number, function, args, waiting.retries))
             size += args.size
             if args.buffers:
                 self._endpoint.queue(self.master, SubmitJobs(jobs))
                 jobs, size = [], 0
         if jobs:
             self._endpoint.queue(self.master, SubmitJobs(jobs))
+
+    def _make_room(self) -> None:
+        """One function more is to be defined: a program may have a new one for each job."""
+        if len(self._defined) >= FUNCTIONS_KEPT:
+            unused = [function for function, uses in self._defined.items() if not uses]
+            oldest = unused[: FUNCTIONS_KEPT // 2]
+            for function in oldest:
+                del self._defined[function]
+            self._endpoint.queue(self.master, ForgetJobs(oldest))
 
     def _may_write(self) -> bool:
         if self._endpoint.writable(self.master):
@@ -192,11 +224,12 @@ class Connection:
         """Some jobs have ended."""
         with self._lock:
             for outcome in message.outcomes:
-                call, size = self._out.pop(outcome.id, (None, 0))
-                if call is not None:
-                    self._bytes -= size
+                out = self._out.pop(outcome.id, None)
+                if out is not None:
+                    self._bytes -= out.size
+                    self._defined[out.function] -= 1
                     self._untold += 1
-                    self._ended.put((call, outcome))
+                    self._ended.put((out.call, outcome))
             self._pump()
         self._endpoint.flush()
 
@@ -209,7 +242,7 @@ class Connection:
             if self.lost is not None:
                 return
             self.lost = error
-            calls = [call for call, _ in self._out.values()]
+            calls = [out.call for out in self._out.values()]
             calls += [waiting.call for waiting in self._pending if waiting.call.begin()]
             self._out.clear()
             self._pending.clear()

@@ -26,7 +26,7 @@ from dispycos.client.submission import Placed, Submission
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
 from dispycos.events import DialFailed, PeerEvent, PeerGone
-from dispycos.messages import DefineJob, Job, JoinPool, LeavePool, SubmitJobs
+from dispycos.messages import DefineJob, ForgetJobs, Job, JoinPool, LeavePool, SubmitJobs
 from dispycos.model import CodeHash, End, Incarnation, Location, Outcome, Payload, Role
 from dispycos.net.reactor import Reactor
 from dispycos.net.runner import Runner
@@ -46,7 +46,8 @@ from dispycos.workers.machine import (
 
 log = logging.getLogger("dispycos")
 
-MAX_FUNCTIONS = 4096  # of one program: more is a mistake of it, such as a new function for each job
+MAX_FUNCTIONS = 20_000  # of one program at a time: far more than it keeps defined
+RENEW_AFTER = 5_000  # functions that a program forgot, until the workers that loaded them begin anew
 MAX_RETRIES = 1000
 
 
@@ -57,6 +58,7 @@ class _Member:
         self.functions: dict[CodeHash, tuple[CodeHash, str, Payload]] = {}  # by the program's hash
         self.tasks: dict[int, RelayTask] = {}  # its jobs that are out
         self.ran_at: set[Location] = set()  # the workers that ran some
+        self.forgotten = 0  # functions, since its workers began
 
 
 class _Changes:
@@ -100,6 +102,7 @@ class PoolService:
         endpoint.handle(JoinPool, self._join, who=Role.CLIENT)
         endpoint.handle(DefineJob, self._define, who=Role.CLIENT)
         endpoint.handle(SubmitJobs, self._submit, who=Role.CLIENT)
+        endpoint.handle(ForgetJobs, self._forget, who=Role.CLIENT)
         endpoint.handle(LeavePool, self._leave, who=Role.CLIENT)
         endpoint.watch(self._peer_event)
         self._client.watch(_Changes(lambda: self._reactor.call(self._count)))
@@ -134,9 +137,27 @@ class PoolService:
     def _left(self, program: Incarnation, reason: str) -> None:
         self._runner.feed(Left(program, reason))
         member = self._members.pop(program, None)
-        if member is not None and self._work.open:
+        if member is not None:
+            self._work.forget([function for function, _, _ in member.functions.values()])
+            self._renew(member)
+
+    def _renew(self, member: _Member) -> None:
+        """What the program's jobs left at workers ends with their processes."""
+        if self._work.open:
             for worker in member.ran_at.intersection(self._work.driver.fleet.servers()):
                 self._client.restart_server(worker)
+        member.ran_at.clear()
+
+    def _forget(self, program: Incarnation, message: ForgetJobs) -> None:
+        member = self._members.get(program)
+        if member is None:
+            return
+        known = [function for function in message.functions if function in member.functions]
+        self._work.forget([member.functions.pop(function)[0] for function in known])
+        member.forgotten += len(known)
+        if member.forgotten >= RENEW_AFTER:
+            member.forgotten = 0
+            self._renew(member)
 
     def _define(self, program: Incarnation, message: DefineJob) -> None:
         member = self._members.get(program)
@@ -175,19 +196,27 @@ class PoolService:
         member = self._members.get(program)
         if member is None or self._closed:
             return
-        function, name, code = member.functions[job.function]
+        known = member.functions.get(job.function)
+        if known is None:
+            reason = f"it forgot the function of job {job.id}, which had not ended"
+            self._reactor.call(self._runner.feed, Refused(program, reason))
+            return
+        function, name, code = known
         self._work.define(function, code)
         payload = _call(job.args)
         options = TaskOptions(retries=min(max(job.retries, 0), MAX_RETRIES))
 
         def ended(task: RelayTask, outcome: Outcome) -> None:
-            self._reactor.call(self._ended, program, job.id, task, outcome)
+            self._reactor.call(self._ended, program, job.id, function, task, outcome)
 
         member.tasks[job.id] = self._work.relay(function, name, payload, options, ended)
 
-    def _ended(self, program: Incarnation, number: int, task: RelayTask, outcome: Outcome) -> None:
+    def _ended(
+        self, program: Incarnation, number: int, function: CodeHash, task: RelayTask, outcome: Outcome
+    ) -> None:
         member = self._members.get(program)
         if member is None:
+            self._work.forget([function])  # it lived on when its program left
             return
         member.tasks.pop(number, None)
         if (where := task.worker) is not None:

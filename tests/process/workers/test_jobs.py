@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dispycos.workers import ClusterExecutor, WorkerLost
+from dispycos.workers import ClusterExecutor, WorkerLost, connection
 from tests.helpers import background, run_program, run_python, wait_until
 from tests.process.workers.conftest import Master
 
@@ -91,6 +91,20 @@ def later(folder: str, number: int) -> int:
     while not os.path.exists(os.path.join(folder, "go")):
         time.sleep(0.002)
     return number
+
+
+@pytest.mark.row("CW-08")
+def test_a_program_may_have_a_new_function_for_each_job(
+    pool: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FUNCTIONS_KEPT", 20)
+    with ClusterExecutor(port=pool.port) as executor:
+        first = executor.submit(pow, 2, 3)
+        made = [executor.submit(lambda number=number: number) for number in range(120)]
+        assert first.result(20) == 8
+        assert [future.result(20) for future in made] == list(range(120))
+        assert len(executor._connection._defined) < 60
+        assert executor.submit(pow, 2, 4).result(20) == 16  # forgotten, and defined again
 
 
 LIBRARY = """

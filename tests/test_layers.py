@@ -93,7 +93,7 @@ LINES = (
     Line(
         3,
         "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.certificate"
-        " net.tls net.transport",
+        " net.tls net.listening net.transport",
         beside=frozenset({"kernel"}),  # the reactor answers Operations
     ),
     Line(

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from dispycos.net.certificate import Certificate
+from dispycos.net.listening import bound
 from dispycos.net.tls import load_certificate
 
 log = logging.getLogger("dispycos.monitor")
@@ -132,19 +133,8 @@ def _is_loopback(address: str) -> bool:
 
 
 def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address, port))
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
+    sock = bound(address, port, BACKLOG)
+    sock.setblocking(False)
     return sock
 
 

@@ -20,6 +20,7 @@ from dispycos.net import local_sockets, transport
 from dispycos.net.auth import Proven
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.greeting import Ended, Greeting
+from dispycos.net.listening import listening_socket
 from dispycos.net.peer import Peer
 from dispycos.net.reactor import Reactor
 from dispycos.net.tls import Tls
@@ -67,7 +68,7 @@ class Reception:
         """
         reactor = self._host.reactor
         for host in hosts:
-            sock = transport.listening_socket(host, port)
+            sock = listening_socket(host, port)
             listener = transport.Listener(reactor, sock, self._accepted)
             port = listener.location.port
             self._listeners.append(listener)

@@ -415,27 +415,6 @@ class _Accepted(Protocol):
     def __call__(self, sock: socket.socket) -> None: ...
 
 
-def listening_socket(host: str, port: int, backlog: int = 512) -> socket.socket:
-    """Bind and listen. OSError names address and port: in use, not this machine's, not permitted."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-        sock.listen(backlog)
-        return sock
-    except OSError as exc:
-        sock.close()
-        reason = {
-            errno.EADDRINUSE: "the port is in use by another program",
-            errno.EADDRNOTAVAIL: "the address is not this machine's",
-            errno.EACCES: "ports below 1024 need privileges",
-        }.get(exc.errno or 0, exc.strerror or str(exc))
-        raise OSError(exc.errno, f"can't listen at {host}:{port}: {reason}") from None
-
-
 def max_descriptors() -> int | None:
     """How many descriptors this process may have open at a time; None: no limit is known."""
     try:

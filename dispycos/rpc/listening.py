@@ -22,6 +22,7 @@ from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, DispycosError, Timeout
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import Keyring
+from dispycos.net.listening import listening_socket
 from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.vdb import Vdb, admit
@@ -40,18 +41,10 @@ def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.sock
     """A TCP listener. OSError says what is wrong with the address."""
     family = socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
     try:
-        kind, _, _, _, address = socket.getaddrinfo(hostname, port, family, socket.SOCK_STREAM)[0]
+        *_, address = socket.getaddrinfo(hostname, port, family, socket.SOCK_STREAM)[0]
     except socket.gaierror as exc:
         raise OSError(f"{hostname} is no address of this machine: {exc.strerror}") from None
-    sock = socket.socket(kind, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(backlog)
-    except OSError as exc:
-        sock.close()
-        raise OSError(exc.errno, f"can't listen at {hostname}:{port}: {exc.strerror}") from None
-    return sock
+    return listening_socket(str(address[0]), port, backlog)
 
 
 def listen_unix(path: str, backlog: int) -> socket.socket:

@@ -364,7 +364,7 @@ def test_who_connects_is_told_what_is_wrong():
 def test_a_server_listens_at_loopback_and_says_where_it_cannot():
     with serving(Shop) as server:
         assert server.host == "127.0.0.1" and server.address == f"127.0.0.1:{server.port}"
-        with pytest.raises(OSError, match=f"can't listen at 127.0.0.1:{server.port}: Address already in use"):
+        with pytest.raises(OSError, match=f"can't listen at 127.0.0.1:{server.port}: the port is in use"):
             rpc.ThreadedServer(Shop, port=server.port, key=KEY)
 
 

@@ -147,7 +147,7 @@ LINES = (
     Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),
     Line(
         6,
-        "objects.values objects.failure objects.proxy objects.talks objects.lanes objects.response"
+        "objects.values objects.failure objects.proxy objects.talks objects.lanes objects.pending_call"
         " objects.connection",
     ),
     Line(

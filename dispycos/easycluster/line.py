@@ -24,9 +24,9 @@ from dispycos.errors import Closed, LoadError, PeerLost
 from dispycos.objects.access import OPAQUE, Access, Shape
 from dispycos.objects.connection import METHOD, Connection, Terms
 from dispycos.objects.exports import ROOT
+from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Connection as Far
 from dispycos.objects.proxy import Proxy
-from dispycos.objects.response import Response as Call
 from dispycos.objects.wire import FRESH
 
 _DEFAULT_LANE: Final = 0
@@ -99,11 +99,11 @@ class Line:
         except Exception as exc:
             raise self.settle(exc) from None
 
-    def begin_short(self, what: str, *args: Any) -> Call:
+    def begin_short(self, what: str, *args: Any) -> PendingCall:
         """Ask something short, in a thread of its own there, even while too much is on its way."""
         return self._begin((what, *args), FRESH, post=True)
 
-    def _begin(self, request: tuple[Any, ...], lane: int, *, post: bool = False) -> Call:
+    def _begin(self, request: tuple[Any, ...], lane: int, *, post: bool = False) -> PendingCall:
         connection = self.connection
         name, args = "do", request
         if self._compress:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from dispycos.easycluster.failures import RemoteException
 from dispycos.easycluster.options import Options
-from dispycos.objects.response import Response as Call
+from dispycos.objects.pending_call import PendingCall
 
 log = logging.getLogger("dispycos")
 
@@ -36,7 +36,7 @@ class Master(Protocol):
 class Response:
     """Made by a call with `nonblocking=True`, `oncomplete=` or `onerror=`."""
 
-    def __init__(self, call: Call, options: Options, line: Line, client: Master) -> None:
+    def __init__(self, call: PendingCall, options: Options, line: Line, client: Master) -> None:
         self.call = call
         self.seen = False  # somebody waited for it, or read it
         self._options = options

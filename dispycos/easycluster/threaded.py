@@ -18,7 +18,7 @@ from dispycos.easycluster.client import Client
 from dispycos.easycluster.line import Line
 from dispycos.easycluster.options import Options
 from dispycos.easycluster.response import Response
-from dispycos.objects.response import Response as Call
+from dispycos.objects.pending_call import PendingCall
 
 _QUESTIONS: Final = 4  # to a server, in the time after which it is lost
 _TIME: Final = object()  # it is time for a question
@@ -85,7 +85,7 @@ AutoThreadingClient = ThreadedClient  # the document has both names
 
 
 def _watch(line: Line, timeout: float) -> None:
-    question: Call | None = None
+    question: PendingCall | None = None
     asked = time.monotonic()
     due = asked + timeout / _QUESTIONS
     while True:

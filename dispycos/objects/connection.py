@@ -36,14 +36,14 @@ from dispycos.net.waiting import Waiting
 from dispycos.objects import failure, lanes, wire
 from dispycos.objects.access import Access, Full, Shape
 from dispycos.objects.exports import ROOT, Exports
+from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Proxy, class_of
-from dispycos.objects.response import Response
 from dispycos.objects.talks import Talk, Talks
 from dispycos.objects.values import Codec
 
 log = logging.getLogger("dispycos")
 
-R = TypeVar("R", bound=Response)
+R = TypeVar("R", bound=PendingCall)
 
 # What a call may ask.
 GET: Final = 1
@@ -130,7 +130,7 @@ class Connection:
         self.here = threading.local()  # `conversation`: the one that a thread is in
         self._conversations = itertools.count(1 if first else 2, 2)
         self._calls = itertools.count(1)
-        self._pending: dict[int, Response] = {}
+        self._pending: dict[int, PendingCall] = {}
         self._forsaken: set[int] = set()  # calls that were cancelled, and not answered yet
         self._jobs: dict[int, Job] = {}  # what the other end asked and was not answered yet
         self._lost = lost
@@ -176,18 +176,18 @@ class Connection:
         # This thread is ready for what the other end may ask before the question is out.
         conversation = getattr(self.here, "conversation", 0) or next(self._conversations)
         talk = self._talks.enter(conversation)
-        response: Response | None = None
+        pending: PendingCall | None = None
         try:
-            begun: Response = self.begin(what, number, name, args, kwargs, conversation=conversation)
-            response = begun
+            begun: PendingCall = self.begin(what, number, name, args, kwargs, conversation=conversation)
+            pending = begun
             if threading.get_ident() not in operation.kernel_threads:
                 begun.waiting = talk.waiting
                 if self._await(begun, talk, None):
                     return begun.answer()
             return begun.result()
         except KeyboardInterrupt:
-            if response is not None:
-                self.cancel(response)  # nobody waits for it any more
+            if pending is not None:
+                self.cancel(pending)  # nobody waits for it any more
             raise
         finally:
             self._hand_over(talk)
@@ -203,7 +203,7 @@ class Connection:
         lane: int | None = None,
         conversation: int = 0,
         post: bool = False,
-        kind: type[R] = Response,  # type: ignore[assignment]  # mypy has no defaults of type variables
+        kind: type[R] = PendingCall,  # type: ignore[assignment]  # mypy has no defaults of type variables
     ) -> R:
         """Ask, and do not wait. DumpError, Closed or PeerLost if it can't be asked.
 
@@ -221,35 +221,35 @@ class Connection:
                 "wait for some of them first"
             )
         conversation = conversation or getattr(self.here, "conversation", 0) or next(self._conversations)
-        response = kind(next(self._calls), conversation, self._wait)
+        pending = kind(next(self._calls), conversation, self._wait)
         data = self._codec.pack_request(what, number, name, args, kwargs)
-        self._pending[response.number] = response
-        head = wire.pack(wire.CALL, response.number, conversation, self.terms.lane if lane is None else lane)
+        self._pending[pending.number] = pending
+        head = wire.pack(wire.CALL, pending.number, conversation, self.terms.lane if lane is None else lane)
         try:
             (self.link.post if post else self.link.send)(head, (data,))
         except BaseException:
-            self._pending.pop(response.number, None)
+            self._pending.pop(pending.number, None)
             raise
-        return response
+        return pending
 
     def take(self, number: int, most: int) -> tuple[list[Any], bool, BaseException | None]:
         """The next items of an iterator of the other end: they, whether it has ended, and by what error."""
         items, ended, error = self._call(TAKE, number, "__next__", (most,), {})
         return items, ended, failure.rebuild(error, self.terms.find_error) if error else None
 
-    def cancel(self, response: Response, error: Exception | None = None) -> None:
+    def cancel(self, pending: PendingCall, error: Exception | None = None) -> None:
         """Nobody waits for it any more: the other end stops it if it can.
 
         error  what waiting for it raises; a TaskCancelled if not given.
         """
         # Before it stops pending, or its answer could come between.
-        self._forsaken.add(response.number)
-        if self._pending.pop(response.number, None) is None:
-            self._forsaken.discard(response.number)
+        self._forsaken.add(pending.number)
+        if self._pending.pop(pending.number, None) is None:
+            self._forsaken.discard(pending.number)
         else:
-            response.fail(error or TaskCancelled("the call was cancelled"))
+            pending.fail(error or TaskCancelled("the call was cancelled"))
             try:
-                self.link.post(wire.pack(wire.CANCEL, response.number))
+                self.link.post(wire.pack(wire.CANCEL, pending.number))
             except PeerLost:
                 pass  # it is stopped
 
@@ -275,28 +275,28 @@ class Connection:
         finally:
             self.lanes.give_back(worker)
 
-    def _wait(self, response: Response, timeout: float | None) -> bool:
+    def _wait(self, pending: PendingCall, timeout: float | None) -> bool:
         # In a plain thread: do what the other end asks in this conversation, until it answers.
-        talk = self._talks.enter(response.conversation)
-        # Not `response.waiting`, for several may wait.
-        response.add_done_callback(lambda _: talk.waiting.wake())
+        talk = self._talks.enter(pending.conversation)
+        # Not `pending.waiting`, for several may wait.
+        pending.add_done_callback(lambda _: talk.waiting.wake())
         try:
-            return self._await(response, talk, timeout)
+            return self._await(pending, talk, timeout)
         finally:
             self._hand_over(talk)
 
-    def _await(self, response: Response, talk: Talk, timeout: float | None) -> bool:
+    def _await(self, pending: PendingCall, talk: Talk, timeout: float | None) -> bool:
         # With a talk of this thread's; whether it is done.
         jobs = talk.jobs
 
         def ready() -> bool:
-            return response.answered or bool(jobs)
+            return pending.answered or bool(jobs)
 
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not response.answered:
+        while not pending.answered:
             rest = None if deadline is None else max(deadline - time.monotonic(), 0)
             if not self.link.wait(talk.waiting, ready, rest):
-                return response.answered
+                return pending.answered
             while jobs:
                 jobs.popleft().run()
         return True
@@ -460,26 +460,26 @@ class Connection:
             self.link.close("the peer does not read its answers", 0)
 
     def _answered(self, kind: int, call: int, tail: Buffer) -> None:
-        response = self._pending.pop(call, None)
+        pending = self._pending.pop(call, None)
         self._forsaken.discard(call)
         try:
             value = self._codec.unpack(tail)
         except LoadError as exc:
-            if response is not None:
-                response.fail(exc)
+            if pending is not None:
+                pending.fail(exc)
             return
-        if response is None:
+        if pending is None:
             return  # it was cancelled
         if kind == wire.RESULT:
-            response.complete(value)
+            pending.complete(value)
         else:
             try:
                 error = failure.rebuild(value, self.terms.find_error)
             except (TypeError, ValueError, RecursionError) as exc:
                 broken = RemoteProtocolError(f"an error of another form than this end knows: {exc}")
-                response.fail(broken)
+                pending.fail(broken)
                 raise broken from None
-            response.fail(error)
+            pending.fail(error)
 
     def _let_go(self, tail: Buffer) -> None:
         gone = []
@@ -514,8 +514,8 @@ class Connection:
             self.closed = True
         error = self._gone()
         self.lanes.close()
-        for response in [self._pending.pop(number) for number in list(self._pending)]:
-            response.fail(error)
+        for pending in [self._pending.pop(number) for number in list(self._pending)]:
+            pending.fail(error)
         with self._lock:
             objects = self._exports.clear()
         del objects

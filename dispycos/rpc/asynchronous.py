@@ -7,14 +7,14 @@ from typing import Any
 
 from dispycos.arguments import seconds
 from dispycos.objects.connection import METHOD
+from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Method, Proxy
-from dispycos.objects.response import Response
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.errors import AsyncResultTimeout
 from dispycos.rpc.expiry import expiries
 
 
-class AsyncResult(Response):
+class AsyncResult(PendingCall):
     """What an asynchronous call will answer.
 
     Wait for it by `value`, `wait()`, `result(timeout)`, by `await` in asyncio, by `yield` in a task.

@@ -15,7 +15,7 @@ from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
 from dispycos.objects import connection as objects
 from dispycos.objects import wire
-from dispycos.objects.response import Response
+from dispycos.objects.pending_call import PendingCall
 from dispycos.rpc.presence import Presence
 
 _CLOSING: Final = 5.0  # seconds for the last words of a connection that is closed
@@ -113,7 +113,7 @@ class Connection(objects.Connection):
 
         TimeoutError after `timeout` seconds; PeerLost if it is gone.
         """
-        answer: Response = self.begin(objects.GET, 0, "root", (), {}, lane=wire.FRESH)
+        answer: PendingCall = self.begin(objects.GET, 0, "root", (), {}, lane=wire.FRESH)
         try:
             answer.result(timeout)
         except Timeout:

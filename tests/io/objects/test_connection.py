@@ -18,7 +18,7 @@ from dispycos.objects import wire
 from dispycos.objects.access import CALLABLE, OPAQUE, Access, Exposed, exposed
 from dispycos.objects.connection import METHOD, Connection, Terms
 from dispycos.objects.failure import GenericException
-from dispycos.objects.response import Response
+from dispycos.objects.pending_call import PendingCall
 from tests.helpers import wait_until
 from tests.io.objects.pairs import pair
 
@@ -178,7 +178,7 @@ def test_references_are_counted_and_dropped(ends, root, far):
     assert root.items == [1, 2, 3]
 
 
-def test_a_response_is_waited_for_in_three_ways(ends, root, far):
+def test_a_pending_call_is_waited_for_in_three_ways(ends, root, far):
     connection = ends[0]
 
     def ask() -> Any:
@@ -243,10 +243,10 @@ def test_more_calls_than_are_taken_are_an_error_here_and_the_end_there(ends, roo
 
 
 def test_a_wait_without_limit_hears_of_the_loss_though_another_thread_tells():
-    response = Response(99, 99, lambda response, timeout: False)  # nothing more will be read
-    threading.Timer(0.05, response.fail, [PeerLost("gone")]).start()
+    pending = PendingCall(99, 99, lambda pending, timeout: False)  # nothing more will be read
+    threading.Timer(0.05, pending.fail, [PeerLost("gone")]).start()
     with pytest.raises(PeerLost, match="gone"):
-        response.result()
+        pending.result()
 
 
 def test_who_reads_no_answer_is_not_waited_for(ends, root):

@@ -14,7 +14,7 @@ from dispycos import rpc
 from dispycos.errors import LoadError, PeerLost
 from dispycos.objects import references, wire
 from dispycos.objects.connection import DELETE, GET, METHOD, SET
-from dispycos.objects.response import Response
+from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.tuples import NamedFields
 from dispycos.rpc.connection import Connection
 from tests.helpers import wait_until
@@ -141,12 +141,12 @@ def test_subclasses_of_what_is_here_open_nothing(conn, vault):
 # Bytes that no program of ours sends.
 
 
-def send(conn: Connection, tail: bytes, kind: int = wire.CALL) -> Response:
+def send(conn: Connection, tail: bytes, kind: int = wire.CALL) -> PendingCall:
     """Send a tail as it stands; what the other end answers, if it does."""
-    response = Response(next(conn._calls), next(conn._conversations), conn._wait)
-    conn._pending[response.number] = response
-    conn.link.send(wire.pack(kind, response.number, response.conversation, 0), (tail,))
-    return response
+    pending = PendingCall(next(conn._calls), next(conn._conversations), conn._wait)
+    conn._pending[pending.number] = pending
+    conn.link.send(wire.pack(kind, pending.number, pending.conversation, 0), (tail,))
+    return pending
 
 
 class Word:

@@ -1,4 +1,4 @@
-"""Responses: what a call will answer. An Operation that a plain thread waits for by reading."""
+"""Pending calls: what each will answer. An Operation that a plain thread waits for by reading."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from dispycos.net.waiting import Waiting
 
 
-class Response(Operation):
+class PendingCall(Operation):
     """Made by `Connection.begin`. `yield`, `await` or `result(timeout)` it.
 
-    reads  (response, timeout) -> whether it is done: how a plain thread waits.
+    reads  (this, timeout) -> whether it is done: how a plain thread waits.
     """
 
     __slots__ = ("_reads", "answered", "conversation", "number", "waiting")
 
     def __init__(
-        self, number: int, conversation: int, reads: Callable[[Response, float | None], bool]
+        self, number: int, conversation: int, reads: Callable[[PendingCall, float | None], bool]
     ) -> None:
         super().__init__()
         self.number = number

@@ -175,7 +175,7 @@ def test_closing_wakes_who_waits(definitions):
 @pytest.mark.row("EC-40")
 def test_each_thread_has_one_at_the_server_which_ends_with_it(threaded):
     ident = "threading.get_ident()"
-    base = threaded.eval("threading.active_count()")
+    alive = "[thread.ident for thread in threading.enumerate()]"
     mine = threaded.eval(ident)
     assert mine == threaded.eval(ident)
     seen = {}
@@ -190,12 +190,14 @@ def test_each_thread_has_one_at_the_server_which_ends_with_it(threaded):
     for thread in threads:
         thread.start()
     meet.wait(20)
-    assert threaded.eval("threading.active_count()") == base + 2
+    theirs = {seen[name][0] for name in (1, 2)}
+    assert len(theirs | {mine}) == 3
+    assert theirs <= set(threaded.eval(alive))
     meet.wait(20)
     for thread in threads:
         thread.join(20)
     gc.collect()
-    wait_until(lambda: threaded.eval("threading.active_count()") == base, what="their threads to end there")
+    wait_until(lambda: theirs.isdisjoint(threaded.eval(alive)), what="their threads to end there")
     assert [seen[name][2] for name in (1, 2)] == [2, 3]
     assert all(first == second for first, second, _ in seen.values())
     assert len({mine, seen[1][0], seen[2][0]}) == 3

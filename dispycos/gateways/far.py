@@ -21,8 +21,8 @@ from dispycos.gateways.channel import Channel
 from dispycos.gateways.exchange import Exchange
 from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.failure import describe
-from dispycos.gateways.lanes import Lanes
 from dispycos.gateways.order import Order
+from dispycos.gateways.threads import Threads
 from dispycos.model import Buffer
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.proof import prove
@@ -95,7 +95,7 @@ class FarEnd:
         self.id = options.get("id", "")
         self.execmodel = ExecModel(options.get("execmodel", "thread"))
         self._tasks = tasks
-        self._lanes = Lanes(self.execmodel.backend)
+        self._threads = Threads(self.execmodel.backend)
         self._exchange = Exchange(self, stream, meeting, first=2, asked=self._asked, lost=self._lost)
 
     def __repr__(self) -> str:
@@ -110,9 +110,9 @@ class FarEnd:
         return self._exchange
 
     def serve(self) -> None:
-        """Run code in this thread, as the lanes say, until the near end is gone."""
+        """Run code in this thread, as the execution model says, until the near end is gone."""
         self._exchange.link.start("dispycos gateway")
-        self._lanes.run()
+        self._threads.run()
         if self._tasks is not None:
             self._tasks.close()
         self._exchange.link.join(GRACE)
@@ -120,7 +120,7 @@ class FarEnd:
     def _asked(self, kind: int, channel: Channel, tail: Buffer) -> None:
         if kind == wire.STATUS:
             known = [number for number in self._exchange.channels() if number != channel.id]
-            busy = self._lanes.busy + (self._tasks.busy if self._tasks is not None else 0)
+            busy = self._threads.busy + (self._tasks.busy if self._tasks is not None else 0)
             channel.send({"numchannels": len(known), "numexecuting": busy})
             channel.close()
             return
@@ -136,7 +136,7 @@ class FarEnd:
             )
             aside.start()
             return
-        self._lanes.put(lambda: self._execute(channel, order), channel.finish)
+        self._threads.put(lambda: self._execute(channel, order), channel.finish)
 
     def _execute(self, channel: Channel, order: Order) -> Callable[[], object]:
         # What tells the near end that it is done.
@@ -158,15 +158,15 @@ class FarEnd:
         watch = threading.Timer(GRACE, os._exit, (1,))
         watch.daemon = True
         watch.start()
-        if self._lanes.close():
+        if self._threads.close():
             threading.Thread(target=self._interrupt, name="dispycos interrupt", daemon=True).start()
 
     def _interrupt(self) -> None:
-        self._let_take(lambda: self._lanes.main_busy)
+        self._let_take(lambda: self._threads.main_busy)
         # A signal that comes right before the main thread begins to wait does not end that wait; so
         # again, as long as the thread stands where it stood.
         stood = _main_stands()
-        while self._lanes.main_busy and _main_stands() == stood:
+        while self._threads.main_busy and _main_stands() == stood:
             try:
                 os.kill(os.getpid(), signal.SIGINT)
             except OSError:

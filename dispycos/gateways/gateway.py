@@ -103,7 +103,7 @@ class Gateway:
         return self._send_order(wire.EXECUTE, Order.of(source, arguments))
 
     def run_aside(self, module: types.ModuleType) -> Channel:
-        """Run a module of ours there, beside what the user runs: it takes no lane and is not counted."""
+        """Run a module of ours there, in a thread of its own: not counted among what the user runs."""
         return self._send_order(wire.ASIDE, Order.of(module, {}))
 
     def _send_order(self, kind: int, order: Order) -> Channel:

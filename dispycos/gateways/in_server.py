@@ -113,7 +113,7 @@ class _ServerEnd(FarEnd):
         ended.set()
 
     def _lost(self, reason: str) -> None:
-        if self._lanes.close() or self._executing:
+        if self._threads.close() or self._executing:
             threading.Thread(target=self._interrupt, name="dispycos interrupt", daemon=True).start()
 
     def _interrupt(self) -> None:

@@ -18,7 +18,7 @@ CLOSE: Final = 4  # this channel is closed at both ends; the tail is the error's
 LAST: Final = 5  # nobody sends to you through this channel any more; you may go on sending
 CREDIT: Final = 6  # the receiver took so many bytes of items: as many more may be sent
 STATUS: Final = 7  # send your status through this channel and close it
-ASIDE: Final = 8  # as EXECUTE, in a thread of its own whatever the lanes say, and not counted
+ASIDE: Final = 8  # as EXECUTE, in a thread of its own whatever the execution model says, and not counted
 
 _KINDS: Final = range(EXECUTE, ASIDE + 1)
 _HEAD: Final = struct.Struct("!BIQ")

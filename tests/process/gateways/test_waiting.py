@@ -340,7 +340,7 @@ def test_a_bare_far_end_without_tasks_knows_asyncio_but_not_our_kernel(group):
 
 
 @pytest.mark.parametrize("model", ["thread", "main_thread_only"])
-def test_lanes_say_which_thread_runs_code(group, model):
+def test_the_execution_model_says_which_thread_runs_code(group, model):
     gateway: Gateway = group.makegateway(f"popen//execmodel={model}")
     source = "import threading; channel.send(threading.current_thread().name); channel.receive()"
     first = gateway.remote_exec(source)

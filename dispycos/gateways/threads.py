@@ -1,4 +1,4 @@
-"""Lanes: which thread of the far end runs what it is sent.
+"""Threads: which one of the far end runs what it is sent.
 
 It is the main thread if that has nothing else to do, else a thread of its own; with
 execmodel=main_thread_only it is the main thread, and one piece of code at a time.
@@ -22,16 +22,16 @@ _OCCUPIED: Final = (
 
 # A function without arguments that raises nothing. It answers what is to be called when its
 # thread is free again: whoever is told of its end finds it free.
-Job: TypeAlias = Callable[[], Callable[[], object]]
+Code: TypeAlias = Callable[[], Callable[[], object]]
 
 
 class _Turn:
-    """A job that waits for the main thread, at most for a while."""
+    """Code that waits for the main thread, at most for a while."""
 
-    def __init__(self, job: Job, refuse: Callable[[str], object]) -> None:
-        self.job = job
+    def __init__(self, code: Code, refuse: Callable[[str], object]) -> None:
+        self.code = code
         self._refuse = refuse
-        self._claim = threading.Lock()  # taken once: by who runs the job, or by who refuses it
+        self._claim = threading.Lock()  # taken once: by who runs the code, or by who refuses it
         self._timer = threading.Timer(PATIENCE, self._expire)
         self._timer.daemon = True
 
@@ -50,37 +50,39 @@ class _Turn:
             self._refuse(_OCCUPIED)
 
 
-class Lanes:
-    """Runs jobs."""
+class Threads:
+    """Runs code.
+
+    model  one of `execmodel.MODELS`.
+    """
 
     def __init__(self, model: str) -> None:
         self._alone = model == "main_thread_only"
         self._turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self.main_busy = False  # it has a job, or will have it at once
+        self.main_busy = False  # it has code to run, or will have it at once
         self._closed = False
-        self.busy = 0  # jobs that run
+        self.busy = 0  # pieces of code that run
 
-    def put(self, job: Job, refuse: Callable[[str], object]) -> None:
-        """Run a job; any thread. `refuse(reason)` is called if it may not run."""
+    def put(self, code: Code, refuse: Callable[[str], object]) -> None:
+        """Run a piece of code; any thread. `refuse(reason)` is called if it may not run."""
         with self._lock:
             if self._closed:
                 return  # nobody is left to be told
             in_main, self.main_busy = not self.main_busy, True
         if in_main or self._alone:
-            turn = _Turn(job, refuse)
+            turn = _Turn(code, refuse)
             if not in_main:
                 turn.wait()
             self._turns.put(turn)
         else:
-            threading.Thread(target=self._run, args=(job,), name="dispycos remote code", daemon=True).start()
+            threading.Thread(target=self._run, args=(code,), name="dispycos remote code", daemon=True).start()
 
-    def _run(self, job: Job, *, main: bool = False) -> None:
+    def _run(self, code: Code, *, main: bool = False) -> None:
         with self._lock:
             self.busy += 1
-        done: Callable[[], object] | None = None
         try:
-            done = job()
+            done = code()
         finally:
             with self._lock:
                 self.busy -= 1
@@ -95,8 +97,8 @@ class Lanes:
                 turn = self._turns.get()
                 if turn is None:
                     return
-                if turn.claim():
-                    self._run(turn.job, main=True)
+                if turn.claim() and not self._closed:
+                    self._run(turn.code, main=True)
             except KeyboardInterrupt:
                 if self._closed:
                     return

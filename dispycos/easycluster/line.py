@@ -13,19 +13,18 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from dispycos.easycluster import definitions, failures, finding
+from dispycos.easycluster import definitions, failures, finding, proxies, response
 from dispycos.easycluster.failures import ConnectionClosed, RemoteException
 from dispycos.easycluster.options import SINGLE, Options
-from dispycos.easycluster.proxies import Master as ProxyMaster
 from dispycos.easycluster.proxies import RemoteProxy, made_of
-from dispycos.easycluster.response import Master, Response
+from dispycos.easycluster.response import Response
 from dispycos.easycluster.ways import Reached
 from dispycos.errors import Closed, LoadError, PeerLost
+from dispycos.objects import proxy
 from dispycos.objects.access import OPAQUE, Access, Shape
 from dispycos.objects.connection import METHOD, Connection, Terms
 from dispycos.objects.exports import ROOT
 from dispycos.objects.pending_call import PendingCall
-from dispycos.objects.proxy import Connection as Far
 from dispycos.objects.proxy import Proxy
 from dispycos.objects.wire import FRESH
 
@@ -85,7 +84,7 @@ class Line:
     # Asking.
 
     def begin(
-        self, what: str, args: tuple[Any, ...], options: Options, lane: int, client: Master
+        self, what: str, args: tuple[Any, ...], options: Options, lane: int, client: response.Host
     ) -> Response:
         """Ask the server. What can't be pickled is a TypeError; OSError if the server is gone."""
         return Response(self._begin((what, *args), lane), options, self, client)
@@ -163,8 +162,8 @@ class Line:
             for name in names:
                 sources = definitions.blocks(name, self._sent.get(name, 0))
                 if sources or name not in self._sent:
-                    response = self.ask("define", name, sources)
-                    assert response is None
+                    answer = self.ask("define", name, sources)
+                    assert answer is None
                     self._sent[name] = self._sent.get(name, 0) + len(sources)
 
     # What travels.
@@ -177,8 +176,8 @@ class Line:
             raise TypeError(f"{value!r} can't be sent to {self.name}: it belongs to its own connection")
         return OPAQUE
 
-    def _proxies(self, shape: Shape) -> Callable[[Far, int, Shape], Proxy]:
-        client: ProxyMaster | None = self._client()
+    def _proxies(self, shape: Shape) -> Callable[[proxy.Host, int, Shape], Proxy]:
+        client: proxies.Host | None = self._client()
         if client is None:
             raise LoadError("the client is gone")
         kind: Any = finding.find(*shape.more[2]) if shape.more[2] else made_of(shape)

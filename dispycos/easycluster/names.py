@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 
-class Master(Protocol):
+class Host(Protocol):
     """What a name needs of its client."""
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any: ...
@@ -18,7 +18,7 @@ class RemoteName:
 
     __slots__ = ("_client", "_name")
 
-    def __init__(self, client: Master, name: str) -> None:
+    def __init__(self, client: Host, name: str) -> None:
         self._client = client
         self._name = name
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 import functools
 from typing import Any, Final, Protocol
 
+from dispycos.objects import proxy
 from dispycos.objects.access import Shape
 from dispycos.objects.exports import ROOT
-from dispycos.objects.proxy import Connection, Proxy
+from dispycos.objects.proxy import Proxy
 
 AUTO: Final = "@auto"
 
 _DYNAMIC: Final = "dynamic_proxy_"  # names of classes that are made of a table begin so
 
 
-class Master(Protocol):
+class Host(Protocol):
     """What a proxy needs of its client."""
 
     def ask_method(self, proxy: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -49,7 +50,7 @@ class RemoteProxy(Proxy):
     _attrs: frozenset[str] = frozenset()  # those of a class and its bases; the cached ones too
     _cached: frozenset[str] = frozenset()
 
-    _client: Master
+    _client: Host
     _cache: dict[str, Any]
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -61,7 +62,7 @@ class RemoteProxy(Proxy):
         cls._cached = cls._cached | set(_listed(own.get("proxy_attrs_cache")))
         cls._attrs = cls._attrs | cls._cached | set(_listed(own.get("proxy_attrs")))
 
-    def __init__(self, connection: Connection, number: int, shape: Shape, client: Master) -> None:
+    def __init__(self, connection: proxy.Host, number: int, shape: Shape, client: Host) -> None:
         super().__init__(connection, number, shape)
         object.__setattr__(self, "_client", client)
         object.__setattr__(self, "_cache", {})

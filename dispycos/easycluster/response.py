@@ -23,7 +23,7 @@ class Line(Protocol):
         """What is said here of what the connection reports of a call."""
 
 
-class Master(Protocol):
+class Host(Protocol):
     """What a response needs of its client."""
 
     def await_response(self, response: Response, timeout: float | None) -> None:
@@ -36,7 +36,7 @@ class Master(Protocol):
 class Response:
     """Made by a call with `nonblocking=True`, `oncomplete=` or `onerror=`."""
 
-    def __init__(self, call: PendingCall, options: Options, line: Line, client: Master) -> None:
+    def __init__(self, call: PendingCall, options: Options, line: Line, client: Host) -> None:
         self.call = call
         self.seen = False  # somebody waited for it, or read it
         self._options = options

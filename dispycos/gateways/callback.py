@@ -14,8 +14,8 @@ log = logging.getLogger("dispycos")
 NO_ENDMARKER: Final[Any] = object()
 
 
-class Exchange(Protocol):
-    """What a callback needs of the gateway's exchange."""
+class Host(Protocol):
+    """What a callback needs of the exchange."""
 
     def took(self, number: int, size: int) -> None: ...
     def refuse(self, number: int, text: str) -> None: ...
@@ -24,7 +24,7 @@ class Exchange(Protocol):
 class Taker:
     """Gets the items of a channel in place of `receive`: one at a time, in order."""
 
-    def __init__(self, exchange: Exchange, number: int, endmarker: Any) -> None:
+    def __init__(self, exchange: Host, number: int, endmarker: Any) -> None:
         self.exchange = exchange
         self.number = number
         self._endmarker = endmarker
@@ -53,7 +53,7 @@ class Callback(Taker):
     """A function that gets the items."""
 
     def __init__(
-        self, exchange: Exchange, number: int, function: Callable[[Any], object], endmarker: Any
+        self, exchange: Host, number: int, function: Callable[[Any], object], endmarker: Any
     ) -> None:
         super().__init__(exchange, number, endmarker)
         self._function = function

@@ -35,8 +35,8 @@ _UNCOUNTED: Final = -wire.PER_ITEM  # size of an item for which the other end ha
 _NOTHING: Final[Any] = object()  # there is no item yet
 
 
-class Exchange(Protocol):
-    """What a channel needs of the gateway's exchange."""
+class Host(Protocol):
+    """What a channel needs of the exchange."""
 
     link: Link
 
@@ -90,7 +90,7 @@ class Channel:
     RemoteError = RemoteError
     TimeoutError = Timeout
 
-    def __init__(self, gateway: Any, exchange: Exchange, number: int) -> None:
+    def __init__(self, gateway: Any, exchange: Host, number: int) -> None:
         self.gateway = gateway
         self.exchange = exchange
         self.id = number

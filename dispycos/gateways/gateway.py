@@ -20,7 +20,7 @@ from dispycos.model import Buffer
 PATIENCE: Final = 1.0  # seconds for the last words of a gateway that exits
 
 
-class Group(Protocol):
+class Host(Protocol):
     """What a gateway needs of the group it belongs to."""
 
     @property
@@ -72,7 +72,7 @@ def _facts(channel: Any) -> None:
 class Gateway:
     """Opened by `Group.makegateway`, or as one of `gateways.kinds`. Any thread may call its methods."""
 
-    def begin(self, group: Group, spec: XSpec, launched: Launched) -> None:
+    def begin(self, group: Host, spec: XSpec, launched: Launched) -> None:
         """Take up the far end that was launched; once, before all else."""
         self.id: str = str(spec.id)
         self.spec = spec

@@ -11,14 +11,14 @@ from dispycos.gateways.gateway import Gateway
 from dispycos.launch.spec import XSpec
 
 
-class Home(Protocol):
+class Host(Protocol):
     """What a kind needs of a group."""
 
     def open(self, gateway: Gateway, spec: XSpec) -> None: ...
 
 
 class _Kind(Gateway):
-    home: ClassVar[Home]
+    home: ClassVar[Host]
 
     def _open(self, **keys: Any) -> None:
         parts = [
@@ -62,7 +62,7 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def set_home(group: Home) -> None:
+def set_home(group: Host) -> None:
     """Say which group it is that gateways are opened in by their class."""
     _Kind.home = group
 

@@ -20,7 +20,7 @@ from dispycos.kernel.wait import AT_ONCE, Waitable, Waiter
 NOT_YET: Final[Any] = object()  # what an attempt answers that has to be made again
 
 
-class Channel(Protocol):
+class Host(Protocol):
     """What a Pending needs of its channel."""
 
     def enlist(self, pending: Pending) -> None: ...
@@ -40,7 +40,7 @@ class Pending(Operation):
 
     def __init__(
         self,
-        channel: Channel,
+        channel: Host,
         attempt: Callable[[], Any],
         convert: Callable[[Any], Any] | None = None,
         timeout: float | None = None,

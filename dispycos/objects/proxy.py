@@ -16,7 +16,7 @@ from dispycos.objects.access import CONTEXT, Shape, refuse
 _OWN = frozenset({"_connection", "_number", "_shape"})
 
 
-class Connection(Protocol):
+class Host(Protocol):
     """What a proxy needs of its connection."""
 
     name: str
@@ -34,12 +34,12 @@ class Proxy:
 
     __slots__ = ("__weakref__", "_connection", "_count", "_number", "_shape")
 
-    _connection: Connection
+    _connection: Host
     _number: int
     _shape: Shape
     _count: int
 
-    def __init__(self, connection: Connection, number: int, shape: Shape) -> None:
+    def __init__(self, connection: Host, number: int, shape: Shape) -> None:
         put = object.__setattr__
         put(self, "_connection", connection)
         put(self, "_number", number)

@@ -32,11 +32,13 @@ def test_a_local_cluster_gives_an_executor_as_the_library_has_them(tmp_path: Pat
         done = futures.as_completed([executor.submit(abs, -n) for n in range(9)], timeout=20)
         assert sorted(future.result() for future in done) == list(range(9))
         gate = [executor.submit(waits_for, str(tmp_path / "open"), n) for n in range(40)]
-        wait_until(lambda: sum(future.running() for future in gate) >= 2)
-        assert gate[-1].cancel()
-        with pytest.raises(TimeoutError):
-            next(executor.map(abs, [1], timeout=0.05))
-        threading.Timer(0.1, (tmp_path / "open").touch).start()
+        try:
+            wait_until(lambda: sum(future.running() for future in gate) >= 2, 20)
+            assert gate[-1].cancel()
+            with pytest.raises(TimeoutError):
+                next(executor.map(abs, [1], timeout=0.05))
+        finally:
+            threading.Timer(0.1, (tmp_path / "open").touch).start()
         executor.shutdown(cancel_futures=True)
         assert all(future.done() for future in gate)
         assert 0 < sum(future.cancelled() for future in gate) < 40

@@ -186,7 +186,9 @@ def test_a_map_that_nobody_looks_at_runs_whole(pool: Master, program: None, tmp_
     assert len(list(tmp_path.iterdir())) == 120
 
 
-def test_queued_calls_can_be_cancelled_and_running_ones_not(executor: ClusterExecutor, full: Gate) -> None:
+def test_queued_calls_can_be_cancelled_and_running_ones_not(
+    executor: ClusterExecutor, full: Gate, tmp_path: Path
+) -> None:
     running = [future for future in full.futures if future.running()]
     queued = [future for future in full.futures if not future.running()]
     assert running
@@ -197,8 +199,13 @@ def test_queued_calls_can_be_cancelled_and_running_ones_not(executor: ClusterExe
     assert told == [queued[-1]]
     with pytest.raises(CancelledError):
         queued[-1].result(0)
+    never = executor.submit(touch, str(tmp_path / "never"))
+    last = executor.submit(touch, str(tmp_path / "last"))
+    assert never.cancel()
     full.open()
     assert [future.result(20) for future in full.futures[:-1]] == list(range(19))
+    last.result(20)
+    assert not (tmp_path / "never").exists()
 
 
 def test_the_waits_of_the_library_take_its_futures(executor: ClusterExecutor, full: Gate) -> None:

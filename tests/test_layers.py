@@ -130,7 +130,7 @@ LINES = (
     ),
     # Objects in a cluster need the endpoint and the kernel, and no links.
     Line(5, "objects.exposure objects.holders", pure=True),
-    Line(5, "objects.keeper objects.remote objects.placing"),
+    Line(5, "objects.stopping objects.keeper objects.remote objects.placing"),
     Line(
         5,
         "client.client client.submitter client.work client.driver client.switchboard client.finding"

@@ -33,11 +33,12 @@ from dispycos.net.proof import Meeting
 from dispycos.net.resting import Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
-from dispycos.objects import failure, lanes, wire
+from dispycos.objects import failure, lanes, stopping, wire
 from dispycos.objects.access import Access, Full, Shape
 from dispycos.objects.exports import ROOT, Exports
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Proxy, class_of
+from dispycos.objects.stopping import Stoppable
 from dispycos.objects.talks import Talk, Talks
 from dispycos.objects.values import Codec
 
@@ -173,19 +174,22 @@ class Connection:
         return self._call(METHOD, number, name, args, kwargs)
 
     def _call(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return stopping.sheltered(self._ask, what, number, name, args, kwargs)
+
+    def _ask(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # This thread is ready for what the other end may ask before the question is out.
         conversation = getattr(self.here, "conversation", 0) or next(self._conversations)
         talk = self._talks.enter(conversation)
         pending: PendingCall | None = None
         try:
-            begun: PendingCall = self.begin(what, number, name, args, kwargs, conversation=conversation)
+            begun: PendingCall = self._begin(what, number, name, args, kwargs, conversation=conversation)
             pending = begun
             if threading.get_ident() not in operation.kernel_threads:
                 begun.waiting = talk.waiting
                 if self._await(begun, talk, None):
                     return begun.answer()
             return begun.result()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TaskCancelled):
             if pending is not None:
                 self.cancel(pending)  # nobody waits for it any more
             raise
@@ -210,6 +214,23 @@ class Connection:
         LocalProtocolError if as many calls as the other end takes wait for their answers.
         post  it is short, and goes out even while too much is on its way.
         """
+        more = {"lane": lane, "conversation": conversation, "post": post, "kind": kind}
+        pending: R = stopping.sheltered(self._begin, what, number, name, args, kwargs, **more)
+        return pending
+
+    def _begin(
+        self,
+        what: int,
+        number: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        lane: int | None = None,
+        conversation: int = 0,
+        post: bool = False,
+        kind: type[R] = PendingCall,  # type: ignore[assignment]  # mypy has no defaults of type variables
+    ) -> R:
         if self.closed:
             raise self._gone()
         if self._drops:
@@ -249,7 +270,7 @@ class Connection:
         else:
             pending.fail(error or TaskCancelled("the call was cancelled"))
             try:
-                self.link.post(wire.pack(wire.CANCEL, pending.number))
+                stopping.sheltered(self.link.post, wire.pack(wire.CANCEL, pending.number))
             except PeerLost:
                 pass  # it is stopped
 
@@ -258,15 +279,19 @@ class Connection:
 
         waiting  to be woken when `over` may have changed.
         """
+        stopping.sheltered(self._serve_until, waiting, over, timeout)
+
+    def _serve_until(self, waiting: Waiting, over: Callable[[], bool], timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         worker = lanes.Worker(waiting)
 
         def ready() -> bool:
-            return bool(worker.jobs) or over()
+            return bool(worker.jobs) or over() or code.due
 
+        code = stopping.enter_wait(waiting)
         self.lanes.lend(worker)
         try:
-            while not over() and not self.closed:
+            while not (over() or self.closed or code.due):
                 rest = None if deadline is None else max(deadline - time.monotonic(), 0)
                 if not self.link.wait(waiting, ready, rest):
                     return
@@ -276,6 +301,9 @@ class Connection:
             self.lanes.give_back(worker)
 
     def _wait(self, pending: PendingCall, timeout: float | None) -> bool:
+        return stopping.sheltered(self._wait_for, pending, timeout)
+
+    def _wait_for(self, pending: PendingCall, timeout: float | None) -> bool:
         # In a plain thread: do what the other end asks in this conversation, until it answers.
         talk = self._talks.enter(pending.conversation)
         # Not `pending.waiting`, for several may wait.
@@ -286,17 +314,20 @@ class Connection:
             self._hand_over(talk)
 
     def _await(self, pending: PendingCall, talk: Talk, timeout: float | None) -> bool:
-        # With a talk of this thread's; whether it is done.
+        # With a talk of this thread's; whether it is done. TaskCancelled if whose code waits was stopped.
         jobs = talk.jobs
+        code = stopping.enter_wait(talk.waiting)
 
         def ready() -> bool:
-            return pending.answered or bool(jobs)
+            return pending.answered or bool(jobs) or code.due
 
         deadline = None if timeout is None else time.monotonic() + timeout
         while not pending.answered:
             rest = None if deadline is None else max(deadline - time.monotonic(), 0)
             if not self.link.wait(talk.waiting, ready, rest):
                 return pending.answered
+            if code.due and not pending.answered:
+                raise TaskCancelled("it was cancelled while it waited")
             while jobs:
                 jobs.popleft().run()
         return True
@@ -553,6 +584,9 @@ class _Beginning:
             log.exception("the connection with %s is closed: it could not begin", self._connection.name)
             self._connection.close()
 
+    def stop(self) -> None:
+        """Nobody asked for it, so nobody stops it."""
+
     def refuse(self, reason: str) -> None:
         """Nobody waits for it; but without it there is no connection. RuntimeError."""
         if not self._connection.started.is_set():
@@ -562,13 +596,14 @@ class _Beginning:
 class Job:
     """One call of the other end."""
 
-    __slots__ = ("_connection", "call", "conversation", "request")
+    __slots__ = ("_code", "_connection", "call", "conversation", "request")
 
     def __init__(self, connection: Connection, call: int, conversation: int) -> None:
         self._connection = connection
         self.call = call
         self.conversation = conversation
         self.request: tuple[Any, ...] = ()
+        self._code = Stoppable()
 
     def run(self) -> None:
         """Do it, and answer. Whatever it raises is the answer."""
@@ -577,13 +612,17 @@ class Job:
         before: int = getattr(here, "conversation", 0)
         here.conversation = self.conversation
         try:
-            answer, refer = connection.perform(*self.request)
+            answer, refer = self._code.run(connection.perform, *self.request)
             self.request = ()
             connection.answer(self, wire.RESULT, answer, refer)
         except BaseException as exc:
             self.fail(exc)
         finally:
             here.conversation = before
+
+    def stop(self) -> None:
+        """Nobody waits for it any more."""
+        self._code.stop()
 
     def fail(self, error: BaseException, *, post: bool = False) -> None:
         """Answer that it failed; `post` as in `Connection.answer`."""

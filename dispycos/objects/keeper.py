@@ -9,8 +9,6 @@ I/O half. Layer 5.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from dispycos.model import Incarnation, Payload
 from dispycos.net.calls import Call
 from dispycos.objects.exposure import Exposure, Table, table_of
 from dispycos.objects.holders import Holders
+from dispycos.objects.stopping import Stoppable
 
 # Calls that wait for their turn (N4); more are refused. 10,000 is a burst, a million a mistake.
 MOST_WAITING: Final = 50_000
@@ -39,12 +38,15 @@ _Key = tuple[Incarnation, int]  # caller and ticket
 class _Running:
     """A call that a thread does now."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, kernel: Kernel) -> None:
         self.call = call
-        self.thread = threading.get_ident()
-        self.by_task = False  # a task runs it, and the thread waits for that
-        self.task: Task | None = None  # once it has begun
-        self.stopped = False
+        self.code = Stoppable()
+        self.task: Task | None = None  # that runs it, once it has begun
+        self._kernel = kernel
+
+    def wake(self) -> None:
+        """End the task for which the thread waits."""
+        self._kernel.post(_end_task, self)
 
 
 class Keeper:
@@ -100,7 +102,7 @@ class Keeper:
             call.refuse(Closed(why))
         for one in running:
             one.call.refuse(Closed(why))
-            self._stop(one)
+            one.code.stop()
 
     # As `net.calls` hears of it.
 
@@ -134,7 +136,7 @@ class Keeper:
             return
         running = self._running.get((peer, ticket))
         if running is not None:
-            self._stop(running)
+            running.code.stop()
 
     def refer(self, peer: Incarnation, change: Change, token: bytes) -> None:
         """Count who refers to it."""
@@ -173,15 +175,9 @@ class Keeper:
 
     def _work(self) -> None:
         while (running := self._next()) is not None:
-            key = (running.call.peer, running.call.ticket)
-            # An interruption may come when the call is done, and before it is known to be.
-            with contextlib.suppress(TaskCancelled):
-                try:
-                    self._do(running)
-                finally:
-                    with self._ready:
-                        self._running.pop(key, None)
-            self._running.pop(key, None)
+            self._do(running)
+            with self._ready:
+                self._running.pop((running.call.peer, running.call.ticket), None)
         with self._ready:
             self._threads -= 1
             last = not self._threads
@@ -196,38 +192,39 @@ class Keeper:
                 self._idle -= 1
             if self._why:
                 return None
-            running = _Running(self._waiting.popleft())
+            running = _Running(self._waiting.popleft(), self._kernel)
             self._running[running.call.peer, running.call.ticket] = running
             return running
 
     def _do(self, running: _Running) -> None:
         call = running.call
         try:
-            function = self._table.use(self._object, call.method)
             args, kwargs = self._load(call.value)
-            if runs(function):
-                value = self._run(running, lambda task: begin(function, args, kwargs, task))
-            else:
-                value = function(*args, **kwargs)
-                if type(value) is GeneratorType or type(value) is CoroutineType:
-                    made = value
-                    value = self._run(running, lambda task: made)
-            call.answer(value)
+            call.answer(running.code.run(self._perform, running, args, kwargs))
         except BaseException as exc:
             call.refuse(_trimmed(exc))
+
+    def _perform(self, running: _Running, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        function = self._table.use(self._object, running.call.method)
+        if runs(function):
+            return running.code.shelter(self._run, running, lambda task: begin(function, args, kwargs, task))
+        value = function(*args, **kwargs)
+        if type(value) is GeneratorType or type(value) is CoroutineType:
+            return running.code.shelter(self._run, running, lambda task: value)
+        return value
 
     def _run(self, running: _Running, make: Callable[[Task], Runnable]) -> Any:
         """The result of a task of this process, for which this thread waits."""
         done = Operation()
 
         def spawn() -> None:
-            if running.stopped:
+            if running.code.due:
                 done.fail(TaskCancelled("it was cancelled before it began"))
                 return
             name = running.call.method
             running.task = self._kernel.spawn(_caught, (make,), name=name, on_done=done.complete)
 
-        running.by_task = True
+        running.code.waits = running
         self._kernel.post(spawn)
         outcome, ended = done.result()._outcome(True)
         if ended is not None:
@@ -236,16 +233,6 @@ class Keeper:
         if error is not None:
             raise error
         return value
-
-    def _stop(self, running: _Running) -> None:
-        with self._ready:
-            running.stopped = True
-            if running.by_task:
-                self._kernel.post(_end_task, running)
-            elif (running.call.peer, running.call.ticket) in self._running:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(running.thread), ctypes.py_object(TaskCancelled)
-                )
 
     def _let_go(self) -> None:
         # A file, a connection: what has a `close` expects it at the end.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import threading
 import time
@@ -10,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from dispycos.errors import TaskCancelled
 from dispycos.net.link import Link
 from dispycos.net.resting import REST_AFTER
 from dispycos.net.waiting import Waiting
@@ -26,7 +24,10 @@ class Job(Protocol):
     """What is to be done."""
 
     def run(self) -> None:
-        """Do it, and answer. Raises nothing but TaskCancelled, when it is cancelled."""
+        """Do it, and answer. Raises nothing."""
+
+    def stop(self) -> None:
+        """End it, if it runs; it is not done if it was about to begin."""
 
     def refuse(self, reason: str) -> None:
         """Answer that it will not be done."""
@@ -41,23 +42,14 @@ class Worker:
     def __init__(self, waiting: Waiting) -> None:
         self.jobs: deque[Job] = deque()
         self.waiting = waiting
-        self._lock = threading.Lock()  # of what runs
-        self._running: Job | None = None
-        self._ident = 0  # of the thread that does it
 
     def put(self, job: Job) -> None:
         """Do it after those before it."""
         self.jobs.append(job)
         self.waiting.wake()
 
-    def cancel(self, job: Job) -> bool:
-        """Stop it, whether it runs or waits; False if it is not here."""
-        with self._lock:
-            if self._running is job:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._ident), ctypes.py_object(TaskCancelled)
-                )
-                return True
+    def withdraw(self, job: Job) -> bool:
+        """Do not do it; False if it does not wait here."""
         try:
             self.jobs.remove(job)
         except ValueError:
@@ -71,16 +63,7 @@ class Worker:
             job = self.jobs.popleft()
         except IndexError:
             return  # it was cancelled
-        try:
-            self._ident = threading.get_ident()
-            self._running = job  # behind the ident, which `cancel` uses
-            try:
-                job.run()
-            finally:
-                with self._lock:
-                    self._running = None
-        except TaskCancelled:
-            pass  # it came when the job was done already
+        job.run()
 
 
 class Lane(Worker):
@@ -218,11 +201,12 @@ class Lanes:
         if lane is not None:
             lane.finish()
 
-    def cancel(self, job: Job) -> bool:
-        """Stop a job, whether it runs or waits; False if no lane has it."""
+    def cancel(self, job: Job) -> None:
+        """Stop a job, whether it runs or waits."""
         with self._lock:
             workers = [*self._lanes.values(), *self._lent]
-        return any(worker.cancel(job) for worker in workers)
+        if not any(worker.withdraw(job) for worker in workers):
+            job.stop()
 
     def close(self) -> None:
         """End all."""

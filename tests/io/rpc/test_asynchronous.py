@@ -131,6 +131,20 @@ def test_a_result_that_expires_is_stopped_there(conn, work):
     assert forever.value == 2
 
 
+def test_one_that_expires_while_it_calls_back_ends_there_and_the_connection_lives(conn, work):
+    held = threading.Event()
+    with rpc.BgServingThread(conn):
+        calls = rpc.async_(conn.root.call)(held.wait, 30)
+        calls.set_expiry(0.05)
+        wait_until(lambda: calls.expired)
+        # The thread there that waited for our callback is free, though that has not answered.
+        assert conn.root.note(1) == 1
+        assert not held.is_set()
+        held.set()
+    assert conn.root.note(2) == 2
+    assert work.seen == [1, 2]
+
+
 @pytest.mark.row("RP-24")
 def test_callbacks_run_here_while_we_wait_nested_to_any_depth(conn):
     me = threading.get_ident()

@@ -106,7 +106,7 @@ LINES = (
     Line(3, "launch.spec", pure=True),
     Line(
         3,
-        "launch.travelled launch.boot launch.carry launch.bundle launch.child launch.opening"
+        "launch.travelled launch.boot launch.carry launch.sources launch.child launch.opening"
         " launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
         " launch.install launch.launchers launch.baggage launch.far_node launch.remote_node",
         beside=frozenset({"net"}),
@@ -223,7 +223,8 @@ LINES = (
         pure=True,
     ),
     Line(
-        8, "terminal.screen terminal.connection terminal.show terminal.top terminal.status terminal.choosing"
+        8,
+        "terminal.screen terminal.subscription terminal.show terminal.top terminal.status terminal.choosing",
     ),
     Line(8, "cli", beside=frozenset({"scheduler", "terminal"})),
     Line(8, "__main__"),

@@ -146,11 +146,11 @@ def script() -> str:
     """This program as one file."""
     # Inside of such a file there is neither of both.
     try:
-        from dispycos.launch.bundle import ROOT, bundle
+        from dispycos.launch.sources import ROOT, pack_sources
     except ModuleNotFoundError:
         raise ValueError("this is the script already: copy it") from None
 
-    packed = base64.b85encode(bundle(_NAME)).decode()
+    packed = base64.b85encode(pack_sources(_NAME)).decode()
     lines = "\n".join(packed[start : start + _LINE] for start in range(0, len(packed), _LINE))
     travelled = Path(ROOT, "launch", "travelled.py").read_text(encoding="utf-8")
     return _SCRIPT.format(name=_NAME, travelled=travelled, packed=lines)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dispycos.launch.bundle import ROOT
+from dispycos.launch.sources import ROOT
 
 NEEDED: Final = ("msgpack", "cloudpickle", "tblib")
 

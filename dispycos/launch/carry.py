@@ -90,7 +90,7 @@ class Process:
         return fate, "; ".join(line for line in self._words if line)
 
 
-class Connection:
+class Socket:
     """A connection to a listener."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -125,12 +125,12 @@ class Connection:
 
 def carry(channel: Any, control: Any, order: dict[str, Any]) -> None:
     """Start what the order says, and carry until its end."""
-    carried: Process | Connection
+    carried: Process | Socket
     try:
         if order["command"]:
             carried = Process(order["command"], order["apart"])
         else:
-            carried = Connection(*order["address"])
+            carried = Socket(*order["address"])
     except OSError as exc:
         control.send((f"it can't be started: {exc.strerror or exc}", ""))
         return
@@ -158,7 +158,7 @@ def carry(channel: Any, control: Any, order: dict[str, Any]) -> None:
         control.send(ended)
 
 
-def _drain(channel: Any, carried: Process | Connection) -> None:
+def _drain(channel: Any, carried: Process | Socket) -> None:
     # To the end, also if nobody takes it: a process must not wait for us to end.
     taken = True
     with contextlib.suppress(OSError):  # the connection broke
@@ -170,7 +170,7 @@ def _drain(channel: Any, carried: Process | Connection) -> None:
                     taken = False
 
 
-def _feed(channel: Any, carried: Process | Connection) -> None:
+def _feed(channel: Any, carried: Process | Socket) -> None:
     try:
         for data in channel:
             if not data:

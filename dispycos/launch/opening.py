@@ -19,9 +19,9 @@ from typing import Any, Final
 from dispycos.config import Limits
 from dispycos.errors import HostNotFound, PeerLost, Timeout, VersionMismatch
 from dispycos.keyfile import throwaway
-from dispycos.launch.bundle import ROOT, bundle
 from dispycos.launch.program import program
 from dispycos.launch.quoting import harmless
+from dispycos.launch.sources import ROOT, pack_sources
 from dispycos.launch.wire import GATEWAY, NONCE_BYTES
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.proof import Meeting, prove
@@ -97,7 +97,7 @@ def open_behind_server(
 
 
 def _order(errand: Errand) -> tuple[dict[str, Any], bytes]:
-    packed = b"" if errand.has_package else bundle(errand.main, *errand.also)
+    packed = b"" if errand.has_package else pack_sources(errand.main, *errand.also)
     order = {
         "token": f"dispycos-{secrets.token_hex(16)}",
         "main": errand.main,

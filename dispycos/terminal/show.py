@@ -23,10 +23,10 @@ from rich.control import Control
 
 from dispycos.httpd.asking import Link
 from dispycos.terminal import screen, texts
-from dispycos.terminal.connection import Connection, Refused
 from dispycos.terminal.desk import Desk
 from dispycos.terminal.keys import Keys
 from dispycos.terminal.model import Model
+from dispycos.terminal.subscription import Refused, Subscription
 
 ESCAPE_AFTER = 0.1  # seconds without more, then an Esc was meant as such
 REDRAW = 1.0  # seconds after which ages are drawn anew, also where nothing has come
@@ -43,7 +43,7 @@ class Show:
         self._keys = Keys()
         self._console = Console()
         self._dirty = asyncio.Event()
-        self._connection = Connection(where, self._model, self._dirty.set)
+        self._subscription = Subscription(where, self._model, self._dirty.set)
         self._escape: asyncio.TimerHandle | None = None
         self._refused = ""  # why the monitor will not have us any more
         self._before = termios.tcgetattr(0)
@@ -51,8 +51,8 @@ class Show:
     async def run(self) -> str:
         """Until the person has seen enough; a line about the last state."""
         loop = asyncio.get_running_loop()
-        self._connection.watch(self._desk.topics)
-        talking = asyncio.ensure_future(self._connection.run())
+        self._subscription.watch(self._desk.topics)
+        talking = asyncio.ensure_future(self._subscription.run())
         talking.add_done_callback(lambda _: self._dirty.set())
         for name in _ENDS:
             loop.add_signal_handler(getattr(signal, name), self._press, "interrupt")
@@ -73,7 +73,7 @@ class Show:
         return self._last()
 
     def _look_at(self, talking: asyncio.Future[None]) -> None:
-        self._connection.check()
+        self._subscription.check()
         if talking.done() and (error := talking.exception()) is not None:
             # What was seen stays to be looked at; without it there is nothing to stay for.
             if not isinstance(error, Refused) or self._model.cluster is None:
@@ -91,7 +91,7 @@ class Show:
     def _last(self) -> str:
         cluster = self._model.cluster
         if cluster is None:
-            return f"nothing was heard of {self._connection.link}"
+            return f"nothing was heard of {self._subscription.link}"
         when = time.strftime("%H:%M:%S", time.localtime(self._model.heard))
         name = texts.clean(self._model.program)
         return f"{name}, {cluster['state']}, at {when}: tasks {texts.tasks_of(cluster)}"
@@ -101,8 +101,8 @@ class Show:
     def _draw(self) -> None:
         # The terminal's word, not that of COLUMNS in the environment, which knows of no resizing.
         width, height = os.get_terminal_size(1)
-        connection = self._connection
-        link = screen.Link(connection.link.place, connection.live, self._refused or connection.trouble)
+        subscription = self._subscription
+        link = screen.Link(subscription.link.place, subscription.live, self._refused or subscription.trouble)
         frame = screen.draw(self._desk, self._model, link, width, height, time.time())
         self._console.control(Control.home())
         self._console.print(frame, end="", soft_wrap=True, markup=False, highlight=False)
@@ -165,5 +165,5 @@ class Show:
         if key == "redraw":
             self._console.clear()
         self._desk.press(key, self._model, self._model.time(time.time()))
-        self._connection.watch(self._desk.topics)
+        self._subscription.watch(self._desk.topics)
         self._dirty.set()

@@ -1,4 +1,4 @@
-"""The connection of `dispycos top` to a monitor: kept up, and its messages folded into a model.
+"""What `dispycos top` is told by a monitor: a connection that is kept up, its messages folded into a model.
 
 I/O half. Layer 8. Rows MO-26, MO-31, MO-59, MO-61.
 """
@@ -32,7 +32,7 @@ class Refused(OSError):
     """There is no use in trying again; the text says what to do."""
 
 
-class Connection:
+class Subscription:
     """Runs until it is cancelled, refused, or the program has said that it ends.
 
     where    answers the link; asked each time, since a program that is started again has another one.

@@ -1,4 +1,4 @@
-"""What travels to a bare Python: a module, and all of ours that it imports.
+"""Sources: what travels to a bare Python, a module and all of ours that it imports.
 
 The modules are sent as source, so any Python that we support can run them. They are found by
 reading imports, not by importing. I/O half. Layer 3.
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @functools.cache
-def bundle(*mains: str) -> bytes:
+def pack_sources(*mains: str) -> bytes:
     """The sources of these modules and of what they import when they are loaded, packed.
 
     A dict from names to (is a package, source), as Python writes it, compressed.

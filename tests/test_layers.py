@@ -106,8 +106,8 @@ LINES = (
     Line(3, "launch.spec", pure=True),
     Line(
         3,
-        "launch.travelled launch.boot launch.carry launch.sources launch.child launch.opening"
-        " launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
+        "launch.travelled launch.boot launch.beginning launch.carry launch.sources launch.child"
+        " launch.opening launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
         " launch.install launch.launchers launch.baggage launch.far_node launch.remote_node",
         beside=frozenset({"net"}),
     ),

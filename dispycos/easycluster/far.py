@@ -13,16 +13,13 @@ import select
 import threading
 from typing import Any, Final
 
-from dispycos.config import Limits
 from dispycos.easycluster.served import Log, Served
-from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.proof import Meeting, prove
+from dispycos.launch.beginning import meet_near_end
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 
 # Seconds for what still runs when the master is gone; then the process ends all the same.
 GRACE: Final = 3.0
-
-_PROOF_TIME: Final = 30.0  # seconds for the master to prove the key
 
 
 def settle(options: dict[str, Any]) -> None:
@@ -31,15 +28,7 @@ def settle(options: dict[str, Any]) -> None:
 
 def main(reader: int, writer: int, options: dict[str, Any]) -> None:
     """Serve the stream with these descriptors; returns when the master is gone."""
-
-    def close() -> None:
-        os.close(reader)
-        if writer != reader:
-            os.close(writer)
-
-    stream = Stream(reader, writer, close, private=True)
-    keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
-    meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)
+    stream, meeting = meet_near_end(reader, writer, options)
     serve(stream, meeting, "the master", lambda title, outcome: None)
 
 

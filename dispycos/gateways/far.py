@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from dispycos.config import Limits
 from dispycos.errors import RemoteProtocolError
 from dispycos.gateways import plain, wire
 from dispycos.gateways.channel import Channel
@@ -23,9 +22,8 @@ from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.failure import describe
 from dispycos.gateways.order import Order
 from dispycos.gateways.threads import Threads
+from dispycos.launch.beginning import meet_near_end
 from dispycos.model import Buffer
-from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
 # Seconds for code that is interrupted because the near end is gone; then the process ends all the same.
@@ -35,8 +33,6 @@ _TAKING: Final = 1.0  # seconds for it to take what came before the end, until i
 _ENDING: Final = 0.1  # seconds for it to end by itself once it has
 _GLANCE: Final = 0.005  # seconds between looks whether it has
 _AGAIN: Final = 0.2  # seconds between looks whether it was interrupted
-
-_PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
 
 
 class Tasks(Protocol):
@@ -61,17 +57,9 @@ def main(reader: int, writer: int, options: dict[str, Any]) -> None:
 
 def serve(reader: int, writer: int, options: dict[str, Any], tasks: Tasks | None) -> None:
     """As `main`, with something that runs tasks."""
-
-    def close() -> None:
-        os.close(reader)
-        if writer != reader:
-            os.close(writer)
-
     # It may have come ignored, from a program in the background; here it ends code when the near end goes.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    stream = Stream(reader, writer, close, private=bool(options.get("private", True)))
-    keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
-    meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)
+    stream, meeting = meet_near_end(reader, writer, options)
     FarEnd(stream, meeting, options, tasks).serve()
 
 

@@ -6,19 +6,15 @@ It ends with that gateway, and when the stream ends that it was sent by. Row EX-
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Any, Final
 
-from dispycos.config import Limits
 from dispycos.gateways.listener import Listener
+from dispycos.launch.beginning import meet_near_end
 from dispycos.model import Buffer
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.link import Link
-from dispycos.net.proof import prove
-from dispycos.net.stream import Stream
 
-_PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
 _FAREWELL: Final = 3.0  # seconds for the link to end
 
 
@@ -31,15 +27,8 @@ def settle(options: dict[str, Any]) -> None:
 
 def main(reader: int, writer: int, options: dict[str, Any]) -> None:
     """Serve, until the one gateway or the stream with these descriptors ends."""
-
-    def close() -> None:
-        os.close(reader)
-        os.close(writer)
-
     listening: socket.socket = options["listener"]
-    key = Keyring(ClusterKey(bytes.fromhex(options["key"])))
-    stream = Stream(reader, writer, close, private=True)
-    meeting = prove(stream, key, Limits(), dialer=True, timeout=_PROOF_TIME)
+    stream, meeting = meet_near_end(reader, writer, options)
     served = Keyring(ClusterKey(bytes.fromhex(options["served"])))
     listener = Listener([listening], lambda: served, once=True)
 

@@ -28,18 +28,16 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
-from dispycos.config import Limits
 from dispycos.errors import DispycosError
+from dispycos.launch.beginning import meet_near_end
 from dispycos.launch.wire import NODE_END, NODE_ENDED, NODE_FAILED, NODE_LINE
 from dispycos.model import Buffer
-from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.link import Link
-from dispycos.net.proof import Meeting, prove
+from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 
 _PREFIX: Final = "dispycos-node-"
 _LOCK: Final = "lock"  # a file in the folder, locked by who uses it
-_PROOF_TIME: Final = 30.0  # seconds for the near end to prove the key
 _END_TIME: Final = 17.0  # seconds for a node to end; it takes 14 at most
 _MOST_LINE: Final = 4096  # bytes of a line; more of it is another one
 _PARTING: Final = 2.0  # seconds for the last words to leave
@@ -53,15 +51,7 @@ def settle(options: dict[str, Any]) -> None:
 
 def main(reader: int, writer: int, options: dict[str, Any]) -> None:
     """Keep a node for the near end of this stream; returns when neither is left."""
-
-    def close() -> None:
-        os.close(reader)
-        if writer != reader:
-            os.close(writer)
-
-    stream = Stream(reader, writer, close, private=True)
-    keyring = Keyring(ClusterKey(bytes.fromhex(options.pop("key"))))
-    meeting = prove(stream, keyring, Limits(), dialer=True, timeout=_PROOF_TIME)
+    stream, meeting = meet_near_end(reader, writer, options)
     _Keeper(stream, meeting).run()
 
 

@@ -85,7 +85,7 @@ class Delivery:
         self._watched: dict[_Key, tuple[RemoteTask, list[Any]]] = {}
         self._waiting: dict[Incarnation, tuple[Location, deque[Message]]] = {}  # being dialled
         self._gone: OrderedDict[Incarnation, str] = OrderedDict()
-        # Objects, here and elsewhere (`objects.cluster`).
+        # Objects, here and elsewhere (`objects.keeper`, `objects.remote`).
         self.calls = Calls(endpoint, self._tickets, self._post, self._why_gone, ANYONE)
         endpoint.bind_kernel(kernel)
         endpoint.watch(self._peer_event)

@@ -122,9 +122,13 @@ class PoolExecutor(concurrent.futures.Executor):
             for future in still:
                 if not future.running():
                     future.cancel()
-        if wait and still:
-            concurrent.futures.wait(still)
-        self._settle()
+        try:
+            if wait:
+                concurrent.futures.wait(still)
+        finally:
+            if wait:
+                self._awaited = False  # by Ctrl-C, say: then the last call that ends lets go
+            self._settle()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

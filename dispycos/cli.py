@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ssh.main(rest)
     command = COMMANDS.get(name)
     if command is None:
-        names = ", ".join([*COMMANDS, "ssh"])
+        names = ", ".join(NAMES)
         print(
             f"dispycos: {name!r} is no command; commands: {names}; without one: a scheduler", file=sys.stderr
         )
@@ -109,6 +109,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "key": key,
     "dockerfile": dockerfile,
 }
+NAMES = (*COMMANDS, "ssh")  # which has a parser and an exit code of its own
 _LINK = """LINK is the address that a monitor printed, or - to read it from standard input, where other users
 don't see it; or the port of a monitor of yours on this machine. Without LINK: the only one of yours."""
 

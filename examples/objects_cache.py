@@ -8,6 +8,8 @@ prints
     KeyError from the server: 'nobody asked for this'
 """
 
+import sys
+
 from dispycos import Client, LocalCluster, Task, expose
 
 
@@ -53,4 +55,4 @@ def main(task=None):
 
 if __name__ == "__main__":
     with LocalCluster(2):
-        Task(main).value()
+        sys.exit(Task(main).value())

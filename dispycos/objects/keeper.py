@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
-from dispycos.errors import Closed, LocalProtocolError, TaskCancelled
+from dispycos.errors import Closed, LocalProtocolError, RemoteError, TaskCancelled
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import Runnable, begin, runs
@@ -26,6 +26,7 @@ from dispycos.net.calls import Call
 from dispycos.objects.exposure import Exposure, Table, table_of
 from dispycos.objects.holders import Holders
 from dispycos.objects.stopping import Stoppable
+from dispycos.pickling import values
 
 # Calls that wait for their turn (N4); more are refused. 10,000 is a burst, a million a mistake.
 MOST_WAITING: Final = 50_000
@@ -167,7 +168,7 @@ class Keeper:
         except BaseException as exc:
             self._threads = 0
             self._object = None
-            self.made.fail(_trimmed(exc))
+            self.made.fail(_told(_trimmed(exc)))
             self.gone.complete()
             return
         self.made.complete(self._table)
@@ -242,7 +243,7 @@ class Keeper:
             if callable(close):
                 close()
         except BaseException as exc:
-            self.gone.fail(_trimmed(exc))
+            self.gone.fail(_told(_trimmed(exc)))
             return
         self.gone.complete()
 
@@ -258,6 +259,13 @@ def _caught(make: Callable[[Any], Runnable], task: Any = None) -> Any:
         return (yield make(task)), None
     except Exception as exc:
         return None, exc
+
+
+def _told(error: BaseException) -> BaseException:
+    """What would end the task that waits, which stands for the object, is no more than told."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RemoteError(values.dump_exception(error)[1])
 
 
 def _trimmed(error: BaseException) -> BaseException:

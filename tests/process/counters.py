@@ -96,7 +96,9 @@ class Meeting:
 
 
 class Refuses:
-    def __init__(self) -> None:
+    def __init__(self, error: type[BaseException] | None = None) -> None:
+        if error is not None:
+            raise error(3)
         raise OSError(28, "no room for it")
 
 

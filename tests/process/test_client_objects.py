@@ -114,6 +114,9 @@ def test_what_a_method_raises_is_raised_with_its_traceback(client: Client):
     with pytest.raises(OSError, match="no room for it") as refused:
         one(client, Refuses)
     assert refused.value.errno == 28
+    for error in (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration):
+        with pytest.raises(RemoteError, match=f"{error.__name__}: 3"):
+            one(client, Refuses, error)
     with pytest.raises(TypeError, match="takes from 1 to 3 positional arguments but 4 were given"):
         one(client, Counter, 1, 2, 3)
     assert counter.add().result(LIMIT) == 5

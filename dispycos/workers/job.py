@@ -111,6 +111,7 @@ class _Home:
     def __init__(self) -> None:
         self.names = Namespace()
         self._modules: dict[str, types.ModuleType] = {}  # of its folders, while another one's jobs run
+        self._others: set[str] = set()  # modules that were here before its own
         self._path: tuple[str, ...] = ()
 
     def enter(self, folder: str, path: tuple[str, ...]) -> tuple[str, list[str], types.ModuleType]:
@@ -136,6 +137,7 @@ class _Home:
             return
         if _current is not None:
             _current._move_out()
+        self._others = set(sys.modules)
         sys.modules.update(self._modules)
         self._modules = {}
         importlib.invalidate_caches()
@@ -144,6 +146,9 @@ class _Home:
     def _move_out(self) -> None:
         folders = tuple(os.path.join(entry, "") for entry in self._path)
         for name, module in list(sys.modules.items()):
+            # A checkout of dispycos may be among the program's folders; the worker runs on it.
+            if name in self._others or name.partition(".")[0] == "dispycos":
+                continue
             path = getattr(module, "__file__", None)
             if isinstance(path, str) and path.startswith(folders) and not origins.installed(path):
                 self._modules[name] = sys.modules.pop(name)

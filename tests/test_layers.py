@@ -148,7 +148,7 @@ LINES = (
     Line(
         6,
         "objects.values objects.failure objects.proxy objects.talks objects.lanes objects.pending_call"
-        " objects.connection",
+        " objects.terms objects.requests objects.jobs objects.connection",
     ),
     Line(
         7,

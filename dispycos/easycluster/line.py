@@ -22,10 +22,12 @@ from dispycos.easycluster.ways import Reached
 from dispycos.errors import Closed, LoadError, PeerLost
 from dispycos.objects import proxy
 from dispycos.objects.access import OPAQUE, Access, Shape
-from dispycos.objects.connection import METHOD, Connection, Terms
+from dispycos.objects.connection import Connection
 from dispycos.objects.exports import ROOT
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Proxy
+from dispycos.objects.requests import METHOD
+from dispycos.objects.terms import Terms
 from dispycos.objects.wire import FRESH
 
 _DEFAULT_LANE: Final = 0

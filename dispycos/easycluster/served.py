@@ -24,7 +24,8 @@ from dispycos.errors import TaskCancelled
 from dispycos.net.proof import Meeting
 from dispycos.net.stream import Stream
 from dispycos.objects.access import CALLABLE, Access, Names, kind_of
-from dispycos.objects.connection import Connection, Terms
+from dispycos.objects.connection import Connection
+from dispycos.objects.terms import Terms
 
 _OUR_OWN: Final = ("define", "facts", "stop")  # whose results are no program's
 _MAKE_ITERATORS: Final = ("__iter__", "__reversed__")

@@ -15,8 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from dispycos.errors import (
     Closed,
@@ -33,62 +32,19 @@ from dispycos.net.proof import Meeting
 from dispycos.net.resting import Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
-from dispycos.objects import failure, lanes, stopping, wire
-from dispycos.objects.access import Access, Full, Shape
+from dispycos.objects import failure, lanes, requests, stopping, wire
+from dispycos.objects.access import Shape
 from dispycos.objects.exports import ROOT, Exports
+from dispycos.objects.jobs import Beginning, Job
 from dispycos.objects.pending_call import PendingCall
-from dispycos.objects.proxy import Proxy, class_of
-from dispycos.objects.stopping import Stoppable
+from dispycos.objects.proxy import Proxy
 from dispycos.objects.talks import Talk, Talks
+from dispycos.objects.terms import Terms, no_class
 from dispycos.objects.values import Codec
 
 log = logging.getLogger("dispycos")
 
 R = TypeVar("R", bound=PendingCall)
-
-# What a call may ask.
-GET: Final = 1
-SET: Final = 2
-DELETE: Final = 3
-METHOD: Final = 4
-TAKE: Final = 5  # some of the next items of an iterator
-
-_REQUEST: Final = (int, int, str, tuple, dict)
-
-
-def nothing_by_value(value: Any) -> bool:
-    """Objects go as references."""
-    return False
-
-
-def no_class(module: str, name: str) -> Any:
-    """Nothing may be made by its name."""
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How one end shares."""
-
-    # The table of an object that goes as a reference.
-    access: Callable[[Any], Access] = lambda value: Full()
-    # Whether an object that is no built-in data is pickled as ever.
-    by_value: Callable[[Any], bool] = nothing_by_value
-    # (module, name) -> what the other end's pickles may name here; None: nothing of the kind.
-    find_class: Callable[[str, str], Any] = no_class
-    # (module, name) -> a class of exceptions that may be made here; None: none of that name.
-    find_error: Callable[[str, str], Any] = no_class
-    # What makes proxies of objects of this shape, of (connection, number, shape).
-    proxy_class: Callable[[Shape], Callable[[Connection, int, Shape], Proxy]] = lambda shape: class_of(
-        shape.special
-    )
-    # Built-in containers that are read as an attribute stay here, and are used from afar.
-    containers_stay: bool = True
-    # The lane in which the other end does what this one asks.
-    lane: int = 0
-    # Whether the other end may say in which lane this one does what it asks; else it is lane 0,
-    # so that nothing is done before the beginning, and nobody makes threads here.
-    lanes: bool = False
 
 
 class Connection:
@@ -141,7 +97,7 @@ class Connection:
         self.started = threading.Event()  # the link is on
         if begin is not None:
             # Before the link is, or what the other end asks could be done first.
-            self.lanes.put(0, _Beginning(self, begin))
+            self.lanes.put(0, Beginning(self, begin))
         try:
             self.link.start(f"dispycos connection, {name}", resting)
         finally:
@@ -159,19 +115,19 @@ class Connection:
 
     def get(self, number: int, name: str) -> Any:
         """An attribute of an object of the other end."""
-        return self._call(GET, number, name, (), {})
+        return self._call(requests.GET, number, name, (), {})
 
     def set(self, number: int, name: str, value: Any) -> None:
         """Change one."""
-        self._call(SET, number, name, (value,), {})
+        self._call(requests.SET, number, name, (value,), {})
 
     def delete(self, number: int, name: str) -> None:
         """Delete one."""
-        self._call(DELETE, number, name, (), {})
+        self._call(requests.DELETE, number, name, (), {})
 
     def method(self, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one; `__call__` is the object itself."""
-        return self._call(METHOD, number, name, args, kwargs)
+        return self._call(requests.METHOD, number, name, args, kwargs)
 
     def _call(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return stopping.sheltered(self._ask, what, number, name, args, kwargs)
@@ -255,7 +211,7 @@ class Connection:
 
     def take(self, number: int, most: int) -> tuple[list[Any], bool, BaseException | None]:
         """The next items of an iterator of the other end: they, whether it has ended, and by what error."""
-        items, ended, error = self._call(TAKE, number, "__next__", (most,), {})
+        items, ended, error = self._call(requests.TAKE, number, "__next__", (most,), {})
         return items, ended, failure.rebuild(error, self.terms.find_error) if error else None
 
     def cancel(self, pending: PendingCall, error: Exception | None = None) -> None:
@@ -435,7 +391,7 @@ class Connection:
         try:
             request = self._codec.unpack(tail)
             what, number, name, args, kwargs = request
-            if (type(what), type(number), type(name), type(args), type(kwargs)) != _REQUEST:
+            if (type(what), type(number), type(name), type(args), type(kwargs)) != requests.FORM:
                 raise LoadError("a request of another form than this end knows")
             target = self.object(number) if number else self
         except (LoadError, ValueError, TypeError) as exc:
@@ -459,15 +415,15 @@ class Connection:
         if target is self:
             return self._exports[ROOT], True
         access = self.terms.access(target)
-        if what == METHOD:
+        if what == requests.METHOD:
             return access.method(target, name)(*args, **kwargs), False
-        if what == GET:
+        if what == requests.GET:
             return access.get(target, name), self.terms.containers_stay
-        if what == TAKE:
-            return taken(access.method(target, "__next__"), *args), False
-        if what == SET:
+        if what == requests.TAKE:
+            return requests.taken(access.method(target, "__next__"), *args), False
+        if what == requests.SET:
             access.set(target, name, *args)
-        elif what == DELETE:
+        elif what == requests.DELETE:
             access.delete(target, name)
         else:
             raise LoadError(f"nothing is known that has number {what}")
@@ -551,87 +507,3 @@ class Connection:
             objects = self._exports.clear()
         del objects
         self._lost(reason)
-
-
-def taken(advance: Callable[[], Any], most: int) -> tuple[list[Any], bool, tuple[Any, ...] | None]:
-    """The next items of an iterator: they, whether it has ended, and the error that ended it.
-
-    An error does not take with it the items before it.
-    """
-    items: list[Any] = []
-    try:
-        while len(items) < most:
-            items.append(advance())
-    except StopIteration:
-        return items, True, None
-    except Exception as exc:
-        return items, True, failure.describe(exc)
-    return items, False, None
-
-
-class _Beginning:
-    # What is done before all else.
-
-    def __init__(self, connection: Connection, begin: Callable[[Connection], None]) -> None:
-        self._connection = connection
-        self._begin = begin
-
-    def run(self) -> None:
-        self._connection.started.wait()  # for our own constructor, in another thread
-        try:
-            self._begin(self._connection)
-        except BaseException:
-            log.exception("the connection with %s is closed: it could not begin", self._connection.name)
-            self._connection.close()
-
-    def stop(self) -> None:
-        """Nobody asked for it, so nobody stops it."""
-
-    def refuse(self, reason: str) -> None:
-        """Nobody waits for it; but without it there is no connection. RuntimeError."""
-        if not self._connection.started.is_set():
-            raise RuntimeError(reason)
-
-
-class Job:
-    """One call of the other end."""
-
-    __slots__ = ("_code", "_connection", "call", "conversation", "request")
-
-    def __init__(self, connection: Connection, call: int, conversation: int) -> None:
-        self._connection = connection
-        self.call = call
-        self.conversation = conversation
-        self.request: tuple[Any, ...] = ()
-        self._code = Stoppable()
-
-    def run(self) -> None:
-        """Do it, and answer. Whatever it raises is the answer."""
-        connection = self._connection
-        here = connection.here
-        before: int = getattr(here, "conversation", 0)
-        here.conversation = self.conversation
-        try:
-            answer, refer = self._code.run(connection.perform, *self.request)
-            self.request = ()
-            connection.answer(self, wire.RESULT, answer, refer)
-        except BaseException as exc:
-            self.fail(exc)
-        finally:
-            here.conversation = before
-
-    def stop(self) -> None:
-        """Nobody waits for it any more."""
-        self._code.stop()
-
-    def fail(self, error: BaseException, *, post: bool = False) -> None:
-        """Answer that it failed; `post` as in `Connection.answer`."""
-        self.request = ()
-        try:
-            self._connection.answer(self, wire.ERROR, failure.describe(error), False, post=post)
-        except Closed:
-            pass  # nobody waits for it
-
-    def refuse(self, reason: str) -> None:
-        """Answer that it will not be done. Waits for nothing."""
-        self.fail(TaskCancelled(reason), post=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dispycos.arguments import seconds
-from dispycos.objects.connection import METHOD
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Method, Proxy
+from dispycos.objects.requests import METHOD
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.errors import AsyncResultTimeout
 from dispycos.rpc.expiry import expiries

@@ -16,6 +16,7 @@ from dispycos.net.waiting import Waiting
 from dispycos.objects import connection as objects
 from dispycos.objects import wire
 from dispycos.objects.pending_call import PendingCall
+from dispycos.objects.requests import GET
 from dispycos.rpc.presence import Presence
 
 _CLOSING: Final = 5.0  # seconds for the last words of a connection that is closed
@@ -113,7 +114,7 @@ class Connection(objects.Connection):
 
         TimeoutError after `timeout` seconds; PeerLost if it is gone.
         """
-        answer: PendingCall = self.begin(objects.GET, 0, "root", (), {}, lane=wire.FRESH)
+        answer: PendingCall = self.begin(GET, 0, "root", (), {}, lane=wire.FRESH)
         try:
             answer.result(timeout)
         except Timeout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from dispycos.objects.connection import Terms
+from dispycos.objects.terms import Terms
 from dispycos.rpc import sharing
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.presence import Hooks

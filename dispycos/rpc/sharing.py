@@ -34,7 +34,7 @@ from dispycos.objects.access import (
     name_of_class,
     special_method,
 )
-from dispycos.objects.connection import Terms
+from dispycos.objects.terms import Terms
 from dispycos.rpc.restriction import Restricted, RestrictedAccess
 
 # Special methods that change nothing, of data such as dates, decimals and counters.

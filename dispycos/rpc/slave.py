@@ -17,7 +17,7 @@ from types import CodeType, FunctionType
 from typing import Any, ClassVar, Final
 
 from dispycos.model import Payload
-from dispycos.objects.connection import Terms
+from dispycos.objects.terms import Terms
 from dispycos.pickling import rebuild, values
 from dispycos.rpc import sharing
 from dispycos.rpc.classic_connection import ClassicConnection

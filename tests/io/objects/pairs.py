@@ -10,7 +10,8 @@ from dispycos import keyfile
 from dispycos.config import Limits
 from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
-from dispycos.objects.connection import Connection, Terms
+from dispycos.objects.connection import Connection
+from dispycos.objects.terms import Terms
 
 _OPEN = Terms()
 

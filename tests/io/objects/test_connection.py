@@ -16,9 +16,11 @@ import pytest
 from dispycos.errors import DumpError, LocalProtocolError, PeerLost, TaskCancelled, Timeout
 from dispycos.objects import wire
 from dispycos.objects.access import CALLABLE, OPAQUE, Access, Exposed, exposed
-from dispycos.objects.connection import METHOD, Connection, Terms
+from dispycos.objects.connection import Connection
 from dispycos.objects.failure import GenericException
 from dispycos.objects.pending_call import PendingCall
+from dispycos.objects.requests import METHOD
+from dispycos.objects.terms import Terms
 from tests.helpers import wait_until
 from tests.io.objects.pairs import pair
 

@@ -13,8 +13,8 @@ import pytest
 from dispycos import rpc
 from dispycos.errors import LoadError, PeerLost
 from dispycos.objects import references, wire
-from dispycos.objects.connection import DELETE, GET, METHOD, SET
 from dispycos.objects.pending_call import PendingCall
+from dispycos.objects.requests import DELETE, GET, METHOD, SET
 from dispycos.objects.tuples import NamedFields
 from dispycos.rpc.connection import Connection
 from tests.helpers import wait_until

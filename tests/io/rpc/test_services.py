@@ -16,8 +16,8 @@ import pytest
 from dispycos import rpc
 from dispycos.errors import AuthenticationError, PeerLost, TaskCancelled
 from dispycos.objects import wire
-from dispycos.objects.connection import METHOD
 from dispycos.objects.exports import ROOT
+from dispycos.objects.requests import METHOD
 from dispycos.rpc.connection import Connection
 from tests.helpers import wait_until
 from tests.io.rpc.servers import KEY, connected, serving

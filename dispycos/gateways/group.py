@@ -13,6 +13,7 @@ from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.gateway import PATIENCE, Gateway
 from dispycos.gateways.kinds import KINDS, PopenGateway, SocketGateway, SshGateway, set_home
 from dispycos.gateways.multichannel import MultiChannel
+from dispycos.launch import carry
 from dispycos.launch.launchers import launch
 from dispycos.launch.opening import Errand
 from dispycos.launch.quoting import shown
@@ -36,6 +37,7 @@ _LATER: Final = ("dispycos.gateways.pending",)  # when code there first waits in
 END_TIME: Final = 10.0  # seconds that a far end has to end by itself
 _KILL_TIME: Final = 5.0  # seconds for a far end that was killed to be gone
 _EXIT_TIME: Final = 1.0  # the same when the program ends
+_CARRIER_TIME: Final = carry.PATIENCE + 1.0  # seconds that a carrier has to kill what it carries
 
 
 class Group:
@@ -187,7 +189,10 @@ class Group:
         return MultiChannel([gateway.remote_exec(source, **arguments) for gateway in self])
 
     def terminate(self, timeout: float | None = None) -> None:
-        """End all gateways: those that are not gone after `timeout` seconds (None: END_TIME) are killed."""
+        """End all gateways: those that are not gone after `timeout` seconds (None: END_TIME) are killed.
+
+        One through which others are reached has three seconds at least: it kills those.
+        """
         timeout = END_TIME if timeout is None else timeout
         deadline = time.monotonic() + timeout
         patience = time.monotonic() + min(timeout, PATIENCE)  # for all together
@@ -195,8 +200,12 @@ class Group:
             ending = [*self._leaving, *self._gateways]
         for gateway in reversed(ending):
             gateway.exit(max(patience - time.monotonic(), 0.0))
-        for gateway in ending:
-            if not gateway.join(max(deadline - time.monotonic(), 0.0)):
+        # Only a carrier can kill what it carries, so it is not killed before it has done that.
+        carriers = {gateway.spec.via for gateway in ending}
+        carried = max(deadline, time.monotonic() + _CARRIER_TIME)
+        for gateway in sorted(ending, key=lambda gateway: gateway.id in carriers):
+            until = carried if gateway.id in carriers else deadline
+            if not gateway.join(max(until - time.monotonic(), 0.0)):
                 gateway.kill()
                 # Its process, not all that came from it: what takes it here may never return.
                 gateway.wait_gone(_KILL_TIME)

@@ -144,6 +144,22 @@ def test_a_carried_process_is_killed_also_when_the_near_end_can_t_say_so(group):
     wait_until(lambda: not any(map(alive, numbers)), 10, what="both to be gone")
 
 
+@pytest.mark.row("EX-24", "EX-23")
+def test_a_carrier_is_not_killed_before_what_it_carries(group):
+    """What is stopped in the middle would be left for ever, and all that it carries."""
+    group.makegateway("popen//id=a")
+    group.makegateway("popen//id=b//via=a")
+    group.makegateway("popen//id=c//via=b")
+    numbers = [pid(gateway) for gateway in group]
+    os.kill(numbers[1], signal.SIGSTOP)
+    try:
+        group.terminate(0.1)
+        wait_until(lambda: not any(map(alive, numbers)), 5, what="all three to be gone")
+    finally:
+        for number in filter(alive, numbers):
+            os.kill(number, signal.SIGKILL)
+
+
 @pytest.mark.row("EX-24")
 @pytest.mark.parametrize(
     ("spec", "said"),

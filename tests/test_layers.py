@@ -184,7 +184,7 @@ LINES = (
         " gateways.channel gateways.exchange gateways.order gateways.execmodel gateways.threads gateways.far"
         " gateways.tasks gateways.far_tasks gateways.gateway gateways.kinds gateways.multichannel"
         " gateways.rsync_far gateways.rsync gateways.group gateways.listener gateways.installed"
-        " gateways.socketserver gateways.carried gateways.in_server gateways.cluster gateways.client",
+        " gateways.socketserver gateways.task_stream gateways.in_server gateways.cluster gateways.client",
     ),
     Line(
         7,

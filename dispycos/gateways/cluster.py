@@ -21,9 +21,9 @@ from dispycos.client import client
 from dispycos.config import Limits
 from dispycos.errors import DispycosError, HostNotFound
 from dispycos.gateways import in_server
-from dispycos.gateways.carried import Carried
 from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.gateway import Gateway
+from dispycos.gateways.task_stream import TaskStream
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.keyfile import throwaway
@@ -127,8 +127,8 @@ class _Far:
         other = self._task
         other.notify(task)
         other.send("begin")
-        with contextlib.closing(Carried(ours)) as carried:
-            status = yield carried.run(other, task)
+        with contextlib.closing(TaskStream(ours)) as stream:
+            status = yield stream.run(other, task)
             if isinstance(status, MonitorStatus):
                 self._over(status)  # before its link sees no more than the end of its stream
                 return

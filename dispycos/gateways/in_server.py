@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
-from dispycos.gateways.carried import Carried
 from dispycos.gateways.channel import Channel
 from dispycos.gateways.far import GRACE, FarEnd
 from dispycos.gateways.order import Order
+from dispycos.gateways.task_stream import TaskStream
 from dispycos.gateways.tasks import watched
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -50,8 +50,8 @@ def gateway(near: Task, options: dict[str, Any], task: Any = None) -> Generator[
         target=_serve, args=(theirs, options, ended), name=f"dispycos gateway {options['id']}", daemon=True
     ).start()
     try:
-        with contextlib.closing(Carried(ours)) as carried:
-            yield carried.run(near, task)
+        with contextlib.closing(TaskStream(ours)) as stream:
+            yield stream.run(near, task)
         yield ended
     except KeyboardInterrupt as exc:
         try:

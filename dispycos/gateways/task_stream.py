@@ -1,4 +1,4 @@
-"""A byte stream between two tasks of different processes, as messages.
+"""Task streams: a byte stream between two tasks of different processes, as messages.
 
 Each end has one of a pair of sockets, whose other one belongs to a link. What is read of it goes to
 the other end's task as bytes; that one answers with how many of them its link took, so at most
@@ -23,7 +23,7 @@ WINDOW: Final = 4 * 1024 * 1024  # bytes
 _CHUNK: Final = 256 * 1024  # bytes of a message
 
 
-class Carried:
+class TaskStream:
     """One end."""
 
     def __init__(self, ours: socket.socket) -> None:

@@ -309,6 +309,7 @@ class ClientTask(RemoteTask):
         return self._when_settled(super().register, name)
 
     def unregister(self, name: str | None = None) -> int:
+        """Make it known by `name` no more. 0, or -1 if it has ended."""
         return self._when_settled(super().unregister, name)
 
     def _when_settled(self, call: Callable[..., int], *args: Any, **kwargs: Any) -> int:

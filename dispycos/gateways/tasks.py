@@ -34,6 +34,7 @@ class Tasks:
 def watched(
     call: Callable[..., Any], done: Callable[[BaseException | None], object], task: Task | None = None
 ) -> Generator[Any, Any, None]:
+    """The task that runs remote code: `done` is called once, with its error if it raised one."""
     error: BaseException | None = None
     try:
         yield begin(call, (), {}, task)

@@ -143,6 +143,7 @@ class RemoteTask(Reference, Task):
         return here().tell(self, Verb.REGISTER, name)
 
     def unregister(self, name: str | None = None) -> int:
+        """Make it known by `name` no more. 0, or -1 if that process is gone."""
         return here().tell(self, Verb.UNREGISTER, name)
 
     # Waiting for it.
@@ -181,6 +182,7 @@ class RemoteTask(Reference, Task):
         return here().deliver(self, message, seconds(timeout))
 
     def receive(self, timeout: float | None = None, alarm_value: Any = None) -> Any:
+        """RuntimeError: messages are received where the task is."""
         raise RuntimeError(f"only {self} itself receives its messages")
 
     recv = receive

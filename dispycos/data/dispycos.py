@@ -3,9 +3,11 @@
 
 Python puts the folder of a program first on the module path. This file, which has the
 package's name, would then hide it, so our own folder leaves the path before anything is
-imported.
+imported. The commands that pip makes lie in the same folder and can do no such thing: they
+import this file, which gives them the package.
 """
 
+import importlib
 import os
 import sys
 
@@ -16,3 +18,6 @@ if __name__ == "__main__":
     from dispycos.cli import main
 
     sys.exit(main())
+elif __name__ == "dispycos":
+    del sys.modules[__name__]
+    importlib.import_module(__name__)

@@ -120,6 +120,33 @@ def test_the_program_file_is_not_misled_by_a_neighbour_named_like_the_package(tm
         assert "usage" in out
 
 
+@pytest.mark.row("DN-01", "DS-02")
+def test_every_installed_command_starts_and_is_not_misled_by_the_program_files(
+    wheel: Path, tmp_path: Path
+) -> None:
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--prefix",
+        tmp_path,
+        wheel,
+        "--ignore-installed",
+    ]
+    code, _, err = run_program(install, timeout=60)
+    assert code == 0, err
+    (modules,) = tmp_path.glob("lib/python*/site-packages")
+    commands = sorted(path for path in (tmp_path / "bin").iterdir() if path.is_file())
+    assert {"dispycos", "dispycos.py", "dispycosnode", "dispycosnode.py"} < {path.name for path in commands}
+    for command in commands:
+        code, out, err = run_program([sys.executable, command, "--help"], env={"PYTHONPATH": str(modules)})
+        assert (code, err) == (0, ""), command
+        assert "usage" in out.lower(), command
+
+
 def instructions(dockerfile: Path) -> list[str]:
     """The instructions of a Dockerfile, continued lines joined, comments left out."""
     lines = [line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#")]

@@ -20,6 +20,7 @@ from dispycos.client import notebook
 _DRAWS = 10.0  # a second, in a terminal and a notebook: more than eyes follow
 _LINES = 0.1  # a second, elsewhere: a log file stays readable
 _CELLS = 30  # of the bar itself
+_SAMPLE = 0.02  # of all steps: who has seen fewer can say neither pace nor end
 
 
 class Bar:
@@ -92,7 +93,7 @@ class Bar:
         parts = [f"{self.done:,} of {self.total:,}"]
         if self.done >= self.total:
             parts.append(f"{elapsed:.1f} s")
-        elif since := self.done - self._before:
+        elif (since := self.done - self._before) > 0 and since >= self.total * _SAMPLE:
             parts.append(f"{since / elapsed:,.0f}/s")
             parts.append(f"{_duration((self.total - self.done) * elapsed / since)} left")
         if self.failures:

@@ -300,7 +300,8 @@ class Holdings:
         elif self._abandons(node):
             self.abandon(node, now, out)
         else:
-            out.append(Note("warning", f"node {node.facts.name} at {node.location} is silent"))
+            kept = "its tasks are kept until it is heard; Client(abandon_zombie_nodes=True) gives them up"
+            out.append(Note("warning", f"node {node.facts.name} at {node.location} is silent: {kept}"))
             self.refresh(node, out)
 
     def _abandons(self, node: Node) -> bool:

@@ -296,4 +296,5 @@ async def serve(
 
 def ready_line(settings: NodeSettings, location: Location) -> str:
     """The line that says that the node is usable (DN-01)."""
-    return f"dispycosnode {settings.name} ready at {location} with {settings.servers} servers"
+    servers = "1 server" if settings.servers == 1 else f"{settings.servers} servers"
+    return f"dispycosnode {settings.name} ready at {location} with {servers}"

@@ -19,7 +19,7 @@ from tests.process.nodes import Master
 
 KEY = bytes(range(32))
 NODE = [sys.executable, "-m", "dispycos.node"]
-READY = re.compile(r"dispycosnode (\S+) ready at (\S+):(\d+) with (\d+) servers")
+READY = re.compile(r"dispycosnode (\S+) ready at (\S+):(\d+) with (\d+) servers?")
 
 
 @pytest.fixture

@@ -213,6 +213,10 @@ class Executor:
         try:
             function = self._namespace.function(spec.function)
             args, kwargs = self._namespace.load(spec.args)
+        except ModuleNotFoundError as exc:
+            # No line of the user's led here: his function has not begun.
+            exc.add_note(_missing(exc))
+            return (End.REJECTED, *values.dump_exception(exc.with_traceback(None)))
         except BaseException as exc:
             return (End.REJECTED, *values.dump_exception(exc))
         try:
@@ -294,3 +298,11 @@ class Executor:
         runner.carry_out(runner.ask(lambda now: machine.flush()))
         self._endpoint.write_dirty()
         self._look_for_the_end()
+
+
+def _missing(exc: ModuleNotFoundError) -> str:
+    name = (exc.name or "").partition(".")[0]
+    return (
+        f"the server has no module {name}: install it on that machine,"
+        f" or let it travel among the components, Client([.., {name}])"
+    )

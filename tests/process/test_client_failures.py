@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import os
 import pickle
 import sys
@@ -166,6 +167,25 @@ def test_a_module_that_is_missing_there_is_named(cluster):
         status = yield (yield client.rtask(needs))()
         assert status.type is ModuleNotFoundError
         assert "no_such_module_at_all" in status.value
+
+    scheduled(body)
+
+
+@pytest.mark.row("DC-51")
+def test_a_function_that_needs_a_module_of_the_program_says_how_it_gets_there(cluster, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+
+    def needs() -> Any:
+        yield
+        return only_here.x
+
+    def body(client: Client, task: Any) -> Any:
+        status = yield (yield client.rtask(needs))()
+        first, second = status.value.splitlines()  # nothing of ours between the user and the reason
+        assert first == "ModuleNotFoundError: No module named 'only_here'"
+        assert second.endswith("let it travel among the components, Client([.., only_here])")
 
     scheduled(body)
 

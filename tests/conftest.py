@@ -10,9 +10,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from tests import helpers
+
+# No test asserts how long anything took: machines pause when they please.
+hypothesis.settings.register_profile("dispycos", deadline=None)
+hypothesis.settings.load_profile("dispycos")
 
 # Before any test imports dispycos. Each machine checks its invariants after each event.
 os.environ["DISPYCOS_VALIDATE"] = "1"

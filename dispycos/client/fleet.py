@@ -329,6 +329,8 @@ class Fleet:
         self.holdings.to_release.pop(event.peer, None)
         if event.peer == self.turn.scheduler:
             self.turn.lost(now, out)
+            if self.turn.state is TurnState.CLOSING:
+                self._deadlines.set(_CLOSE, now + self._time_to_close())
         node = self.nodes_held.get(event.peer)
         if node is not None:
             node.up = False
@@ -477,10 +479,13 @@ class Fleet:
     def _closed_if_empty(self, now: float, out: list[Action]) -> None:
         if self.turn.ending and not self.nodes_held and self.turn.state is TurnState.SCHEDULED:
             self.turn.close(out)
-            known = self.turn.reachable
-            # The scheduler itself waits for the nodes: their grace, and its own request_timeout.
-            wait = self.limits.request_timeout * (2 if known else 0.5) + self.limits.grace * known
-            self._deadlines.set(_CLOSE, now + wait)
+            self._deadlines.set(_CLOSE, now + self._time_to_close())
+
+    def _time_to_close(self) -> float:
+        # The scheduler itself waits for the nodes: their grace, and its own request_timeout.
+        # One that is gone may have ended with our turn, or be about to come back.
+        known = self.turn.reachable
+        return self.limits.request_timeout * (2 if known else 0.5) + self.limits.grace * known
 
     def _close_due(self, now: float, out: list[Action]) -> None:
         # The scheduler does not answer: the nodes are told directly.

@@ -26,7 +26,7 @@ Z = LIMITS.zombie_pulses * PULSE
 @pytest.mark.row("R-55", "R-17", "R-31", "R-35", "R-36", "R-48", "R-78", "R-92", "R-93", "DS-20", "DS-21")
 @pytest.mark.rule("S1", "S2", "S3", "S4", "S6")
 def test_a_shared_scheduler_serves_its_clients_under_random_faults() -> None:
-    each_seed(run, 100)
+    each_seed(run, 75)
 
 
 @pytest.mark.timeout(300)

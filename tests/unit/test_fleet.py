@@ -855,6 +855,18 @@ def test_closing_without_a_scheduler_tells_the_nodes_and_says_so() -> None:
     assert bench.told()[-1] == "ClientClosed"
 
 
+@pytest.mark.row("DC-39", "R-33")
+def test_a_scheduler_that_ends_while_it_closes_a_turn_is_not_waited_for_as_one_that_lives() -> None:
+    bench = Bench().schedule()
+    ticket = bench.order(o.CloseAll, False)
+    bench.feed(PeerGone(SCHEDULER, "refused"))
+    bench.wait(LIMITS.request_timeout / 2)
+    answer = bench.answered(ticket)
+    assert answer is not None
+    assert "could not be told" in answer[1]
+    assert bench.told()[-1] == "ClientClosed"
+
+
 @pytest.mark.row("R-17")
 def test_a_close_in_progress_is_told_to_the_schedulers_successor() -> None:
     bench = Bench().schedule()

@@ -97,7 +97,7 @@ def messages(cls: type) -> st.SearchStrategy[Any]:
 
 @pytest.mark.rule("N6")
 @pytest.mark.parametrize("cls", NUMBERS.values(), ids=lambda cls: cls.__name__)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_message_comes_back_equal(cls: type, data: st.DataObject) -> None:
     message = data.draw(messages(cls))
@@ -451,7 +451,7 @@ class _Evil:
 
 
 @pytest.mark.row("SE-23")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_with_nothing_but_a_protocol_error(data: bytes) -> None:
     with contextlib.suppress(RemoteProtocolError):
@@ -459,7 +459,7 @@ def test_random_bytes_are_refused_with_nothing_but_a_protocol_error(data: bytes)
 
 
 @pytest.mark.row("SE-23", "SE-80")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_a_changed_byte_gives_a_message_of_right_types_or_a_protocol_error(at: int, byte: int) -> None:
     spec = TaskSpec(5, 1, CodeHash(HASH), Payload(b"args", (b"buffer",)))

@@ -146,7 +146,7 @@ def test_a_recorded_session_is_worth_nothing_on_another_connection() -> None:
 
 
 @pytest.mark.row("SE-16")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.booleans(), st.booleans())
 def test_random_bytes_never_crash_or_deliver(data: bytes, tags: bool, attached: bool) -> None:
     session = victim(tags=tags, attached=attached)

@@ -90,7 +90,7 @@ PLAIN = st.recursive(
 
 
 @pytest.mark.rule("N6")
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=30)
 @given(PLAIN)
 def test_plain_values_come_back_equal(value: Any) -> None:
     back = load(over_the_wire(dump(value)))
@@ -99,7 +99,7 @@ def test_plain_values_come_back_equal(value: Any) -> None:
 
 
 @pytest.mark.rule("N6")
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(PLAIN, max_size=3).map(tuple), st.dictionaries(st.text(max_size=3), PLAIN, max_size=2))
 def test_arguments_come_back_equal(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     assert load(over_the_wire(dump_call(args, kwargs, name="f"))) == (args, kwargs)

@@ -10,6 +10,7 @@ Pure: no I/O, clock or randomness. Layer 0. Rule N4.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,22 +24,23 @@ _MORE: Final = 20
 _STOP: Final = ord(".")
 _MARK: Final[Any] = None  # on the stack
 
-
-def _counted() -> bytes:
-    # Short texts, bytes and numbers, behind a length of one byte.
-    lengths = (re.escape(bytes([number])) + b".{%d}" % number for number in range(256))
-    return b"[\\x8cCU\\x8a](?:" + b"|".join(lengths) + b")"
-
-
 _SIMPLE: Final = (
-    rb"[N\x88\x89(01\]})\x8fadelsu\x90\x93\x94Rb\x81\x92]|[K\x80q].|M..|[Jr].{4}|[G\x95].{8}|[ILFSVp][^\n]*\n|c[^\n]*\n[^\n]*\n|"
-    + _counted()
+    rb"[N\x88\x89(01\]})\x8fadelsu\x90\x93\x94Rb\x81\x92]|[K\x80q].|M..|[Jr].{4}|[G\x95].{8}|"
+    rb"[ILFSVp][^\n]*\n|c[^\n]*\n[^\n]*\n"
 )
 _TUPLES: Final = rb"[\x85-\x87t\x91]"
 _SHARED: Final = rb"h.|j.{4}|2|g[^\n]*\n"
 
-_NO_TUPLE: Final = re.compile(b"(?:" + _SIMPLE + b"|" + _SHARED + b")*+", re.DOTALL)
-_NOTHING_SHARED: Final = re.compile(b"(?:" + _SIMPLE + b"|" + _TUPLES + b")*+", re.DOTALL)
+
+@functools.cache
+def _passing(more: bytes) -> re.Pattern[bytes]:
+    # Any number of simple instructions, and of these. Made when it is used, for that takes
+    # milliseconds: many a far end reads lone values only.
+    # Short texts, bytes and numbers, behind a length of one byte.
+    lengths = (re.escape(bytes([number])) + b".{%d}" % number for number in range(256))
+    counted = b"[\\x8cCU\\x8a](?:" + b"|".join(lengths) + b")"
+    return re.compile(b"(?:" + b"|".join((_SIMPLE, counted, more)) + b")*+", re.DOTALL)
+
 
 # Instructions with a length, and how many bytes that takes: long texts, bytes and numbers.
 _LONG: Final = {ord("X"): 4, ord("B"): 4, ord("T"): 4, 0x8B: 4, 0x8D: 8, 0x8E: 8, 0x96: 8}
@@ -54,13 +56,13 @@ _NOT_PUSHED: Final = frozenset(b"\x80\x95")
 def check(data: Buffer) -> None:
     """LoadError if reading this pickle would hash for long. One that is damaged is left to its reader."""
     view = memoryview(data).cast("B")
-    if _count(view, _NO_TUPLE, 1) == 0:
+    if _count(view, _passing(_SHARED), 1) == 0:
         return
     # Each that is shared may double what is hashed.
     enough = 0
     while len(view) << enough < _budget(view):
         enough += 1
-    if _count(view, _NOTHING_SHARED, enough) >= enough:
+    if _count(view, _passing(_TUPLES), enough) >= enough:
         _Followed(view).to_the_end()
 
 

@@ -152,7 +152,7 @@ class Connection:
         finally:
             self._hand_over(talk)
 
-    def begin(
+    def _begin(
         self,
         what: int,
         number: int,
@@ -170,23 +170,6 @@ class Connection:
         LocalProtocolError if as many calls as the other end takes wait for their answers.
         post  it is short, and goes out even while too much is on its way.
         """
-        more = {"lane": lane, "conversation": conversation, "post": post, "kind": kind}
-        pending: R = stopping.sheltered(self._begin, what, number, name, args, kwargs, **more)
-        return pending
-
-    def _begin(
-        self,
-        what: int,
-        number: int,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        lane: int | None = None,
-        conversation: int = 0,
-        post: bool = False,
-        kind: type[R] = PendingCall,  # type: ignore[assignment]  # mypy has no defaults of type variables
-    ) -> R:
         if self.closed:
             raise self._gone()
         if self._drops:
@@ -208,6 +191,8 @@ class Connection:
             self._pending.pop(pending.number, None)
             raise
         return pending
+
+    begin = stopping.shelters(_begin)  # for others, who may be code that can be stopped
 
     def take(self, number: int, most: int) -> tuple[list[Any], bool, BaseException | None]:
         """The next items of an iterator of the other end: they, whether it has ended, and by what error."""

@@ -10,12 +10,14 @@ I/O half. Layer 5.
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from dispycos.errors import TaskCancelled
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # The innermost code that a thread runs, by ident.
@@ -142,6 +144,16 @@ def sheltered(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call something of ours: if this thread runs code that may be stopped, nothing interrupts it."""
     code = running.get(threading.get_ident())
     return function(*args, **kwargs) if code is None else code.shelter(function, *args, **kwargs)
+
+
+def shelters(function: Callable[P, T]) -> Callable[P, T]:
+    """That function, always called so."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return sheltered(function, *args, **kwargs)
+
+    return call
 
 
 _NONE: Final = Stoppable()  # what runs in any other thread; never due

@@ -16,7 +16,6 @@ beside it. Pure. Layer 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dispycos.model import Incarnation, Location, Role
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # Not frozen only because one is made for each message.
-@dataclass(slots=True)
+@record(frozen=False)
 class Heard:
     """A proven peer said something; delivered in order, each exactly once (N2)."""
 
@@ -87,7 +86,7 @@ PeerEvent: TypeAlias = PeerUp | PeerSuspect | PeerBack | PeerGone
 # Actions.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Say:
     """Send a message to a peer. To a peer that is lost it has no effect: PeerGone tells."""
 

@@ -183,7 +183,7 @@ class Payload:
         return len(self.data) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class TaskSpec:
     """One attempt at one task, as the client hands it to a server."""
 
@@ -208,7 +208,7 @@ class End(enum.IntEnum):
     ABANDONED = 8  # its silent node was given up by choice
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Outcome:
     """How one attempt ended, as the server tells it."""
 

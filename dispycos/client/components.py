@@ -8,17 +8,17 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from dispycos.pickling.code import Prelude
+from dispycos.records import record
 
 Definition: TypeAlias = type[Any] | ModuleType | Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileComponent:
     """A file that goes into the directory of each node."""
 
@@ -26,7 +26,7 @@ class FileComponent:
     name: str  # relative POSIX path in the node's directory
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Components:
     """What a client's `components` argument came to."""
 

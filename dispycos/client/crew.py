@@ -14,7 +14,7 @@ Pure. Rules S2, R-05, R-09, R-12, R-47, R-92. Rows DC-08, DC-11, DC-12, DC-24 to
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispycos.client.events import (
@@ -34,6 +34,7 @@ from dispycos.deadlines import Deadlines
 from dispycos.events import Action, Dial, Note, Say, StopDialling
 from dispycos.messages import CloseServer, ServerEnded, ServerFacts, SetUpServer
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Payload, Status
+from dispycos.records import record
 from dispycos.story import Stories
 
 # After a grace passed on the node, its word takes so many seconds before it is doubted.
@@ -42,7 +43,7 @@ WORD = 1.0
 _NORMAL = (Status.ServerInitialized, Status.ServerResumed)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class CrewPlan:
     """What a client wants of every server."""
 

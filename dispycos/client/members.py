@@ -10,11 +10,12 @@ Pure. Rules S1, R-92. Rows ST-01 to ST-04.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispycos.errors import InternalError
 from dispycos.messages import NodeFacts
 from dispycos.model import DispycosNodeAvailInfo, Incarnation, Location, Payload, Status
+from dispycos.records import record
 
 
 class NodeState(enum.Enum):
@@ -71,7 +72,7 @@ SERVER_MOVES: dict[tuple[ServerState, str], ServerState] = {
 }
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, eq=False)
 class Server:
     incarnation: Incarnation
     location: Location
@@ -125,7 +126,7 @@ class Server:
         return Status.ServerSuspended if self.closed_to_tasks else Status.ServerResumed
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, eq=False)
 class Node:
     facts: NodeFacts
     lease: int  # names the grant

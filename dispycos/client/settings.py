@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos import config
 from dispycos.arguments import flag, seconds
 from dispycos.client.allocation import DispycosNodeAllocate, allocations
 from dispycos.client.components import Components, check_target, sort_out
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """The arguments of a Client; see there for what they mean."""
 

@@ -7,7 +7,6 @@ hears of servers stands in `client.events`. Pure. Layer 2.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
@@ -177,7 +176,7 @@ class CloseNow:
 # Actions, beside Say and Note.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Placed:
     """This task is on its way to that server; may be answered again for another server."""
 
@@ -185,7 +184,7 @@ class Placed:
     server: Incarnation
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Ended:
     """The task's final outcome (R-31). `poisoned`: errors.PoisonTask, its text is the outcome's."""
 

@@ -5,10 +5,10 @@ Layer 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dispycos.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Surroundings:
     """Of one Client, taken when it is made."""
 

@@ -6,15 +6,16 @@ Pure. Layer 2. Row DC-61; requirements R-07, R-41 to R-43.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dispycos.arguments import integer, seconds
+from dispycos.records import record
 
 MOST = 1_000_000  # what is larger is meant to be without end, or a mistake
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskOptions:
     """See `client.submitter.Submitter.options`."""
 

@@ -9,13 +9,14 @@ Pure. Rules S3, R-17, R-33. Rows DC-15, DC-39.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispycos.client.orders import BeginSchedule
 from dispycos.errors import InternalError
 from dispycos.events import Action, Dial, Say, StopDialling
 from dispycos.messages import AddRule, CloseClient, Rule, Schedule, Unschedule
 from dispycos.model import Incarnation, Location
+from dispycos.records import record
 
 
 class TurnState(enum.Enum):
@@ -41,7 +42,7 @@ _MOVES: dict[tuple[TurnState, str], TurnState] = {
 }
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Turn:
     """The state of one turn and what is said for it.
 

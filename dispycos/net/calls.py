@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dispycos.errors import Closed
@@ -23,6 +22,7 @@ from dispycos.net.endpoint import Endpoint
 from dispycos.net.reactor import Later
 from dispycos.net.tickets import Tickets
 from dispycos.pickling import values
+from dispycos.records import record
 
 MAX_GONE = 1000  # objects of which it is remembered why they are gone; the first one is forgotten
 
@@ -40,7 +40,7 @@ class At(Protocol):
     def name(self) -> str: ...
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, eq=False)
 class Call:
     """One call that came, to be answered once."""
 

@@ -20,7 +20,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispycos.errors import Closed, FileRefused, PeerLost, Timeout
@@ -29,6 +29,7 @@ from dispycos.messages import FileAnswer, FileDelete, FileOffer, FileSlice, File
 from dispycos.model import Incarnation, Payload, Role
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.filestore import FileStore, Incoming
+from dispycos.records import record
 
 log = logging.getLogger("dispycos")
 
@@ -41,7 +42,7 @@ _MAX_ANSWERS = 64  # to one question, not yet looked at; more than any honest pe
 # Receiving.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Transfer:
     """One file that a peer is sending."""
 
@@ -256,7 +257,7 @@ class FileReceiver:
 # Sending.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Sending:
     """A question about a file that waits for answers."""
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dispycos.config import MIB, Limits
@@ -78,7 +77,7 @@ TRANSITIONS: Final = {
 }
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Message:
     """A message arrived. Not frozen only because it is made for each one."""
 
@@ -86,7 +85,7 @@ class Message:
     tail: Buffer  # its attachments one after the other; the codec knows their lengths
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Undelivered:
     """A message arrived for whose tail there was no memory; its sender is to be told (R-23)."""
 

@@ -9,15 +9,15 @@ Any thread. Layer 4.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.kernel.operation import Operation
 from dispycos.model import Incarnation
 from dispycos.net.reactor import Later, Reactor
+from dispycos.records import record
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Ticket:
     """One question that waits."""
 

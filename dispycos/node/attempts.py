@@ -6,7 +6,6 @@ Values of `node.execution`. Pure. Layer 2.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from dispycos.model import End, Payload, TaskSpec
 from dispycos.records import record
@@ -22,7 +21,7 @@ class LeaseGiven:
     seconds: float
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Ended:
     """The kernel is through with an attempt; see `Execution.ended`."""
 
@@ -54,7 +53,7 @@ class EndAll:
 # Actions, beside Say.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Begin:
     """Start this attempt now."""
 

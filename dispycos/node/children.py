@@ -11,16 +11,17 @@ import contextlib
 import os
 import socket
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispycos.model import Incarnation
 from dispycos.node import page
 from dispycos.node.output import Output
 from dispycos.node.page import Counters, StepWatch
 from dispycos.node.pipe import LoopPipe
+from dispycos.records import record
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False, eq=False)
 class Zygote:
     """One zygote, from its exec until it was waited for."""
 
@@ -31,7 +32,7 @@ class Zygote:
     pipe: LoopPipe
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False, eq=False)
 class Server:
     """One server, from the order to fork it until it is gone."""
 

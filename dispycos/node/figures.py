@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.messages import Avail
+from dispycos.records import record
 
 try:
     import psutil
@@ -90,7 +90,7 @@ def cpu_seconds(pid: int) -> float | None:
     return float(times.user + times.system)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Group:
     """The cgroup that limits our memory."""
 

@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
 
 from dispycos.node import ties
+from dispycos.records import record
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False, eq=False)
 class FreshZygote:
     """A zygote that nobody has spoken to. Who takes it owns its descriptors, and waits for its end."""
 

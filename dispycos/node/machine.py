@@ -17,7 +17,7 @@ Pure: no I/O, clock or randomness. Rules S2, S3, R-05, R-09, R-10, R-19, R-28, R
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dispycos import messages as m
@@ -53,6 +53,7 @@ from dispycos.node.events import (
 )
 from dispycos.node.places import Place
 from dispycos.node.tenancy import NodeState, Tenancy
+from dispycos.records import record
 from dispycos.story import Stories
 
 __all__ = ["NodeMachine", "NodeState"]
@@ -60,7 +61,7 @@ __all__ = ["NodeMachine", "NodeState"]
 _WORKING = frozenset({NodeState.RESERVED, NodeState.PREPARING, NodeState.SERVING, NodeState.RELEASING})
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Peer:
     roles: Role
     location: Location | None

@@ -19,11 +19,12 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispycos.errors import RemoteProtocolError
 from dispycos.model import Buffer
+from dispycos.records import record
 
 _HEAD = struct.Struct("!IQ")  # length of the JSON, length of the body
 MAX_JSON = 256 * 1024  # bytes; the longest is a reason with its last output
@@ -31,7 +32,7 @@ MAX_DESCRIPTORS = 3  # of one message
 _CHUNK = 256 * 1024
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Said:
     """One message. Whoever receives it owns its descriptors."""
 

@@ -9,11 +9,11 @@ Pure. Rules R-05, R-28, R-79.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from dispycos.errors import InternalError
 from dispycos.messages import ServerFacts
 from dispycos.model import Incarnation, Location
+from dispycos.records import record
 
 
 class PlaceState(enum.Enum):
@@ -49,7 +49,7 @@ _MOVES: dict[tuple[PlaceState, str], PlaceState] = {
 LIVE = frozenset({S, U, N})  # a process is there, or may be
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Place:
     index: int  # from 1
     state: PlaceState = PlaceState.EMPTY

@@ -19,7 +19,6 @@ import logging
 import os
 import socket
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.kernel.core import Kernel
@@ -43,6 +42,7 @@ from dispycos.node.page import Page
 from dispycos.node.pipe import LoopPipe, Said
 from dispycos.node.sights import Sights
 from dispycos.node.start import ServerStart, ZygoteStart
+from dispycos.records import record
 from dispycos.runtime import Network, runtime
 
 log = logging.getLogger("dispycos")
@@ -56,7 +56,7 @@ _CANT_LISTEN = 3  # exit codes
 _BUG = 70
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Birth:
     """What a forked child is to become; the descriptors are its own."""
 

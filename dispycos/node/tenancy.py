@@ -9,7 +9,7 @@ Pure. Rules R-05, R-09 to R-11, R-28, R-48, R-79.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispycos.config import Limits
 from dispycos.errors import InternalError
@@ -40,6 +40,7 @@ from dispycos.node.events import (
     ZygoteReady,
 )
 from dispycos.node.places import Place, PlaceState
+from dispycos.records import record
 from dispycos.story import About, Stories
 
 
@@ -75,7 +76,7 @@ KILL_MARGIN = 0.5
 QUICK_DEATH = 10.0
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Tenancy:
     """One reservation of this node, from Reserve to Released."""
 

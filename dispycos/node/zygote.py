@@ -32,7 +32,6 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.folders import remove_tree
@@ -43,6 +42,7 @@ from dispycos.node import account, server, spawned, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
+from dispycos.records import record
 
 _POLL_WITHOUT_PIDFD = 50  # milliseconds between looks at the children, where nothing wakes us
 _POLL_FOR_ORPHANS = 1000  # ... and at what was left to us, of which nothing else tells
@@ -51,7 +51,7 @@ _LOOK_AGAIN = 0.02  # seconds between two looks
 _KILL_PATIENCE = 8.0  # seconds of killing what is below us
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Child:
     index: int
     pid: int

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, NamedTuple, Protocol
+
+from dispycos.records import record
 
 # Methods that Python looks for in the class, so a proxy's class must have them for the syntax to work.
 SPECIAL: Final = frozenset({
@@ -128,7 +130,7 @@ def special_method(kind: type, name: str) -> Any:
     return next((vars(cls)[name] for cls in kind.__mro__ if name in vars(cls)), None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Names:
     """Just these names: to read, to write, to call."""
 

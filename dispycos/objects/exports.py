@@ -9,8 +9,9 @@ Pure: no I/O, clock or randomness.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from dispycos.records import record
 
 ROOT: Final = 1  # the object that the other end knows from the start
 
@@ -22,7 +23,7 @@ class TooMany(Exception):
     """The other end holds more references than it may."""
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Export:
     """One object, and how many references to it were sent and not dropped."""
 

@@ -9,13 +9,15 @@ Pure: no I/O, clock or randomness. Row GN-05.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, NamedTuple
+
+from dispycos.records import record
 
 MOST_AT_ONCE: Final = 1000  # calls of one object: each of them has a thread
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exposure:
     """What makes an object, and how it is shared; see `expose`."""
 

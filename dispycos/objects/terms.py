@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos.objects.access import Access, Full, Shape
 from dispycos.objects.proxy import Proxy, class_of
+from dispycos.records import record
 
 
 def nothing_by_value(value: Any) -> bool:
@@ -20,7 +20,7 @@ def no_class(module: str, name: str) -> Any:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """How one end shares."""
 

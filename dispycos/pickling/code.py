@@ -18,7 +18,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dispycos.errors import NotSerializable
@@ -28,6 +28,7 @@ from dispycos.pickling.origins import Scope
 from dispycos.pickling.pickler import CodePickler, blame, defined, is_definition
 from dispycos.pickling.rebuild import HERE, Namespace
 from dispycos.pickling.stubs import HEADER, MAGIC, TAG, WHOLE
+from dispycos.records import record
 
 __all__ = ["HERE", "CodePickler", "Namespace", "dump_components", "dump_definition", "dumps", "hashes"]
 
@@ -38,7 +39,7 @@ Name = tuple[Scope, dict[str, Any], str]
 # Tables.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Watch:
     """What a table was made from; while it holds, the table needs not be made again."""
 
@@ -80,7 +81,7 @@ class _Watch:
 ABSENT: Any = object()
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Table:
     data: bytes
     digest: bytes
@@ -226,7 +227,7 @@ def _wrap(pickler: CodePickler, body: bytes, source: bool) -> tuple[bytes, _Tabl
     return b"".join((header, table.data, body)), table
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Shipped:
     """A definition as it was last dumped."""
 

@@ -12,13 +12,13 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import cloudpickle
 
 from dispycos.errors import NotSerializable
 from dispycos.pickling import origins, reductions, stubs
+from dispycos.records import record
 
 
 class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
@@ -125,7 +125,7 @@ def is_definition(value: Any) -> bool:
 # Definitions.
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Definition:
     """One pickled class or function."""
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dispycos.messages import NodeFacts, Rule
 from dispycos.model import Location
+from dispycos.records import record
 
 NEXT = -1  # this rule says nothing of the node
 
@@ -27,7 +27,7 @@ _REPETITION = re.compile(r"[*+{]")
 _REPEATED_GROUP = re.compile(r"\)[*+{?]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What the rules say of a node."""
 

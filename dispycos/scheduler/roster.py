@@ -8,12 +8,13 @@ Pure. Rule S1.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from dispycos.errors import InternalError
 from dispycos.events import Say
 from dispycos.messages import Avail, Counts, NodeFacts, Rule, ServerFacts
 from dispycos.model import Incarnation, Location
+from dispycos.records import record
 from dispycos.scheduler.events import KeepClient
 
 
@@ -62,7 +63,7 @@ CLIENT_MOVES: dict[tuple[ClientState, str], ClientState] = {
 HELD = frozenset({_N.RESERVING, _N.INITIALIZED, _N.ZOMBIE})
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, eq=False)
 class Node:
     facts: NodeFacts
     state: NodeState = NodeState.SUSPENDED
@@ -116,7 +117,7 @@ class Node:
         return self.refused or self.why
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, eq=False)
 class Client:
     reservation: int
     order: int  # rises in the order of submission

@@ -15,7 +15,6 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from dispycos import messages as m
@@ -25,6 +24,7 @@ from dispycos.net.endpoint import Endpoint
 from dispycos.net.named import NamedPeers
 from dispycos.net.runner import Runner
 from dispycos.net.search import Search
+from dispycos.records import record
 from dispycos.scheduler.events import ENTRIES, DropClient, JournalFailed, Started, Stop, Stopped, Written
 from dispycos.scheduler.journal import Journal, JournalError
 from dispycos.scheduler.machine import SchedulerMachine
@@ -45,7 +45,7 @@ OF_CLIENTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceOptions:
     """How one scheduler works; times are seconds, sizes bytes."""
 

@@ -15,7 +15,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dispycos import config
 from dispycos.config import Limits
@@ -29,6 +29,7 @@ from dispycos.net.reactor import Reactor
 from dispycos.net.search import Search
 from dispycos.net.tls import CertificateFiles, Tls
 from dispycos.printer import Printer
+from dispycos.records import record
 from dispycos.scheduler import survey
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
 from dispycos.scheduler.storage import Storage
@@ -41,7 +42,7 @@ FORCED = 1  # exit code after that, and after a second signal
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SharedSettings:
     """Everything that a shared scheduler needs to know but its key."""
 

@@ -6,16 +6,16 @@ Layer 8. Row MO-01.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
 from dispycos import commandline
 from dispycos.commandline import Parser
 from dispycos.httpd import argtext, listening, running
 from dispycos.httpd.scheduler_source import SchedulerSource
+from dispycos.records import record
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Web:
     """The web monitor, as its options ask for it."""
 

@@ -1,11 +1,11 @@
-"""Records are what the standard library's frozen, slotted dataclasses are, made later."""
+"""Records are what the standard library's slotted dataclasses are, made later."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -44,6 +44,30 @@ class Checked:
 
     def __repr__(self) -> str:
         return f"<{self.number}>"
+
+
+@record(frozen=False)
+class Changing:
+    """A record whose fields may be set."""
+
+    number: int
+    kind: ClassVar[str] = "of all"
+    names: list[str] = field(default_factory=list)
+
+
+@record(frozen=False)
+class Longer(Changing):
+    """One that adds a field, and says what another is by itself."""
+
+    number: int = 4
+    word: str = "w"
+
+
+@record(frozen=False, eq=False)
+class Alone:
+    """One that equals only itself."""
+
+    number: int = 0
 
 
 def made() -> type[Any]:
@@ -108,7 +132,8 @@ def test_what_is_used_first_is_made_first(use: Any, name: str) -> None:
     vars(new)["name"].__set__(value, "n")
     late = dict(vars(new))
     use(value)
-    assert {each for each in late if vars(new)[each] is not late[each]} == {name}
+    changed = {each for each in late if vars(new)[each] is not late[each]}
+    assert changed == {name, "__dataclass_fields__"}
     assert repr(value).endswith("New(number=1, name='n')")
     assert value == new(1) and hash(value) == hash(new(1))
 
@@ -125,3 +150,32 @@ def test_what_a_class_defines_itself_stays() -> None:
     assert Checked(1) == Checked(1)
     with pytest.raises(ValueError, match="less than 0"):
         Checked(-1)
+
+
+def test_one_that_changes_equals_by_its_fields_and_has_no_hash() -> None:
+    value = Changing(1)
+    value.number = 2
+    assert value == Changing(2) and value != Changing(1)
+    assert Changing.kind == "of all" and [f.name for f in fields(Changing)] == ["number", "names"]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(value)
+    with pytest.raises(AttributeError):
+        value.other = 1  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(value)) == copy.deepcopy(value) == value
+    del value.number
+    assert not hasattr(value, "number")
+
+
+def test_one_that_derives_has_the_fields_of_both() -> None:
+    assert repr(Longer()) == "Longer(number=4, names=[], word='w')"
+    assert Longer(1, ["a"], "x") == Longer(1, ["a"], "x") != Longer(1, ["a"], "y")
+    assert Longer.__match_args__ == ("number", "names", "word") and "number" not in Longer.__slots__
+    assert is_dataclass(Longer) and replace(Longer(), word="z").word == "z"
+    assert repr(Changing(1)) == "Changing(number=1, names=[])"
+
+
+def test_one_without_equality_is_equal_to_itself_alone() -> None:
+    value = Alone()
+    value.number = 1
+    assert value == value and value != Alone(1) and len({value, Alone(1)}) == 2
+    assert repr(value) == "Alone(number=1)"

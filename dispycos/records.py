@@ -79,15 +79,8 @@ class _Fields:
         self.defaults = defaults
 
     def __get__(self, value: Any, cls: type[Any]) -> Any:
-        for owner in cls.__mro__:
-            if vars(owner).get(_FIELDS) is self:
-                break
-        names = {"__annotations__": owner.__annotations__, "__module__": owner.__module__, **self.defaults}
-        model: Any = dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(
-            type(owner.__name__, owner.__bases__, names)
-        )
-        # Two threads may both come here: they make the same twice.
-        setattr(owner, _FIELDS, getattr(model, _FIELDS))
+        owner = next(base for base in cls.__mro__ if vars(base).get(_FIELDS) is self)
+        _model(owner, owner.__bases__, {"__annotations__": owner.__annotations__, **self.defaults})
         return getattr(owner, _FIELDS)
 
 
@@ -108,20 +101,40 @@ def _late(cls: type[Any], name: str, frozen: bool) -> Callable[..., Any]:
 
 def _written(cls: type[Any], name: str, frozen: bool) -> Any:
     """Have the standard library write this method, for a class with the same fields."""
-    names: dict[str, Any] = {item.name: item for item in fields(cls)}
-    names["__annotations__"] = {item.name: item.type for item in fields(cls)}
-    names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    told = vars(cls)[_FIELDS]
+    names: dict[str, Any]
+    if isinstance(told, _Fields) and not any(map(dataclasses.is_dataclass, cls.__bases__)):
+        names = {"__annotations__": cls.__annotations__, **told.defaults}
+    else:
+        names = {item.name: item for item in fields(cls)}
+        names["__annotations__"] = {item.name: item.type for item in fields(cls)}
     if hasattr(cls, "__post_init__"):
         names["__post_init__"] = None  # the constructor calls that of its object
-    write = dataclasses.dataclass(
-        init=name == "__init__",
-        repr=name == "__repr__",
-        eq=name in ("__eq__", "__hash__"),
-        # A constructor that gets past `_refuse_setting`, and a hash at all.
-        frozen=frozen and name in ("__init__", "__hash__"),
-    )
-    model: type[Any] = write(type(cls.__name__, (), names))
-    return vars(model)[name]
+    # Frozen: a constructor that gets past `_refuse_setting`, and a hash at all.
+    late = {"__init__": "init", "__repr__": "repr", "__eq__": "eq", "__hash__": "eq"}[name]
+    frozen = frozen and name in ("__init__", "__hash__")
+    return vars(_model(cls, (), names, **{late: True}, frozen=frozen))[name]
+
+
+def _model(
+    cls: type[Any],
+    bases: tuple[type[Any], ...],
+    names: dict[str, Any],
+    *,
+    init: bool = False,
+    repr: bool = False,
+    eq: bool = False,
+    frozen: bool = False,
+) -> type[Any]:
+    """A dataclass with the fields of `cls`, which is told them if it was not yet."""
+    # With a docstring, or one would be made of the signature, which takes longest of all.
+    names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": "A model."}
+    write = dataclasses.dataclass(init=init, repr=repr, eq=eq, frozen=frozen, match_args=False)
+    model: type[Any] = write(type(cls.__name__, bases, names))
+    if isinstance(vars(cls)[_FIELDS], _Fields):
+        # Two threads may both come here: they make the same twice.
+        setattr(cls, _FIELDS, getattr(model, _FIELDS))
+    return model
 
 
 def _refuse_setting(self: Any, name: str, value: Any) -> NoReturn:

@@ -30,10 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return scheduler.main(arguments, _epilog())
     name, *rest = arguments
-    if name == "ssh":
-        from dispycos import ssh
-
-        return ssh.main(rest)
+    if name in PROGRAMS:
+        return PROGRAMS[name](rest)
     command = COMMANDS.get(name)
     if command is None:
         names = ", ".join(NAMES)
@@ -102,6 +100,23 @@ def key(arguments: Sequence[str]) -> str:
     return "\n".join(keyfile.fingerprints(arguments[1] if arguments[1:] else None))
 
 
+# With a parser, a help and an exit code of their own; each is loaded when it is asked for.
+
+
+def run_ssh(arguments: Sequence[str]) -> int:
+    """Start nodes by ssh, on machines that have only Python: `dispycos ssh HOST ..`."""
+    from dispycos import ssh
+
+    return ssh.main(arguments)
+
+
+def run_config(arguments: Sequence[str]) -> int:
+    """Show each setting and where it comes from: `dispycos config [--show-origin] [--check FILE]`."""
+    from dispycos.commands import settings_shown
+
+    return settings_shown.main(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "top": show_top,
     "status": show_status,
@@ -109,14 +124,16 @@ COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "key": key,
     "dockerfile": dockerfile,
 }
-NAMES = (*COMMANDS, "ssh")  # which has a parser and an exit code of its own
+PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
+    "ssh": run_ssh,
+    "config": run_config,
+}
+NAMES = (*COMMANDS, *PROGRAMS)
 _LINK = """LINK is the address that a monitor printed, or - to read it from standard input, where other users
 don't see it; or the port of a monitor of yours on this machine. Without LINK: the only one of yours."""
 
 
 def _epilog() -> str:
-    from dispycos import ssh
-
-    lines = [f"  dispycos {name:12} {command.__doc__}" for name, command in COMMANDS.items()]
-    lines.append(f"  dispycos {'ssh':12} {ssh.__doc__.splitlines()[0] if ssh.__doc__ else ''}")
+    about = {name: command.__doc__ for name, command in (*COMMANDS.items(), *PROGRAMS.items())}
+    lines = [f"  dispycos {name:12} {text}" for name, text in about.items()]
     return "\n".join(["commands:", *lines, "", _LINK])

@@ -12,11 +12,13 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dispycos import config
 from dispycos.arguments import port, seconds
+from dispycos.configuration import settings
+from dispycos.configuration.names import Found, Kind, Name
 from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
 from dispycos.model import MAX_ADDRESSES, host_and_port
@@ -94,6 +96,92 @@ class Parser(argparse.ArgumentParser):
         if len(external) > MAX_ADDRESSES:
             self.error(f"--ext_ip_addr names {len(external)} addresses, at most {MAX_ADDRESSES} are told")
         return external
+
+    def settings(self) -> dict[str, Name]:
+        """The options that may be set in a file or by a variable too, as settings.
+
+        Not what does something else in place of the program's work, nor a secret or whose key it is.
+        """
+        found: dict[str, Name] = {}
+        for action in self._actions:
+            name = _long(action)
+            if action.help == argparse.SUPPRESS or not name or name in _NO_SETTINGS:
+                continue
+            if action.nargs == 0:
+                kind = Kind.SWITCH
+            else:
+                many = isinstance(action, argparse._AppendAction)
+                kind = Kind.MANY if many else Kind.ONE
+            found[name] = Name(name, kind, action.help or "", _default(action), _converter(action))
+        return found
+
+    def by_name(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        """What was parsed, by the options' long names."""
+        values = vars(parsed)
+        return {_long(action): values[action.dest] for action in self._actions if action.dest in values}
+
+    def configured(self, section: str, arguments: Sequence[str]) -> list[str]:
+        """What files and variables set and the command line does not, as arguments before `arguments`.
+
+        BadConfiguration.
+        """
+        known = self.settings()
+        for sentence in settings.strangers({section: known}):
+            print(f"{self.prog}: {sentence}", file=sys.stderr)
+        return self.as_arguments(settings.settings(section, known).values(), arguments)
+
+    def as_arguments(self, found: Iterable[Found], arguments: Sequence[str]) -> list[str]:
+        """Those of the settings that `arguments` do not give, as arguments; before them."""
+        given = self.given(arguments)
+        for group in _TOGETHER:
+            if given & group:
+                given |= group
+        made = []
+        for one in found:
+            if one.name in given or one.value is False:
+                continue
+            if isinstance(one.value, tuple):
+                made += [f"--{one.name}={text}" for text in one.value]
+            else:
+                made.append(f"--{one.name}" if one.value is True else f"--{one.name}={one.value}")
+        return [*made, *arguments]
+
+    def given(self, arguments: Sequence[str]) -> set[str]:
+        """The long names of the options that these arguments give; wrong usage ends the program."""
+        # What is in a namespace already gets no default: what is left of ours was not given.
+        nothing = argparse.Namespace(**{action.dest: _Nothing() for action in self._actions})
+        parsed = vars(self.parse_args(arguments, nothing))
+        return {_long(action) for action in self._actions if parsed[action.dest] != []}
+
+
+class _Nothing(list[Any]):
+    """No value yet; what is appended to it is one."""
+
+
+# Not settings: they do something else, are for one start, or are a secret. The key is set for all.
+_NO_SETTINGS = {"help", "secret", "secret_file", "config", "save_config", "inherit", "clean"}
+# Of these a command line gives all or none: half of each would be a mixture nobody meant.
+_TOGETHER: tuple[set[str], ...] = ({"certfile", "keyfile", "cafile"},)
+
+
+def _long(action: argparse.Action) -> str:
+    """The first long name of an option; "": it has none."""
+    return next((name[2:] for name in action.option_strings if name.startswith("--")), "")
+
+
+def _default(action: argparse.Action) -> str:
+    if action.nargs == 0:
+        return "true" if action.default else "false"
+    if action.default in (None, "", []):
+        return ""
+    return f"{action.default:g}" if isinstance(action.default, float) else str(action.default)
+
+
+def _converter(action: argparse.Action) -> Callable[[str], object]:
+    convert = action.type
+    if not callable(convert):
+        return str
+    return convert
 
 
 def normal(arguments: Sequence[str]) -> list[str]:

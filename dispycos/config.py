@@ -78,6 +78,7 @@ class Limits:
     # Nodes, servers, clients (RELIABILITY 1).
     zombie_pulses: int = 5  # Z and L: pulses without a sign of life
     grace: float = 5.0  # G: between KeyboardInterrupt in a task and its forced end
+    first_word: float = 3.0  # a client that knows no node at all says so after this
     visible_wait: float = 10.0  # V: a longer wait shows its reason ...
     visible_wait_again: float = 60.0  # ... and shows it again after this
     request_timeout: float = 10.0  # a question to a live peer

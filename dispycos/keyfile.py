@@ -16,6 +16,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from dispycos.configuration import settings
 from dispycos.net.keys import (
     KEY_BYTES,
     ClusterKey,
@@ -58,7 +59,7 @@ class KeySource:
         if secret and secret_file is not None:
             raise InvalidKey("give a secret or a secret file, not both")
         if not secret and secret_file is None:
-            secret_file = os.environ.get(ENVIRONMENT) or None
+            secret_file = settings.secret_file()
         self._secret = secret
         self._loopback_only = loopback_only
         self._explicit = secret_file is not None
@@ -119,15 +120,12 @@ def throwaway() -> Keyring:
 
 def default_path() -> Path:
     """Where the account's own key is."""
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    # The XDG specification has relative paths ignored.
-    folder = Path(base) if os.path.isabs(base) else Path.home() / ".config"
-    return folder / "dispycos" / "key"
+    return settings.account_folder() / "key"
 
 
 def fingerprints(secret_file: str | os.PathLike[str] | None = None) -> list[str]:
     """Of each key in the file, the one for own proofs first: what people compare (SE-05)."""
-    path = secret_file or os.environ.get(ENVIRONMENT)
+    path = secret_file or settings.secret_file()
     keys = _read(Path(path), explicit=True) if path else _read(default_path(), explicit=False)
     return [ClusterKey(key).fingerprint for key in keys]
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from dispycos import config
 from dispycos.arguments import integer, port, text
 from dispycos.config import Limits
+from dispycos.configuration import settings
+from dispycos.configuration.names import SHARED
 from dispycos.model import Role
 from dispycos.net.tls import CertificateFiles
 from dispycos.records import record
@@ -48,9 +50,9 @@ class Options:
         tcp_port: int | None = None,
         udp_port: int | None = None,
         name: str | None = None,
-        discover_peers: bool = True,
+        discover_peers: bool | None = None,
         secret: str = "",
-        ipv4_udp_multicast: bool = False,
+        ipv4_udp_multicast: bool | None = None,
         dest_path: str | os.PathLike[str] = "",
         max_file_size: int | None = None,
         certfile: str | os.PathLike[str] | None = None,
@@ -68,23 +70,32 @@ class Options:
         certfile, keyfile      PEM: TLS on all TCP, with this certificate; the key may be inside.
         cafile                 PEM: only certificates of these authorities are believed.
         """
+        configured = _Configured()
         if node is not None and host is not None:
             raise ValueError("node and host are two names of one argument: give one")
         if ext_ip_addr is not None and ext_host is not None:
             raise ValueError("ext_ip_addr and ext_host are two names of one argument: give one")
         return cls(
-            hosts=_texts("node" if node is not None else "host", node if node is not None else host),
-            announce=_texts("ext_ip_addr", ext_ip_addr if ext_ip_addr is not None else ext_host),
-            tcp_port=port("tcp_port", tcp_port or 0),
-            name=text("name", name or ""),
+            hosts=_texts(
+                "node" if node is not None else "host",
+                configured.of("host", node if node is not None else host),
+            ),
+            announce=_texts(
+                "ext_ip_addr", configured.of("ext_host", ext_ip_addr if ext_ip_addr is not None else ext_host)
+            ),
+            tcp_port=port("tcp_port", configured.number("tcp_port", tcp_port)),
+            name=text("name", configured.of("name", name) or ""),
             secret=text("secret", secret),
-            udp_port=port("udp_port", config.NetPort if udp_port is None else udp_port)
-            if discover_peers
+            udp_port=configured.udp_port(udp_port)
+            if configured.of("discover_peers", discover_peers) in (None, True)
             else None,
-            multicast=bool(ipv4_udp_multicast),
-            dest_path=os.path.abspath(dest_path) if dest_path else "",
-            max_file_size=integer("max_file_size", max_file_size or 0, least=0),
-            certificates=CertificateFiles.given(certfile, keyfile, cafile),
+            multicast=bool(configured.of("ipv4_udp_multicast", ipv4_udp_multicast)),
+            dest_path=configured.path("dest_path", dest_path),
+            max_file_size=integer(
+                "max_file_size", configured.number("max_file_size", max_file_size), least=0
+            ),
+            certificates=configured.certificates(certfile, keyfile, cafile),
+            limits=configured.limits(),
         )
 
     @classmethod
@@ -109,4 +120,44 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
 
 def default_options() -> Options:
     """Those of a program that named none: listen, and find others by broadcast."""
-    return Options(udp_port=int(config.NetPort))
+    return Options.of()
+
+
+class _Configured:
+    """What files and variables say where the program says nothing. BadConfiguration."""
+
+    def __init__(self) -> None:
+        self._found = settings.of_client()
+
+    def of(self, name: str, given: Any) -> Any:
+        """What the program gave, else what is set; None: neither."""
+        found = self._found.get(name)
+        return given if given is not None or found is None else found.value
+
+    def number(self, name: str, given: int | None) -> Any:
+        """As `of`; 0: neither. What a program gave is not changed: its kind is checked."""
+        told = self.of(name, given)
+        return int(told) if isinstance(told, str) and given is None else told or 0
+
+    def path(self, name: str, given: str | os.PathLike[str]) -> str:
+        """An absolute path; "": nobody named one."""
+        found = self.of(name, given or None)
+        return os.path.abspath(found) if found else ""
+
+    def udp_port(self, given: int | None) -> int:
+        """Of discovery; a program that assigned `config.NetPort` has said it, too."""
+        if given is None and str(config.NetPort) != SHARED["udp_port"].default:
+            given = config.NetPort
+        told = self.of("udp_port", given)
+        return port("udp_port", config.NetPort if told is None else self.number("udp_port", given))
+
+    def certificates(self, *given: str | os.PathLike[str] | None) -> CertificateFiles | None:
+        """The program's files, or those that are set: never some of each."""
+        if any(given):
+            return CertificateFiles.given(*given)
+        return CertificateFiles.given(*(self.of(name, None) for name in ("certfile", "keyfile", "cafile")))
+
+    def limits(self) -> Limits:
+        """Those of the process, with the time for a question that is set."""
+        seconds = self.of("msg_timeout", None)
+        return replace(config.limits(), request_timeout=float(seconds)) if seconds else config.limits()

@@ -84,7 +84,9 @@ LINES = (
         pure=True,
         reach=only(0),
     ),
-    Line(3, "log keyfile folders console printer validation"),
+    Line(3, "configuration.names", pure=True),
+    Line(3, "configuration.file configuration.settings"),
+    Line(3, "log keyfile folders console printer validation", beside=frozenset({"configuration"})),
     Line(
         3,
         "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"
@@ -226,7 +228,8 @@ LINES = (
         8,
         "terminal.screen terminal.subscription terminal.show terminal.top terminal.status terminal.choosing",
     ),
-    Line(8, "cli", beside=frozenset({"scheduler", "terminal"})),
+    Line(8, "commands.settings_shown", beside=frozenset({"node", "scheduler"})),
+    Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands"})),
     Line(8, "__main__"),
 )
 

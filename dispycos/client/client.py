@@ -22,6 +22,7 @@ from dispycos.client.submitter import Submitter
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.watcher import Watcher
 from dispycos.client.work import Work
+from dispycos.configuration.settings import of_client
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import Known
@@ -81,6 +82,8 @@ class Client(Submitter):
             ping_interval=ping_interval,
             zombie_period=zombie_period,
             shortest_pulse=self._surroundings.pulse_interval,
+            # A LocalCluster is what the program says.
+            configured=None if self._surroundings.private else of_client(),
         )
         self._status_task: Task | None = None
         self.status_task = status_task
@@ -103,8 +106,9 @@ class Client(Submitter):
     def schedule(self, location: Location | str | None = None, timeout: float | None = None) -> Operation:
         """Yield this: 0 when it is this client's turn, -1 if it is refused or `timeout` seconds passed.
 
-        location  of the scheduler: a Location, a host or `host:port`. None: this process's, else a
-                  shared one on this host or network, else a private one is started.
+        location  of the scheduler: a Location, a host or `host:port`. None: this process's, else
+                  the one that is set (`dispycos config`), else a shared one on this host or network,
+                  else a private one is started.
         """
         limit = seconds_or_none("timeout", timeout)
         config = self._settings

@@ -10,6 +10,7 @@ import logging
 from typing import NamedTuple
 
 from dispycos import config
+from dispycos.configuration import settings
 from dispycos.model import Incarnation, Location, Role
 from dispycos.net.addresses import LOOPBACK
 from dispycos.net.peer import Peer
@@ -33,26 +34,33 @@ class Found(NamedTuple):
 async def find_scheduler(network: Network, where: Location | str | None, *, private: bool) -> Found:
     """Who is asked for a turn; reactor thread.
 
-    where    None: this process's own, else a shared one nearby, else a private one is started.
+    where    None: this process's own, else one that is set, else a shared one nearby, else a private
+             one is started.
     private  True: there is one in this process, and no other is looked for.
-    ValueError for a name that can't be resolved. Waits for ever for a scheduler that was named.
+    ValueError for a name that can't be resolved. Waits for ever for a scheduler that was named or set.
     """
     endpoint = network.endpoint
     own = network.services.get(SchedulerService)
+    by = ""
     if where is None:
         if own is not None or private:
             return Found(endpoint.incarnation)
-        shared = await _shared(network)
-        if shared is not None:
-            return Found(shared.incarnation, shared.dialled or shared.location, shared.location)
-        scheduler.start(network)
-        return Found(endpoint.incarnation)
+        told = settings.of_client().get("scheduler")
+        if told is None:
+            return await _shared_or_private(network)
+        where, by = str(told.value), f" (set by {told.origin})"
     location = Location.parse(where, config.DispycosSchedulerPort)
     if own is not None and endpoint.location is not None and endpoint.location.includes(location):
         return Found(endpoint.incarnation)
     endpoint.dial(location)
     reminder = asyncio.get_running_loop().call_later(
-        network.limits.visible_wait, log.warning, "no scheduler answers at %s yet; still trying", location
+        network.limits.first_word,
+        log.warning,
+        "no scheduler answers at %s%s yet; still trying: does `dispycos` run there with the same key? "
+        "`dispycos doctor %s` looks for what keeps them apart",
+        location,
+        by,
+        location,
     )
     try:
         peer = await network.peers.present(lambda peer: _is_scheduler(peer) and location in _places(peer))
@@ -62,6 +70,19 @@ async def find_scheduler(network: Network, where: Location | str | None, *, priv
     finally:
         reminder.cancel()
     return Found(peer.incarnation, location, peer.location)
+
+
+async def _shared_or_private(network: Network) -> Found:
+    shared = await _shared(network)
+    if shared is not None:
+        return Found(shared.incarnation, shared.dialled or shared.location, shared.location)
+    log.info(
+        "no shared scheduler answered in %g s at port %d of this host or by UDP: this program has its own",
+        FOUND_WITHIN,
+        config.DispycosSchedulerPort,
+    )
+    scheduler.start(network)
+    return Found(network.endpoint.incarnation)
 
 
 async def _shared(network: Network) -> Peer | None:

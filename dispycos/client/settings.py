@@ -6,13 +6,14 @@ Rows DC-01, DC-04 to DC-13. Layer 5.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from dispycos import config
 from dispycos.arguments import flag, seconds
 from dispycos.client.allocation import DispycosNodeAllocate, allocations
 from dispycos.client.components import Components, check_target, sort_out
+from dispycos.configuration.names import Found
 from dispycos.records import record
 
 
@@ -48,11 +49,22 @@ def settings(
     ping_interval: float | None,
     zombie_period: float | None,
     shortest_pulse: float | None = None,
+    configured: Mapping[str, Found] | None = None,
 ) -> Settings:
     """Check everything; TypeError or ValueError names the argument.
 
     shortest_pulse  replaces `MinPulseInterval`, for a cluster that allows less.
+    configured      what is set for programs, in place of what is None here.
     """
+    for_none = {name: found.value for name, found in (configured or {}).items()}
+    if pulse_interval is None and "pulse_interval" in for_none:
+        pulse_interval = _number(for_none["pulse_interval"])
+    if ping_interval is None and "ping_interval" in for_none:
+        ping_interval = _number(for_none["ping_interval"])
+    if zombie_period is None and "zombie_period" in for_none:
+        zombie_period = _number(for_none["zombie_period"])
+    if "nodes" in for_none and isinstance(nodes, list | tuple) and not nodes:
+        nodes = for_none["nodes"]  # type: ignore[assignment]  # a setting of many texts
     pulse = _pulse(pulse_interval, shortest_pulse)
     ping = None
     if ping_interval:
@@ -75,6 +87,10 @@ def settings(
         restart_servers=flag("restart_servers", restart_servers),
         abandon_zombies=flag("abandon_zombie_nodes", abandon_zombie_nodes),
     )
+
+
+def _number(value: Any) -> float:
+    return float(value)  # checked where it was read
 
 
 def _pulse(value: float | None, shortest_pulse: float | None) -> float:

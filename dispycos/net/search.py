@@ -61,7 +61,10 @@ class Search:
         where = self.where
         how = f"sent beacons to {where}" if where else "without discovery by UDP"
         here = f"{who} listens at {self._endpoint.location}"
-        return f"{here}, {how}; is dispycosnode running with the same key?"
+        return (
+            f"{here}, {how}; is dispycosnode running with the same key? "
+            "`dispycos doctor` looks for what keeps them apart"
+        )
 
     def unwant(self, roles: Role) -> None:
         """Take `want` back."""

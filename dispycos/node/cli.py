@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from dispycos import commandline, config, keyfile, validation
 from dispycos.commandline import Parser
+from dispycos.configuration.names import BadConfiguration
 from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
@@ -51,14 +52,14 @@ def main(
         return 1
     arguments = commandline.normal(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments)
-    given = vars(make_parser(bare=True).parse_args(arguments))
-    if options.config is not None:
-        try:
-            options = parser.parse_args([*saved.load(options.config, given), *arguments])
-        except saved.BadFile as exc:
-            parser.error(str(exc))
     if options.inherit is not None:
         return inherited.run(options.inherit, ahead)
+    given = vars(make_parser(bare=True).parse_args(arguments))
+    try:
+        more = saved.load(options.config, given) if options.config is not None else []
+        options = parser.parse_args(parser.configured("node", [*more, *arguments]))
+    except (saved.BadFile, BadConfiguration) as exc:
+        parser.error(str(exc))
     commandline.log_to_stderr(options.debug)
 
     def run() -> int:

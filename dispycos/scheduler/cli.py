@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from dispycos import commandline, config, keyfile, validation
 from dispycos.commandline import Parser
+from dispycos.configuration.names import BadConfiguration
 from dispycos.httpd import argtext, running
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
@@ -30,8 +31,13 @@ GOODBYE = 2.0  # seconds that browsers have for the last state
 
 def main(arguments: Sequence[str], epilog: str = "") -> int:
     """Run a shared scheduler; answers its exit code. epilog: what the help ends with."""
-    parser = _parser(epilog)
-    options = parser.parse_args(commandline.normal(arguments))
+    parser = make_parser(epilog=epilog)
+    given = commandline.normal(arguments)
+    parser.parse_args(given)  # what is wrong there is told first, and so is the help
+    try:
+        options = parser.parse_args(parser.configured("scheduler", given))
+    except BadConfiguration as exc:
+        parser.error(str(exc))
     commandline.log_to_stderr(options.debug)
 
     def run() -> int:
@@ -63,8 +69,10 @@ def _run(settings: SharedSettings, source: KeySource, monitor: Web | None) -> in
             started.stop("finished", "the scheduler has ended", GOODBYE)
 
 
-def _parser(epilog: str = "") -> Parser:
+def make_parser(bare: bool = False, epilog: str = "") -> Parser:
+    """The options of a shared scheduler. epilog: what the help ends with; bare: as `Parser` has it."""
     parser = Parser(
+        bare=bare,
         prog="dispycos",
         description="Be the scheduler that many client programs share: one after another has the nodes.",
         epilog=epilog,

@@ -208,7 +208,9 @@ class Turns:
         out.append(client.entry())
         out.append(self._scheduled(client))
         out.append(Note("info", f"client {client.name} is scheduled"))
-        self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
+        # Most who wait with no node at all have started none, or can't reach it.
+        patience = self.limits.visible_wait if self._grants.nodes else self.limits.first_word
+        self._deadlines.set(("why", client.reservation), now + patience)
         clients.tell_places(out)
         self._dial_rules(client, out)
         self._grants.adopt_foreign(client, now, out)

@@ -25,6 +25,7 @@ from dispycos import commandline, keyfile
 from dispycos.arguments import integer
 from dispycos.arguments import port as checked_port
 from dispycos.commandline import Parser
+from dispycos.configuration import settings
 from dispycos.workers import logs
 from dispycos.workers.mp import PoolError
 from dispycos.workers.places import PORT
@@ -169,7 +170,7 @@ def _script(command: list[str], own_name: bool) -> str:
 
 
 def _in_docker(image: str, arguments: Sequence[str], worker: list[str]) -> list[str]:
-    key = os.environ.get(keyfile.ENVIRONMENT) or str(keyfile.default_path())
+    key = settings.secret_file() or str(keyfile.default_path())
     return [
         "docker", "run", "--rm", "--init", "--network=host", f"--user={os.getuid()}:{os.getgid()}",
         f"--mount=type=bind,source={key},target={_KEY_IN_CONTAINER},readonly",

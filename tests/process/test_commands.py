@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,29 @@ def test_wrong_use_of_a_command_ends_with_2_and_says_how_it_is_used(arguments: l
     code, out, err = run_program([*DISPYCOS, *arguments])
     assert (code, out) == (2, "")
     assert f"dispycos {arguments[0]}" in err or "is no command" in err
+
+
+@pytest.mark.row("GN-08")
+def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('udp_port = 9800\n[client]\nscheduler = "head"\n')
+    env = {"DISPYCOS_CONFIG": str(path), "DISPYCOS_NODE_SERVE": "3", "DISPYCOS_SECRET": "planted-secret"}
+    options = ["--cpus", "2", "--secret", "planted-secret"]
+    code, out, err = run_program([*DISPYCOS, "config", "--show-origin", "node", *options], env=env)
+    assert (code, err) == (0, "")
+    lines = [line.split(maxsplit=3) for line in out.splitlines()]
+    assert ["cpus", "=", "2", "# option --cpus"] in lines
+    assert ["udp_port", "=", "9800", f"# {path}, line 1"] in lines
+    assert ["serve", "=", "3", "# DISPYCOS_NODE_SERVE"] in lines
+    assert "# zombie_period = 0" in out and "planted" not in out
+    # It is a file itself, and says the same when it is read.
+    code, whole, _ = run_program([*DISPYCOS, "config"], env=env)
+    (tmp_path / "again.toml").write_text(whole)
+    found = tomllib.loads(whole)
+    assert found["node"] == {"udp_port": 9800, "serve": 3} and found["client"]["scheduler"] == "head"
+    assert run_program([*DISPYCOS, "config", "--check", str(tmp_path / "again.toml")])[0] == 0
+    path.write_text("[node]\ncpu = 1\n[scheduler]\nnode_port = 'x'\n")
+    code, out, _ = run_program([*DISPYCOS, "config", "--check", str(path)])
+    assert code == 1 and "line 2: node.cpu" in out and "line 4: node_port" in out
+    code, out, err = run_program([sys.executable, "-m", "dispycos.node"], env={"DISPYCOS_CONFIG": str(path)})
+    assert (code, out) == (2, "") and "line 2: node.cpu is not known here; did you mean 'cpus'?" in err

@@ -1,6 +1,6 @@
 """Start nodes by ssh, on machines that have only Python: `dispycos ssh HOST ..`; see `dispycos ssh --help`.
 
-Layer 8. Row DN-44.
+Layer 8.
 """
 
 from __future__ import annotations

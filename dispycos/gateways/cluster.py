@@ -5,7 +5,7 @@ nothing of gateways: it is placed, shown, cancelled and lost as any task. Its by
 messages of tasks in the client's own session with that server, and both ends of the stream prove a
 key made for it.
 
-I/O half. Layer 7. Row EX-30.
+I/O half. Layer 7.
 """
 
 from __future__ import annotations

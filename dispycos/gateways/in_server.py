@@ -5,7 +5,7 @@ beside the server's tasks, and what waits runs as tasks among them. The process 
 when the near end is gone code is interrupted, and the task lasts as long as it takes; a task that is
 terminated waits GRACE seconds for it.
 
-I/O half. Layer 7. Row EX-30.
+I/O half. Layer 7.
 """
 
 from __future__ import annotations

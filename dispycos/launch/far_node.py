@@ -6,7 +6,7 @@ file. Should this process be killed, the node finds its input ended and does the
 (`node.carried`); should both be killed, the next one here removes the folder.
 
 Imports here are what travels: the standard library and pure modules only. I/O half. Layer 3.
-Row DN-44; rules R-11, SE-51.
+Rules R-11, SE-51.
 """
 
 from __future__ import annotations

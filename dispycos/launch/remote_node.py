@@ -1,6 +1,6 @@
 """A node on another machine, as who started it sees it. The far end is `launch.far_node`.
 
-I/O half. Layer 3. Row DN-44.
+I/O half. Layer 3.
 """
 
 from __future__ import annotations

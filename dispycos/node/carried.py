@@ -5,7 +5,7 @@
 FOLDER holds all that it runs, and is removed when it ends. The first line of the input has the
 keys; the end of the input is the end of whoever started it, and of the node.
 
-Layer 8. Row DN-44; rules R-11, SE-51.
+Layer 8. Rules R-11, SE-51.
 """
 
 from __future__ import annotations

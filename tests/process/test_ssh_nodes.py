@@ -100,7 +100,7 @@ def where(task: Any = None) -> Any:
     return os.getpid(), sys.prefix
 
 
-@pytest.mark.row("DN-44", "EX-01", "SE-51")
+@pytest.mark.row("EX-01", "SE-51")
 @pytest.mark.usefixtures("program")
 def test_a_client_runs_tasks_on_machines_that_have_only_python(hosts, start):
     own = Pycos(host="127.0.0.1", udp_port=0)
@@ -140,7 +140,7 @@ def _keys() -> list[bytes]:
     return keyfile.load().reveal()
 
 
-@pytest.mark.row("DN-44", "R-11")
+@pytest.mark.row("R-11")
 def test_a_node_ends_in_order_with_its_command(hosts, start):
     started = start(hosts.command("one"))
     started.wait_line("one: dispycosnode ", 40)
@@ -149,7 +149,7 @@ def test_a_node_ends_in_order_with_its_command(hosts, start):
     nothing_left(hosts)
 
 
-@pytest.mark.row("DN-44", "R-11")
+@pytest.mark.row("R-11")
 @pytest.mark.parametrize("whom", ["command", "keeper"])
 def test_nothing_is_left_of_a_node_whose_command_or_keeper_is_killed(hosts, start, whom):
     started = start(hosts.command("one"))
@@ -165,7 +165,7 @@ def test_nothing_is_left_of_a_node_whose_command_or_keeper_is_killed(hosts, star
     assert not alive(started.pid)
 
 
-@pytest.mark.row("DN-44", "R-99", "SE-53")
+@pytest.mark.row("R-99", "SE-53")
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -186,7 +186,6 @@ def test_what_can_t_be_started_is_told_in_a_sentence(run_python, arguments, code
     assert "Traceback" not in err
 
 
-@pytest.mark.row("DN-44")
 def test_a_python_that_is_too_old_is_named(hosts, run_python, tmp_path):
     """A stand-in: this Python, which says that it is an old one."""
     old = tmp_path / "old"

@@ -76,7 +76,6 @@ if __name__ == "__main__":
 '''
 
 
-@pytest.mark.row("EX-30")
 def test_a_program_sees_its_own_names_through_a_gateway_into_a_server(tmp_path, run_python):
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
@@ -99,7 +98,6 @@ def ready(client: Client, task: Any) -> Iterator[Any]:
     return servers
 
 
-@pytest.mark.row("EX-30")
 def test_the_end_of_a_gateway_is_told_with_its_reason(cluster):
     client = Client()
 
@@ -151,7 +149,6 @@ def test_the_end_of_a_gateway_is_told_with_its_reason(cluster):
     run(body, timeout=60)
 
 
-@pytest.mark.row("EX-30")
 def test_code_is_interrupted_at_exit_and_what_does_not_end_stays_a_task_of_its_server(cluster, tmp_path):
     client = Client()
     marks = tmp_path / "interrupted"

@@ -117,6 +117,34 @@ def run_config(arguments: Sequence[str]) -> int:
     return settings_shown.main(arguments)
 
 
+def run_drain(arguments: Sequence[str]) -> int:
+    """Have a node or scheduler end with its last task: `dispycos drain [PID]`."""
+    from dispycos.commands import draining
+
+    return draining.main(arguments)
+
+
+def run_health(arguments: Sequence[str]) -> int:
+    """Say whether a node or scheduler answers: `dispycos health [HOST[:PORT]]`."""
+    from dispycos.commands import health
+
+    return health.main(arguments)
+
+
+def run_systemd(arguments: Sequence[str]) -> int:
+    """Print a unit of systemd: `dispycos systemd [--user] node`, or `scheduler`."""
+    from dispycos.commands import manifests
+
+    return manifests.systemd(arguments)
+
+
+def run_kubernetes(arguments: Sequence[str]) -> int:
+    """Print manifests: `dispycos kubernetes --image IMAGE | kubectl apply -f -`."""
+    from dispycos.commands import manifests
+
+    return manifests.kubernetes(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "top": show_top,
     "status": show_status,
@@ -127,6 +155,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
     "ssh": run_ssh,
     "config": run_config,
+    "drain": run_drain,
+    "health": run_health,
+    "systemd": run_systemd,
+    "kubernetes": run_kubernetes,
 }
 NAMES = (*COMMANDS, *PROGRAMS)
 _LINK = """LINK is the address that a monitor printed, or - to read it from standard input, where other users

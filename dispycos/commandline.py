@@ -62,16 +62,17 @@ class Parser(argparse.ArgumentParser):
             "--ipv4_udp_multicast", action="store_true", help="multicast instead of broadcast on IPv4"
         )
         self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
-        self._key_options()
+        self.key_options()
         self.option("--msg_timeout", type=some_time, metavar="SEC", help="time for a question to a peer")
 
     def pool_options(self, what: str) -> None:
         """What a process of a worker pool is called and whom it believes."""
         self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
-        self._key_options()
+        self.key_options()
         self.option("-d", "--debug", action="store_true", help="log debug messages")
 
-    def _key_options(self) -> None:
+    def key_options(self) -> None:
+        """Whom a process believes."""
         self.option("-s", "--secret", default="", help=SECRET_HELP)
         self.option("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
         self.option("--certfile", metavar="FILE",

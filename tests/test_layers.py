@@ -86,7 +86,9 @@ LINES = (
     ),
     Line(3, "configuration.names", pure=True),
     Line(3, "configuration.file configuration.settings"),
-    Line(3, "log keyfile folders console printer validation", beside=frozenset({"configuration"})),
+    Line(
+        3, "log keyfile folders console printer validation supervision", beside=frozenset({"configuration"})
+    ),
     Line(
         3,
         "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"
@@ -228,7 +230,11 @@ LINES = (
         8,
         "terminal.screen terminal.subscription terminal.show terminal.top terminal.status terminal.choosing",
     ),
-    Line(8, "commands.settings_shown", beside=frozenset({"node", "scheduler"})),
+    Line(
+        8,
+        "commands.settings_shown commands.draining commands.health commands.manifests",
+        beside=frozenset({"node", "scheduler"}),
+    ),
     Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands"})),
     Line(8, "__main__"),
 )

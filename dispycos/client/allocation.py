@@ -8,6 +8,7 @@ Rows DC-05, ST-11 to ST-13. Layer 5.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import re
@@ -17,6 +18,7 @@ from typing import Any
 from dispycos import arguments, config
 from dispycos.messages import Avail, NodeFacts, Rule
 from dispycos.model import Incarnation, Location
+from dispycos.net import addresses
 from dispycos.scheduler import allocate as rules
 
 log = logging.getLogger("dispycos")
@@ -76,12 +78,24 @@ def allocations(nodes: Iterable[Any]) -> list[DispycosNodeAllocate]:
     for node in nodes:
         if isinstance(node, str):
             try:
-                found.append(DispycosNodeAllocate(node))
+                found += _rules(node)
             except ValueError as error:
                 log.warning("nodes: %r is left out: %s", node, error)
         else:
             found.append(checked(node))
     return found
+
+
+def _rules(node: str) -> list[DispycosNodeAllocate]:
+    """A rule for each address that a name stands for."""
+    first = DispycosNodeAllocate(node)
+    if first.ip_addr == node.strip("[]"):
+        return [first]
+    # The first was found a moment ago: whatever happens to the others, it stands.
+    with contextlib.suppress(ValueError):
+        others = [address for address in addresses.all_of(node) if address != first.ip_addr]
+        return [first, *map(DispycosNodeAllocate, others)]
+    return [first]
 
 
 def checked(allocation: Any) -> DispycosNodeAllocate:

@@ -93,10 +93,11 @@ class Service:
 def unit(command: Sequence[str], *, system: bool) -> str:
     """The text of the unit."""
     target = "multi-user.target" if system else "default.target"
-    return _TEMPLATE.format(command=" ".join(map(_quoted, command)), target=target)
+    return _TEMPLATE.format(command=" ".join(map(quoted, command)), target=target)
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """A word of a command line of a unit, as systemd reads it."""
     # As systemd.service(5) and systemd.unit(5) say: quotes, and no variables or specifiers.
     for char, instead in (("\\", "\\\\"), ('"', '\\"'), ("$", "$$"), ("%", "%%"), ("\n", "\\n")):
         word = word.replace(char, instead)

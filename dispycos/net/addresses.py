@@ -25,12 +25,17 @@ _FAR_IPV6 = ("2001:db8::1", 9)
 
 def resolve(host: str) -> str:
     """The numeric address of a host name, IPv4 if it has one. ValueError names what can't be resolved."""
+    return all_of(host)[0]
+
+
+def all_of(host: str) -> list[str]:
+    """Every numeric address of a host name, of IPv4 if it has any; as `resolve`."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
         raise ValueError(f"can't resolve {host!r}: {getattr(exc, 'strerror', None) or exc}") from None
-    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
-    return next((address for address in addresses if ":" not in address), addresses[0])
+    addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+    return [address for address in addresses if ":" not in address] or addresses
 
 
 def is_loopback(address: str) -> bool:

@@ -1,7 +1,8 @@
 """Named peers: processes that the user names are reached for as long as this process lives.
 
-A name that can't be resolved yet is looked up again, a peer that is absent is dialled again,
-and one that was lost is dialled anew (DN-27, DS-08).
+A peer that is absent is dialled again, and one that was lost is dialled anew (DN-27, DS-08). A
+name may stand for many peers, and for others later: it is looked up again and again, all that bear
+it are reached, and who bears it no more is not dialled again (N9).
 
 I/O half, reactor thread. Layer 4.
 """
@@ -9,6 +10,8 @@ I/O half, reactor thread. Layer 4.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 
 from dispycos.events import DialFailed, PeerEvent, PeerGone, PeerUp
@@ -18,7 +21,8 @@ from dispycos.net.endpoint import Endpoint
 
 log = logging.getLogger("dispycos")
 
-_RESOLVE_AGAIN = 10.0  # seconds between look-ups of a name that can't be resolved
+_LOOK_SOON = 10.0  # seconds until a name is looked up again while not all that bear it are reached
+_LOOK_AGAIN = 30.0  # the same once they are: others may bear it, too
 
 
 class NamedPeers:
@@ -34,6 +38,8 @@ class NamedPeers:
         self._here: dict[Incarnation, Location] = {}  # those that are reached
         self._failed: dict[Location, str] = {}  # those that are not: what the last dial found
         self._silent: set[Location] = set()  # of which nothing was logged
+        self._bearers: dict[tuple[str, int], set[Location]] = {}  # of each name, as it was looked up last
+        self._lost = asyncio.Event()  # one of them, since the last look
         endpoint.watch(self._peer_event)
 
     def add(self, location: Location) -> None:
@@ -49,19 +55,43 @@ class NamedPeers:
             self._endpoint.dial(location, owner=self)
 
     def add_host(self, host: str, port: int) -> None:
-        """Reach for whoever listens at that port of a host, once its name can be resolved."""
-        self._endpoint.reactor.spawn(self._resolve(host, port))
+        """Reach for whoever listens at that port of a host, or of each host that bears the name."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            self._endpoint.reactor.spawn(self._follow(host, port))
+        else:
+            self.add(Location(host, port))
 
-    async def _resolve(self, host: str, port: int) -> None:
+    async def _follow(self, host: str, port: int) -> None:
+        warned = False
         while True:
             try:
-                location = Location(await asyncio.to_thread(addresses.resolve, host), port)
+                found = await asyncio.to_thread(addresses.all_of, host)
             except ValueError as exc:
-                log.warning("%s %s:%s: %s; trying again", self._option, host, port, exc)
-                await asyncio.sleep(_RESOLVE_AGAIN)
+                if not warned:
+                    log.warning("%s %s:%s: %s; trying again", self._option, host, port, exc)
+                warned = True
             else:
-                self.add(location)
-                return
+                warned = False
+                self._borne((host, port), [Location(address, port) for address in found])
+            self._lost.clear()
+            bearers = self._bearers.get((host, port), set())
+            wait = _LOOK_AGAIN if bearers and bearers <= set(self._here.values()) else _LOOK_SOON
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._lost.wait()
+
+    def _borne(self, name: tuple[str, int], found: list[Location]) -> None:
+        """A name was looked up."""
+        former = self._bearers.get(name, set())
+        self._bearers[name] = set(found)
+        for location in found:
+            self.add(location)
+        for location in former.difference(*self._bearers.values()):
+            self._named.discard(location)
+            self._failed.pop(location, None)
+            self._endpoint.stop_dialling(location, owner=self)
 
     def __contains__(self, peer: Incarnation) -> bool:
         """Whether that peer is one of them."""
@@ -83,8 +113,12 @@ class NamedPeers:
                     self._failed.pop(location, None)
         elif isinstance(event, PeerGone):
             location = self._here.pop(event.peer, None)
-            if location is not None and location not in self._here.values():
+            if location is None or location in self._here.values():
+                return
+            if location in self._named:
                 self._endpoint.dial(location, owner=self)
+            # Who bears its name now, may be elsewhere.
+            self._lost.set()
 
     def _say(self, event: DialFailed) -> None:
         if self._option and event.location in self._silent:

@@ -31,6 +31,7 @@ from dispycos.node.processors import processors
 from dispycos.node.rights import Rights, RightsByBits
 from dispycos.node.settings import NodeSettings, host_name, port_list, server_count
 from dispycos.node.workspace import open_workspace
+from dispycos.supervision import Supervisor
 
 
 def main(
@@ -100,6 +101,7 @@ def _with_bits(parser: Parser, settings: NodeSettings, bits: Account | None) -> 
 
 def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, source: KeySource) -> int:
     validation.forbid_unpickling("the node daemon")
+    supervisor = Supervisor.asked()
     keyring = source.load()
     keyfile.no_core_dumps()
     workspace = open_workspace(settings.dest_path, clean=settings.clean, account=of_clients, rights=rights)
@@ -112,7 +114,7 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
         rotation.listen_to_hangup(at_terminal=settings.commands)
         daemon.say(ready_line(settings, location))
 
-    return asyncio.run(serve(settings, keyring, workspace, ready))
+    return asyncio.run(serve(settings, keyring, workspace, ready, supervisor=supervisor))
 
 
 def make_parser(bare: bool = False) -> Parser:

@@ -50,11 +50,13 @@ from dispycos.node.tenancy import NodeState
 from dispycos.node.workspace import Workspace
 from dispycos.printer import Printer
 from dispycos.protocol.watching import MAX_ASKED
+from dispycos.supervision import Supervisor
 
 log = logging.getLogger("dispycos")
 
 END_WITHIN = 14.0  # seconds from SIGTERM until what has not ended is ended by force (R-53)
 FORCED = 1  # exit code after that, and after a second signal
+DRAIN = getattr(signal, "SIGUSR1", None)  # as `quit` typed at the node; None: the system has none
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
 
 # Who may say what to a node (N5).
@@ -116,6 +118,8 @@ class Daemon:
         self._processes.reap()  # a zygote that was started ahead may be dead already
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._signalled, number)
+        if DRAIN is not None:
+            self._loop.add_signal_handler(DRAIN, self._drain)
         facts = NodeFacts(
             self.endpoint.incarnation,
             location,
@@ -148,6 +152,11 @@ class Daemon:
             read_commands(self._loop, self._typed)
         return location
 
+    def describe(self) -> str:
+        """In a line, what it is and for whom."""
+        assert self._machine is not None
+        return console.show_status(self._machine.status()).partition("\n")[0]
+
     def say(self, line: str) -> None:
         """Print a line on the node's output."""
         self._printer.put(line.encode("utf-8", "backslashreplace") + b"\n")
@@ -171,8 +180,9 @@ class Daemon:
                 await self.endpoint.close()
         except TimeoutError:
             log.debug("a peer did not take our goodbye in time")
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            self._loop.remove_signal_handler(number)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, DRAIN):
+            if number is not None:
+                self._loop.remove_signal_handler(number)
         self._workspace.close()
         self._printer.close()
 
@@ -264,6 +274,10 @@ class Daemon:
         else:
             self.say(f"{line[:40]!r} is no command; {console.HELP}")
 
+    def _drain(self) -> None:
+        log.info("the node is asked to end when its tasks have ended")
+        self._feed(Ordered(Order.QUIT))
+
     def _signalled(self, number: int) -> None:
         self._signals += 1
         if self._signals > 1:
@@ -280,17 +294,22 @@ async def serve(
     workspace: Workspace,
     ready: Callable[[Daemon, Location], None],
     ahead: FreshZygote | None = None,
+    supervisor: Supervisor | None = None,
 ) -> int:
     """Run a node to its end; answers its exit code. OSError: it could not listen.
 
-    ahead  a zygote for the first client, started already.
+    ahead       a zygote for the first client, started already.
+    supervisor  who is told that it is ready, and when it ends; None: nobody.
     """
+    supervisor = supervisor or Supervisor()
     daemon = Daemon(settings, keyring, workspace, ahead)
     try:
         location = await daemon.start()
         ready(daemon, location)
+        supervisor.ready(daemon.describe)
         return await daemon.ended()
     finally:
+        supervisor.stopping()
         await daemon.close()
 
 

@@ -177,7 +177,23 @@ def end_process(who: Identity, grace: float) -> bool:
         os.close(descriptor)
 
 
+def await_end(who: Identity, patience: float) -> bool:
+    """Whether this process ends, or has ended, within `patience` seconds."""
+    try:
+        descriptor = os.pidfd_open(who.pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):
+        return _ended_by_looks(who, patience)
+    try:
+        return _ended(who, descriptor, patience)
+    finally:
+        os.close(descriptor)
+
+
 def _ended(who: Identity, descriptor: int, patience: float) -> bool:
+    if not lives(who):
+        return True
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(patience * 1000)) or not lives(who)
@@ -190,9 +206,15 @@ def _end_by_pid(who: Identity, grace: float) -> bool:
             return True
         with contextlib.suppress(ProcessLookupError):
             os.kill(who.pid, number)
-        deadline = time.monotonic() + patience
-        while lives(who) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        if _ended_by_looks(who, patience):
+            return True
+    return False
+
+
+def _ended_by_looks(who: Identity, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while lives(who) and time.monotonic() < deadline:
+        time.sleep(0.02)
     return not lives(who)
 
 

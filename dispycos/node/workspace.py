@@ -20,7 +20,6 @@ import re
 import secrets
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 
 from dispycos.folders import FolderError, default_path, give_to_owner, open_private, remove_tree
@@ -31,6 +30,7 @@ from dispycos.node.ties import Identity
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PID_SUFFIX = ".pid"
+_DAEMON = "dispycosnode" + _PID_SUFFIX
 _CLIENT_PREFIX = "dispycos-client-"
 # What an earlier run left is told from a user's own folders by its whole name.
 _GIVEN = "work"  # in one of these: the directory of an account that is not ours to give to
@@ -69,7 +69,7 @@ def _in_use(parent: int, name: str) -> bool:
     except OSError:
         return False
     try:
-        who = _read_pid_file(folder, "dispycosnode" + _PID_SUFFIX)
+        who = _read_pid_file(folder, _DAEMON)
         # Just made, its node not yet started: nobody's left-over.
         young = who is None and _age(folder) < 60.0
         return young or (who is not None and ties.lives(who))
@@ -175,7 +175,7 @@ class Workspace:
         for name, who in self._left_over():
             if who is not None and name != "dispycosnode" and not alive:
                 # Its node is dead, of which it hears as soon as we do: it is about to end.
-                _await_end(who)
+                ties.await_end(who, _ENDS_WITH_NODE)
             if who is not None and ties.lives(who):
                 if clean and self._ends(who):
                     self.notices.append(f"ended {name} (pid {who.pid}) of an earlier run")
@@ -327,14 +327,20 @@ def open_workspace(
     raise FolderError(f"{path} is removed by others as often as it is made")
 
 
-def _await_end(who: Identity) -> None:
-    deadline = time.monotonic() + _ENDS_WITH_NODE
-    while ties.lives(who) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
 def _is_local(path: str) -> bool:
     return os.path.basename(path).startswith(_LOCAL_PREFIX) and os.path.dirname(path) == default_path()
+
+
+def daemon_of(path: str) -> Identity | None:
+    """The node that works in a directory, as it noted there; None: none did."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _read_pid_file(folder, _DAEMON)
+    finally:
+        os.close(folder)
 
 
 def _read_pid_file(folder: int, name: str) -> Identity | None:

@@ -25,6 +25,7 @@ from dispycos.scheduler import web
 from dispycos.scheduler.service import ServiceOptions
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings, serve
 from dispycos.scheduler.web import Web
+from dispycos.supervision import Supervisor
 
 GOODBYE = 2.0  # seconds that browsers have for the last state
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str], epilog: str = "") -> int:
 
 def _run(settings: SharedSettings, source: KeySource, monitor: Web | None) -> int:
     validation.forbid_unpickling("the scheduler")
+    supervisor = Supervisor.asked()
     keyring = source.load()
     keyfile.no_core_dumps()
     monitors: list[running.Running] = []
@@ -63,7 +65,7 @@ def _run(settings: SharedSettings, source: KeySource, monitor: Web | None) -> in
         scheduler.say(f"dispycos scheduler ready at {location}")
 
     try:
-        return asyncio.run(serve(settings, keyring, ready))
+        return asyncio.run(serve(settings, keyring, ready, supervisor))
     finally:
         for started in monitors:
             started.stop("finished", "the scheduler has ended", GOODBYE)

@@ -16,7 +16,7 @@ from typing import Any
 from dispycos import config
 from dispycos.arguments import seconds, seconds_or_none
 from dispycos.kernel.operation import Operation
-from dispycos.model import Location, Status
+from dispycos.model import Location, Status, host_and_port
 from dispycos.net.reactor import Reactor
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
@@ -30,7 +30,8 @@ class Scheduler:
     ping_interval  seconds between searches for nodes; 0: once.
     pulse_interval seconds; a client that asks for more between signs of life of a node gets these; None: any.
     zombie_period  seconds after which a client that ran nothing on a node is closed there; 0: never.
-    nodes          hosts, `host:port` or Locations that are reached without discovery.
+    nodes          hosts, `host:port` or Locations that are reached without discovery; a name may stand for
+                   many, and is looked up again and again.
     clean          a former scheduler of a program left nothing, for it writes no file: it is so either way.
     Other arguments are those of Pycos, which start the network of this process if it has none.
     """
@@ -70,8 +71,10 @@ class Scheduler:
     ) -> None:
         if type(clean) is not bool:
             raise TypeError(f"clean: True or False, not {clean!r}")
+        nodes = list(nodes)
         options = ServiceOptions(
-            nodes=tuple(Location.parse(node, config.DispycosNodePort) for node in nodes),
+            nodes=tuple(node for node in nodes if isinstance(node, Location)),
+            hosts=tuple(_host(node) for node in nodes if not isinstance(node, Location)),
             ping_interval=seconds("ping_interval", ping_interval),
             idle_limit=seconds("zombie_period", zombie_period),
             longest_pulse=_pulse(pulse_interval),
@@ -101,6 +104,11 @@ class Scheduler:
         limit = seconds_or_none("timeout", timeout)
         stop = self._service.stop(terminate=terminate, reason="the scheduler was closed", within=limit)
         return self._network.reactor.run(stop)
+
+
+def _host(node: str) -> tuple[str, int]:
+    host, port = host_and_port(node)
+    return host, config.DispycosNodePort if port is None else port
 
 
 def _pulse(value: float | None) -> float:

@@ -50,6 +50,7 @@ class ServiceOptions:
     """How one scheduler works; times are seconds, sizes bytes."""
 
     nodes: tuple[Location, ...] = ()  # reached for without discovery, as long as it lives
+    hosts: tuple[tuple[str, int], ...] = ()  # likewise, by names, each of which may stand for many
     ping_interval: float = 0.0  # between searches for nodes; 0: once, at the start
     idle_limit: float = 0.0  # a node that ran nothing so long closes its client; 0: never
     hold: float = 1000.0  # H: how long the work of a client that can't be heard is kept
@@ -133,6 +134,8 @@ class SchedulerService:
         endpoint.watch(self._peer_event)
         for location in self.options.nodes:
             self.add_node(location)
+        for host, port in self.options.hosts:
+            self.named.add_host(host, port)
         self._search.want(Role.NODE)
         self._runner.feed(Started())
         self._pinging = endpoint.reactor.spawn(self._ping())

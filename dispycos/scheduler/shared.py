@@ -33,12 +33,14 @@ from dispycos.records import record
 from dispycos.scheduler import survey
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
 from dispycos.scheduler.storage import Storage
+from dispycos.supervision import Supervisor
 
 log = logging.getLogger("dispycos")
 
 HELP = "commands: status (or an empty line), quit, exit, terminate"
 END_WITHIN = 14.0  # seconds from SIGTERM until the scheduler ends, whoever has not let go (R-53)
 FORCED = 1  # exit code after that, and after a second signal
+DRAIN = getattr(signal, "SIGUSR1", None)  # as `quit` typed at it; None: the system has none
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
 
 
@@ -107,6 +109,8 @@ class SharedScheduler:
             )
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._signalled, number)
+        if DRAIN is not None:
+            self._loop.add_signal_handler(DRAIN, self._drain)
         self._search = Search(endpoint, settings.udp_port, multicast=settings.multicast)
         self._files = FileReceiver(endpoint, self._store_of)
         self._service = SchedulerService(
@@ -139,6 +143,12 @@ class SharedScheduler:
         assert self._storage is not None
         return self._storage.monitor_file
 
+    def describe(self) -> str:
+        """In a line, for whom it works and with what."""
+        status = self.service.machine.status(time.monotonic())
+        active = f"client {status['active']['name']} runs" if status["active"] else "no client runs"
+        return f"{active}, {len(status['queue'])} wait, {len(status['nodes'])} nodes"
+
     def say(self, line: str) -> None:
         """Print a line on standard output."""
         self._printer.put(line.encode("utf-8", "backslashreplace") + b"\n")
@@ -166,8 +176,9 @@ class SharedScheduler:
             log.debug("a peer did not take our goodbye in time")
         if self._storage is not None:
             self._storage.close(empty=machine is not None and machine.active is None and not machine.queue)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.remove_signal_handler(number)
+        for number in (signal.SIGTERM, signal.SIGINT, DRAIN):
+            if number is not None:
+                self._loop.remove_signal_handler(number)
         self._printer.close()
 
     def _end(self, code: int) -> None:
@@ -236,6 +247,10 @@ class SharedScheduler:
 
         self._stopping = self._reactor.spawn(stop())
 
+    def _drain(self) -> None:
+        log.info("the scheduler is asked to end when its client has ended")
+        self._stop(terminate=False, reason="its scheduler ends: it was asked to end after the client")
+
     def _signalled(self, number: int) -> None:
         self._signals += 1
         if self._signals > 1:
@@ -247,13 +262,22 @@ class SharedScheduler:
 
 
 async def serve(
-    settings: SharedSettings, keyring: Keyring, ready: Callable[[SharedScheduler, Location], None]
+    settings: SharedSettings,
+    keyring: Keyring,
+    ready: Callable[[SharedScheduler, Location], None],
+    supervisor: Supervisor | None = None,
 ) -> int:
-    """Run a shared scheduler to its end; answers its exit code. OSError: it could not start."""
+    """Run a shared scheduler to its end; answers its exit code. OSError: it could not start.
+
+    supervisor  who is told that it is ready, and when it ends; None: nobody.
+    """
+    supervisor = supervisor or Supervisor()
     scheduler = SharedScheduler(settings, keyring)
     try:
         location = await scheduler.start()
         ready(scheduler, location)
+        supervisor.ready(scheduler.describe)
         return await scheduler.ended()
     finally:
+        supervisor.stopping()
         await scheduler.close()

@@ -22,7 +22,7 @@ from tests.netns.test_cluster import node
 from tests.netns.test_shared import scheduler
 
 Make = Callable[[int], Network]
-PARSERS = {"dispycos": scheduler_cli._parser, "dispycosnode": node_cli.make_parser}
+PARSERS = {"dispycos": scheduler_cli.make_parser, "dispycosnode": node_cli.make_parser}
 
 
 def compose() -> dict[str, Any]:

@@ -64,6 +64,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_dockerfile_is_in_the_installed_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert archive.read("dispycos/data/Dockerfile") == (ROOT / "Dockerfile").read_bytes()
+        texts = [*(ROOT / "dispycos/data").glob("*/*.yaml"), *(ROOT / "dispycos/data").glob("*/*.service")]
+        assert len(texts) == 8
+        assert {str(text.relative_to(ROOT)) for text in texts} <= set(archive.namelist())
 
 
 @pytest.mark.row("DN-01", "DS-02")

@@ -1,0 +1,87 @@
+"""`dispycos drain`: a node or a scheduler of this machine takes no more, and ends when its tasks have ended.
+
+What stops a node for good calls it: a unit of systemd, a container's preStop, a person.
+
+Layer 8. Row DN-22.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+
+from dispycos import commandline
+from dispycos.commandline import Parser
+from dispycos.errors import DispycosError
+from dispycos.folders import default_path
+from dispycos.node import ties, workspace
+from dispycos.node.daemon import DRAIN
+from dispycos.node.ties import Identity
+
+WAIT = 60.0  # seconds
+
+
+def main(argv: Sequence[str]) -> int:
+    """Drain one; answers the exit code."""
+    parser = Parser(
+        prog="dispycos drain",
+        description="Have a node or scheduler of this machine take no more tasks or clients, and wait until "
+        "it has ended. It ends with its last task.",
+    )
+    parser.add_argument("pid", nargs="?", type=commandline.whole, metavar="PID",
+        help="its process (default: the node of --dest_path)")  # fmt: skip
+    parser.add_argument("--dest_path", metavar="DIR", default=None,
+        help="directory of the node's files (default: $TMPDIR/dispycos-<uid>)")  # fmt: skip
+    parser.add_argument("--wait", type=commandline.a_time, default=WAIT, metavar="SEC",
+        help=f"time for its tasks (default: {WAIT:g}); it goes on draining after that")  # fmt: skip
+    options = parser.parse_args(commandline.normal(argv))
+
+    def run() -> int:
+        who = _named(options.pid) if options.pid is not None else _noted(options.dest_path or default_path())
+        _ask(who)
+        if not ties.await_end(who, options.wait):
+            raise DispycosError(f"process {who.pid} still has tasks after {options.wait:g} s, and drains on")
+        print(f"process {who.pid} has ended")
+        return 0
+
+    return commandline.carry_out("dispycos drain", run)
+
+
+def _named(pid: int) -> Identity:
+    who = ties.identity(pid) if pid > 0 else None
+    if who is None:
+        raise DispycosError(f"there is no process {pid}")
+    return who
+
+
+def _noted(path: str) -> Identity:
+    who = workspace.daemon_of(path)
+    if who is None or not ties.lives(who):
+        raise DispycosError(f"no node works in {path}: name its process, or its --dest_path")
+    return who
+
+
+def _ask(who: Identity) -> None:
+    if DRAIN is None:
+        raise DispycosError("this system has no SIGUSR1, by which nodes are asked: type `quit` at the node")
+    if not _hears(who.pid):
+        # It would die of the signal.
+        text = f"process {who.pid} is no node or scheduler of dispycos: it does not wait for SIGUSR1"
+        raise DispycosError(text)
+    try:
+        os.kill(who.pid, DRAIN)
+    except ProcessLookupError:
+        return  # it has ended meanwhile
+    except PermissionError:
+        raise DispycosError(f"process {who.pid} is another account's: drain it as that, or as root") from None
+
+
+def _hears(pid: int) -> bool:
+    """Whether it handles the signal; True where the system does not say."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+    return True

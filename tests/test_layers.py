@@ -157,7 +157,7 @@ LINES = (
     Line(
         7,
         "httpd.kept httpd.feed httpd.files httpd.login httpd.listening httpd.network httpd.notes httpd.source"
-        " httpd.telling httpd.door httpd.audience",
+        " httpd.web_certificate httpd.telling httpd.door httpd.audience",
     ),
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
     Line(

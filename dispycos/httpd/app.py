@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 import socket
-import ssl
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from dispycos.httpd.login import Logins
 from dispycos.httpd.monitor import Monitor, Options
 from dispycos.httpd.origin import Names
 from dispycos.httpd.source import Source
+from dispycos.httpd.web_certificate import WebCertificate
 
 log = logging.getLogger("dispycos.monitor")
 
@@ -92,13 +92,13 @@ class MonitorThread:
         options: Options,
         names: Names,
         sockets: Sequence[socket.socket],
-        tls: ssl.SSLContext | None,
+        certificate: WebCertificate | None,
     ) -> None:
         self.monitor: Monitor | None = None
         self._made = (source, logins, pages, options)
         self._names = names
         self._sockets = sockets
-        self._tls = tls
+        self._certificate = certificate
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -129,16 +129,20 @@ class MonitorThread:
         self._stop = asyncio.Event()
         monitor = Monitor(*self._made)
         application = Application(monitor, self._names)
-        door = Door(application, ssl_options=self._tls)
+        certificate = self._certificate
+        door = Door(application, ssl_options=certificate and certificate.context)
         application.open_live(door)
         door.add_sockets(self._sockets)
         monitor.source.watch(monitor.feed)
         ticking = asyncio.create_task(monitor.run())
         ticking.add_done_callback(_say_if_failed)
+        renewing = asyncio.create_task(certificate.keep_renewed()) if certificate else None
         self.monitor = monitor
         self._started.set()
         await self._stop.wait()
         ticking.cancel()
+        if renewing is not None:
+            renewing.cancel()
         door.stop()
         await door.close_all_connections()
 

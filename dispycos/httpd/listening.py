@@ -8,17 +8,12 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
-import os
 import socket
-import ssl
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 
-from dispycos.net.certificate import Certificate
 from dispycos.net.listening import bound
-from dispycos.net.tls import load_certificate
 
 log = logging.getLogger("dispycos.monitor")
 
@@ -169,26 +164,3 @@ def next_free(address: str, port: int) -> int | None:
             continue
         return candidate
     return None
-
-
-def tls(certfile: Any, keyfile: Any) -> ssl.SSLContext | None:
-    """TLS with that certificate; None: plain. ValueError says what is wrong with the files."""
-    if certfile is None and keyfile is None:
-        return None
-    if certfile is None:
-        raise ValueError("keyfile is given without certfile: a certificate is needed too")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    key = None if keyfile is None else _path("keyfile", keyfile)
-    path = _path("certfile", certfile)
-    load_certificate(context, path, key)
-    if problem := Certificate.read(path).problem():
-        log.warning("%s; browsers will warn of it", problem)
-    return context
-
-
-def _path(name: str, value: Any) -> str:
-    try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise ValueError(f"{name} must be a path, not {value!r:.200}") from None

@@ -20,6 +20,7 @@ from dispycos.httpd.monitor import Options
 from dispycos.httpd.notes import Note
 from dispycos.httpd.origin import Names
 from dispycos.httpd.source import Source
+from dispycos.httpd.web_certificate import WebCertificate
 
 log = logging.getLogger("dispycos.monitor")
 
@@ -74,8 +75,8 @@ def run(
     """
     poll = poll_seconds(poll_sec)
     pages = files.table(root)
-    tls = listening.tls(certfile, keyfile)
-    binding = listening.bind(host, checked_port("port", port), "https" if tls else "http")
+    certificate = WebCertificate.of(certfile, keyfile)
+    binding = listening.bind(host, checked_port("port", port), "https" if certificate else "http")
     before = Kept.at(kept) if kept else None
     logins = Logins(operators=not read_only, kept=before)
     options = Options(
@@ -87,7 +88,7 @@ def run(
         again=before is not None and before.again,
     )
     names = Names((*binding.names, *allow_hosts), binding.scheme)
-    thread = MonitorThread(source, logins, pages, options, names, binding.sockets, tls)
+    thread = MonitorThread(source, logins, pages, options, names, binding.sockets, certificate)
     try:
         thread.start()
     except BaseException:

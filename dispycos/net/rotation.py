@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from dispycos.keyfile import KeySource
 from dispycos.net.endpoint import Endpoint
@@ -89,7 +90,16 @@ class Rotation:
         log.info("took up the keys of %s: %s", source.path, keys)
 
 
-def take_up(tls: Tls) -> bool:
+class Renewable(Protocol):
+    """A certificate of which the files may hold another one later."""
+
+    notice: str  # what is wrong with it, though it can be used
+
+    def reload(self) -> None:
+        """Show from now on what the files hold; OSError or ValueError: it is as it was."""
+
+
+def take_up(tls: Renewable) -> bool:
     """Show from now on what the files hold; False, and a line that says why: they are no good."""
     try:
         tls.reload()

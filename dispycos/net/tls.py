@@ -72,7 +72,7 @@ class Tls:
         """Take up what the files hold now, all of it or nothing."""
         files = self.files
         certfile, keyfile, cafile = files.certfile, files.keyfile or None, files.cafile
-        self._read = self._state()
+        self._seen = FilesSeen(certfile, keyfile, cafile)
         for path in filter(None, (certfile, keyfile, cafile)):
             _readable(path)
         listens = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -100,21 +100,11 @@ class Tls:
     @property
     def changed(self) -> bool:
         """Whether the files are others than those that were read."""
-        return self._state() != self._read
+        return self._seen.changed
 
     def reload(self) -> None:
         """Show from now on what the files hold. InvalidCertificate: nothing has changed."""
         self._load()
-
-    def _state(self) -> list[tuple[int, int, int] | None]:
-        found: list[tuple[int, int, int] | None] = []
-        for path in filter(None, (self.files.certfile, self.files.keyfile, self.files.cafile)):
-            try:
-                status = os.stat(path)
-                found.append((status.st_ino, status.st_mtime_ns, status.st_size))
-            except OSError:
-                found.append(None)
-        return found
 
     def __str__(self) -> str:
         return (
@@ -137,6 +127,28 @@ class Tls:
         certificate = stream.getpeercert(binary_form=True)
         assert certificate is not None, "a TLS listener without a certificate"
         return TlsSocket(stream, fingerprint(certificate))
+
+
+class FilesSeen:
+    """Files as they stand now, to tell later whether they are others."""
+
+    def __init__(self, *paths: str | None) -> None:
+        self._paths = tuple(path for path in paths if path)
+        self._seen = self._look()
+
+    @property
+    def changed(self) -> bool:
+        return self._look() != self._seen
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        found: list[tuple[int, int, int] | None] = []
+        for path in self._paths:
+            try:
+                status = os.stat(path)
+                found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+            except OSError:
+                found.append(None)
+        return found
 
 
 def load_certificate(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:

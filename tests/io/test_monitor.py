@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
-from dispycos.httpd import asking, audience, listening, live, packing, running, topics
+from dispycos.httpd import asking, audience, listening, live, packing, running, topics, web_certificate
 from dispycos.httpd.events import Changed
 from dispycos.httpd.rows import KINDS, NAMES
 from dispycos.httpd.view import View
+from dispycos.httpd.web_certificate import WebCertificate
 from tests.browser.feed import SyntheticSource
+from tests.certificates import Authority
 from tests.helpers import wait_until
 from tests.monitors import Asker, Viewer, play, synthetic
 
@@ -494,9 +496,32 @@ def test_a_certificate_makes_it_https_and_plain_http_fails_there(certificate: Pa
             b"\x15\x03\x01\x00",
             b"\x15\x03\x03\x00",
         )
-        context = listening.tls(certificate, None)
-        assert context is not None
+        context = WebCertificate(str(certificate), None).context
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.row("HT-05", "GN-03")
+def test_a_renewed_certificate_is_shown_and_a_broken_one_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(web_certificate, "LOOK_EVERY", 0.02)
+    caplog.set_level("INFO", "dispycos")
+    issue = Authority(tmp_path).issue
+    shown = issue("shown").both
+    later = issue("later").both.read_bytes()
+
+    def fingerprint(asker: Asker) -> bytes:
+        pem = ssl.get_server_certificate(("127.0.0.1", asker.port), timeout=10)
+        return ssl.PEM_cert_to_DER_cert(pem)
+
+    with synthetic(certfile=shown) as asker:
+        first = fingerprint(asker)
+        shown.write_bytes(later[: len(later) // 2])  # its key, and no whole certificate
+        wait_until(lambda: "the certificate is as it was" in caplog.text)
+        assert fingerprint(asker) == first
+        shown.write_bytes(later)
+        wait_until(lambda: f"took up the certificate of {shown}" in caplog.text)
+        assert fingerprint(asker) != first
 
 
 @pytest.mark.row("HT-05")
@@ -507,7 +532,7 @@ def test_a_key_with_a_pass_phrase_is_refused_and_not_asked_for_at_the_terminal(
     command = ["openssl", "pkcs8", "-topk8", "-in", str(tmp_path / "key"), "-out", str(locked)]
     subprocess.run([*command, "-passout", "pass:word"], check=True)
     with pytest.raises(ValueError, match="needs a pass phrase"):
-        listening.tls(certificate, locked)
+        WebCertificate.of(certificate, locked)
 
 
 @pytest.mark.row("MO-24")

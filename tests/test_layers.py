@@ -38,6 +38,7 @@ def only(*layers: int) -> frozenset[int]:
 # it here, if that is of its own package or of none (`log`, `runtime`), or is named in `beside`.
 LINES = (
     Line(0, "errors config model records arguments deadlines story wording sharing", pure=True),
+    Line(0, "card", pure=True),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),
     Line(0, "protocol.preparing protocol.running protocol.watching protocol.pooling", pure=True),
@@ -89,6 +90,7 @@ LINES = (
     Line(
         3, "log keyfile folders console printer validation supervision", beside=frozenset({"configuration"})
     ),
+    Line(3, "kernel.event_loop"),
     Line(
         3,
         "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"

@@ -24,6 +24,7 @@ from dispycos.arguments import seconds_or_none
 from dispycos.client.bell import Bell
 from dispycos.client.deadline import Deadline
 from dispycos.errors import Timeout
+from dispycos.kernel import event_loop
 from dispycos.kernel.loop import current_kernel
 from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.kernel.wait import Waitable, Waiter
@@ -131,6 +132,11 @@ class Arrivals(Waitable):
                     "a `for` over this in a task would block all tasks: "
                     "`value = yield it.next(None)` or `async for` waits for one, `yield it` for all"
                 )
+            if not bell.done() and event_loop.is_held_up():
+                raise RuntimeError(
+                    "a `for` over this in a running event loop would block all that runs there: "
+                    "`async for` waits for one, `await it` for all"
+                )
             bell.result()
 
     def __aiter__(self) -> Self:
@@ -170,7 +176,9 @@ class Arrivals(Waitable):
         task._kernel._call(task, self._all())
 
     async def _awaited(self) -> list[Any]:
-        return [value async for value in self]
+        # Who is cancelled in asyncio while he waits for all has none, and wants no more of them.
+        with self:
+            return [value async for value in self]
 
     def __await__(self) -> Generator[Any, Any, list[Any]]:
         return self._awaited().__await__()

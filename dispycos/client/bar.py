@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TextIO
 
 from dispycos.client import notebook
+from dispycos.kernel import event_loop
 
 _DRAWS = 10.0  # a second, in a terminal and a notebook: more than eyes follow
 _LINES = 0.1  # a second, elsewhere: a log file stays readable
@@ -39,7 +40,7 @@ class Bar:
         self.failures = 0
         self._before = 0  # of those done: before the bar began
         self.note = ""
-        self._display = notebook.Display() if stream is None and notebook.is_here() else None
+        self._display = notebook.Display() if stream is None and event_loop.serves_notebook() else None
         self._stream = stream or sys.stderr
         self._drawn = self._display is not None or bool(getattr(self._stream, "isatty", bool)())
         self._started = time.monotonic()

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from dispycos.arguments import seconds_or_none
+from dispycos.card import card, line
 from dispycos.client import orders
 from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, settings
@@ -23,10 +25,12 @@ from dispycos.client.surroundings import Surroundings
 from dispycos.client.watcher import Watcher
 from dispycos.client.work import Work
 from dispycos.configuration.settings import of_client
+from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import Known
 from dispycos.model import Location
+from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
 
@@ -49,6 +53,8 @@ class Client(Submitter):
     ping_interval    seconds between searches for nodes; None: once.
     zombie_period    seconds of silence until a node counts as silent; at least 5 pulses; 0: never.
 
+    `with Client() as client:` (in asyncio `async with`) schedules it and closes it, with all that still
+    runs if the block is left by an exception; RuntimeError says why it can't be scheduled.
     TypeError and ValueError name the argument.
     """
 
@@ -89,6 +95,41 @@ class Client(Submitter):
         self.status_task = status_task
         self._work: Work | None = None
         self._watchers: tuple[Watcher, ...] = ()
+
+    # As a context: `with` in a plain thread or a notebook, `async with` in asyncio and in tasks.
+
+    def __enter__(self) -> Self:
+        if event_loop.is_held_up():
+            raise RuntimeError(
+                "a `with` here would block the running event loop: use `async with` for a Client"
+            )
+        return self._entered(self.schedule().result())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(terminate=kind is not None).result()
+
+    async def __aenter__(self) -> Self:
+        scheduling = self.schedule()
+        try:
+            code = await scheduling
+        except BaseException:
+            self.close(terminate=True)  # its turn might come when nobody waits for it any more
+            raise
+        return self._entered(code)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(terminate=kind is not None)
+
+    def _entered(self, code: int) -> Self:
+        if code != 0:
+            work = self._work
+            is_open = work is not None and work.open
+            raise RuntimeError("the client is already scheduled" if is_open else self._why_refused())
+        return self
 
     @property
     def status_task(self) -> Task | None:
@@ -150,6 +191,30 @@ class Client(Submitter):
         self._watchers = watchers
         if self._work is not None:
             self._work.watchers = watchers
+
+    # What it looks like.
+
+    def __repr__(self) -> str:
+        return line("Client", *self._shown())
+
+    def _repr_html_(self) -> str:
+        return card("Client", *self._shown())
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        """Its state, and what else is worth a line."""
+        work = self._work
+        if work is None:
+            return "not scheduled yet", []
+        if not work.scheduled:
+            return work.state, []
+        fleet = work.driver.fleet
+        at, waiting = work.load()
+        return work.state, [
+            ("servers", str(len(fleet.servers()))),
+            ("nodes", listed(fleet.nodes()) or "none"),
+            ("tasks at servers", f"{at:,}"),
+            ("tasks waiting", f"{waiting:,}"),
+        ]
 
     @property
     def work(self) -> Work | None:

@@ -27,7 +27,7 @@ from dispycos.client.forked import Elsewhere
 from dispycos.client.listener import Listener
 from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
 from dispycos.client.parking import Parking
-from dispycos.client.request import Request
+from dispycos.client.request import Placing, Request
 from dispycos.client.shipping import portions
 from dispycos.client.submission import (
     AllDone,
@@ -201,7 +201,7 @@ class Driver:
                 # The usual case: there is a credit, and who waits for the answer is in this thread.
                 placed = actions[0]
             else:
-                request = task.owner._request = Request(self)
+                request = task.owner._request = Placing(self, task.id)
                 self._of_dispatch(actions, 0.0)
             if validation.ON:
                 self._check(task)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from dispycos.arguments import integer, seconds_or_none
+from dispycos.card import card
 from dispycos.errors import Timeout
 from dispycos.kernel.operation import kernel_threads
 
@@ -154,8 +155,14 @@ class PoolExecutor(concurrent.futures.Executor):
         self._release()
 
     def __repr__(self) -> str:
-        state = f"closed by {self._refusal}" if self._refusal else "open"
-        return f"<{type(self).__name__} of {self._what}: {state}, {len(self._open)} calls>"
+        return f"<{type(self).__name__} of {self._what}: {self._state()}, {len(self._open)} calls>"
+
+    def _repr_html_(self) -> str:
+        facts = [("of", self._what), ("calls that have not ended", f"{len(self._open):,}")]
+        return card(type(self).__name__, self._state(), facts)
+
+    def _state(self) -> str:
+        return f"closed by {self._refusal}" if self._refusal else "open"
 
 
 class Mapped:

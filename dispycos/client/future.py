@@ -18,7 +18,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from dispycos.client.request import stays_there
+from dispycos.card import card
+from dispycos.client.request import UNAWAITED, stays_there
 from dispycos.client.submission import Stage
 from dispycos.client.tasks import ClientTask
 from dispycos.errors import TaskCancelled, TaskRejected
@@ -89,6 +90,9 @@ class Future(Late, concurrent.futures.Future[Any]):
         task = self.task
         return task is not None and (self.cancelled() if self.done() else task.cancel(reason))
 
+    def _unawaited(self) -> None:
+        self.cancel(UNAWAITED)
+
     def cancelled(self) -> bool:
         """Whether somebody ended it before it returned."""
         return self.done() and isinstance(self.exception(), FutureCancelled)
@@ -130,6 +134,14 @@ class Future(Late, concurrent.futures.Future[Any]):
         if self._value is NOT_MADE:
             return f"<Future of {what}: done>"
         return f"<Future of {what}: {'done' if self._error is None else f'failed, {self._error!r:.200}'}>"
+
+    def _repr_html_(self) -> str:
+        # A result is not looked at, for that may mean to unpickle a gigabyte.
+        task = self.task
+        shown = [("state", "was rejected")] if task is None else task._shown()
+        if self.done() and self._error is not None:
+            shown.append(("error", f"{type(self._error).__name__}: {self._error}"))
+        return card("Future", "of no task" if task is None else task.name, shown)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Future stays in its program: send its result, or its `task`")

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from dispycos import keyfile
 from dispycos.arguments import integer, seconds
+from dispycos.card import card, line
 from dispycos.client import surroundings
 from dispycos.client.client import Client
 from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.surroundings import Surroundings
-from dispycos.kernel.operation import kernel_threads
+from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.model import Location, Role
 from dispycos.node import embedded
 from dispycos.node.settings import server_count
@@ -38,6 +40,8 @@ class LocalCluster:
     """A node with servers on this machine, and a scheduler in this process.
 
         with LocalCluster(4) as cluster: ...
+
+    In asyncio and in `async def` tasks `async with`: starting and ending it blocks nobody there.
 
     cpus            servers; 0: one for each CPU, less than 0: that many CPUs are left free.
     pulse_interval  seconds; default and least for Clients that are made inside.
@@ -62,6 +66,27 @@ class LocalCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._say_what_ends(kind)
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        starting = _aside(self.start)
+        try:
+            await starting
+        except BaseException:
+            # Who is cancelled meanwhile does not leave the block, for he never was in it.
+            starting.add_done_callback(lambda _: _aside(self.close))
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._say_what_ends(kind)
+        await _aside(self.close)
+
+    @staticmethod
+    def _say_what_ends(kind: type[BaseException] | None) -> None:
         if kind is KeyboardInterrupt:
             log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
         elif kind is None and (living := runtime.kernel().lasting()):
@@ -69,7 +94,6 @@ class LocalCluster:
                 "the LocalCluster ends while these tasks live: %s; Task(main).value() within it waits",
                 listed([str(task) for task in living]),
             )
-        self.close()
 
     def start(self) -> Self:
         """Start node and scheduler. NodeNotStarted says what the node said."""
@@ -135,6 +159,19 @@ class LocalCluster:
                 self.close()
             raise
 
+    def __repr__(self) -> str:
+        return line("LocalCluster", *self._shown())
+
+    def _repr_html_(self) -> str:
+        return card("LocalCluster", *self._shown())
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        state = "not started" if self._network is None else "open"
+        return state, [
+            ("servers", str(self.cpus)),
+            *([] if self.location is None else [("node", str(self.location))]),
+        ]
+
     @property
     def location(self) -> Location | None:
         """Where its node is."""
@@ -155,3 +192,17 @@ class LocalCluster:
         node, self._node = self._node, None
         if node is not None:
             await node.stop()
+
+
+def _aside(function: Callable[[], object]) -> Operation:
+    """Done when `function`, called in a thread of its own, has returned."""
+    operation = Operation()
+
+    def run() -> None:
+        try:
+            operation.complete(function())
+        except BaseException as error:
+            operation.fail(error)
+
+    threading.Thread(target=run, name="dispycos-cluster").start()
+    return operation

@@ -11,13 +11,6 @@ import sys
 from typing import Any
 
 
-def is_here() -> bool:
-    """Whether this process is the kernel of a notebook; IPython in a terminal is none."""
-    ipython: Any = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return getattr(shell, "kernel", None) is not None
-
-
 class Display:
     """A place in the output of the present cell, which shows one thing after the other."""
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from dispycos.client.bar import Bar
 from dispycos.client.waiting import Completed, has_failed
+from dispycos.kernel import event_loop
 from dispycos.kernel.task import Task
 
 
@@ -48,9 +49,16 @@ class Progress(Completed):
         if self._bar is not None:
             self._bar.close()
 
+    def __repr__(self) -> str:
+        return (
+            f"<progress of {self.total:,} futures: {self.total - self._left:,} taken; wait for it to see it>"
+        )
+
     # In a notebook.
 
     def _ipython_display_(self) -> None:
+        if not event_loop.serves_notebook():
+            raise NotImplementedError  # IPython in a terminal: a bar would draw over its prompt
         # Here, where the cell is known. A task goes on with it: the next cell may run.
         self._begun()
         Task(self._watched).set_daemon()

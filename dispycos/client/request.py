@@ -14,12 +14,22 @@ from typing import Any, Protocol
 from dispycos.errors import Closed
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter
+from dispycos.model import End
+
+# Why a task was cancelled that an asyncio program awaited and does not await any more.
+UNAWAITED = "cancelled by asyncio: what awaited it was cancelled"
 
 
 class Process(Protocol):
     """Who completes it."""
 
     def must_be_here(self) -> None: ...
+
+
+class Places(Process, Protocol):
+    """Who places tasks."""
+
+    def cancel(self, id: int, reason: str, end: End) -> bool: ...
 
 
 def stays_there(process: Process, task: Waiter) -> Waitable | None:
@@ -50,3 +60,19 @@ class Request(Operation):
     def _wait(self, task: Waiter) -> Waitable | None:
         elsewhere = None if self.done() else stays_there(self._process, task)
         return super()._wait(task) if elsewhere is None else elsewhere
+
+
+class Placing(Request):
+    """Gives the handle of a task when that has a server."""
+
+    __slots__ = ("_number",)
+
+    _process: Places
+
+    def __init__(self, process: Places, number: int) -> None:
+        super().__init__(process)
+        self._number = number
+
+    def _unawaited(self) -> None:
+        # Nobody got the handle, so nobody could end the task.
+        self._process.cancel(self._number, UNAWAITED, End.CANCELLED)

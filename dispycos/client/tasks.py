@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
+from dispycos.card import card
+from dispycos.client.request import UNAWAITED
 from dispycos.client.submission import Stage, Submission
 from dispycos.client.unasked import Unasked
 from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, Timeout
@@ -38,6 +40,19 @@ _ERRORS: dict[End, type[Exception]] = {
     End.ABANDONED: TaskLost,
 }
 
+
+# In words, for who looks at a task.
+_STAGES = {Stage.SENT: "at its server", Stage.PLACED: "on its way to its server", Stage.ENDED: "has ended"}
+_ENDED = {
+    End.FINISHED: "finished",
+    End.FAILED: "failed",
+    End.CANCELLED: "was cancelled",
+    End.TIMED_OUT: "ran out of its time",
+    End.REJECTED: "was rejected",
+    End.SERVER_LOST: "was lost with its server",
+    End.NODE_LOST: "was lost with its node",
+    End.ABANDONED: "was abandoned",
+}
 
 # Ends that the program did not ask for.
 _UNASKED = _LOST | {End.FAILED, End.REJECTED}
@@ -124,6 +139,20 @@ class ClientTask(RemoteTask):
 
     def __str__(self) -> str:
         return f"{self._name}/{self.number}@{self._where[1]}"
+
+    def _repr_html_(self) -> str:
+        return card("Task", self._name, self._shown())
+
+    def _shown(self) -> list[tuple[str, str]]:
+        # Not `location`: to ask for that keeps it where it is.
+        where = self._where[1]
+        return [("at", "no server yet" if where is None else str(where)), ("state", self._state())]
+
+    def _state(self) -> str:
+        if self._end is not None:
+            return _ENDED[self._end]
+        task = self._submission
+        return _STAGES.get(Stage.ENDED if task is None else task.stage, "waits for a server")
 
     def _is_held(self) -> bool:
         """Whether it stays where it is, as far as is known without asking."""
@@ -341,6 +370,9 @@ class ClientTask(RemoteTask):
         if self._end is not None:
             return False
         return self._driver.cancel(self.number, reason or self._by("cancel()"), End.CANCELLED)
+
+    def _unawaited(self) -> None:
+        self.cancel(UNAWAITED)
 
     def _by(self, call: str) -> str:
         kernel = self._kernel

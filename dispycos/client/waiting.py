@@ -201,6 +201,11 @@ class _Gathered(_Some):
             self._failed = one
         return self._failed is not None
 
+    def _unawaited(self) -> None:
+        # As asyncio.gather has it: the results are wanted together or not at all.
+        for one in self._all:
+            one._unawaited()
+
     def _make(self) -> tuple[Any, BaseException | None]:
         if self._failed is not None:
             return None, self._failed.exception()

@@ -363,6 +363,12 @@ class Work:
         """How many may be given tasks; any thread."""
         return len(self.driver.dispatch.placement.servers)
 
+    def load(self) -> tuple[int, int]:
+        """Tasks that servers have, and tasks that wait for one; any thread."""
+        tasks = list(self.driver.dispatch.tasks.values())
+        at = sum(task.server is not None for task in tasks)
+        return at, len(tasks) - at
+
     def _define(self, function: Any, code: Any) -> None:
         if not self.driver.defined(function):
             self.driver.define(function, code)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from dispycos.errors import Timeout
-from dispycos.kernel import operation, program, trace
+from dispycos.kernel import event_loop, operation, program, trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.receiver import Receiver, current
@@ -226,6 +226,11 @@ class Loop:
             return True
         if threading.get_ident() in operation.kernel_threads:
             raise RuntimeError(f"value() in a task would block all tasks: `yield` the end of {task}")
+        if event_loop.is_held_up():
+            raise RuntimeError(
+                "value() in a running event loop would block all that runs there: "
+                f"`await task.result()` waits for the end of {task}"
+            )
         wait = _ThreadJoin(task)
         self.kernel.post(wait.begin)
         try:
@@ -320,6 +325,19 @@ class Loop:
             log.warning("interrupted: ending %s%s; Ctrl-C again leaves at once", names, more)
 
 
+class _Joining(Operation):
+    """Done when a task has ended."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self._task = task
+
+    def _unawaited(self) -> None:
+        self._task._unawaited()
+
+
 class _ThreadJoin(Finish):
     """A plain thread's wait for the end of a task."""
 
@@ -328,7 +346,7 @@ class _ThreadJoin(Finish):
     def __init__(self, task: Task) -> None:
         self._task = task
         self._waiter = None
-        self.operation = Operation()
+        self.operation = _Joining(task)
 
     def begin(self) -> None:
         if self._task.is_alive():

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
 from dispycos.errors import Timeout
+from dispycos.kernel import event_loop
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, seconds
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,9 @@ class Operation(Waitable):
     def result(self, timeout: float | None = None) -> Any:
         """Wait for it in a plain thread: its value, or raises its exception.
 
-        TimeoutError after `timeout` seconds; it may be asked again. RuntimeError in a task if
-        it is not done, because the task would wait for itself: `yield` it there.
+        TimeoutError after `timeout` seconds; it may be asked again. RuntimeError if it is not done
+        and this is a task, which would wait for itself, or an asyncio program, whose other
+        coroutines would stand still: `yield` or `await` it there.
         """
         self._block(timeout)
         if self._error is not None:
@@ -136,6 +137,11 @@ class Operation(Waitable):
             return
         if threading.get_ident() in kernel_threads:
             raise RuntimeError("result() in a task would block all tasks: yield or await the operation")
+        if event_loop.is_held_up():
+            raise RuntimeError(
+                "result() in a running event loop would block all that runs there: `await` the operation, "
+                "or have a function that waits called by asyncio.to_thread()"
+            )
         limit = seconds(timeout)
         signal = threading.Lock()
         signal.acquire()
@@ -169,9 +175,9 @@ class Operation(Waitable):
         if self._value is _PENDING or self._error is not None:
             # In asyncio only its own futures may be awaited, so it gets one; a finished
             # Operation yields nothing there.
-            events = sys.modules.get("asyncio.events")
-            if events is not None and events._get_running_loop() is not None:
-                return (yield from self._future(events._get_running_loop()).__await__())
+            loop = event_loop.running()
+            if loop is not None:
+                return (yield from self._future(loop).__await__())
         elif threading.get_ident() not in kernel_threads:
             return self._value
         return (yield self)
@@ -196,9 +202,21 @@ class Operation(Waitable):
             except RuntimeError:
                 pass  # the loop is closed; nobody waits there any more
 
-        future.add_done_callback(lambda _: self.remove_done_callback(tell))
+        def settled(future: Any) -> None:
+            self.remove_done_callback(tell)
+            if future.cancelled():
+                self._unawaited()
+
+        future.add_done_callback(settled)
         self.add_done_callback(tell)
         return future
+
+    def _unawaited(self) -> None:
+        """Somebody awaited it in asyncio and was cancelled there; in that loop's thread.
+
+        As with asyncio's own futures, what that one waited for is then cancelled, if it is
+        anything that can be.
+        """
 
     def _wait(self, task: Waiter) -> Waitable | None:
         if self._value is _PENDING:

@@ -376,6 +376,12 @@ class Task(Receiver):
         waiting._expire(self)
         self._kernel.ready.append(self)
 
+    def _unawaited(self) -> None:
+        """An asyncio program awaited its end and was cancelled: see `Operation._unawaited`.
+
+        A task of one's own goes on: it ends by what its program sends it, not by who watches it.
+        """
+
     def _finish(self, end: End, value: Any, error: BaseException | None) -> None:
         """Note the end and tell everybody who asked for it."""
         self._end = end

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
+from dispycos.card import card
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.receiver import Receiver
@@ -134,6 +135,13 @@ class RemoteTask(Reference, Task):
     def is_alive(self) -> bool:
         """Whether nothing is known of its end. Yield `result()` or monitor it to learn of that."""
         return self._end is None
+
+    def _repr_html_(self) -> str:
+        where = "nowhere yet" if self.location is None else str(self.location)
+        return card("Task", self._name, [("at", where), ("state", self._state())])
+
+    def _state(self) -> str:
+        return "nothing is known of its end" if self._end is None else f"ended: {self._end.name.lower()}"
 
     def set_daemon(self, flag: bool = True) -> None:
         """Has no meaning here: this program's end never waits for a task of another process."""

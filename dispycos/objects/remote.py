@@ -153,6 +153,9 @@ class Asked(Operation):
         """Wait for it no more: it does not begin, or is interrupted. False if it was done."""
         return self._end(TaskCancelled(reason or f"the call of {self._name}() was cancelled"))
 
+    def _unawaited(self) -> None:
+        self.cancel(f"the call of {self._name}() was cancelled: what awaited it in asyncio was")
+
     def _end(self, error: Exception) -> bool:
         if not self.fail(error):
             return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import io
 import os
 import time
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 from dispycos import Client, progress
-from tests.helpers import Finished, run_python, unavailable
 from tests.process.clusters import LIMIT, opened, scheduled
 from tests.unit.client.test_bar import Terminal
 
@@ -99,59 +97,3 @@ def test_nothing_to_wait_for_is_done() -> None:
     assert "0 of 0" in last_line(terminal)
     with pytest.raises(TypeError, match="fs must be Futures"):
         progress([1])
-
-
-NOTEBOOK = """
-import os, sys
-from jupyter_client.manager import start_new_kernel
-
-manager, client = start_new_kernel()
-
-def run(code):
-    shown = []
-    reply = client.execute_interactive(code, output_hook=shown.append, timeout=30)
-    assert reply["content"]["status"] == "ok", reply
-    return shown
-
-def pictures(messages):
-    kinds = ("display_data", "update_display_data")
-    return [m["content"]["data"]["text/html"] for m in messages if m["msg_type"] in kinds]
-
-try:
-    run('''
-import time, dispycos
-cluster = dispycos.LocalCluster(2).__enter__()
-client = dispycos.Client()
-assert client.schedule().result(20) == 0
-def waits(n):
-    time.sleep(0.02)
-''')
-    run("def all(): return [client.submit(waits, n) for n in range(50)]")
-    waited = pictures(run("done = dispycos.progress(all(), 'waited').result()"))
-    print(waited[0])
-    print(len(waited) > 2, waited[-1].partition(" · ")[0])
-    shown = pictures(run("dispycos.progress(all(), 'shown')"))
-    print(shown[0])
-    # The cell is done, and its picture goes on.
-    while "50 of 50" not in shown[-1]:
-        shown += pictures([client.get_iopub_msg(timeout=20)])
-    print(len(shown) > 2, shown[-1].partition(" · ")[0])
-    run("assert client.close().result(20) == 0; cluster.__exit__(None, None, None)")
-finally:
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-"""
-
-
-def test_a_notebook_shows_a_bar_that_moves_also_after_its_cell(tmp_path: Path) -> None:
-    if importlib.util.find_spec("ipykernel") is None:
-        unavailable("notebook", "ipykernel is not installed")
-    env = {"IPYTHONDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
-    done: Finished = run_python(NOTEBOOK, timeout=50, env=env)
-    assert done.code == 0, done.err
-    assert done.out.splitlines() == [
-        '<div>waited <progress max="1" value="0.0000"></progress> 0 of 50</div>',
-        'True <div>waited <progress max="1" value="1.0000"></progress> 50 of 50',
-        '<div>shown <progress max="1" value="0.0000"></progress> 0 of 50</div>',
-        'True <div>shown <progress max="1" value="1.0000"></progress> 50 of 50',
-    ]

@@ -280,7 +280,7 @@ class Census:
     """What this process holds at one moment."""
 
     threads: dict[int, str] = field(default_factory=dict)  # ident -> name
-    processes: dict[tuple[int, float], str] = field(default_factory=dict)  # (pid, start) -> command
+    processes: dict[tuple[int, int], str] = field(default_factory=dict)  # (pid, start) -> command
     descriptors: dict[int, str] = field(default_factory=dict)  # number -> what it is open on
 
     def since(self, before: Census) -> list[str]:
@@ -302,11 +302,9 @@ def census() -> Census:
     """Count our threads, the processes that we started (orphans too), our descriptors and sockets."""
     # A listing opens a descriptor of its own, so descriptors go first and by name.
     descriptors = {}
-    folder = Path("/proc/self/fd")
-    if folder.exists():
-        for entry in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                descriptors[int(entry)] = os.readlink(folder / entry)
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            descriptors[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
     threads = {t.ident or 0: t.name for t in threading.enumerate() if t.is_alive()}
     return Census(threads, dict(_processes()), descriptors)
 
@@ -315,27 +313,69 @@ def census() -> Census:
 lasting: set[int] = set()
 
 # Processes that are not ours, (pid, start): nobody gets our mark later, and each test looks twice at all.
-_strangers: set[tuple[int, float]] = set()
+_strangers: set[tuple[int, int]] = set()
 
 
-def _processes() -> Iterator[tuple[tuple[int, float], str]]:
+class _Process(NamedTuple):
+    """What `/proc/PID/stat` says of a process, as far as it is needed."""
+
+    parent: int
+    state: bytes  # Z: it ended and waits to be reaped
+    start: int  # ticks after the start of the system
+
+
+def _everyone() -> dict[int, _Process]:
+    """All processes of this system. A few thousand tests look twice: one read for each, and no more."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            # ESRCH where it ended between the opening and the reading.
+            with (
+                contextlib.suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{entry}/stat") as file,
+            ):
+                # The name in brackets may hold anything, brackets too.
+                fields = file.read().rpartition(")")[2].split()
+                found[int(entry)] = _Process(int(fields[1]), fields[0], int(fields[19]))
+    return found
+
+
+def _below(roots: set[int], everyone: Mapping[int, _Process]) -> set[int]:
+    """These processes and what descends from them."""
+    children: dict[int, list[int]] = {}
+    for pid, process in everyone.items():
+        children.setdefault(process.parent, []).append(pid)
+    found: set[int] = set()
+    new = list(roots)
+    while new:
+        pid = new.pop()
+        if pid not in found:
+            found.add(pid)
+            new += children.get(pid, ())
+    return found
+
+
+def _processes() -> Iterator[tuple[tuple[int, int], str]]:
     mark = os.environ.get(RUN_MARK)
-    me = psutil.Process()
-    ours = {child.pid for child in me.children(recursive=True)}
-    of_lasting = set(lasting)
-    for pid in lasting:
-        with contextlib.suppress(psutil.Error):
-            of_lasting |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
-    for process in psutil.process_iter():
-        if process.pid == me.pid or process.pid in of_lasting:
+    everyone = _everyone()
+    ours = _below({os.getpid()}, everyone)
+    of_lasting = _below(lasting, everyone)
+    for pid, process in everyone.items():
+        if pid == os.getpid() or pid in of_lasting:
             continue
-        with contextlib.suppress(psutil.Error, OSError):
-            who = (process.pid, process.create_time())
-            if process.pid not in ours and (who in _strangers or not (mark and _marked(process.pid, mark))):
-                _strangers.add(who)
-                continue
-            if process.status() != psutil.STATUS_ZOMBIE:
-                yield who, " ".join(process.cmdline()) or process.name()
+        who = (pid, process.start)
+        if pid not in ours and (who in _strangers or not (mark and _marked(pid, mark))):
+            _strangers.add(who)
+        elif process.state != b"Z":
+            yield who, _command(pid)
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return (
+            file.read().replace(b"\0", b" ").decode(errors="replace").strip() or "a process without a command"
+        )
+    return "a process that ends"
 
 
 def _marked(pid: int, mark: str) -> bool:

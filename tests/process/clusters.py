@@ -12,6 +12,7 @@ import pytest
 from dispycos import Client, DispycosNodeAvailInfo, DispycosStatus, LocalCluster, MonitorStatus, Task
 from dispycos.kernel import loop
 from tests.helpers import wait_until
+from tests.process.standing import Standing, cluster_on
 
 LIMIT = 30.0  # seconds for what should take one
 
@@ -69,8 +70,15 @@ def program() -> Iterator[None]:
 
 
 @pytest.fixture
-def cluster(program: None) -> Iterator[LocalCluster]:
-    """Two servers on this machine."""
+def cluster(program: None, standing: Standing) -> Iterator[LocalCluster]:
+    """Two servers on this machine, of the node that stands for all tests."""
+    with standing.lent() as node, cluster_on(node) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_cluster(program: None) -> Iterator[LocalCluster]:
+    """Two servers on this machine, of a node of the test's own: to be killed, starved or replaced."""
     with LocalCluster(2) as cluster:
         yield cluster
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tests.process.clusters import cluster, program
-from tests.process.daemons import key_file, local, master
+from tests.process.clusters import cluster, own_cluster, program
+from tests.process.daemons import key_file, local, master, own_local
 from tests.process.schedulers import place
+from tests.process.standing import standing
 
-__all__ = ["cluster", "key_file", "local", "master", "place", "program"]
+__all__ = [
+    "cluster", "key_file", "local", "master", "own_cluster", "own_local", "place", "program", "standing",
+]  # fmt: skip

@@ -16,8 +16,8 @@ from dispycos.model import Location
 from dispycos.node.embedded import LocalNode, start_local_node
 from tests.helpers import Program
 from tests.process.nodes import Master
+from tests.process.standing import KEY, Standing
 
-KEY = bytes(range(32))
 NODE = [sys.executable, "-m", "dispycos.node"]
 READY = re.compile(r"dispycosnode (\S+) ready at (\S+):(\d+) with (\d+) servers?")
 
@@ -37,8 +37,16 @@ def master() -> Iterator[Master]:
 
 
 @pytest.fixture
-def local(master: Master) -> Iterator[LocalNode]:
-    """A node with two servers, as a LocalCluster has it."""
+def local(master: Master, standing: Standing) -> Iterator[LocalNode]:
+    """A node with two servers, as a LocalCluster has it: the one that stands for all tests."""
+    with standing.lent() as node:
+        yield node
+        master.close()
+
+
+@pytest.fixture
+def own_local(master: Master) -> Iterator[LocalNode]:
+    """The same, of the test's own."""
     node = master.reactor.run(start_local_node(master.reactor, KEY, 2)).result(20)
     yield node
     master.reactor.run(node.stop()).result(20)

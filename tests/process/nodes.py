@@ -71,6 +71,7 @@ class Master:
         self._outcomes: dict[int, Outcome] = {}
         self._changed = threading.Lock()
         self._ids = 0
+        self._closed = False
         self.reactor = Reactor.in_thread()
         self.endpoint: Endpoint = self.reactor.run(self._open(key, port)).result(10)
 
@@ -113,8 +114,11 @@ class Master:
         self.close()
 
     def close(self) -> None:
-        self.reactor.run(self.endpoint.close()).result(5)
-        self.reactor.stop()
+        """Say goodbye to all, so that a node is free. May be repeated."""
+        if not self._closed:
+            self._closed = True
+            self.reactor.run(self.endpoint.close()).result(5)
+            self.reactor.stop()
 
     # Speaking and hearing.
 

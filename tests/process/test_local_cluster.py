@@ -42,12 +42,12 @@ def squares(count: int, task: Any = None) -> Any:
 
 
 @pytest.mark.row("DC-59", "DC-17")
-def test_tasks_run_on_its_servers_and_give_their_results(cluster):
+def test_tasks_run_on_its_servers_and_give_their_results(own_cluster):
     assert run(squares, 20) == [n * n for n in range(20)]
 
 
 @pytest.mark.row("DC-43")
-def test_clients_use_it_one_after_the_other(cluster):
+def test_clients_use_it_one_after_the_other(own_cluster):
     for _ in range(3):
         assert run(squares, 3) == [0, 1, 4]
 
@@ -90,6 +90,7 @@ def test_async_functions_are_tasks_on_both_sides(cluster):
 @pytest.mark.row("DC-59", "R-64")
 def test_nothing_is_left_after_an_error(program):
     pids: list[int] = []
+    before = psutil.Process().children(recursive=True)
 
     def fail(task: Any = None) -> Any:
         client = Client([where])
@@ -99,7 +100,9 @@ def test_nothing_is_left_after_an_error(program):
     with pytest.raises(ZeroDivisionError):
         with LocalCluster(1) as cluster:
             run(fail)
-            pids.extend(child.pid for child in psutil.Process().children(recursive=True))
+            pids.extend(
+                child.pid for child in psutil.Process().children(recursive=True) if child not in before
+            )
             raise ZeroDivisionError
     wait_until(lambda: not any(map(alive, pids)), what=f"the end of {pids}")
     assert len(pids) > 2
@@ -107,7 +110,7 @@ def test_nothing_is_left_after_an_error(program):
 
 
 @pytest.mark.row("SE-06", "DC-59")
-def test_every_listening_socket_is_loopback(cluster):
+def test_every_listening_socket_is_loopback(own_cluster):
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     listening = [
         connection.laddr.ip

@@ -732,33 +732,35 @@ sys.stdin.read()
 
 
 @pytest.mark.row("DC-59")
-def test_the_zygote_of_a_local_node_waits_for_its_first_client(master: Master, local: LocalNode) -> None:
-    (waiting,) = below(local.pid)
-    master.use(local.location, 2)
+def test_the_zygote_of_a_local_node_waits_for_its_first_client(master: Master, own_local: LocalNode) -> None:
+    (waiting,) = below(own_local.pid)
+    master.use(own_local.location, 2)
     assert {psutil.Process(started.server.pid).ppid() for started in master.all(ServerStarted)} == {waiting}
-    master.release(local.incarnation)
+    master.release(own_local.incarnation)
     # The next one gets a zygote of its own.
-    master.use(local.location, 2, reservation=2)
-    assert len(below(local.pid)) == 3 and waiting not in below(local.pid)
+    master.use(own_local.location, 2, reservation=2)
+    assert len(below(own_local.pid)) == 3 and waiting not in below(own_local.pid)
 
 
 @pytest.mark.row("DC-59", "R-10")
-def test_a_zygote_that_dies_before_its_first_client_is_not_missed(master: Master, local: LocalNode) -> None:
-    (waiting,) = below(local.pid)
+def test_a_zygote_that_dies_before_its_first_client_is_not_missed(
+    master: Master, own_local: LocalNode
+) -> None:
+    (waiting,) = below(own_local.pid)
     os.kill(waiting, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(waiting))
-    (server,) = master.use(local.location, 1, [compute])
+    (server,) = master.use(own_local.location, 1, [compute])
     assert master.run(server, compute, 5) == 25
 
 
 @pytest.mark.row("R-48", "DN-33")
-def test_nothing_is_left_of_a_client_that_ran_nothing(master: Master, local: LocalNode) -> None:
-    node = master.dial(local.location)
+def test_nothing_is_left_of_a_client_that_ran_nothing(master: Master, own_local: LocalNode) -> None:
+    node = master.dial(own_local.location)
     master.reserve(node, 2)
     master.next(Reserved)
     master.release(node)
-    assert below(local.pid) == []
-    (server,) = master.use(local.location, 1, [compute], reservation=2)
+    assert below(own_local.pid) == []
+    (server,) = master.use(own_local.location, 1, [compute], reservation=2)
     assert master.run(server, compute, 5) == 25
 
 
@@ -957,9 +959,9 @@ sys.stdin.read()
 
 
 @pytest.mark.row("DC-59", "SE-06")
-def test_a_local_node_listens_on_loopback_only(master: Master, local: LocalNode) -> None:
-    master.use(local.location, 2)
-    ours = {local.pid, *below(local.pid)}
+def test_a_local_node_listens_on_loopback_only(master: Master, own_local: LocalNode) -> None:
+    master.use(own_local.location, 2)
+    ours = {own_local.pid, *below(own_local.pid)}
     listening = [
         found.laddr.ip
         for pid in ours

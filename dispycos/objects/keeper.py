@@ -81,6 +81,7 @@ class Keeper:
         self._why = ""  # it is closed
         self._object: Any = None
         self._table: Table
+        self._making = Stoppable()
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Make the object; `made` tells."""
@@ -99,6 +100,7 @@ class Keeper:
             self._waiting.clear()
             self._ready.notify_all()
         self.ended.complete(why)
+        self._making.stop()
         for call in waiting:
             call.refuse(Closed(why))
         for one in running:
@@ -163,7 +165,7 @@ class Keeper:
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            self._object = self._exposure.make(*args, **kwargs)
+            self._object = self._making.run(self._exposure.make, *args, **kwargs)
             self._table = table_of(self._object, self._exposure)
         except BaseException as exc:
             self._threads = 0

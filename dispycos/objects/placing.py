@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from dispycos.errors import PoisonTask, TaskCancelled, TaskRejected
+from dispycos.errors import PoisonTask, TaskCancelled, TaskRejected, Timeout
 from dispycos.kernel import loop
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -38,7 +38,7 @@ def place(
     """See `Submitter.object_at`.
 
     submit   runs a function as an I/O task where the object is to be.
-    timeout  seconds for each call.
+    timeout  seconds for each call, and for the constructor.
     """
     answer, asked = Operation(), Operation()
     opener = Task(_open, asked, answer)
@@ -113,7 +113,12 @@ def host(*args: Any, _host: tuple[Exposure, float | None, Task], **kwargs: Any) 
     why = f"{task} was ended"
     keeper.start(args, kwargs)
     try:
-        table: Table = yield keeper.made
+        try:
+            table: Table = yield keeper.made.within(timeout)
+        except TimeoutError:
+            if keeper.made.done():
+                raise  # the constructor's own
+            raise Timeout(f"the constructor of {exposure.name} did not return in {timeout:g} s") from None
         calls.keep(number, keeper)
         opener.send(_reference(network.delivery, task, table, timeout))
         why = yield keeper.ended

@@ -12,6 +12,17 @@ from dispycos import Client, Event, RemoteObject
 from tests.process.clusters import LIMIT
 
 
+class NeverMade:
+    """Its constructor does not return by itself; it tells how it ended."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            while True:
+                time.sleep(0.002)
+        finally:
+            Path(path).touch()
+
+
 class Counter:
     def __init__(self, start: int = 0, note: str = "") -> None:
         self.value = start

@@ -31,7 +31,7 @@ from dispycos.objects.remote import Asked
 from dispycos.pickling import values
 from tests.helpers import wait_until
 from tests.process.clusters import LIMIT, opened, run, two_servers
-from tests.process.counters import Counter, Meeting, Refuses, adds, computes, hands_on, one
+from tests.process.counters import Counter, Meeting, NeverMade, Refuses, adds, computes, hands_on, one
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,10 @@ def test_a_call_ends_with_its_deadline_there_too(client: Client, tmp_path: Path)
     own = client.options(timeout=0.2).object_at(None, Counter).result(LIMIT)
     with pytest.raises(Timeout):
         own.touch_and_wait(begun).result(LIMIT)
+    made = str(tmp_path / "made")
+    with pytest.raises(Timeout, match=r"the constructor of NeverMade did not return in 0.2 s"):
+        client.options(timeout=0.2).object_at(None, NeverMade, made).result(LIMIT)
+    wait_until(lambda: os.path.exists(made), LIMIT)
 
 
 def test_an_object_ends_when_it_is_closed(client: Client, tmp_path: Path):

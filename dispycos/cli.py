@@ -124,6 +124,13 @@ def run_drain(arguments: Sequence[str]) -> int:
     return draining.main(arguments)
 
 
+def run_slurm(arguments: Sequence[str]) -> int:
+    """Start nodes as jobs of Slurm, show or stop them: `dispycos slurm -n N start`."""
+    from dispycos.commands import slurm
+
+    return slurm.main(arguments)
+
+
 def run_health(arguments: Sequence[str]) -> int:
     """Say whether a node or scheduler answers: `dispycos health [HOST[:PORT]]`."""
     from dispycos.commands import health
@@ -155,6 +162,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
     "ssh": run_ssh,
     "config": run_config,
+    "slurm": run_slurm,
     "drain": run_drain,
     "health": run_health,
     "systemd": run_systemd,

@@ -275,7 +275,9 @@ def port_number(text: str) -> int:
 
 
 def ports(text: str) -> tuple[int, int]:
-    """A port or a range of ports, both ends included."""
+    """A port or a range of ports, both ends included; 0: any free ones."""
+    if text == "0":
+        return 0, 0
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor a range N-M")

@@ -114,7 +114,8 @@ LINES = (
         3,
         "launch.travelled launch.boot launch.beginning launch.carry launch.sources launch.child"
         " launch.opening launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
-        " launch.install launch.launchers launch.baggage launch.far_node launch.remote_node",
+        " launch.install launch.launchers launch.baggage launch.far_node launch.remote_node"
+        " launch.slurm launch.slurm_nodes",
         beside=frozenset({"net"}),
     ),
     Line(
@@ -234,7 +235,7 @@ LINES = (
     ),
     Line(
         8,
-        "commands.settings_shown commands.draining commands.health commands.manifests",
+        "commands.settings_shown commands.draining commands.health commands.manifests commands.slurm",
         beside=frozenset({"node", "scheduler"}),
     ),
     Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands"})),

@@ -128,7 +128,7 @@ def make_parser(bare: bool = False) -> Parser:
     parser.network_options("node")
     add("--discover_peers", action="store_true", help="announce this node to all when it starts")
     add("--tcp_ports", "--node_ports", action="append", type=commandline.ports, default=[], metavar="N-M",
-        help="ports: the first for the node, the next for its servers; may be repeated")  # fmt: skip
+        help="ports: the first for the node, the next for its servers; may be repeated; 0: any")  # fmt: skip
     add("--peer", action="append", type=commandline.peer, default=[], metavar="HOST:PORT",
         help="contact this scheduler or client; may be repeated")  # fmt: skip
     add("--scheduler_port", type=commandline.port_number, default=0, metavar="N",

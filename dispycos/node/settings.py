@@ -59,8 +59,10 @@ def port_list(ranges: Sequence[tuple[int, int]], servers: int, first: int) -> tu
     """The ports of `--tcp_ports`, exactly servers + 1 of them (DN-16).
 
     ranges  both ends included, in the order given; none: from `first` on. Ports beyond the
-            highest fill up. ValueError: they run past 65535.
+            highest fill up; among them 0: any free ones. ValueError: they run past 65535.
     """
+    if (0, 0) in ranges:
+        return (0,) * (servers + 1)
     ports: list[int] = []
     for low, high in ranges or [(first, first)]:
         ports += [port for port in range(low, high + 1) if port not in ports]

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from dispycos.launch import slurm as launch_slurm
 from dispycos.workers import mp, slurm
 from dispycos.workers.places import PORT
 
@@ -44,7 +45,7 @@ def allocate(nworkers: int | None = None, *, log_dir: str | None = None) -> Iter
 
 
 def _by_slurm() -> bool:
-    if not slurm.installed():
+    if not launch_slurm.installed():
         return False
     problem = slurm.problem()
     if problem:

@@ -13,9 +13,7 @@ import contextlib
 import os
 import secrets
 import shlex
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,33 +23,36 @@ from dispycos import commandline, keyfile
 from dispycos.arguments import integer
 from dispycos.arguments import port as checked_port
 from dispycos.commandline import Parser
-from dispycos.configuration import settings
+from dispycos.launch import slurm
+from dispycos.launch.slurm import SlurmError
 from dispycos.workers import logs
 from dispycos.workers.mp import PoolError
 from dispycos.workers.places import PORT
 
 PROGRAM = "python -m dispycos.workers.slurm"
 START_WITHIN = 600.0  # seconds for Slurm to find room for the master, and for it to listen
-LOOK_EVERY = 0.5  # seconds between questions to Slurm: each is work for its controller
-ANSWER_WITHIN = 30.0  # seconds for a command of Slurm's
 _PYTHON = [sys.executable, "-m"]
-_KEY_IN_CONTAINER = "/run/dispycos-key"
 
 
-def installed() -> bool:
-    """Whether Slurm's commands are here."""
-    return shutil.which("sbatch") is not None
+@contextlib.contextmanager
+def _of_pools() -> Iterator[None]:
+    """What Slurm says is said of a pool."""
+    try:
+        yield
+    except SlurmError as exc:
+        raise PoolError(str(exc)) from None
 
 
 def problem() -> str:
     """Why Slurm does not answer, in its own words; "" if it does."""
     try:
-        _slurm("squeue", "--noheader", "--me")
-    except PoolError as exc:
+        slurm.ask("squeue", "--noheader", "--me")
+    except SlurmError as exc:
         return str(exc)
     return ""
 
 
+@_of_pools()
 def start(
     nworkers: int,
     *,
@@ -89,13 +90,14 @@ def start(
         # Where it runs is known to Slurm alone: it listens at that node's name, and at its own address.
         master = [*_PYTHON, "dispycos.workers.master", "--port", str(port), "-i", "default", *xmaster]
         log = os.path.join(folder, logs.MASTER)
-        number = _submit(_name("master", port), master, log, master_options, own_name=True)
+        own_name = 'command += ["-i", os.environ["SLURMD_NODENAME"]]'
+        number = slurm.submit(_name("master", port), master, log, master_options, [own_name])
         host = f"{_await_node(number, log, wait)}:{port}"
         _await_answer(host, number, log, wait)
         worker = ["dispycos.workers.worker", host, *xworkers]
-        command = _in_docker(docker_image, docker_args, worker) if docker_image else [*_PYTHON, *worker]
+        command = slurm.in_docker(docker_image, docker_args, worker) if docker_image else [*_PYTHON, *worker]
         array = [f"--array=1-{nworkers}", *worker_options]
-        _submit(_name("worker", port), command, os.path.join(folder, logs.WORKERS), array)
+        slurm.submit(_name("worker", port), command, os.path.join(folder, logs.WORKERS), array)
     except BaseException:
         with contextlib.suppress(PoolError):
             stop(port)
@@ -103,6 +105,7 @@ def start(
     return host
 
 
+@_of_pools()
 def stop(port: int | str = PORT) -> int:
     """Cancel the jobs that `start` submitted, and no others; how many.
 
@@ -113,17 +116,17 @@ def stop(port: int | str = PORT) -> int:
     jobs = _jobs(port)
     if not jobs:
         raise PoolError(f"no jobs of a pool at port {port} were found: squeue --me shows yours")
-    _slurm("scancel", *dict.fromkeys(job.partition("_")[0] for job in jobs))
+    slurm.cancel(job.partition("_")[0] for job in jobs)
     return len(jobs)
 
 
+@_of_pools()
 def master_host(port: int = PORT) -> str:
     """HOST:PORT of the master that runs; give it to ClusterExecutor. PoolError if none runs."""
-    for line in _slurm("squeue", "--noheader", "--me", f"--name={_name('master', port)}", "--format=%T %N"):
-        state, _, node = line.partition(" ")
-        if state == "RUNNING":
-            return f"{node}:{port}"
-        raise PoolError(f"the master's job is {state}, and has no node yet")
+    for job in slurm.jobs(_name("master", port)):
+        if job.state == "RUNNING":
+            return f"{job.node}:{port}"
+        raise PoolError(f"the master's job is {job.state}, and has no node yet")
     raise PoolError(f"no master of a pool at port {port} runs: start one with `{PROGRAM} -n N start`")
 
 
@@ -149,36 +152,6 @@ def _name(what: str, port: int) -> str:
     return f"dispycos-{what}-{port}"
 
 
-def _submit(
-    name: str, command: list[str], log: str, options: Sequence[str], *, own_name: bool = False
-) -> str:
-    """Submit a job; its number."""
-    given = [f"--job-name={name}", f"--output={log}", "--open-mode=append", "--parsable", *options]
-    answer = _slurm("sbatch", *given, script=_script(command, own_name))
-    return answer[-1].partition(";")[0]
-
-
-def _script(command: list[str], own_name: bool) -> str:
-    """A job script in Python, since there is nothing to quote for."""
-    python = (
-        sys.executable if len(sys.executable) < 100 and " " not in sys.executable else "/usr/bin/env python3"
-    )
-    lines = [f"#!{python}", "import os", f"command = {command!r}"]
-    if own_name:
-        lines.append('command += ["-i", os.environ["SLURMD_NODENAME"]]')
-    return "\n".join([*lines, "os.execvp(command[0], command)", ""])
-
-
-def _in_docker(image: str, arguments: Sequence[str], worker: list[str]) -> list[str]:
-    key = settings.secret_file() or str(keyfile.default_path())
-    return [
-        "docker", "run", "--rm", "--init", "--network=host", f"--user={os.getuid()}:{os.getgid()}",
-        f"--mount=type=bind,source={key},target={_KEY_IN_CONTAINER},readonly",
-        f"--env={keyfile.ENVIRONMENT}={_KEY_IN_CONTAINER}",
-        *arguments, image, "-m", *worker,
-    ]  # fmt: skip
-
-
 # Waiting for the master.
 
 
@@ -192,7 +165,7 @@ def _await_node(number: str, log: str, wait: float) -> str:
             raise PoolError(f"the master's job {number} is {state or 'gone'}: {_last_words(log)}")
         if time.monotonic() > deadline:
             raise PoolError(f"the master's job {number} did not begin in {wait:g} s: {state} {reason}")
-        time.sleep(LOOK_EVERY)
+        time.sleep(slurm.LOOK_EVERY)
 
 
 def _await_answer(host: str, number: str, log: str, wait: float) -> None:
@@ -200,7 +173,7 @@ def _await_answer(host: str, number: str, log: str, wait: float) -> None:
     deadline = time.monotonic() + wait
     while True:
         try:
-            socket.create_connection((name, int(port)), timeout=LOOK_EVERY).close()
+            socket.create_connection((name, int(port)), timeout=slurm.LOOK_EVERY).close()
             return
         except OSError as exc:
             found = exc
@@ -211,7 +184,7 @@ def _await_answer(host: str, number: str, log: str, wait: float) -> None:
             raise PoolError(
                 f"the master at {host} did not answer in {wait:g} s ({found}): {_last_words(log)}"
             )
-        time.sleep(LOOK_EVERY)
+        time.sleep(slurm.LOOK_EVERY)
 
 
 def _last_words(log: str) -> str:
@@ -224,8 +197,8 @@ def _last_words(log: str) -> str:
 def _state(number: str) -> tuple[str, str, str]:
     """State, node and reason of a job; three empty texts of one that is gone."""
     try:
-        lines = _slurm("squeue", "--noheader", f"--jobs={number}", "--format=%T|%N|%r")
-    except PoolError as exc:
+        lines = slurm.ask("squeue", "--noheader", f"--jobs={number}", "--format=%T|%N|%r")
+    except SlurmError as exc:
         if "Invalid job id" in str(exc):
             return "", "", ""
         raise
@@ -235,24 +208,7 @@ def _state(number: str) -> tuple[str, str, str]:
 
 def _jobs(port: int) -> list[str]:
     """Numbers of our jobs of that pool."""
-    names = f"--name={_name('master', port)},{_name('worker', port)}"
-    return _slurm("squeue", "--noheader", "--me", "--array", names, "--format=%i")
-
-
-def _slurm(*command: str, script: str = "") -> list[str]:
-    """The lines that a command of Slurm's prints; PoolError has what it said instead."""
-    try:
-        done = subprocess.run(
-            command, input=script, capture_output=True, text=True, timeout=ANSWER_WITHIN, check=False
-        )
-    except FileNotFoundError:
-        raise PoolError(f"{command[0]} is not here: is Slurm installed on this machine?") from None
-    except subprocess.TimeoutExpired:
-        raise PoolError(f"{command[0]} did not answer in {ANSWER_WITHIN:g} s") from None
-    if done.returncode:
-        text = " ".join((done.stderr or done.stdout).split())
-        raise PoolError(f"{command[0]} failed with status {done.returncode}: {text or 'it said nothing'}")
-    return done.stdout.split("\n")[:-1] if done.stdout else []
+    return [job.number for job in slurm.jobs(_name("master", port), _name("worker", port))]
 
 
 # The command line.

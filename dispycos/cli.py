@@ -152,6 +152,13 @@ def run_kubernetes(arguments: Sequence[str]) -> int:
     return manifests.kubernetes(arguments)
 
 
+def run_doctor(arguments: Sequence[str]) -> int:
+    """Say why nodes and programs do not find each other, and what to do: `dispycos doctor [HOST]`."""
+    from dispycos.doctor import cli as doctor
+
+    return doctor.main(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "top": show_top,
     "status": show_status,
@@ -167,6 +174,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
     "health": run_health,
     "systemd": run_systemd,
     "kubernetes": run_kubernetes,
+    "doctor": run_doctor,
 }
 NAMES = (*COMMANDS, *PROGRAMS)
 _LINK = """LINK is the address that a monitor printed, or - to read it from standard input, where other users

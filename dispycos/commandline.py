@@ -50,20 +50,24 @@ class Parser(argparse.ArgumentParser):
 
     def network_options(self, what: str) -> None:
         """Where a process listens, what it is called and whom it believes."""
-        self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
-            help="address or host name to use; may be repeated")  # fmt: skip
+        self.listening_options()
         self.option("--ext_ip_addr", "--ext_host", dest="announce", action="append", default=[],
             metavar="ADDR",
             help=f"address that others reach this {what} by, where it differs (NAT); may be repeated, they "
             "are tried in order")  # fmt: skip
+        self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
+        self.key_options()
+        self.option("--msg_timeout", type=some_time, metavar="SEC", help="time for a question to a peer")
+
+    def listening_options(self) -> None:
+        """Where a process listens, and how it is found."""
+        self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
+            help="address or host name to use; may be repeated")  # fmt: skip
         self.option("-u", "--udp_port", type=port_number, default=config.NetPort, metavar="N",
             help="UDP port of discovery; 0: no UDP")  # fmt: skip
         self.option(
             "--ipv4_udp_multicast", action="store_true", help="multicast instead of broadcast on IPv4"
         )
-        self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
-        self.key_options()
-        self.option("--msg_timeout", type=some_time, metavar="SEC", help="time for a question to a peer")
 
     def pool_options(self, what: str) -> None:
         """What a process of a worker pool is called and whom it believes."""

@@ -238,7 +238,10 @@ LINES = (
         "commands.settings_shown commands.draining commands.health commands.manifests commands.slurm",
         beside=frozenset({"node", "scheduler"}),
     ),
-    Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands"})),
+    Line(8, "doctor.finding", pure=True),
+    Line(8, "doctor.plan doctor.key doctor.machine doctor.network doctor.dial"),
+    Line(8, "doctor.cli", beside=frozenset({"node"})),
+    Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands", "doctor"})),
     Line(8, "__main__"),
 )
 

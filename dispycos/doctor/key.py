@@ -1,0 +1,42 @@
+"""The key of this account, as a program that starts now would use it.
+
+I/O half. Layer 8. Rows SE-01, SE-02, SE-05.
+"""
+
+from __future__ import annotations
+
+from dispycos.configuration import settings
+from dispycos.doctor.finding import Finding, good, note, wrong
+from dispycos.keyfile import KeySource, fingerprints
+from dispycos.net.keys import Keyring
+
+
+def look(secret: str, secret_file: str | None) -> tuple[Keyring | None, list[Finding]]:
+    """The keys, and what is to be said of them. A key is never made here."""
+    try:
+        source = KeySource(secret, secret_file)
+        if source.path is None:
+            keyring = source.load()
+            told = f"a secret was given; its fingerprint is {keyring.own.fingerprint}"
+            return keyring, [good("key", f"{told}; it must be the same on every machine")]
+        prints = fingerprints(source.path if secret_file else None)
+        keyring = source.load()
+    except FileNotFoundError as exc:
+        return None, [_missing(str(exc.filename), named=bool(secret_file or settings.secret_file()))]
+    except (OSError, ValueError) as exc:
+        return None, [wrong("key", str(exc), "the sentence says what mends it")]
+    found = [good("key", f"{source.path} is good; fingerprint {prints[0]}, the same on every machine")]
+    if prints[1:]:
+        found.append(note("key", f"{len(prints) - 1} more keys of that file are accepted too (a rotation)"))
+    return keyring, found
+
+
+def _missing(path: str, *, named: bool) -> Finding:
+    if named:
+        return wrong("key", f"{path} does not exist", "name the file, or copy it from a machine that has it")
+    return wrong(
+        "key",
+        f"{path} does not exist: this account has no key yet, and the first program would make its own",
+        "copy the file from a machine of the cluster (scp, mode 600); the first machine of all makes one by "
+        f"`dispycos key new {path}`",
+    )

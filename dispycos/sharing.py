@@ -56,14 +56,16 @@ _NOT_PUSHED: Final = frozenset(b"\x80\x95")
 def check(data: Buffer) -> None:
     """LoadError if reading this pickle would hash for long. One that is damaged is left to its reader."""
     view = memoryview(data).cast("B")
-    if _count(view, _passing(_SHARED), 1) == 0:
-        return
+    size = len(view)
+    passed = _passing(_TUPLES).match(view)
+    assert passed is not None  # nothing is a match as well
+    if passed.end() >= size - 1:
+        return  # nothing is shared up to its last byte: the usual case, made short
     # Each that is shared may double what is hashed.
-    enough = 0
-    while len(view) << enough < _budget(view):
-        enough += 1
-    if _count(view, _passing(_TUPLES), enough) >= enough:
-        _Followed(view).to_the_end()
+    enough = (_budget(view) // size).bit_length()
+    if _count(view, _passing(_TUPLES), enough) < enough or _count(view, _passing(_SHARED), 1) == 0:
+        return
+    _Followed(view).to_the_end()
 
 
 def _budget(view: memoryview) -> int:

@@ -32,12 +32,15 @@ def is_lone(data: Buffer) -> bool:
     size = len(data)
     if not 3 < size < _MOST_BYTES or data[0] != 0x80 or data[1] != 5 or data[-1] != _END:
         return False
-    place = 11 if data[2] == _FRAME else 2
-    rest = size - place
-    if rest < 2:
-        return False
-    code = data[place]
+    place, code = 3, data[2]
+    if code == _FRAME:
+        if size < 13:
+            return False
+        place, code = 12, data[11]
+    fixed = _FIXED.get(code)
+    if fixed is not None:
+        return size - place == fixed
     if code in _COUNTED:
         # A text is remembered, one byte before the end.
-        return rest == 1 + data[place + 1] + _COUNTED[code] and (code == _LONG or data[-2] == _MEMOIZE)
-    return rest == 1 + _FIXED.get(code, -1)
+        return size - place == data[place] + _COUNTED[code] and (code == _LONG or data[-2] == _MEMOIZE)
+    return False

@@ -92,6 +92,7 @@ class FrameReader:
     """
 
     __slots__ = (
+        "_alone",
         "_buffer",
         "_count",
         "_end",
@@ -108,6 +109,8 @@ class FrameReader:
     def __init__(self, key: MacKey | None, limits: tuple[int, ...], place: Place) -> None:
         self._key = key  # None: no tags on this connection
         self._limits = limits
+        # Bytes of the largest frame that `lone` answers.
+        self._alone = HEADER_BYTES + limits[MESSAGE] if key is None else 0
         self._place = place
         self._buffer = memoryview(b"")  # made when it is first asked for
         self._start = 0  # of what is not yet consumed, in _buffer
@@ -135,19 +138,22 @@ class FrameReader:
             return self._buffer[self._end : self._end + BULK_WINDOW_BYTES]
         return self._buffer[self._end :]
 
-    def lone(self, count: int) -> tuple[int, int, int, memoryview] | None:
-        """Word, number, acknowledgement and body, if these bytes are one MESSAGE without a tag: a usual case.
+    def lone(self, count: int, expected: int) -> tuple[bytes, bytes] | None:
+        """Head and tail, if these bytes are one MESSAGE of this number, without tag and acknowledgement.
 
-        None: nothing was done, and `advance(count)` is to be asked.
+        None: nothing was done, and `advance(count)` is to be asked. Made for a usual case.
         """
-        if self._end or self._key is not None or self._large is not None or count < HEADER_BYTES:
+        if self._end or self._large is not None or not HEADER_BYTES <= count <= self._alone:
             return None
         buffer = self._buffer
         length, kind, flags, word, seq, ack = HEADER.unpack_from(buffer)
-        if kind != MESSAGE or flags or length + HEADER_BYTES != count or length > self._limits[kind]:
+        if kind != MESSAGE or length + HEADER_BYTES != count or seq != expected:
+            return None
+        if flags or ack or word > length:
             return None
         self._count += 1
-        return word, seq, ack, buffer[HEADER_BYTES:count]
+        tail = HEADER_BYTES + word
+        return buffer[HEADER_BYTES:tail].tobytes(), buffer[tail:count].tobytes()
 
     def advance(self, count: int) -> Iterator[Frame]:
         """`count` bytes were read into the last `get_buffer()`: the frames they complete."""

@@ -35,8 +35,10 @@ from dispycos.net.waiting import LONGEST, Waiting, Woken
 log = logging.getLogger("dispycos")
 
 # Seconds for which the link's own thread leaves reading to others after one of them has read:
-# they come back sooner than that in a lively exchange, and find nobody to wake.
+# they come back sooner than that in a lively exchange, and find nobody to wake. While that goes on
+# it looks less often: to look puts aside who reads, and reading by looking is what is fast.
 PATIENCE: Final = 0.005
+MOST_PATIENCE: Final = 0.02
 
 # Seconds for which who reads goes on delivering, though what it waits for may be there already.
 _BATCH: Final = 0.0005
@@ -82,7 +84,7 @@ class Link:
         # Head and tail of what was read and not delivered yet.
         self._messages = deque(meeting.session.feed(meeting.left_over))
         self._dry = False  # the stream had nothing more to read when it was read last
-        self._idle = threading.Event()  # ends the patience of the link's own thread
+        self._idle = Waiting()  # the link's own thread, while others read or did so just now
         self._parked = False  # the link's own thread waits for the one that reads to stop
         self._called = False  # who reads is to look what else there is to do
         self._stir_due = False  # `stirred` is to be called
@@ -92,6 +94,7 @@ class Link:
         for nudging in (self._nudge, self._nudged):
             nudging.setblocking(False)
         self._patience = Patience()
+        self._bytes_only = [(stream.reader, select.POLLIN)]  # what a poll answers mostly
         self._poller = select.poll()
         self._poller.register(stream.reader, select.POLLIN)
         self._poller.register(self._nudge, select.POLLIN)
@@ -158,14 +161,55 @@ class Link:
         """
         if self._session.stopped:
             self._wait_for_room()
-        self._send(head, parts, True)
+        if len(parts) != 1 or not self._send_alone(head, parts[0], True):
+            self._send(head, parts, True)
 
     def post(self, head: Buffer, parts: Sequence[Buffer] = ()) -> None:
         """Send a short message without waiting for anything, as a delivery may.
 
         PeerLost if it can't be sent.
         """
-        self._send(head, parts, False)
+        if len(parts) != 1 or not self._send_alone(head, parts[0], False):
+            self._send(head, parts, False)
+
+    def _send_alone(self, head: Buffer, tail: Buffer, patient: bool) -> bool:
+        # The usual case, made short: nothing waits to be written, nobody writes, and the stream
+        # takes all of it at once. False: nothing was done, and `_send` is to be asked.
+        if type(head) is not bytes or type(tail) is not bytes:
+            return False
+        session = self._session
+        begun = False
+        try:
+            with self._lock:
+                if self._writing or self._unwritten or self._over:
+                    return False
+                self._writing = begun = True
+                frame = session.alone(head, tail)
+                if frame is None:
+                    self._writing = begun = False
+                    return False
+            try:
+                count = os.write(self._stream.writer, frame)
+            except BlockingIOError:
+                count = 0
+            except OSError as exc:
+                self._cannot_write(exc)
+                return True
+            # Nobody else touches these while `_writing` is set.
+            if count < len(frame):
+                self._unwritten = [memoryview(frame)[count:]]
+            # Whoever put something meanwhile saw that we write, or it is seen here.
+            self._writing = False
+        except BaseException as exc:
+            if begun:
+                if _interrupts(exc):
+                    # Nobody knows how much of it is on its way: nothing can follow it.
+                    self._end(_broken("sent", exc))
+                self._give_up()
+            raise
+        if self._unwritten or session.ready or session.more:
+            self._send(None, (), patient)
+        return True
 
     def _send(self, head: Buffer | None, parts: Sequence[Buffer], patient: bool) -> None:
         # head  None: only write what waits.
@@ -230,9 +274,7 @@ class Link:
                     self._leave()
                     return exc
             except OSError as exc:
-                # Why is what the reader finds; it also finds what came before the end.
-                log.debug("a link can't be written to: %s", exc)
-                self._give_up()
+                self._cannot_write(exc)
                 return None
             if buffers:
                 continue
@@ -250,6 +292,11 @@ class Link:
         with self._lock:
             self._writing = False
         self._call_reader()
+
+    def _cannot_write(self, error: OSError) -> None:
+        # Why is what the reader finds; it also finds what came before the end.
+        log.debug("a link can't be written to: %s", error)
+        self._give_up()
 
     def _give_up(self) -> None:
         with self._lock:
@@ -337,7 +384,7 @@ class Link:
                 pass  # it gave up meanwhile
         elif self._parked:
             self._parked = False
-            self._idle.set()
+            self._idle.wake()
 
     def stir(self) -> None:
         """Have whoever reads call `stirred`, soon. Takes no lock: a finalizer may do it at any moment."""
@@ -375,10 +422,12 @@ class Link:
         # turn away from threads that come and go: to be woken by it would cost them more than the
         # reading.
         seen = self._visits
+        patience = PATIENCE
         while not self._is_told():
             if seen != self._visits:
                 seen = self._visits
-                self._idle.wait(PATIENCE)
+                self._idle.sleep(patience)
+                patience = min(2 * patience, MOST_PATIENCE)
             elif self._turn:
                 try:
                     del self._turn[0]
@@ -393,6 +442,7 @@ class Link:
                             return True
                 finally:
                     seen = -1  # to who follows, the first turn
+                    patience = PATIENCE
                     self._reader = 0
                     self._turn.append(None)
                     self._call_next()
@@ -430,12 +480,10 @@ class Link:
     def _park(self) -> None:
         # Until the thread that reads stops, however long that takes, also if the link is over: that
         # thread still delivers what came before.
-        self._idle.clear()
         self._parked = True
         if not self._turn:
-            self._idle.wait()
+            self._idle.sleep(-1)
         self._parked = False
-        self._idle.clear()
 
     def _step(self, timeout: float | None) -> None:
         # Deliver what is there; or wait for something to come, once. Only by who reads.
@@ -534,12 +582,15 @@ class Link:
             if blocked:
                 self._unblock()
         self._patience.slept(time.monotonic() - began)
-        for descriptor, events in found:
-            if descriptor == self._nudge.fileno():
-                with contextlib.suppress(BlockingIOError):
-                    self._nudge.recv(4096)
-            elif descriptor == self._stream.reader and events & ~select.POLLOUT:
-                self._dry = False
+        if found == self._bytes_only:
+            self._dry = False  # the usual case, made short
+        else:
+            for descriptor, events in found:
+                if descriptor == self._nudge.fileno():
+                    with contextlib.suppress(BlockingIOError):
+                        self._nudge.recv(4096)
+                elif descriptor == self._stream.reader and events & ~select.POLLOUT:
+                    self._dry = False
         if blocked:
             self._flush()
 
@@ -582,14 +633,14 @@ class Link:
         session = self._session
         self.say_goodbye()
         while (self._unwritten or session.waiting) and not self._over and time.monotonic() < deadline:
-            self._idle.wait(_GLANCE)
+            time.sleep(_GLANCE)
             self._flush()
         self._end(reason)
 
     def _end(self, reason: str) -> None:
         if not self._over:
             self._over = reason
-            self._idle.set()
+            self._idle.wake()
             self._call_reader()
 
     def _tell(self) -> None:

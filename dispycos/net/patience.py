@@ -7,7 +7,7 @@ than twice what was needed (A. Karlin, K. Li, M. Manasse, S. Owicki: Empirical S
 Competitive Spinning for a Shared-Memory Multiprocessor, 1991). Even that is spent only while it
 helps: after some short waits in a row, and each moment in vain asks for twice as many. Who is put
 aside while he looks shares his processor: he takes the time of whom he waits for, perhaps, and of
-others. It is long before he looks again.
+others. It is long before he looks again, and longer if he had found nothing meanwhile.
 
 Pure: no I/O, clock or randomness.
 """
@@ -20,6 +20,7 @@ MOMENT: Final = 0.0003  # seconds of looking at most: what a short task and its 
 SHORT: Final = 2 * MOMENT  # seconds of a sleep, the waking included, that looking might have spared
 FIRST: Final = 4  # short sleeps in a row after which it is tried ...
 MOST: Final = 1024  # ... and at most, after it was in vain again and again
+ASIDE: Final = 16  # times as many after who looked was put aside: most at the second time in a row
 AWAY: Final = 0.00005  # seconds from one look to the next: more, and others had the processor
 
 
@@ -42,7 +43,7 @@ class Patience:
 
     def put_aside(self) -> None:
         """Others had the processor while we looked."""
-        self._after = MOST
+        self._after = min(ASIDE * self._after, MOST)
         self._short = 0
         self.moment = 0.0
 

@@ -40,6 +40,7 @@ class SingleSession:
     """
 
     __slots__ = (
+        "_alone",
         "_bulk",
         "_closing",
         "_expected",
@@ -69,6 +70,8 @@ class SingleSession:
         # Out.
         self._tags = keys is not None
         self._single = min(wire.SINGLE_BYTES, limits.slice_bytes)
+        # Bytes of a message that may be one piece with its header; 0: it needs a tag.
+        self._alone = 0 if self._tags else min(wire.JOIN_BYTES, self._single, limits.max_control_bytes)
         self._writer = FrameWriter(keys[0] if keys else None)
         self._next = 1  # number of the next frame
         self.ready: list[Buffer] = []  # frames to be written; `_queue` comes after them
@@ -122,15 +125,22 @@ class SingleSession:
             self._queue.append((head, parts, size))
             self.more = True
             return
-        if self._tags or size > wire.JOIN_BYTES:
-            self._writer.put(wire.MESSAGE, word, self._next, 0, (head, *parts), size)
-            self.ready += self._writer.take()
-        else:
-            # The usual case, made short.
-            header = wire.HEADER.pack(size, wire.MESSAGE, 0, word, self._next, 0)
-            self.ready.append(b"".join((header, head, *parts)))
+        self._writer.put(wire.MESSAGE, word, self._next, 0, (head, *parts), size)
+        self.ready += self._writer.take()
         self._next += 1
         self._readied += cost
+
+    def alone(self, head: bytes, tail: bytes) -> bytes | None:
+        """The frame of a message, to be written at once; None: nothing was done, and `put` is to be asked.
+
+        For messages that nothing waits before: the usual case, made short.
+        """
+        size = len(head) + len(tail)
+        if self.queued or self.closed or size > self._alone:
+            return None
+        number = self._next
+        self._next = number + 1
+        return wire.HEADER.pack(size, wire.MESSAGE, 0, len(head), number, 0) + head + tail
 
     def _refusal(self, word: int, size: int) -> Exception:
         limits = self._limits
@@ -229,14 +239,11 @@ class SingleSession:
 
         When `over` is set, these were the last ones.
         """
-        messages: list[Message] = []
-        lone = self._reader.lone(count)
+        lone = self._reader.lone(count, self._expected)
         if lone is not None:
-            word, seq, ack, body = lone
-            if seq == self._expected and not ack and word <= len(body):
-                self._expected = seq + 1
-                messages.append((body[:word].tobytes(), body[word:].tobytes()))
-                return messages
+            self._expected += 1
+            return [lone]
+        messages: list[Message] = []
         try:
             for kind, word, seq, ack, body in self._reader.advance(count):
                 if seq != self._expected or ack:

@@ -315,6 +315,41 @@ def test_who_is_interrupted_in_a_delivery_ends_the_link(ends):
     assert one.lost == ["interrupted in the middle of a message that was delivered: KeyboardInterrupt"]
 
 
+@pytest.mark.rule("N7")
+def test_what_is_sent_while_another_thread_writes_goes_out_with_it(ends, monkeypatch):
+    one, other = ends
+    write = os.write
+
+    def slowly(descriptor: int, data: bytes) -> int:
+        monkeypatch.undo()
+        second = threading.Thread(target=one.link.send, args=(b"second", (b"2",)))
+        second.start()
+        second.join(20)
+        assert not second.is_alive(), "it waits for who writes"
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", slowly)
+    one.link.send(b"first", (b"1",))
+    assert other.receive() == (b"first", b"1")
+    assert other.receive() == (b"second", b"2")
+
+
+def test_who_is_interrupted_while_it_writes_ends_the_link(ends, monkeypatch):
+    one, other = ends
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.link.send(b"x", (b"1",))
+    wait_until(lambda: one.lost and other.lost, what="the end of both")
+    assert one.lost == ["interrupted in the middle of a message that was sent: KeyboardInterrupt"]
+    with pytest.raises(PeerLost, match="interrupted"):
+        one.link.send(b"y", (b"1",))
+
+
 def test_who_is_interrupted_while_there_is_no_room_leaves_the_rest_to_the_reader(ends, monkeypatch):
     one, other = ends
     delivering, go = threading.Event(), threading.Event()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispycos.net.patience import FIRST, MOMENT, MOST, SHORT, Patience
+from dispycos.net.patience import ASIDE, FIRST, MOMENT, MOST, SHORT, Patience
 
 BRIEF, LONG = SHORT / 2, 1.0
 
@@ -74,4 +74,16 @@ def test_who_is_put_aside_while_he_looks_does_not_look_again_for_long():
     patience = Patience()
     sleeps(patience, BRIEF, FIRST)
     patience.put_aside()
+    assert needed(patience) == ASIDE * FIRST
+    patience.put_aside()
     assert needed(patience) == MOST
+
+
+def test_who_found_something_meanwhile_looks_again_sooner():
+    patience = Patience()
+    for _ in range(5):
+        needed(patience)
+        patience.put_aside()
+        assert needed(patience) == ASIDE * FIRST
+        for _ in range(ASIDE):
+            patience.found()

@@ -57,6 +57,20 @@ def test_messages_arrive_in_order_and_whole(tags, pieces):
     assert not other.over
 
 
+def test_what_nothing_waits_before_may_be_written_at_once():
+    one, other = ends(limits=SMALL)
+    first = one.alone(b"head", b"tail")
+    one.put(b"waits")
+    assert one.alone(b"head", b"tail") is None, "it would overtake"
+    data = first + written(one) + one.alone(b"last", b"")
+    assert fed(other, data) == [(b"head", b"tail"), (b"waits", b""), (b"last", b"")]
+    assert one.alone(b"x", bytes(SMALL.max_control_bytes)) is None, "it is to be looked at"
+    one.close()
+    assert one.alone(b"x", b"") is None
+    tagged, _ = ends(tags=True)
+    assert tagged.alone(b"x", b"") is None, "it needs a tag"
+
+
 def test_what_is_put_while_a_long_message_leaves_comes_behind_it_and_the_goodbye_behind_all():
     one, other = ends()
     one.put(b"long", (bytes(5 * MIB),))

@@ -154,8 +154,8 @@ LINES = (
     Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),
     Line(
         6,
-        "objects.values objects.failure objects.proxy objects.talks objects.lanes objects.pending_call"
-        " objects.terms objects.requests objects.jobs objects.connection",
+        "objects.values objects.failure objects.proxy objects.talks objects.question objects.lanes"
+        " objects.pending_call objects.terms objects.requests objects.jobs objects.connection",
     ),
     Line(
         7,

@@ -35,9 +35,10 @@ from dispycos.net.waiting import Waiting
 from dispycos.objects import failure, lanes, requests, stopping, wire
 from dispycos.objects.access import Shape
 from dispycos.objects.exports import ROOT, Exports
-from dispycos.objects.jobs import Beginning, Job
+from dispycos.objects.jobs import Beginning, Here, Job
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.proxy import Proxy
+from dispycos.objects.question import Question
 from dispycos.objects.talks import Talk, Talks
 from dispycos.objects.terms import Terms, no_class
 from dispycos.objects.values import Codec
@@ -84,10 +85,10 @@ class Connection:
         self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
         self._codec = Codec(self, terms.find_class is not no_class)
         self._talks = Talks()
-        self.here = threading.local()  # `conversation`: the one that a thread is in
+        self.here = Here()
         self._conversations = itertools.count(1 if first else 2, 2)
         self._calls = itertools.count(1)
-        self._pending: dict[int, PendingCall] = {}
+        self._pending: dict[int, PendingCall | Question] = {}
         self._forsaken: set[int] = set()  # calls that were cancelled, and not answered yet
         self._jobs: dict[int, Job] = {}  # what the other end asked and was not answered yet
         self._lost = lost
@@ -130,24 +131,26 @@ class Connection:
         return self._call(requests.METHOD, number, name, args, kwargs)
 
     def _call(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return stopping.sheltered(self._ask, what, number, name, args, kwargs)
+        code = stopping.running.get(threading.get_ident())
+        if code is None:
+            return self._ask(what, number, name, args, kwargs)
+        return code.shelter(self._ask, what, number, name, args, kwargs)
 
     def _ask(self, what: int, number: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() in operation.kernel_threads:
+            raise RuntimeError(
+                f"a task can't wait for {self.name} like this, for all tasks would wait with it: "
+                "make the call asynchronous, and yield or await that"
+            )
         # This thread is ready for what the other end may ask before the question is out.
-        conversation = getattr(self.here, "conversation", 0) or next(self._conversations)
+        conversation = self.here.conversation or next(self._conversations)
         talk = self._talks.enter(conversation)
-        pending: PendingCall | None = None
+        question = Question(next(self._calls), conversation, talk.waiting)
         try:
-            begun: PendingCall = self._begin(what, number, name, args, kwargs, conversation=conversation)
-            pending = begun
-            if threading.get_ident() not in operation.kernel_threads:
-                begun.waiting = talk.waiting
-                if self._await(begun, talk, None):
-                    return begun.answer()
-            return begun.result()
+            self._put(question, what, number, name, args, kwargs, self.terms.lane, self.link.send)
+            return question.answer() if self._await(question, talk, None) else question.wait()
         except (KeyboardInterrupt, TaskCancelled):
-            if pending is not None:
-                self.cancel(pending)  # nobody waits for it any more
+            self.cancel(question)  # nobody waits for it any more
             raise
         finally:
             self._hand_over(talk)
@@ -161,7 +164,6 @@ class Connection:
         kwargs: dict[str, Any],
         *,
         lane: int | None = None,
-        conversation: int = 0,
         post: bool = False,
         kind: type[R] = PendingCall,  # type: ignore[assignment]  # mypy has no defaults of type variables
     ) -> R:
@@ -170,6 +172,23 @@ class Connection:
         LocalProtocolError if as many calls as the other end takes wait for their answers.
         post  it is short, and goes out even while too much is on its way.
         """
+        conversation = self.here.conversation or next(self._conversations)
+        pending = kind(next(self._calls), conversation, self._wait)
+        lane = self.terms.lane if lane is None else lane
+        self._put(pending, what, number, name, args, kwargs, lane, self.link.post if post else self.link.send)
+        return pending
+
+    def _put(
+        self,
+        pending: PendingCall | Question,
+        what: int,
+        number: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        lane: int,
+        send: Callable[[bytes, tuple[bytes]], None],
+    ) -> None:
         if self.closed:
             raise self._gone()
         if self._drops:
@@ -180,17 +199,14 @@ class Connection:
                 f"{wire.MOST_ASKED} calls of {self.name} wait for their answers already: "
                 "wait for some of them first"
             )
-        conversation = conversation or getattr(self.here, "conversation", 0) or next(self._conversations)
-        pending = kind(next(self._calls), conversation, self._wait)
         data = self._codec.pack_request(what, number, name, args, kwargs)
-        self._pending[pending.number] = pending
-        head = wire.pack(wire.CALL, pending.number, conversation, self.terms.lane if lane is None else lane)
+        call = pending.number
+        self._pending[call] = pending
         try:
-            (self.link.post if post else self.link.send)(head, (data,))
+            send(wire.pack(wire.CALL, call, pending.conversation, lane), (data,))
         except BaseException:
-            self._pending.pop(pending.number, None)
+            self._pending.pop(call, None)
             raise
-        return pending
 
     begin = stopping.shelters(_begin)  # for others, who may be code that can be stopped
 
@@ -199,7 +215,7 @@ class Connection:
         items, ended, error = self._call(requests.TAKE, number, "__next__", (most,), {})
         return items, ended, failure.rebuild(error, self.terms.find_error) if error else None
 
-    def cancel(self, pending: PendingCall, error: Exception | None = None) -> None:
+    def cancel(self, pending: PendingCall | Question, error: Exception | None = None) -> None:
         """Nobody waits for it any more: the other end stops it if it can.
 
         error  what waiting for it raises; a TaskCancelled if not given.
@@ -254,7 +270,7 @@ class Connection:
         finally:
             self._hand_over(talk)
 
-    def _await(self, pending: PendingCall, talk: Talk, timeout: float | None) -> bool:
+    def _await(self, pending: PendingCall | Question, talk: Talk, timeout: float | None) -> bool:
         # With a talk of this thread's; whether it is done. TaskCancelled if whose code waits was stopped.
         jobs = talk.jobs
         code = stopping.enter_wait(talk.waiting)
@@ -367,16 +383,15 @@ class Connection:
                 self.lanes.cancel(job)
 
     def _asked(self, call: int, conversation: int, lane: int, tail: Buffer) -> None:
-        job = Job(self, call, conversation)
-        if call in self._jobs:
+        jobs = self._jobs
+        if call in jobs:
             raise RemoteProtocolError(f"call {call} was asked twice")
-        if len(self._jobs) >= wire.MOST_CALLS:
+        if len(jobs) >= wire.MOST_CALLS:
             raise RemoteProtocolError(f"more than {wire.MOST_CALLS} calls that wait for their answers")
-        self._jobs[call] = job
+        job = jobs[call] = Job(self, call, conversation)
         try:
-            request = self._codec.unpack(tail)
-            what, number, name, args, kwargs = request
-            if (type(what), type(number), type(name), type(args), type(kwargs)) != requests.FORM:
+            what, number, name, args, kwargs = request = self._codec.unpack_inside(tail)
+            if tuple(map(type, request)) != requests.FORM:
                 raise LoadError("a request of another form than this end knows")
             target = self.object(number) if number else self
         except (LoadError, ValueError, TypeError) as exc:

@@ -17,12 +17,18 @@ from dispycos.objects.stopping import Stoppable
 log = logging.getLogger("dispycos")
 
 
+class Here(threading.local):
+    """What a connection knows of the thread that looks."""
+
+    conversation = 0  # the one that it is in
+
+
 class Host(Protocol):
     """What a job needs of its connection."""
 
     name: str
     started: threading.Event
-    here: threading.local
+    here: Here
 
     def perform(
         self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -72,7 +78,7 @@ class Job:
         """Do it, and answer. Whatever it raises is the answer."""
         connection = self._connection
         here = connection.here
-        before: int = getattr(here, "conversation", 0)
+        before = here.conversation
         here.conversation = self.conversation
         try:
             answer, refer = self._code.run(connection.perform, *self.request)

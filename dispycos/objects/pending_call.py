@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dispycos.errors import Timeout
 from dispycos.kernel import operation
@@ -14,8 +14,6 @@ from dispycos.kernel.operation import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispycos.net.waiting import Waiting
-
 
 class PendingCall(Operation):
     """Made by `Connection.begin`. `yield`, `await` or `result(timeout)` it.
@@ -23,7 +21,7 @@ class PendingCall(Operation):
     reads  (this, timeout) -> whether it is done: how a plain thread waits.
     """
 
-    __slots__ = ("_reads", "answered", "conversation", "number", "waiting")
+    __slots__ = ("_reads", "answered", "conversation", "number")
 
     def __init__(
         self, number: int, conversation: int, reads: Callable[[PendingCall, float | None], bool]
@@ -33,19 +31,10 @@ class PendingCall(Operation):
         self.conversation = conversation
         self._reads = reads
         self.answered = False  # it is done, and who waits is about to be told
-        self.waiting: Waiting | None = None  # who reads until it is done
 
     def _tell(self) -> None:
         self.answered = True
-        if self.waiting is not None:
-            self.waiting.wake()
         super()._tell()
-
-    def answer(self) -> Any:
-        """As `result` of one that is done."""
-        if self._error is not None:
-            raise self._error.with_traceback(self._value)
-        return self._value
 
     def _block(self, timeout: float | None) -> None:
         if self.done():

@@ -20,6 +20,8 @@ from dispycos.errors import TaskCancelled
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_NOTHING: Final = None, None  # a value, and an error
+
 # The innermost code that a thread runs, by ident.
 running: Final[dict[int, Stoppable]] = {}
 
@@ -45,7 +47,7 @@ class Stoppable:
         self._sheltered = 0  # calls of ours that it is in
         self._stopped = False  # so it is not stopped twice, and TaskCancelled comes once
         self._inner: Stoppable | None = None  # what runs inside of it, while it waits
-        self._outcome: tuple[Any, BaseException | None] = None, None
+        self._outcome: tuple[Any, BaseException | None] = _NOTHING
         self.due = False  # it is to give up what it waits for
         self.waits: Woken | None = None
 
@@ -84,15 +86,12 @@ class Stoppable:
             running[me] = outer
         else:
             del running[me]
-        return self._settle()  # type: ignore[no-any-return]  # that of `function`
-
-    def _settle(self) -> Any:
         value, error = self._outcome
-        self._outcome = None, None
+        self._outcome = _NOTHING
+        if error is None:
+            return value  # type: ignore[no-any-return]  # that of `function`
         try:
-            if error is not None:
-                raise error
-            return value
+            raise error
         finally:
             error = None  # or it would keep the frames of that code, and what they refer to
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
 from dispycos.net.waiting import Waiting
-
-_SPARE: Final = 8  # talks kept for the next who waits
 
 
 class Talk:
@@ -20,62 +18,70 @@ class Talk:
 
     __slots__ = ("conversation", "depth", "jobs", "thread", "waiting")
 
-    def __init__(self, conversation: int) -> None:
-        self.conversation = conversation
+    def __init__(self) -> None:
+        self.conversation = 0
         self.thread = threading.get_ident()
         self.depth = 0  # waits within each other
         self.waiting = Waiting()
         self.jobs: deque[Any] = deque()
 
 
+class _Here(threading.local):
+    talk: Talk | None = None  # of this thread, for the next time that it waits
+
+
 class Talks:
-    """The threads of this end that wait, by conversation. Any thread may use it."""
+    """The threads of this end that wait, by conversation. Any thread may use it.
+
+    Without a lock, for each call enters and leaves. A thread that leaves takes itself out of the
+    table and looks for jobs then; who gives a job looks into the table once more then: one of
+    them sees the other.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._talks: dict[int, Talk] = {}
-        self._spare: list[Talk] = []  # they are over, and may be others
+        self._here = _Here()
 
     def enter(self, conversation: int) -> Talk:
         """This thread waits from now on, or is about to."""
-        with self._lock:
-            talk = self._talks.get(conversation)
-            if talk is None:
-                if self._spare:
-                    talk = self._spare.pop()
-                    talk.conversation = conversation
-                    talk.thread = threading.get_ident()
-                else:
-                    talk = Talk(conversation)
-                self._talks[conversation] = talk
-            elif talk.thread != threading.get_ident():
-                # Another thread waits for what that one asked: it is no part of the conversation.
-                talk = Talk(conversation)
-            talk.depth += 1
+        talk = self._talks.get(conversation)
+        if talk is None or talk.thread != threading.get_ident():
+            here = self._here
+            talk = here.talk
+            if talk is None or talk.depth:
+                talk = here.talk = Talk()
+            talk.conversation = conversation
+            # If another thread waits for what that one asked, this one is no part of the conversation.
+            self._talks.setdefault(conversation, talk)
+        talk.depth += 1
         return talk
 
     def leave(self, talk: Talk) -> list[Any]:
         """It waits no more: what is left for others to do."""
-        with self._lock:
-            talk.depth -= 1
-            if talk.depth:
-                return []
-            if self._talks.get(talk.conversation) is talk:
-                del self._talks[talk.conversation]
-            if talk.jobs:
-                return list(talk.jobs)
-            if len(self._spare) < _SPARE:
-                self._spare.append(talk)
+        talk.depth -= 1
+        if talk.depth:
             return []
+        if self._talks.get(talk.conversation) is talk:
+            del self._talks[talk.conversation]
+        left = []
+        while talk.jobs:
+            try:
+                left.append(talk.jobs.popleft())
+            except IndexError:
+                break  # who gave it took it back
+        return left
 
     def give(self, conversation: int, job: Any) -> bool:
         """Have who waits in this conversation do a job; False if nobody does."""
-        if conversation not in self._talks:
+        talk = self._talks.get(conversation)
+        if talk is None:
             return False  # who asks the other end is here before it can ask back
-        with self._lock:
-            talk = self._talks.get(conversation)
-            if talk is None:
+        talk.jobs.append(job)
+        if self._talks.get(conversation) is not talk:
+            try:
+                talk.jobs.remove(job)
                 return False
-            talk.jobs.append(job)
+            except ValueError:
+                pass  # whoever waited has taken it
         talk.waiting.wake()
         return True

@@ -99,9 +99,16 @@ class Codec:
 
     def unpack(self, data: Buffer) -> Any:
         """The value in these bytes. LoadError."""
-        try:
-            if is_lone(data):
+        if is_lone(data):
+            try:
                 return pickle.loads(data)
+            except Exception as exc:
+                raise _unreadable(exc) from exc
+        return self.unpack_inside(data)
+
+    def unpack_inside(self, data: Buffer) -> Any:
+        """As `unpack`, of a value that others are inside of, as of what `pack_request` made."""
+        try:
             file = io.BytesIO(data)
             if self._trusting:
                 return _Trusting(file, self._ends).load()
@@ -112,7 +119,11 @@ class Codec:
         except LoadError:
             raise
         except Exception as exc:
-            raise LoadError(f"a value could not be read ({type(exc).__name__}: {exc})") from exc
+            raise _unreadable(exc) from exc
+
+
+def _unreadable(error: Exception) -> LoadError:
+    return LoadError(f"a value could not be read ({type(error).__name__}: {error})")
 
 
 class ByReference:

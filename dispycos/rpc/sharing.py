@@ -70,13 +70,15 @@ def table(value: Any) -> Access:
         return _RESTRICTED
     if isinstance(value, type):
         return _EXPOSED if _is_marked_class(value) else OPAQUE
-    marked = any(name.startswith(PREFIX) for name in getattr(value, "__dict__", ()))
-    return _of_instance(type(value), marked)  # type: ignore[arg-type]  # classes are hashable
+    found: Access = _of_instances(type(value))  # type: ignore[arg-type]  # classes are hashable
+    if found is not _EXPOSED and any(name.startswith(PREFIX) for name in getattr(value, "__dict__", ())):
+        return _EXPOSED
+    return found
 
 
 @functools.lru_cache(maxsize=1024)
-def _of_instance(kind: type, marked: bool) -> Access:
-    if marked or exposed_names(kind):
+def _of_instances(kind: type) -> Access:
+    if exposed_names(kind):
         return _EXPOSED
     # Before what can be called, for it can be: as a decorator.
     if name_of_class(kind) == CONTEXT:

@@ -253,7 +253,7 @@ def test_a_wait_without_limit_hears_of_the_loss_though_another_thread_tells():
 
 def test_who_reads_no_answer_is_not_waited_for(ends, root):
     # The delivery answers this itself, and must not wait until there is room.
-    ends[1].link._session._refuse_above = -1  # as if far too much waited to be read
+    ends[1].link._session.queued = 1 << 40  # as if far too much waited to be read
     ends[0].link.send(wire.pack(wire.CALL, 1000, 1), (b"no request",))
     wait_until(lambda: ends[1].link.over == "the peer does not read its answers", what="the end")
     wait_until(lambda: ends[0].closed and ends[1].closed, what="both to end")

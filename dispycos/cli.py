@@ -159,6 +159,13 @@ def run_doctor(arguments: Sequence[str]) -> int:
     return doctor.main(arguments)
 
 
+def run_completion(arguments: Sequence[str]) -> int:
+    """Print what makes a shell complete our commands: `dispycos completion {bash,zsh,fish}`."""
+    from dispycos.commands import completion
+
+    return completion.main(arguments, PROGRAMS, {name: run.__doc__ or "" for name, run in COMMANDS.items()})
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {
     "top": show_top,
     "status": show_status,
@@ -175,6 +182,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
     "systemd": run_systemd,
     "kubernetes": run_kubernetes,
     "doctor": run_doctor,
+    "completion": run_completion,
 }
 NAMES = (*COMMANDS, *PROGRAMS)
 _LINK = """LINK is the address that a monitor printed, or - to read it from standard input, where other users

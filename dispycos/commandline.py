@@ -13,13 +13,14 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from dispycos import config
 from dispycos.arguments import port, seconds
 from dispycos.configuration import settings
 from dispycos.configuration.names import Found, Kind, Name
-from dispycos.errors import DispycosError
+from dispycos.errors import DispycosError, InternalError
 from dispycos.keyfile import KeySource
 from dispycos.model import MAX_ADDRESSES, host_and_port
 from dispycos.net import addresses
@@ -31,6 +32,31 @@ SECRET_HELP = (
 )
 
 
+_asked: ContextVar[bool] = ContextVar("_asked", default=False)
+
+
+class _Handed(Exception):
+    """A parser, in place of what it would parse."""
+
+    def __init__(self, parser: Parser) -> None:
+        self.parser = parser
+
+
+def parser_of(run: Callable[[Sequence[str]], int]) -> Parser:
+    """The parser of a command, which makes it and parses first of all: for completion and help.
+
+    So what a command can do is written once, and a new one is complete.
+    """
+    token = _asked.set(True)
+    try:
+        run([])
+    except _Handed as handed:
+        return handed.parser
+    finally:
+        _asked.reset(token)
+    raise InternalError(f"{run.__name__} did not parse its arguments")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser without abbreviations.
 
@@ -40,6 +66,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, bare: bool = False, **more: Any) -> None:
         super().__init__(allow_abbrev=False, **more)
         self._bare = bare
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it; see `parser_of`."""
+        if _asked.get():
+            raise _Handed(self)
+        return super().parse_known_args(args, namespace)
+
+    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it; see `parser_of`."""
+        if _asked.get():
+            raise _Handed(self)
+        return super().parse_known_intermixed_args(args, namespace)
 
     def option(self, *names: str, **more: Any) -> None:
         """As `add_argument`."""

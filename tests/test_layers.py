@@ -238,6 +238,8 @@ LINES = (
         "commands.settings_shown commands.draining commands.health commands.manifests commands.slurm",
         beside=frozenset({"node", "scheduler"}),
     ),
+    Line(8, "commands.shells", pure=True),
+    Line(8, "commands.completion", beside=frozenset({"node", "scheduler"})),
     Line(8, "doctor.finding", pure=True),
     Line(8, "doctor.plan doctor.key doctor.machine doctor.network doctor.dial"),
     Line(8, "doctor.cli", beside=frozenset({"node"})),

@@ -25,7 +25,7 @@ WORKERS    := $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 # The tests start Python a thousand times: compiling anew each time would take as long as the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint bench bench-all bench-peers docs clean
+.PHONY: help demo test lint compiled bench bench-all bench-peers docs clean
 
 help:
 	@echo "make demo         start a small cluster here and show tasks at work"
@@ -39,13 +39,19 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/python -m dispycos.demo
 
-test: lint
+test: $(FOR_TESTS)
+	@$(MAKE) --no-print-directory --jobs=2 lint compiled
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# mypy has one thread. Beside it the tests are compiled, once; in a new clone each worker would do it anew.
+# What can't be collected is told by the tests themselves.
+compiled: $(FOR_TESTS)
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true
 
 bench: $(INSTALLED)
 	@$(MEASURE) $(ARGS)

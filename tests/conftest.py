@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
@@ -47,6 +48,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # What looks at every file of ours reads them once, if one worker has it all: that of the first tests.
+    items.sort(key=lambda item: item.path.parent != helpers.ROOT / "tests")
     if config.getoption("--long"):
         return
     for item in items:
@@ -54,6 +57,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if len(mark.args) != 1:
                 raise pytest.UsageError(f"{item.nodeid} is marked long without a reason: say long(why)")
             item.add_marker(pytest.mark.skip(reason=f"long: {mark.args[0]}; --long runs it"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without the collector of garbage: thousands of tests are made, and none of them is garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        # Nor does any later collection look at them, which a good part of the tests force.
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import signal
 import subprocess
@@ -150,6 +151,20 @@ def run_python(
     source = isinstance(program, str) and "\n" in program
     command = [sys.executable, *(["-c", program] if source else [program]), *args]
     return run_program(command, timeout=timeout, env=env, cwd=cwd, input=input)
+
+
+def run_main(main: Callable[[Sequence[str]], int], *args: str) -> Finished:
+    """Run the main function of a program here, for what ends before it opens anything: wrong usage.
+
+    Starting Python costs more than all that such a test looks at.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(args)
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+    return Finished(code, out.getvalue(), err.getvalue())
 
 
 def _abort(process: subprocess.Popen[str]) -> tuple[str, str]:

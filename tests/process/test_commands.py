@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dispycos import keyfile
-from tests.helpers import run_program
+from dispycos import cli, keyfile
+from tests.helpers import run_main, run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
 
@@ -32,7 +32,7 @@ def test_a_key_is_made_once_and_its_fingerprint_shown(tmp_path: Path) -> None:
     "arguments", [["key"], ["key", "old"], ["dockerfile", "x"], ["why", "a", "b"], ["nonsense"]]
 )
 def test_wrong_use_of_a_command_ends_with_2_and_says_how_it_is_used(arguments: list[str]) -> None:
-    code, out, err = run_program([*DISPYCOS, *arguments])
+    code, out, err = run_main(cli.main, *arguments)
     assert (code, out) == (2, "")
     assert f"dispycos {arguments[0]}" in err or "is no command" in err
 

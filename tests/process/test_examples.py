@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.process.daemons import free_ports
 FOLDER = ROOT / "examples"
 # Those of the founding document have tests of their own, in test_examples_*.py.
 EXAMPLES = sorted(path for path in FOLDER.glob("*.py") if not path.name.startswith("dispycos_"))
-TASKS = [path for path in EXAMPLES if "Task(main" in path.read_text()]
+TASKS = [path for path in sorted(FOLDER.glob("*.py")) if "Task(main" in path.read_text()]
 ALONE = [path for path in EXAMPLES if path.name not in ("by_hand.py", "easycluster_connect.py")]
 
 
@@ -40,7 +41,13 @@ def test_an_example_prints_what_it_says(path, tmp_path):
 
 @pytest.mark.row("KE-27")
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.stem)
-def test_an_example_whose_main_task_fails_exits_with_1(path):
+def test_an_example_exits_with_what_its_main_task_says(path):
+    assert re.search(r"^ +sys\.exit\(Task\(main\b.*\)\.value\(\)\)$", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.row("KE-27")
+def test_an_example_whose_main_task_fails_exits_with_1():
+    path = FOLDER / "messages.py"
     broken = "def main(*args, task=None):\n    yield\n    raise ValueError('broken')\n\n\n"
     source = path.read_text().replace("if __name__", f"{broken}if __name__")
     code, _, err = run_python(source, timeout=40)

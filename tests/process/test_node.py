@@ -42,7 +42,7 @@ from dispycos.messages import (
     Undelivered,
 )
 from dispycos.model import CLIENT_MADE, End, Location
-from dispycos.node import ties
+from dispycos.node import cli, ties
 from dispycos.node.embedded import LocalNode, NodeNotStarted, start_local_node
 from dispycos.pickling import code, values
 from tests.helpers import (
@@ -50,6 +50,7 @@ from tests.helpers import (
     Program,
     alive,
     background,
+    run_main,
     run_program,
     run_python,
     unavailable,
@@ -234,7 +235,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, key_file: Path) -> None:
     ],
 )
 def test_wrong_usage_ends_with_2(tmp_path: Path, key_file: Path, more: list[str]) -> None:
-    code, out, err = run_program(command(tmp_path, key_file, *more))
+    code, out, err = run_main(cli.main, *command(tmp_path, key_file, *more)[len(NODE) :])
     assert (code, out) == (2, "")
     assert err.startswith("usage: dispycosnode")
 
@@ -411,7 +412,7 @@ def test_a_bad_file_of_options_is_named(tmp_path: Path, key_file: Path, text: st
     file = tmp_path / "node.toml"
     if text is not None:
         file.write_text(text)
-    code, out, err = run_program([*NODE, "--secret_file", str(key_file), "--config", str(file)])
+    code, out, err = run_main(cli.main, "--secret_file", str(key_file), "--config", str(file))
     assert (code, out) == (2, "")
     assert named in err
 
@@ -423,13 +424,13 @@ def test_a_huge_file_of_options_is_not_read_and_an_expression_is_not_evaluated(
     file = tmp_path / "node.toml"
     with file.open("wb") as huge:
         huge.truncate(1 << 30)
-    command = [*NODE, "--secret_file", str(key_file), "--config", str(file)]
-    code, out, err = run_program(command)
+    options = ["--secret_file", str(key_file), "--config", str(file)]
+    code, out, err = run_main(cli.main, *options)
     assert (code, out) == (2, "")
     assert "is larger than 1,048,576 bytes" in err
     mark = tmp_path / "evaluated"
     file.write_text(f"cpus = open({str(mark)!r}, 'w').write('x')")
-    code, out, err = run_program(command)
+    code, out, err = run_main(cli.main, *options)
     assert (code, out) == (2, "")
     assert "node.toml is no TOML" in err
     assert not mark.exists()

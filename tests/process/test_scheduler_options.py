@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dispycos import keyfile
-from tests.helpers import ROOT, background, run_program, wait_until
+from dispycos import cli, keyfile
+from tests.helpers import ROOT, background, run_main, run_program, wait_until
 from tests.process.daemons import free_ports
-from tests.process.schedulers import Place, Shared, close, result, run, schedule
+from tests.process.schedulers import SCHEDULER, Place, Shared, close, result, run, schedule
 
 
 @pytest.mark.row("DS-02")
@@ -95,7 +95,7 @@ def test_what_can_not_be_done_is_one_sentence(place: Place, more: list[str], tex
     ],
 )
 def test_wrong_usage_ends_with_2(place: Place, more: list[str]) -> None:
-    code, out, err = run_program(place.command(*more))
+    code, out, err = run_main(cli.main, *place.command(*more)[len(SCHEDULER) :])
     assert (code, out) == (2, "")
     assert err.startswith("usage: dispycos ")
 
@@ -105,13 +105,13 @@ def test_what_is_no_command_is_told_which_there_are() -> None:
     code, out, err = run_program([sys.executable, "-m", "dispycos", "stutas"])
     assert (code, out) == (2, "")
     assert "'stutas' is no command" in err and "dockerfile" in err
-    code, out, err = run_program([sys.executable, "-m", "dispycos", "dockerfile", "more"])
+    code, out, err = run_main(cli.main, "dockerfile", "more")
     assert (code, out) == (2, "")
 
 
 @pytest.mark.row("DN-42")
 def test_it_prints_the_dockerfile_of_the_package() -> None:
-    code, out, _ = run_program([sys.executable, "-m", "dispycos", "dockerfile"])
+    code, out, _ = run_main(cli.main, "dockerfile")
     assert code == 0
     assert out == (ROOT / "Dockerfile").read_text()
 

@@ -159,6 +159,13 @@ def run_doctor(arguments: Sequence[str]) -> int:
     return doctor.main(arguments)
 
 
+def run_dump(arguments: Sequence[str]) -> int:
+    """Collect what a report of a fault needs, without secrets: `dispycos dump [LINK] [--log FILE]`."""
+    from dispycos.commands import dump
+
+    return dump.main(arguments)
+
+
 def run_completion(arguments: Sequence[str]) -> int:
     """Print what makes a shell complete our commands: `dispycos completion {bash,zsh,fish}`."""
     from dispycos.commands import completion
@@ -182,6 +189,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
     "systemd": run_systemd,
     "kubernetes": run_kubernetes,
     "doctor": run_doctor,
+    "dump": run_dump,
     "completion": run_completion,
 }
 NAMES = (*COMMANDS, *PROGRAMS)

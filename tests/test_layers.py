@@ -243,6 +243,8 @@ LINES = (
     Line(8, "doctor.finding", pure=True),
     Line(8, "doctor.plan doctor.key doctor.machine doctor.network doctor.dial"),
     Line(8, "doctor.cli", beside=frozenset({"node"})),
+    Line(8, "commands.redaction", pure=True),
+    Line(8, "commands.dump", beside=frozenset({"doctor", "terminal"})),
     Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands", "doctor"})),
     Line(8, "__main__"),
 )

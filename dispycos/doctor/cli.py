@@ -67,9 +67,7 @@ def main(argv: Sequence[str]) -> int:
     parser.parse_args(arguments)
 
     def run() -> int:
-        of_nodes = settings.settings("node", node.make_parser().settings())
-        mine = [found for name, found in of_nodes.items() if name in parser.settings()]
-        options = parser.parse_args(parser.as_arguments(mine, arguments))
+        options = of_nodes(arguments)
         findings = look(options)
         print(
             json.dumps(finding.as_values(findings), indent=1) if options.json else finding.as_text(findings)
@@ -77,6 +75,14 @@ def main(argv: Sequence[str]) -> int:
         return int(any(one.level is Level.WRONG for one in findings))
 
     return commandline.carry_out("dispycos doctor", run)
+
+
+def of_nodes(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of these arguments, with what is set for nodes. BadConfiguration."""
+    parser = make_parser()
+    found = settings.settings("node", node.make_parser().settings())
+    mine = [one for name, one in found.items() if name in parser.settings()]
+    return parser.parse_args(parser.as_arguments(mine, arguments))
 
 
 def look(options: argparse.Namespace) -> list[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dispycos import keyfile
 from dispycos.httpd import notes
 from tests.helpers import Program, background, run_program, wait_until
 from tests.monitors import synthetic
@@ -97,6 +98,46 @@ def test_a_terminal_finds_the_program_of_its_account_and_shows_it_live(
         assert screen.end() == 0
         assert "watched.py, closed" in screen.text
     assert notes_in(folder) == []
+
+
+@pytest.mark.row("GN-11", "SE-57")
+def test_a_dump_has_cluster_settings_and_logs_and_nothing_that_is_secret(
+    watched: tuple[Program, str], folder: dict[str, str], tmp_path: Path
+) -> None:
+    _, link = watched
+    token = link.rpartition("=")[2]
+    home = tmp_path / "home"
+    key = home / "keys" / "key"
+    keyfile.create(key)
+    hidden = key.read_text().split()[-1]
+    log, report = home / "node.log", tmp_path / "report.json"
+    log.write_text(
+        "dropped line\n" + "an early line\n" * 198 + f"opened {link}\nkey {hidden} --secret SESAME\n"
+    )
+    env = {**folder, "HOME": str(home), "DISPYCOS_SECRET_FILE": str(key), "DISPYCOS_SECRET": "SESAME"}
+    env |= {"DISPYCOS_NODE_CPUS": "3", "DISPYCOS_NODE_CPU": "3"}
+    command = [*DISPYCOS, "dump", "--log", str(log)]
+    code, _, err = run_program([*command, "--json", "-o", str(report)], env=env)
+    assert code == 0, err
+    assert report.stat().st_mode & 0o777 == 0o600
+    text = report.read_text()
+    assert not [word for word in ("SESAME", token, hidden, str(home)) if word in text]
+    found = json.loads(text)
+    assert found["cluster"]["status"]["nodes"] and found["cluster"]["why"]["text"]
+    assert any(line.split() == ["cpus", "=", "3", "#", "DISPYCOS_NODE_CPUS"] for line in found["settings"])
+    assert "DISPYCOS_NODE_CPU is no setting" in found["settings"][-1] and found["doctor"]
+    (lines,) = found["logs"].values()
+    assert (
+        len(lines) == 200
+        and lines[0] == "an early line"
+        and lines[-1] == "key [redacted] --secret [redacted]"
+    )
+    # A file that is there is not written over, and a cluster that does not answer is no fault.
+    code, _, err = run_program([*command, "-o", str(report)], env=env)
+    assert code == 1 and "File exists" in err and report.read_text() == text
+    code, out, _ = run_program([*command, "1"], env=env)
+    assert code == 0 and "not known: no monitor of this account listens at port 1 here" in out
+    assert not [word for word in ("SESAME", token, hidden, str(home)) if word in out]
 
 
 @pytest.mark.row("MO-61")

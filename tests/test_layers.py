@@ -144,7 +144,7 @@ LINES = (
         " client.shipping client.files client.parking client.listener client.unasked client.tasks"
         " client.settings client.request"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
-        " client.mapping client.everywhere"
+        " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
         " client.watcher client.presence client.bar client.notebook client.relay client.executor"
         " client.client_executor",
@@ -212,6 +212,7 @@ LINES = (
         " easycluster.line easycluster.client easycluster.threaded easycluster.group easycluster.multi"
         " easycluster.local easycluster.server easycluster.daemon easycluster.service",
     ),
+    Line(7, "joblib"),
     Line(7, "workers.machine", pure=True),
     Line(
         7,

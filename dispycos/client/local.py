@@ -188,6 +188,14 @@ class LocalCluster:
         else:
             network.reactor.wait(self._stop_node())
 
+    def kill(self) -> None:
+        """End its processes now: what runs there is lost, and has no time to clean up. Then `close` it.
+
+        For tasks that nobody wants, and that would not end before the grace of a close is over.
+        """
+        if self._network is not None:
+            self._network.reactor.wait(self._stop_node())
+
     async def _stop_node(self) -> None:
         node, self._node = self._node, None
         if node is not None:

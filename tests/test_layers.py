@@ -96,6 +96,8 @@ LINES = (
         "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"
         " kernel.readiness",
     ),
+    Line(3, "chaos.faults", pure=True),
+    Line(3, "chaos.present"),
     Line(
         3,
         "net.interfaces net.addresses net.reactor net.alarm net.ears net.local_sockets net.certificate"
@@ -104,8 +106,9 @@ LINES = (
     ),
     Line(
         3,
-        "net.greeting net.peer net.hearing net.dial net.dialling net.reception net.filestore",
-        beside=frozenset({"kernel"}),
+        "net.greeting net.peer net.hearing net.distortion net.strikes net.dial net.dialling net.reception"
+        " net.filestore",
+        beside=frozenset({"kernel", "chaos"}),
     ),
     Line(3, "net.stream net.waiting net.proof net.resting net.link"),
     Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),

@@ -66,7 +66,7 @@ class Each:
     def __call__(self, items: Sequence[Any], task: Any = None) -> Generator[Any, Any, tuple[Any, ...]]:
         function, spread = self.function, self.spread
         is_target = runs(function)
-        clock = time.perf_counter
+        clock = time.monotonic
         results: list[Any] = []
         failure: BaseException | None = None
         began = turn = clock()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import time
 from datetime import UTC, datetime
 from typing import Self
 
@@ -47,7 +48,7 @@ class Certificate:
 
     def problem(self, now: datetime | None = None) -> str:
         """Why it does not hold now, with the date; "" if it does."""
-        now = now or datetime.now(UTC)
+        now = now or datetime.fromtimestamp(time.time(), UTC)
         if now > self.ends:
             return f"the certificate in {self.path} expired on {self.ends:%Y-%m-%d %H:%M} UTC: renew it"
         if now < self.begins:

@@ -30,6 +30,7 @@ from dispycos import config
 from dispycos.model import MAX_ADDRESSES, Location, Role
 from dispycos.net import datagram
 from dispycos.net.datagram import DATAGRAM_BYTES, NONCE_BYTES, DatagramKind, Record, Watch
+from dispycos.net.distortion import datagrams
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.interfaces import Interface, interfaces
 
@@ -60,6 +61,7 @@ class Discovery:
         # Locations worth a dial that the limit of dials made wait; the oldest goes.
         self._hints: OrderedDict[Location, Role] = OrderedDict()
         self._pacer: asyncio.TimerHandle | None = None
+        self.heard = datagrams(self._heard, self._reactor.loop.call_later, endpoint.name)
         self._channels: list[_Channel] = []
         self._closed = False
         failures = []
@@ -130,7 +132,7 @@ class Discovery:
 
     # Hearing.
 
-    def heard(self, channel: _Channel, data: bytes, source: tuple[str, int]) -> None:
+    def _heard(self, channel: _Channel, data: bytes, source: tuple[str, int]) -> None:
         """A datagram came in; whatever is wrong with it, the answer is silence."""
         now = time.monotonic()
         verdict = self._watch.received(data, source[0], now, time.time())

@@ -31,18 +31,18 @@ from dispycos.kernel.loop import Loop
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Introduction, Message
 from dispycos.model import Incarnation, Location, Role
-from dispycos.net import addresses, transport
+from dispycos.net import addresses, distortion, transport
 from dispycos.net.auth import Proven
 from dispycos.net.codec import encode
 from dispycos.net.dialling import Dialler
 from dispycos.net.doorkeeper import Repeats, nearly_full, others, room
 from dispycos.net.greeting import Ended, Greeting
-from dispycos.net.hearing import Hearing
 from dispycos.net.keys import Keyring
 from dispycos.net.peer import Peer, turn_away
 from dispycos.net.reactor import Reactor
 from dispycos.net.reception import Reception
 from dispycos.net.session import SessionState
+from dispycos.net.strikes import Strikes
 from dispycos.net.tls import Tls
 from dispycos.net.transport import Stream, Traffic
 
@@ -90,7 +90,7 @@ class Endpoint:
         self.traffic = Traffic()
         self._peers: dict[Incarnation, Peer] = {}
         self._watchers: list[Callable[[PeerEvent | DialFailed], None]] = []
-        self.hearing = Hearing(self)
+        self.hearing = distortion.hearing(self, name)
         self._reception = Reception(self)
         self._dialler = Dialler(self)
         self._greetings: set[Greeting] = set()
@@ -101,6 +101,7 @@ class Endpoint:
         self._lines = Repeats(limits)  # about dials that failed, and sessions there is no room for
         self._closed = False
         self._ticker = reactor.loop.call_later(self._beat, self._tick)
+        self._strikes = Strikes.of(self)  # those of DISPYCOS_CHAOS
 
     # Who is here.
 
@@ -508,6 +509,7 @@ class Endpoint:
         for incarnation in list(self._peers):
             self.forget(incarnation, "its process closed")
         self._closed = True
+        self._strikes.stop()
         self.hearing.close()
         self._ticker.cancel()
         self._reception.close()

@@ -21,6 +21,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from dispycos.chaos.present import before_write
 from dispycos.config import Limits
 from dispycos.errors import FileRefused
 from dispycos.folders import give_to_owner
@@ -75,6 +76,7 @@ class FileStore:
         self._coming = 0  # files under way
         self._bytes = 0  # stored, and promised to files under way
         self._made: set[tuple[str, ...]] = set()  # folders that we made
+        self.before_write = before_write("file")
 
     def close(self) -> None:
         """Close the descriptor; files under way fail. May be repeated."""
@@ -248,6 +250,7 @@ class Incoming:
         if offset + view.nbytes > self.size:
             raise FileRefused(f"more bytes came than the {self.size} announced")
         with _reasons():
+            self._store.before_write()
             at = 0
             while at < view.nbytes:
                 at += os.write(self._file, view[at:])

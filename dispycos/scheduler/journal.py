@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import astuple
 from typing import Any
 
+from dispycos.chaos.present import before_write
 from dispycos.errors import DispycosError
 from dispycos.messages import Rule
 from dispycos.model import Incarnation, Location
@@ -84,6 +85,7 @@ class Journal:
         self._make_folder = make_folder
         self._file = (0, 0)  # device and inode of what is open
         self._closed = False
+        self._before_write = before_write("journal")
         self.damaged = ""  # where a file went that could not be read; "": there was none
         self._database: sqlite3.Connection | None = None
         try:
@@ -184,10 +186,14 @@ class Journal:
         if self._at_path() != self._file:
             # What is open could be written still, and nobody would ever read it.
             raise JournalError(f"the journal {self.path} was removed or replaced while it was in use")
+        try:
+            self._before_write()
+        except OSError as exc:
+            raise JournalError(self._why(exc)) from None
         with self._database:
             change(self._database)
 
-    def _why(self, exc: sqlite3.Error) -> str:
+    def _why(self, exc: Exception) -> str:
         if "locked" in str(exc):
             return f"{self.path} is in use by another scheduler: end it, or give this one another --dest_path"
         return f"the journal {self.path} can't be written: {exc}"

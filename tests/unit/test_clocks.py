@@ -1,0 +1,97 @@
+"""Which clocks the package reads, checked in the source (R-51, R-25)."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+
+from dispycos.messages import NUMBERS
+from tests import imports
+from tests.imports import Module
+
+# The one reader of the clock that deadlines, silences and delays are measured with is `time.monotonic`.
+MEASURES = "monotonic"
+# Where the wall clock is read, how often, and what for: it decides nothing of these but what is said.
+WALL = {
+    "chaos.present": "a clock that jumps on purpose",
+    "client.work": "when a task was created, as its status says",
+    "compat.logger": "the time of a log line",
+    "compat.statuses": "when a task was created, as pycos's statuses say",
+    "httpd.client_sights": "times that a page shows",
+    "httpd.client_source": "times that a page shows",
+    "httpd.client_surroundings": "times that a page shows",
+    "httpd.monitor": "times that a page shows",
+    "httpd.telling": "times that a page shows",
+    "net.certificate": "whether a certificate holds today",
+    "net.discovery": "the age of a datagram, which is a hint and no more (SE-30)",
+    "node.hours": "service hours",
+    "scheduler.journal": "names of damaged files; lease numbers that rise where the journal is lost",
+    "terminal.screen": "times that are shown",
+    "terminal.show": "times that are shown",
+    "terminal.status": "times that are shown",
+    "terminal.subscription": "times that are shown",
+}  # fmt: skip
+_OF_WALL = {"time", "time_ns", "localtime", "gmtime", "strftime", "ctime", "asctime", "mktime"}
+_ELSE = {
+    "perf_counter",
+    "perf_counter_ns",
+    "monotonic_ns",
+    "process_time",
+    "clock_gettime",
+    "clock_gettime_ns",
+}
+
+
+def reads(module: Module) -> Counter[str]:
+    """What of `time`, and of datetime's clock, the module names."""
+    found: Counter[str] = Counter()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "time":
+                found[node.attr] += 1
+            elif node.value.id in ("datetime", "date") and node.attr in ("now", "utcnow", "today"):
+                found["datetime." + node.attr] += 1
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            found.update("from time import " + name.name for name in node.names)
+    return found
+
+
+def problems(modules: Iterable[Module]) -> list[str]:
+    found = []
+    for module in modules:
+        for what in reads(module):
+            if what in _ELSE or what.startswith(("from time", "datetime.")):
+                found.append(f"{module.name} reads {what}: measure with time.{MEASURES}")
+            elif what in _OF_WALL and module.name not in WALL:
+                found.append(f"{module.name} reads the wall clock (time.{what}), which may jump")
+    return found
+
+
+@pytest.mark.row("R-51", "R-25")
+def test_what_is_measured_is_measured_by_the_clock_that_does_not_jump() -> None:
+    modules = imports.modules().values()
+    assert not problems(modules)
+    readers = {module.name for module in modules if _OF_WALL & reads(module).keys()}
+    assert readers == WALL.keys(), "the table names who reads the wall clock, and nobody else"
+
+
+@pytest.mark.row("R-51")
+def test_a_module_that_read_another_clock_would_be_found() -> None:
+    def of(source: str) -> list[str]:
+        return problems([dataclasses.replace(imports.modules()["errors"], tree=ast.parse(source))])
+
+    assert of("time.monotonic()") == []
+    assert of("time.time()") and of("time.perf_counter()") and of("from time import monotonic")
+    assert of("datetime.now(UTC)")
+
+
+@pytest.mark.row("R-51")
+def test_the_wire_carries_durations() -> None:
+    moments = {"at", "when", "deadline", "until", "expires", "expiry", "now", "timestamp", "clock"}
+    for kind in NUMBERS.values():
+        for field in dataclasses.fields(kind):
+            assert not moments & set(field.name.split("_")), f"{kind.__name__}.{field.name} is a moment"

@@ -19,8 +19,10 @@ MEASURES = "monotonic"
 WALL = {
     "chaos.present": "a clock that jumps on purpose",
     "client.work": "when a task was created, as its status says",
+    "commands.dump": "the name of a report",
     "compat.logger": "the time of a log line",
     "compat.statuses": "when a task was created, as pycos's statuses say",
+    "doctor.network": "how far another machine's clock is off",
     "httpd.client_sights": "times that a page shows",
     "httpd.client_source": "times that a page shows",
     "httpd.client_surroundings": "times that a page shows",

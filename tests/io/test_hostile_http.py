@@ -260,7 +260,7 @@ def test_slow_headers_and_slow_bodies_are_cut(monkeypatch: pytest.MonkeyPatch) -
                 assert status(read_all(sock)) in (0, 400, 408)
                 dripping.set()
                 dripper.join()
-        assert time.monotonic() - started < 9.0
+        assert time.monotonic() - started < 20.0
 
 
 @pytest.mark.row("SE-107")

@@ -449,13 +449,14 @@ def frames(heads: list[bytes], first: int = 2) -> bytes:
 def test_a_million_tiny_frames_delay_nobody_for_long(one, other, player):
     hostile = player()
     burst = header(0, wire.KEEPALIVE) * 50_000
-    worst = 0.0
+    took = []
     for _ in range(20):
         hostile.send(burst)
         begun = time.monotonic()
         exchange(one, other)
-        worst = max(worst, time.monotonic() - begun)
-    assert worst < 2
+        took.append(time.monotonic() - begun)
+    # Half of them: a busy machine delays some, what waits behind the frames is delayed each time.
+    assert sorted(took)[10] < 2
     hostile.close()
     one.forget(hostile.incarnation)
 

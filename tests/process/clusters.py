@@ -95,6 +95,12 @@ def waits(task: Any = None) -> Any:
     return (yield task.receive())
 
 
+def begins(told: Task, task: Any = None) -> Any:
+    """Tell that it runs, then wait for a message: only the task itself knows that it has begun."""
+    told.send("begun")
+    return (yield task.receive())
+
+
 def sleeps(seconds: float, task: Any = None) -> Any:
     yield task.sleep(seconds)
     return seconds

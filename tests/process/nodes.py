@@ -117,7 +117,7 @@ class Master:
         """Say goodbye to all, so that a node is free. May be repeated."""
         if not self._closed:
             self._closed = True
-            self.reactor.run(self.endpoint.close()).result(5)
+            self.reactor.run(self.endpoint.close()).result(20)
             self.reactor.stop()
 
     # Speaking and hearing.
@@ -128,7 +128,7 @@ class Master:
         async def run() -> T:
             return function(*args, **kwargs)
 
-        result: T = self.reactor.run(run()).result(5)
+        result: T = self.reactor.run(run()).result(20)
         return result
 
     def dial(self, location: Location, reservation: int = 0) -> Incarnation:

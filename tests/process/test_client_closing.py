@@ -12,6 +12,7 @@ from dispycos import (
     LocalCluster,
     MonitorStatus,
     Scheduler,
+    Task,
     TaskCancelled,
     keyfile,
 )
@@ -21,6 +22,7 @@ from dispycos.options import Options
 from dispycos.runtime import runtime
 from tests.helpers import wait_until
 from tests.process.clusters import (
+    LIMIT,
     Watcher,
     echo,
     pid,
@@ -64,8 +66,9 @@ def test_a_task_that_has_not_begun_never_runs_after_cancel(cluster):
     scheduled(body, pid, waits, echo)
 
 
-def saves(task: Any = None) -> Any:
+def saves(told: Task, task: Any = None) -> Any:
     try:
+        told.send("begun")
         yield task.receive()
     except KeyboardInterrupt:
         yield
@@ -77,8 +80,8 @@ def test_what_a_task_returns_after_keyboard_interrupt_counts(cluster):
     watcher = Watcher()
 
     def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask(saves)
-        yield task.sleep(0.2)
+        rtask = yield client.rtask(saves, task)
+        assert (yield task.receive(timeout=LIMIT)) == "begun"
         assert (yield client.close(terminate=True)) == 0
         assert (yield rtask()) == "saved"
 

@@ -71,7 +71,7 @@ def test_a_program_that_just_began_waits_for_the_first_server(cluster: Any) -> N
         found = client.run_everywhere(pid).result(LIMIT)
         assert found
         wait_until(lambda: len(found) == 2)  # the other one may have come later
-        assert set(found) == set(client.servers().result(1))
+        assert set(found) == set(client.servers().result(LIMIT))
 
         async def main() -> Any:
             return await client.run_everywhere(pid)
@@ -82,18 +82,18 @@ def test_a_program_that_just_began_waits_for_the_first_server(cluster: Any) -> N
 @pytest.mark.row("DC-65")
 def test_per_node_it_runs_on_one_server_of_each(cluster: Any) -> None:
     with opened() as client:
-        wait_until(lambda: len(client.servers().result(1)) == 2)
+        wait_until(lambda: len(client.servers().result(LIMIT)) == 2)
         found = client.run_everywhere(pid, per="node").result(LIMIT)
         ((location, process),) = found.items()
         assert isinstance(location, Location)
-        assert location not in client.servers().result(1)
+        assert location not in client.servers().result(LIMIT)
         assert process in client.run_everywhere(pid).result(LIMIT).values()
 
 
 @pytest.mark.row("DC-65")
 def test_a_server_that_comes_later_runs_it_too(cluster: Any) -> None:
     with opened() as client:
-        wait_until(lambda: len(client.servers().result(1)) == 2)
+        wait_until(lambda: len(client.servers().result(LIMIT)) == 2)
         found = client.run_everywhere(pid).result(LIMIT)
         of_node = client.run_everywhere(pid, per="node").result(LIMIT)
         before, node_before = set(found.values()), dict(of_node)
@@ -101,7 +101,7 @@ def test_a_server_that_comes_later_runs_it_too(cluster: Any) -> None:
         wait_until(lambda: len(set(found.values()) - before) == 1, what="the result of the new server")
         # The node never was without a server.
         assert of_node == node_before
-        node = client.nodes().result(1)[0]
+        node = client.nodes().result(LIMIT)[0]
         assert client.restart_node(node).result(LIMIT) == 0
         wait_until(lambda: not before & set(of_node.values()), what="the result of the node's new servers")
 
@@ -109,7 +109,7 @@ def test_a_server_that_comes_later_runs_it_too(cluster: Any) -> None:
 @pytest.mark.row("DC-65")
 def test_a_failure_is_the_status_of_its_server_only(cluster: Any) -> None:
     with opened() as client:
-        wait_until(lambda: len(client.servers().result(1)) == 2)
+        wait_until(lambda: len(client.servers().result(LIMIT)) == 2)
         (one, bad), (other, good) = client.run_everywhere(pid).result(LIMIT).items()
         found = client.run_everywhere(fails, bad).result(LIMIT)
         assert found[other] == good

@@ -14,12 +14,13 @@ from dispycos import (
     Scheduler,
 )
 from tests.process.clusters import (
+    LIMIT,
     Watcher,
+    begins,
     pid,
     run,
     scheduled,
     two_servers,
-    waits,
 )
 
 
@@ -40,9 +41,10 @@ def test_a_killed_server_takes_its_tasks_along_and_is_replaced(cluster):
     def body(client: Client, task: Any) -> Any:
         one, _ = yield two_servers(client, task)
         process = yield (yield client.rtask_at(one, pid))()
-        running = yield client.rtask_at(one, waits)
-        waiting = yield client.io_rtask_at(one, waits)
-        yield task.sleep(0.1)
+        running = yield client.rtask_at(one, begins, task)
+        waiting = yield client.io_rtask_at(one, begins, task)
+        for _ in range(2):
+            assert (yield task.receive(timeout=LIMIT)) == "begun"
         os.kill(process, signal.SIGKILL)
         for rtask in (running, waiting):
             status = yield rtask()
@@ -52,7 +54,7 @@ def test_a_killed_server_takes_its_tasks_along_and_is_replaced(cluster):
             yield task.sleep(0.01)
         assert len((yield two_servers(client, task))) == 2
 
-    scheduled(body, pid, waits, status_task=watcher.task)
+    scheduled(body, pid, begins, status_task=watcher.task)
     assert watcher.names().count("ServerAbandoned") == 1
     assert (
         sorted(end.type for end in watcher.ends() if end.type is not StopIteration)
@@ -77,15 +79,15 @@ def test_what_had_not_begun_on_a_killed_server_runs_elsewhere(cluster):
         one, two = yield two_servers(client, task)
         assert client.suspend_server(two) == 0
         process = yield (yield client.rtask_at(one, pid))()
-        running = yield client.rtask(waits)
+        running = yield client.rtask(begins, task)
         behind = yield client.rtask(pid)
-        yield task.sleep(0.1)
+        assert (yield task.receive(timeout=LIMIT)) == "begun"
         os.kill(process, signal.SIGKILL)
         assert (yield running()).type is Scheduler.TaskAbandoned
         assert client.resume_server(two) == 0
         assert (yield behind()) not in (process, None)
 
-    scheduled(body, pid, waits)
+    scheduled(body, pid, begins)
 
 
 @pytest.mark.row("DC-42", "R-11")
@@ -94,13 +96,13 @@ def test_a_killed_node_takes_all_its_tasks_along(program):
     with LocalCluster(2) as cluster:
 
         def main(task: Any = None) -> Any:
-            client = Client([pid, waits], status_task=watcher.task)
+            client = Client([pid, begins], status_task=watcher.task)
             assert (yield client.schedule()) == 0
             yield two_servers(client, task)
             running = []
             for _ in range(2):
-                running.append((yield client.rtask(waits)))
-            yield task.sleep(0.1)
+                running.append((yield client.rtask(begins, task)))
+                assert (yield task.receive(timeout=LIMIT)) == "begun"
             os.kill(cluster._node.pid, signal.SIGKILL)
             for rtask in running:
                 status = yield rtask()
@@ -114,17 +116,22 @@ def test_a_killed_node_takes_all_its_tasks_along(program):
     assert watcher.names().count("NodeAbandoned") == 1
 
 
-def blocks() -> Any:
+def blocks(begun: str) -> Any:
     yield
+    # By a file: what is said between two yields may leave after this never yields again.
+    open(begun, "x").close()
     while True:
         pass
 
 
 @pytest.mark.row("DC-57")
-def test_a_task_that_never_yields_is_ended_with_its_process(cluster):
+def test_a_task_that_never_yields_is_ended_with_its_process(cluster, tmp_path):
+    begun = tmp_path / "begun"
+
     def body(client: Client, task: Any) -> Any:
-        rtask = yield client.rtask(blocks)
-        yield task.sleep(0.3)
+        rtask = yield client.rtask(blocks, str(begun))
+        while not begun.exists():
+            yield task.sleep(0.01)
         assert rtask.terminate() == 0
         status = yield rtask()
         assert status.type is Scheduler.TaskTerminated

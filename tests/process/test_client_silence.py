@@ -13,7 +13,7 @@ import pytest
 
 from dispycos import Client, LocalCluster, Pycos, Scheduler
 from tests.helpers import run_python, wait_until
-from tests.process.clusters import Watcher, pid, run, scheduled, two_servers, waits
+from tests.process.clusters import LIMIT, Watcher, begins, pid, run, scheduled, two_servers
 
 
 class Frozen:
@@ -43,8 +43,8 @@ def test_a_silent_node_is_kept_and_its_tasks_go_on_when_it_is_back(quick):
 
     def body(client: Client, task: Any) -> Any:
         yield (yield client.rtask(pid))()
-        rtask = yield client.rtask(waits)
-        yield task.sleep(0.2)
+        rtask = yield client.rtask(begins, task)
+        assert (yield task.receive(timeout=LIMIT)) == "begun"
         frozen = Frozen(quick)
         try:
             while not watcher.statuses(Scheduler.NodeDisconnected):
@@ -58,7 +58,7 @@ def test_a_silent_node_is_kept_and_its_tasks_go_on_when_it_is_back(quick):
             yield task.sleep(0.02)
         assert (yield (yield client.rtask(pid))()) > 0
 
-    scheduled(body, pid, waits, status_task=watcher.task)
+    scheduled(body, pid, begins, status_task=watcher.task)
     assert watcher.names().count("NodeClosed") == 1
 
 
@@ -68,8 +68,8 @@ def test_a_silent_node_may_be_given_up_and_is_used_again_when_it_is_back(quick):
 
     def body(client: Client, task: Any) -> Any:
         first = yield (yield client.rtask(pid))()
-        rtask = yield client.rtask(waits)
-        yield task.sleep(0.2)
+        rtask = yield client.rtask(begins, task)
+        assert (yield task.receive(timeout=LIMIT)) == "begun"
         assert client.abandon_zombie("10.9.9.9", True) == -1
         assert client.abandon_zombie("127.0.0.1", True) == 0
         frozen = Frozen(quick)
@@ -80,7 +80,7 @@ def test_a_silent_node_may_be_given_up_and_is_used_again_when_it_is_back(quick):
             frozen.thaw()
         assert (yield (yield client.rtask(pid))()) != first
 
-    scheduled(body, pid, waits, status_task=watcher.task)
+    scheduled(body, pid, begins, status_task=watcher.task)
     assert "NodeAbandoned" in watcher.names()
 
 

@@ -292,9 +292,10 @@ def test_small_tools_work(tmp_path):
 @pytest.mark.row("CO-10")
 def test_a_systask_runs_while_a_task_blocks(tmp_path):
     source = """
-        import time
+        import threading, time
         import pycos, pycos.netpycos
         pycos.Pycos(host="127.0.0.1", discover_peers=False, secret="a secret of nobody's")
+        five = threading.Event()
         def ticks(told, task=None):
             print(task.name, isinstance(task, pycos.Task), task.location == pycos.Pycos().location)
             task.register()
@@ -303,6 +304,7 @@ def test_a_systask_runs_while_a_task_blocks(tmp_path):
             while len(moments) < 5:
                 yield task.sleep(0.02)
                 moments.append(time.monotonic())
+            five.set()
             told.send(moments)
             inner = pycos.Task(answers)
             inner.send((task, "asked"))
@@ -314,7 +316,7 @@ def test_a_systask_runs_while_a_task_blocks(tmp_path):
         def blocks(task=None):
             systask = pycos.SysTask(ticks, task)
             began = time.monotonic()
-            time.sleep(1)
+            five.wait(30)
             ended = time.monotonic()
             moments = yield task.receive(timeout=10)
             print(sum(began < moment < ended for moment in moments))

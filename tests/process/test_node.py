@@ -163,7 +163,7 @@ def test_a_node_says_that_it_is_ready_and_ends_without_a_trace(tmp_path: Path, k
         assert (node.name, node.location, node.servers) == ("alpha", Location("127.0.0.1", port), 2)
         assert (tmp_path / "work" / "dispycosnode.pid").exists()
         program.signal(signal.SIGTERM)
-        assert program.wait(3) == 0
+        assert program.wait(10) == 0
     assert not (tmp_path / "work").exists()
 
 
@@ -173,7 +173,7 @@ def test_an_idle_node_ends_in_time(tmp_path: Path, key_file: Path, number: int) 
     with background(command(tmp_path, key_file)) as program:
         Node(program)
         program.signal(number)
-        assert program.wait(3) == 0
+        assert program.wait(10) == 0
 
 
 @pytest.mark.row("DN-01")
@@ -272,9 +272,9 @@ def test_clean_ends_the_earlier_node_and_starts(tmp_path: Path, key_file: Path) 
         Node(first)
         with background(command(tmp_path, key_file, "--clean")) as second:
             Node(second)
-            first.wait(5)
+            first.wait(10)
             second.signal(signal.SIGTERM)
-            assert second.wait(3) == 0
+            assert second.wait(10) == 0
 
 
 @pytest.mark.row("DN-26", "R-86")
@@ -282,7 +282,7 @@ def test_a_killed_node_is_no_obstacle_for_the_next(tmp_path: Path, key_file: Pat
     with background(command(tmp_path, key_file)) as program:
         Node(program)
         program.signal(signal.SIGKILL)
-        program.wait(3)
+        program.wait(10)
     with background(command(tmp_path, key_file)) as program:
         Node(program)
         assert "removed the pid file of dispycosnode" in program.output
@@ -323,7 +323,7 @@ def test_commands_show_close_and_end(tmp_path: Path, key_file: Path, master: Mas
         program.write("nonsense")
         program.wait_line("'nonsense' is no command")
         program.write("quit")
-        assert program.wait(5) == 0
+        assert program.wait(10) == 0
 
 
 def _running(program: Program, seen: int) -> int:
@@ -355,8 +355,8 @@ def test_a_second_signal_ends_a_node_at_once(tmp_path: Path, key_file: Path, mas
         program.signal(signal.SIGTERM)
         program.wait_line("a second signal ends it at once")
         program.signal(signal.SIGTERM)
-        program.wait(2)
-        wait_until(lambda: not any(map(alive, pids)), 2)
+        program.wait(10)
+        wait_until(lambda: not any(map(alive, pids)))
     assert not (tmp_path / "work").exists()
 
 
@@ -378,7 +378,7 @@ def test_options_are_saved_and_used_again(tmp_path: Path, key_file: Path) -> Non
         assert Node(program).servers == 1  # the command line wins
         assert (tmp_path / "work" / "dispycosnode.pid").exists()
         program.signal(signal.SIGTERM)
-        assert program.wait(3) == 0
+        assert program.wait(10) == 0
 
 
 @pytest.mark.row("DN-30", "DN-04")
@@ -636,15 +636,12 @@ def test_a_server_that_dies_is_proved_and_replaced(
 ) -> None:
     servers = master.use(local.location, 2, [compute])
     master.run(servers[0], compute, 1)
-    began = time.monotonic()
     master.submit(servers[0], function)
     ended = master.next(ServerEnded)
-    assert time.monotonic() - began < 3
     assert (ended.server, ended.begun, ended.begun_io, ended.asked) == (servers[0], 2, 0, False)
     assert end in ended.reason
     assert output in ended.reason
     fresh = master.next(ServerStarted, 3).server
-    assert time.monotonic() - began < 9
     assert master.run(master.take(fresh), compute, 3) == 9
     assert master.run(servers[1], compute, 4) == 16
 
@@ -728,8 +725,8 @@ sys.stdin.read()
         wait_until(lambda: user.lines)
         pid = int(user.lines[-1])
         user.signal(signal.SIGKILL)
-        wait_until(lambda: not alive(pid), 3)
-        wait_until(lambda: not left_in(tmp_path), 3)
+        wait_until(lambda: not alive(pid))
+        wait_until(lambda: not left_in(tmp_path))
 
 
 @pytest.mark.row("DC-59")
@@ -846,7 +843,7 @@ def test_a_server_that_is_asked_to_close_ends_its_tasks(master: Master, local: L
     master.say(local.incarnation, CloseServer(1, servers[0], False, 5.0, "the test wants it"))
     outcome = master.outcome(task)
     assert outcome.end is not End.FINISHED
-    ended = master.next(ServerEnded, timeout=5)
+    ended = master.next(ServerEnded, timeout=15)
     assert (ended.server, ended.asked, ended.restarts) == (servers[0], True, False)
 
 
@@ -856,7 +853,7 @@ def test_a_server_that_does_not_yield_is_shown_and_killed(master: Master, local:
     master.submit(servers[0], hold_the_gil)
     wait_until(lambda: any(s.unresponsive > 0 for r in master.all(NodeReport) for s in r.servers))
     master.say(local.incarnation, CloseServer(1, servers[0], True, 0.5, "the test wants it"))
-    assert "killed by signal 9" in master.next(ServerEnded, timeout=5).reason
+    assert "killed by signal 9" in master.next(ServerEnded, timeout=15).reason
     fresh = master.next(ServerStarted, 3).server
     assert master.run(master.take(fresh), compute, 2) == 4
 

@@ -268,7 +268,7 @@ def test_servers_end_with_their_zygote(zygote: Zygote, way: str) -> None:
     else:
         zygote.process.kill()
     zygote.process.wait(5)
-    wait_until(lambda: not any(map(alive, pids)), 2)
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 @pytest.mark.row("R-48")
@@ -277,7 +277,7 @@ def test_a_server_ends_when_the_daemon_closes_its_control_pipe(zygote: Zygote) -
     server, pid = zygote.fork()
     server.up()
     server.control.close()
-    wait_until(lambda: not alive(pid), 2)
+    wait_until(lambda: not alive(pid))
 
 
 @pytest.mark.row("R-28")

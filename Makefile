@@ -33,7 +33,7 @@ help:
 	@echo "make bench        measure dispycos beside the peers that are installed (under 5 minutes)"
 	@echo "make bench-all    measure everything"
 	@echo "make bench-peers  install the peers to measure against (large)"
-	@echo "make docs         check docs/ and make HTML of it in build/docs"
+	@echo "make docs         make HTML of docs/ in build/docs"
 	@echo "make clean        remove what these commands made"
 
 demo: $(INSTALLED)
@@ -62,8 +62,8 @@ bench-all: $(INSTALLED)
 bench-peers: $(FOR_PEERS)
 
 docs: $(FOR_DOCS)
-	@if [ -f docs/build.py ]; then $(BIN)/python docs/build.py; \
-	else echo "docs/ is written in Markdown: start with docs/journey.md; there is nothing to make"; fi
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/docs/.trees docs build/docs
+	@echo "open build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info bench/results.json bench/results.svg

@@ -129,7 +129,7 @@ class LocalCluster:
     def executor(self) -> ClientExecutor:
         """A `concurrent.futures.Executor` on this cluster, with a Client of its own.
 
-        with LocalCluster(4).executor() as executor: ...
+            with LocalCluster(4).executor() as executor: ...
 
         A cluster that was not started yet is started, and ends when the executor is shut down.
         """

@@ -1,0 +1,94 @@
+"""The house's docstrings as reStructuredText, which autodoc wants.
+
+A docstring of dispycos is plain text that reads well in an editor and in `help()`: paragraphs,
+`names` between backquotes, examples indented by four, and tables of what the signature cannot
+say, one name a line, two spaces or more, and its meaning:
+
+    timeout  seconds; None: for ever
+    where    a server's Location, or a node's address,
+             which stands for any of its servers
+
+None of that is markup to Sphinx. So each block is told apart here and said in its words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from sphinx.application import Sphinx
+
+# `name  meaning`; the name may be several, as "disable_nodes, disable_servers".
+_ENTRY = re.compile(r"(?P<term>\S(?:[^`]*?\S)??) {2,}(?P<meaning>\S.*)")
+# " (DC-60)", " (R-41 to R-43, R-07)", " (KE-33, N4)": numbers of docs/rows.md mean nothing to who uses it.
+_NUMBERS = re.compile(r"\s\((?:[A-Z]{1,2}-?\d+[^()]*)\)")
+_CODE = re.compile(r"(`[^`]+`)")
+# What would begin or end markup in running text.
+_MARKUP = re.compile(r"[\\*|]|_(?!\w)|(?<!:)(?<=\w):(?=`)")
+
+
+def text(line: str) -> str:
+    """A line of running text: code stays code, and nothing else is markup."""
+    parts = _CODE.split(line)
+    return "".join(
+        f"`{part}`" if part.startswith("`") and part.endswith("`") and len(part) > 2 else _escaped(part)
+        for part in parts
+    )
+
+
+def _escaped(part: str) -> str:
+    return _MARKUP.sub(lambda found: "\\" + found.group(), part)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def converted(lines: list[str]) -> Iterator[str]:
+    """`lines` of a docstring, as lines of reStructuredText."""
+    sections = [list(block) for blank, block in groupby(lines, lambda line: not line.strip()) if not blank]
+    for block in sections:
+        if _indent(block[0]) >= 4:
+            yield from ["::", "", *("    " + line for line in block), ""]
+        elif _ENTRY.fullmatch(block[0]):
+            yield from _table(block)
+        else:
+            # A table may follow its sentence without a blank line between.
+            yield from _paragraph(block)
+
+
+def _paragraph(block: list[str]) -> Iterator[str]:
+    for number, line in enumerate(block):
+        if number and _indent(line) >= 4:
+            yield from ["", *converted(block[number:])]
+            return
+        yield text(line.strip())
+    yield ""
+
+
+def _table(block: list[str]) -> Iterator[str]:
+    for line in block:
+        found = _ENTRY.fullmatch(line)
+        if found and not _indent(line):
+            term = ", ".join(f"``{name}``" for name in found["term"].strip("`").split(", "))
+            yield from [term, "    " + text(found["meaning"])]
+        elif _indent(line):
+            yield "    " + text(line.strip())
+        else:
+            # Running text again.
+            yield from ["", text(line), ""]
+    yield ""
+
+
+def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Replace what autodoc read by what Sphinx understands."""
+    plain = _NUMBERS.sub("", "\n".join(lines)).split("\n")
+    lines[:] = list(converted(plain))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Have every docstring pass through here."""
+    app.connect("autodoc-process-docstring", process)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

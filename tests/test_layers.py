@@ -73,7 +73,7 @@ LINES = (
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
-        " client.cancels client.audit client.dispatch client.growing",
+        " client.cancels client.audit client.demand client.dispatch client.growing client.scaling",
         pure=True,
         reach=only(0),
     ),
@@ -149,6 +149,7 @@ LINES = (
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
+        " client.elastic client.local_nodes"
         " client.watcher client.presence client.bar client.notebook client.relay client.executor"
         " client.client_executor",
         # A private scheduler and a LocalCluster run here.

@@ -20,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dispycos.client import audit, reasons
+from dispycos.client import audit, demand, reasons
 from dispycos.client.cancels import Agenda, Cancels, Due
 from dispycos.client.credits import Node, Server
+from dispycos.client.demand import Work
 from dispycos.client.events import (
     LeaseChanged,
     ServerBack,
@@ -174,6 +175,10 @@ class Dispatch:
         return actions
 
     # Submitting.
+
+    def demand(self) -> Work:
+        """What its tasks ask for."""
+        return demand.of(self.placement, self.done)
 
     def define(self, function: CodeHash, code: Payload) -> None:
         """The definition that tasks name by this hash; it goes to each server before its first use (D5)."""

@@ -21,6 +21,7 @@ from typing import Any
 
 from dispycos import validation
 from dispycos.client import events
+from dispycos.client.demand import Work
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
 from dispycos.client.forked import Elsewhere
@@ -227,6 +228,11 @@ class Driver:
 
     def defined(self, function: Any) -> bool:
         return self.dispatch.defined(function)
+
+    def demand(self) -> Work:
+        """The work that its tasks are; any thread."""
+        with self._lock:
+            return self.dispatch.demand()
 
     def expect(self, node: Incarnation) -> None:
         """Tasks for a node of the fleet wait while it has no usable server; any thread."""

@@ -21,10 +21,13 @@ from dispycos.card import card, line
 from dispycos.client import surroundings
 from dispycos.client.client import Client
 from dispycos.client.client_executor import ClientExecutor
+from dispycos.client.elastic import Elastic, Scalable
+from dispycos.client.local_nodes import LocalNodes
 from dispycos.client.surroundings import Surroundings
 from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.model import Location, Role
 from dispycos.node import embedded
+from dispycos.node.embedded import LocalNode
 from dispycos.node.settings import server_count
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
@@ -36,7 +39,7 @@ log = logging.getLogger("dispycos")
 LOOPBACK = "127.0.0.1"
 
 
-class LocalCluster:
+class LocalCluster(Scalable):
     """A node with servers on this machine, and a scheduler in this process.
 
         with LocalCluster(4) as cluster: ...
@@ -46,8 +49,9 @@ class LocalCluster:
     cpus            servers; 0: one for each CPU, less than 0: that many CPUs are left free.
     pulse_interval  seconds; default and least for Clients that are made inside.
 
-    Clients made inside use it. It has a key of its own, unless this process is in a network
-    already: then its node joins that one.
+    Clients made inside use it. `scale` and `adapt` give it more nodes, or fewer, each with `cpus`
+    servers: LocalCluster(1).adapt(1, 8) has as many servers as there is work for. It has a key of
+    its own, unless this process is in a network already: then its node joins that one.
     """
 
     def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0) -> None:
@@ -58,7 +62,8 @@ class LocalCluster:
         self._surroundings = Surroundings(self.pulse_interval, private=True)
         self._network: Network | None = None
         self._ours = False  # the network was started for this cluster
-        self._node: embedded.LocalNode | None = None
+        self._nodes: LocalNodes | None = None
+        self._location: Location | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -103,24 +108,33 @@ class LocalCluster:
         options = Options(hosts=(LOOPBACK,), roles=Role.PEER | Role.CLIENT | Role.SCHEDULER)
         network = runtime.network(options, keyfile.throwaway() if self._ours else None)
         self._network = network
+        service = scheduler.start(network)
+        self._nodes = nodes = LocalNodes(
+            network,
+            service,
+            lambda number: self._start_node(network) if number == 1 else self._start_another(network, number),
+        )
         try:
-            self._node = network.reactor.wait(self._start_node(network))
-            service = scheduler.start(network)
-            network.reactor.call(service.add_node, self._node.location)
+            self._location = network.reactor.wait(nodes.start_first())
+            self._elastic = elastic = Elastic(network, nodes, self.cpus, present=1)
+            nodes.came, nodes.ended = elastic.came, elastic.ended
         except BaseException:
             self.close()
             raise
-        network.on_close(self._stop_node)
+        network.on_close(self._stop_nodes)
         surroundings.enter(self._surroundings)
         return self
 
-    async def _start_node(self, network: Network) -> embedded.LocalNode:
-        key = network.endpoint.keyring.own.reveal()
+    async def _start_node(self, network: Network) -> LocalNode:
+        return await self._start_another(network, 1)
+
+    async def _start_another(self, network: Network, number: int) -> LocalNode:
         tls = network.endpoint.tls
         return await embedded.start_local_node(
             network.reactor,
-            key,
+            network.endpoint.keyring.own.reveal(),
             self.cpus,
+            name="local" if number == 1 else f"local-{number}",
             limits=network.limits,
             min_pulse=self.pulse_interval,
             certificates=tls.files if tls else None,
@@ -168,14 +182,15 @@ class LocalCluster:
     def _shown(self) -> tuple[str, list[tuple[str, str]]]:
         state = "not started" if self._network is None else "open"
         return state, [
-            ("servers", str(self.cpus)),
+            ("servers", str(self.cpus * (1 if self._nodes is None else self._nodes.count))),
             *([] if self.location is None else [("node", str(self.location))]),
+            *([] if self._nodes is None or self._nodes.count < 2 else [("nodes", str(self._nodes.count))]),
         ]
 
     @property
     def location(self) -> Location | None:
-        """Where its node is."""
-        return None if self._node is None else self._node.location
+        """Where its first node is, or was."""
+        return self._location
 
     def close(self) -> None:
         """End everything of it, and wait until it is gone. May be repeated."""
@@ -186,7 +201,7 @@ class LocalCluster:
         if self._ours:
             runtime.stop(network)
         else:
-            network.reactor.wait(self._stop_node())
+            network.reactor.wait(self._stop_nodes())
 
     def kill(self) -> None:
         """End its processes now: what runs there is lost, and has no time to clean up. Then `close` it.
@@ -194,12 +209,16 @@ class LocalCluster:
         For tasks that nobody wants, and that would not end before the grace of a close is over.
         """
         if self._network is not None:
-            self._network.reactor.wait(self._stop_node())
+            self._network.reactor.wait(self._stop_nodes())
 
-    async def _stop_node(self) -> None:
-        node, self._node = self._node, None
-        if node is not None:
-            await node.stop()
+    async def _stop_nodes(self) -> None:
+        elastic, self._elastic = self._elastic, None
+        if elastic is not None:
+            elastic.close()
+        nodes, self._nodes = self._nodes, None
+        self._location = None
+        if nodes is not None:
+            await nodes.stop()
 
 
 def _aside(function: Callable[[], object]) -> Operation:

@@ -9,10 +9,11 @@ I/O half. Layer 5. Rule N5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from dispycos import messages as m
+from dispycos.client.demand import Work
 from dispycos.client.orders import FLEET_HEARS
 from dispycos.events import DialFailed, PeerEvent, PeerGone
 from dispycos.model import Incarnation, Role
@@ -43,6 +44,7 @@ class Subscriber(Protocol):
     def feed(self, event: Any) -> None: ...
     def hear_fleet(self, peer: Incarnation, message: Any) -> None: ...
     def hear_dispatch(self, peer: Incarnation, message: Any) -> None: ...
+    def demand(self) -> Work: ...
 
 
 class Switchboard:
@@ -67,6 +69,11 @@ class Switchboard:
             endpoint.handle(kind, self._for_dispatch, who=Role.SERVER, aside=True)
         endpoint.handle(m.AskAllocate, self._ask_allocate, who=Role.SCHEDULER)
         endpoint.watch(self._peer_event)
+
+    @property
+    def drivers(self) -> Sequence[Subscriber]:
+        """Those of the clients whose turn is asked for or under way."""
+        return self._drivers
 
     def add(self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool]) -> None:
         self._drivers.append(driver)

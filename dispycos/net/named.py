@@ -89,9 +89,13 @@ class NamedPeers:
         for location in found:
             self.add(location)
         for location in former.difference(*self._bearers.values()):
-            self._named.discard(location)
-            self._failed.pop(location, None)
-            self._endpoint.stop_dialling(location, owner=self)
+            self.remove(location)
+
+    def remove(self, location: Location) -> None:
+        """Reach for whoever listens there no more. Nothing if it was not added."""
+        self._named.discard(location)
+        self._failed.pop(location, None)
+        self._endpoint.stop_dialling(location, owner=self)
 
     def __contains__(self, peer: Incarnation) -> bool:
         """Whether that peer is one of them."""

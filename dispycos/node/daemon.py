@@ -119,7 +119,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._signalled, number)
         if DRAIN is not None:
-            self._loop.add_signal_handler(DRAIN, self._drain)
+            self._loop.add_signal_handler(DRAIN, self.drain)
         facts = NodeFacts(
             self.endpoint.incarnation,
             location,
@@ -274,7 +274,8 @@ class Daemon:
         else:
             self.say(f"{line[:40]!r} is no command; {console.HELP}")
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Take no new tasks, and end with the last one, as `quit` typed at the node does."""
         log.info("the node is asked to end when its tasks have ended")
         self._feed(Ordered(Order.QUIT))
 

@@ -17,7 +17,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dispycos import folders
 from dispycos.config import Limits
@@ -39,6 +39,9 @@ class NodeNotStarted(DispycosError, OSError):
 class LocalNode:
     """One running node of this program."""
 
+    _why_ended: str | None = None
+    _told: Callable[[str], object] | None = None
+
     def __init__(self, process: subprocess.Popen[bytes], pipe: LoopPipe, path: str) -> None:
         self._process = process
         self._pipe = pipe
@@ -49,6 +52,24 @@ class LocalNode:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def drain(self) -> None:
+        """Have it take no new tasks, and end with its last one."""
+        self._pipe.say(Said("drain", {}))
+
+    def when_ended(self, told: Callable[[str], object]) -> None:
+        """`told(reason)` is called once when it ends by itself, or now if it has."""
+        self._told = told
+        if self._why_ended is not None:
+            told(self._why_ended)
+
+    def ended(self, reason: str) -> None:
+        """Its end of the pair is closed."""
+        if self._why_ended is None:
+            code = self._process.poll()
+            self._why_ended = reason if code is None else f"it ended with exit code {code}"
+            if self._told is not None:
+                self._told(self._why_ended)
 
     async def stop(self) -> None:
         """End the node with all its processes, wait until they are gone. May be repeated."""
@@ -90,6 +111,8 @@ async def start_local_node(
             started.set_result(said)
 
     def ended(reason: str) -> None:
+        if started.done():
+            node.ended(reason)
         heard(Said("failed", {"reason": f"the node's process ended before it listened ({reason})"}))
 
     try:

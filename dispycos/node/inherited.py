@@ -78,7 +78,8 @@ async def _serve(
         pipe = LoopPipe(
             asyncio.get_running_loop(),
             sock,
-            lambda said: None,
+            # There is one thing to be said, and its name says it.
+            lambda said: daemon.drain() if said.what == "drain" else None,
             # The program is gone or wants no more: nothing here is worth a grace.
             lambda reason: daemon.end(0),
         )

@@ -144,6 +144,10 @@ class SchedulerService:
         """Reach for the node there, now and whenever it is lost; reactor thread."""
         self.named.add(location)
 
+    def drop_node(self, location: Location) -> None:
+        """Take `add_node` back; reactor thread."""
+        self.named.remove(location)
+
     def _heard(self, peer: Incarnation, message: Any) -> None:
         self._runner.feed(Heard(peer, message))
 

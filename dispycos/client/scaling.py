@@ -1,0 +1,323 @@
+"""How many nodes a cluster should have, and which of them go: what `adapt` and `scale` decide.
+
+Growing follows the work: as many servers as tasks can use, and no more than are needed for all of
+it to be over within `patience`, because a node that starts for work that is over before it is
+ready helps nobody. Shrinking follows the most that was needed for a while, so that a load that
+comes and goes finds its nodes still here. That is how the counts do not oscillate: a node goes only
+if for all of `shrink_after` one node less would have done. What goes is drained, and only a node
+without a task is chosen for it, unless a person said how many are to stay.
+
+Source: the stabilization window of Kubernetes' HorizontalPodAutoscaler; Dask's target duration.
+Pure: no I/O, clock or randomness. Layer 2.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from dispycos.events import Action, Note
+from dispycos.records import record
+from dispycos.story import About, Stories
+
+
+@record
+class Policy:
+    """When it acts; all in seconds."""
+
+    patience: float = 5.0  # how long the work that there is may last before more nodes are worth it
+    grow_after: float = 1.0  # how long they must have been worth it
+    shrink_after: float = 30.0  # how long a node must have been one too many
+    retry_first: float = 1.0  # after a node that did not start, or ended by itself; doubles ...
+    retry_max: float = 60.0  # ... up to this
+
+
+class NodeState(enum.Enum):
+    STARTING = "starting"
+    UP = "up"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+MOVES: dict[tuple[NodeState, str], NodeState] = {
+    (NodeState.STARTING, "up"): NodeState.UP,
+    (NodeState.STARTING, "drain"): NodeState.DRAINING,
+    (NodeState.UP, "drain"): NodeState.DRAINING,
+    (NodeState.DRAINING, "up"): NodeState.DRAINING,  # it was asked to go before it was here
+    **{(state, "ended"): NodeState.GONE for state in NodeState if state is not NodeState.GONE},
+}
+
+
+# Events.
+
+
+@record
+class Between:
+    """From now on so many nodes, by the work; the same number twice: exactly so many."""
+
+    minimum: int
+    maximum: int
+
+
+@record
+class Demand:
+    """The work that there is."""
+
+    tasks: int  # that wait or run and want a processor
+    done: int  # that ever ended: whether it moves
+    seconds: float  # that a task takes; below 0: nobody knows
+    busy: Mapping[int, int]  # tasks of any kind on each node that has some, by its number
+
+
+@record
+class NodeUp:
+    """A node is here and may be used."""
+
+    number: int
+
+
+@record
+class NodeEnded:
+    """Its process is gone, or will not come."""
+
+    number: int
+    reason: str
+
+
+# Actions, beside Note.
+
+
+@record
+class StartNode:
+    """Start one; NodeUp or NodeEnded answers."""
+
+    number: int
+
+
+@record
+class DrainNode:
+    """Have it take no more, and end with its last task; NodeEnded answers."""
+
+    number: int
+
+
+@record(frozen=False, eq=False)
+class Node:
+    number: int
+    state: NodeState = NodeState.STARTING
+
+    def move(self, cause: str) -> None:
+        """The only line that assigns a state after the first."""
+        self.state = MOVES[self.state, cause]
+
+
+class Scaling:
+    """The nodes of one cluster, by number.
+
+    servers  on each node.
+    present  how many nodes there are already; they are numbered from 1.
+    """
+
+    def __init__(self, servers: int, present: int, policy: Policy) -> None:
+        self._servers = servers
+        self._policy = policy
+        self.minimum = self.maximum = present
+        self.nodes: dict[int, Node] = {n: Node(n, NodeState.UP) for n in range(1, present + 1)}
+        self._last = present  # number given
+        self.demand = Demand(0, 0, -1.0, {})
+        self._moved = 0.0  # when a task had ended for the last time
+        self.needed = present  # nodes, by the newest demand
+        self._most: deque[tuple[float, int]] = deque()  # when a count was last needed; counts fall
+        self._since = 0.0  # when the present limits were given
+        self._short: float | None = None  # since when nodes are missing
+        self._failures = 0  # nodes that ended by themselves, in a row
+        self._retry = 0.0  # none is started before
+        self._stories = Stories()
+
+    # The shape of a machine.
+
+    def handle(self, event: Any, now: float) -> list[Action]:
+        """Answer what is to be done about an event."""
+        out: list[Action] = []
+        if isinstance(event, Between):
+            self._between(event, now)
+        elif isinstance(event, Demand):
+            self._demand(event, now)
+        elif isinstance(event, NodeUp):
+            self._up(event, now)
+        else:
+            self._ended(event, now, out)
+        self._grow(now, out)
+        if not isinstance(event, NodeUp):
+            self._shrink(now, out)
+        return out
+
+    def tick(self, now: float) -> list[Action]:
+        """What time alone leads to: growth. Nothing goes before a new Demand says what it does."""
+        out: list[Action] = []
+        self._grow(now, out)
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do, if nothing happens before."""
+        return None if self._short is None else max(self._short + self._grow_after, self._retry)
+
+    def check(self) -> None:
+        """Every invariant."""
+        assert 0 <= self.minimum <= self.maximum, "limits that no number satisfies"
+        for node in self.nodes.values():
+            assert node.state is not NodeState.GONE, About(node.number, "gone and kept")
+        falling = [count for _, count in self._most]
+        assert falling == sorted(falling, reverse=True), "the window does not fall"
+
+    def story(self, number: int) -> str:
+        """What happened to one node."""
+        return self._stories.tell(number)
+
+    # Who is here.
+
+    def count(self, *states: NodeState) -> int:
+        """Nodes in one of these states."""
+        return sum(node.state in states for node in self.nodes.values())
+
+    @property
+    def have(self) -> int:
+        """Those that are here or come."""
+        return self.count(NodeState.STARTING, NodeState.UP)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is under way, and no limit is broken."""
+        return self.count(NodeState.UP) == len(self.nodes) and self.minimum <= len(self.nodes) <= self.maximum
+
+    # Events.
+
+    def _between(self, event: Between, now: float) -> None:
+        self.minimum, self.maximum = event.minimum, event.maximum
+        self._since = self._moved = now
+        self._most.clear()
+        self._short = None
+        self._retry = now
+        self._failures = 0
+        self._need(now)
+
+    def _demand(self, event: Demand, now: float) -> None:
+        if event.done != self.demand.done or not event.tasks:
+            self._moved = now
+        self.demand = event
+        self._need(now)
+
+    def _up(self, event: NodeUp, now: float) -> None:
+        node = self.nodes.get(event.number)
+        if node is not None and node.state is not NodeState.UP:
+            node.move("up")
+            self._failures = 0
+            self._stories.add(node.number, now, "is here")
+
+    def _ended(self, event: NodeEnded, now: float, out: list[Action]) -> None:
+        node = self.nodes.pop(event.number, None)
+        if node is None:
+            return
+        asked = node.state is NodeState.DRAINING
+        came = node.state is NodeState.UP
+        node.move("ended")
+        self._stories.add(node.number, now, f"ended: {event.reason}")
+        if asked:
+            out.append(Note("info", f"the cluster's node {node.number} has no task left, and has ended"))
+            return
+        wait = min(self._policy.retry_max, self._policy.retry_first * 2**self._failures)
+        self._failures += 1
+        self._retry = now + wait
+        what = "ended" if came else "did not start"
+        text = f"the cluster's node {node.number} {what}: {event.reason}; none is started for {wait:g} s"
+        out.append(Note("warning", text))
+
+    # What is needed.
+
+    def _need(self, now: float) -> None:
+        demand, policy = self.demand, self._policy
+        # Nobody knows, or what runs is longer than what ran before.
+        seconds = max(demand.seconds, now - self._moved) if demand.seconds >= 0 else policy.patience
+        servers = min(demand.tasks, math.ceil(demand.tasks * seconds / policy.patience))
+        nodes = math.ceil(max(servers, min(demand.tasks, 1)) / self._servers)
+        self.needed = max(self.minimum, min(self.maximum, nodes))
+        while self._most and self._most[-1][1] <= self.needed:
+            self._most.pop()
+        self._most.append((now, self.needed))
+
+    def _most_needed(self, now: float) -> int:
+        most, keep = self._most, self._policy.shrink_after
+        while len(most) > 1 and most[0][0] <= now - keep:
+            most.popleft()
+        return most[0][1] if most else self.needed
+
+    @property
+    def _grow_after(self) -> float:
+        # What a person asked for at least is not waited with.
+        return 0.0 if self.have < self.minimum else self._policy.grow_after
+
+    def _missing(self) -> int:
+        return min(self.needed - self.have, self.maximum - len(self.nodes))
+
+    # Deciding.
+
+    def _grow(self, now: float, out: list[Action]) -> None:
+        missing = self._missing()
+        if missing <= 0:
+            self._short = None
+            return
+        if self._short is None:
+            self._short = now
+        if now < max(self._short + self._grow_after, self._retry):
+            return
+        # One at a time while they fail.
+        started = [self._last + 1 + each for each in range(missing if not self._failures else 1)]
+        for number in started:
+            self._last = number
+            self.nodes[number] = Node(number)
+            self._stories.add(number, now, "was asked for")
+            out.append(StartNode(number))
+        self._short = None
+        out.append(Note("info", f"the cluster starts {_nodes(len(started))}: {self._why()}"))
+
+    def _shrink(self, now: float, out: list[Action]) -> None:
+        above = self.have - self.maximum
+        if above > 0:
+            # A person said so: those with the fewest tasks go, and end with them.
+            self._drain(self._least_busy()[:above], now, out)
+            return
+        spare = self.have - self._most_needed(now)
+        if spare > 0 and now >= self._since + self._policy.shrink_after:
+            idle = [node for node in self._least_busy() if not self.demand.busy.get(node.number)]
+            self._drain(idle[:spare], now, out)
+
+    def _least_busy(self) -> list[Node]:
+        """Those that could go: what is not here yet first, then by tasks, the youngest first."""
+        able = [node for node in self.nodes.values() if node.state in (NodeState.STARTING, NodeState.UP)]
+        busy = self.demand.busy
+        return sorted(
+            able, key=lambda n: (n.state is not NodeState.STARTING, busy.get(n.number, 0), -n.number)
+        )
+
+    def _drain(self, nodes: list[Node], now: float, out: list[Action]) -> None:
+        for node in nodes:
+            node.move("drain")
+            self._stories.add(node.number, now, "is drained")
+            out.append(DrainNode(node.number))
+        if nodes:
+            out.append(Note("info", f"the cluster drains {_nodes(len(nodes))}: {self._why()}"))
+
+    def _why(self) -> str:
+        demand = self.demand
+        if self.minimum == self.maximum:
+            return f"it is to have {self.maximum}"
+        known = f", each some {demand.seconds:.2g} s" if demand.seconds >= 0 and demand.tasks else ""
+        tasks = "1 task" if demand.tasks == 1 else f"{demand.tasks} tasks"
+        return f"{tasks} to do{known}; between {self.minimum} and {self.maximum} nodes"
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

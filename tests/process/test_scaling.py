@@ -1,0 +1,84 @@
+"""A LocalCluster with more and fewer nodes: asked for, by its work, and when one dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dispycos import Client, Closed, LocalCluster
+from dispycos.client.scaling import Policy
+from tests.helpers import wait_until
+from tests.process.clusters import program
+
+__all__ = ["program"]
+
+PATIENCE = 20.0  # seconds
+
+
+def naps(gate: str, number: int, task=None) -> Iterator[object]:
+    open(f"{gate}-{number}", "w").close()
+    while not os.path.exists(gate):
+        yield task.sleep(0.02)
+    return number
+
+
+@pytest.mark.row("DC-59", "DN-22")
+def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
+    program: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dispycos")
+    idle = LocalCluster(1)
+    with pytest.raises(Closed, match="not started"):
+        idle.scale(2)
+    with LocalCluster(1, pulse_interval=0.2) as cluster:
+        for wrong in ((2, 1), (-1, 2), (0, 0)):
+            with pytest.raises(ValueError):
+                cluster.adapt(*wrong)
+        client = Client()
+        client.schedule().result(PATIENCE)
+
+        def servers() -> int:
+            return len(client.servers().result())
+
+        # As asked: the one that is too many goes when its task has ended, and not before.
+        assert cluster.scale(2).result(PATIENCE) == 2
+        wait_until(lambda: servers() == 2, PATIENCE)
+        assert "nodes 2" in repr(cluster)
+        gate = str(tmp_path / "one")
+        tasks = [client.rtask(naps, gate, number).result(PATIENCE) for number in range(2)]
+        wait_until(lambda: all(os.path.exists(f"{gate}-{number}") for number in range(2)))
+        fewer = cluster.scale(1)
+        wait_until(lambda: cluster.status()["nodes"] == {"up": 1, "draining": 1})
+        assert not fewer.done() and all(task.is_alive() for task in tasks)
+        open(gate, "w").close()
+        assert [task.value(PATIENCE) for task in tasks] == [0, 1]
+        assert fewer.result(PATIENCE) == 1
+
+        # By the work; half a minute would be long for a test.
+        cluster._elastic._machine._policy = Policy(grow_after=0.1, shrink_after=0.5)
+        cluster.adapt(1, 2)
+        gate = str(tmp_path / "two")
+        tasks = [client.rtask(naps, gate, number) for number in range(3)]
+        wait_until(lambda: servers() == 2, PATIENCE)
+        wait_until(lambda: cluster.status()["needed"] == 2)
+        open(gate, "w").close()
+        assert [task.result(PATIENCE).value(PATIENCE) for task in tasks] == [0, 1, 2]
+        wait_until(lambda: cluster.status()["nodes"] == {"up": 1}, PATIENCE)
+        assert "tasks to do; between 1 and 2 nodes" in caplog.text
+        wait_until(lambda: servers() == 1, PATIENCE)
+
+        # One that dies is replaced.
+        (node,) = cluster._nodes._nodes.values()
+        os.kill(node.pid, signal.SIGKILL)
+        wait_until(lambda: cluster._nodes.count and node not in cluster._nodes._nodes.values(), PATIENCE)
+        wait_until(lambda: servers() == 1, PATIENCE)
+        assert sum(client.map(abs, [-1, -2])) == 3
+        waits = cluster.scale(3)
+        client.close().result(PATIENCE)
+    with pytest.raises(Closed, match="before it had so many nodes"):
+        waits.result(PATIENCE)

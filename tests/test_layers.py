@@ -81,7 +81,7 @@ LINES = (
         2,
         "httpd.events httpd.rows httpd.history httpd.changes httpd.places httpd.tasks httpd.view httpd.topics"
         " httpd.situation httpd.why httpd.metrics httpd.actions httpd.answers httpd.packing httpd.strictjson"
-        " httpd.origin httpd.argtext",
+        " httpd.sampling httpd.origin httpd.argtext",
         pure=True,
         reach=only(0),
     ),

@@ -1,8 +1,8 @@
 """A client as the source of a monitor: its machines are read, its statuses noted.
 
 It watches the client's `Work` from the side: `status_task` and everything else of the program is
-as without it. What costs something for each task is done only while somebody looks at tasks; what
-is counted for each task is a few additions.
+as without it. What costs something for each task is done only while somebody looks at tasks, and
+then for so many a second (`Sampling`); what is counted for each task is a few additions.
 
 Which thread: `submitted` in the program's, `placed`, `ended` and `news` on the kernel's, surveys
 on the reactor's. All tell the monitor by its feed only.
@@ -37,6 +37,7 @@ from dispycos.httpd.events import (
 )
 from dispycos.httpd.feed import Feed
 from dispycos.httpd.metrics import Tally
+from dispycos.httpd.sampling import Sampling
 from dispycos.httpd.source import Look, Result
 from dispycos.httpd.tasks import GOOD
 from dispycos.httpd.telling import Telling, now
@@ -76,6 +77,9 @@ class ClientSource:
         self._telling = Telling()
         self._look = Look()
         self._tally = Tally()
+        self._sampling = Sampling()
+        self._paced = 0.0  # when, on the clock of the machines, and what had been counted then
+        self._paced_at = (0, 0)
         self._work: Work | None = None  # whose machines are shown
         self._surroundings = Surroundings(client)
         self._sights = ClientSights()
@@ -143,7 +147,7 @@ class ClientSource:
         # In a burst few texts are made: the other tasks cost no more than this look.
         if self.show_args and (self._made < MAX_TEXTS or wall - self._second >= 1.0):
             text = self._record(task.id, args, kwargs, wall)
-        if self._look.tasks:
+        if self._look.tasks and self._sampling.begins(task.id):
             wall = round(wall, 3)
             why = self._why_no_args(text)
             self._telling.feed.put(
@@ -156,7 +160,7 @@ class ClientSource:
         if asked is not None:
             waited = time.time() - asked
             self._tally.queued.add(waited if waited > 0.0 else 0.0)
-        if self._look.tasks:
+        if self._look.tasks and self._sampling.begins(task.id):
             text = self._texts.get(task.id)
             self._telling.feed.put(
                 TaskPlaced(
@@ -187,7 +191,7 @@ class ClientSource:
         if failed:
             self._failed += 1
             counts[1] += 1
-        if self._look.tasks or failed:
+        if (self._look.tasks or failed) and self._sampling.ends(task.id, failed):
             wall = now()
             event = TaskEnded(
                 task.id,
@@ -272,13 +276,14 @@ class ClientSource:
             for key in [key for key in self._nodes if key not in held]:
                 why = self._reasons.get(self._nodes.pop(key), "it is held no more")
                 self._telling.gone("node", key, why, wall)
-            self._survey_client(work)
+            self._pace(work, look, clock)
+            self._survey_client(work, look)
             if (look.servers or look.nodes) and not work.network.closed:
                 self._sights.look(work, look.servers, look.nodes)
             if look.survey:
-                tasks = [
-                    self._living(task, wall, clock) for task in client_survey.living(work.driver.dispatch)
-                ]
+                shown = self._sampling.lives
+                living = client_survey.living(work.driver.dispatch)
+                tasks = [self._living(task, wall, clock) for task in living if shown(task.id)]
                 past = client_survey.ended(work.driver.dispatch)
                 self._telling.feed.put_always(Living(tasks, wall, past))
         finally:
@@ -295,6 +300,21 @@ class ClientSource:
         self._work = work
         self._surroundings.begin(work)
         self._sights.begin(work)
+        self._sampling.forget()
+        self._paced_at = 0, 0
+
+    def _pace(self, work: Work, look: Look, clock: float) -> None:
+        dispatch = work.driver.dispatch
+        counted = dispatch.submitted, dispatch.done
+        passed, self._paced = clock - self._paced, clock
+        began, ended = (now - before for now, before in zip(counted, self._paced_at, strict=True))
+        self._paced_at = counted
+        sampling = self._sampling
+        if not look.tasks:
+            sampling.forget()
+        sampling.pace(max(began, ended), max(passed, 0.05))
+        self._telling.feed.collapsed += sampling.left_out
+        sampling.left_out = 0
 
     def _survey_nodes(self, work: Work, held: dict[Incarnation, Node], wall: float, clock: float) -> None:
         for key, node in held.items():
@@ -376,7 +396,7 @@ class ClientSource:
             "notes": dict.fromkeys(("cpu", "memory", "pid"), NOT_ASKED),
         }
 
-    def _survey_client(self, work: Work) -> None:
+    def _survey_client(self, work: Work, look: Look) -> None:
         driver = work.driver
         turn, dispatch = driver.fleet.turn, driver.dispatch
         state = client_survey.CLIENT_STATES[turn.state]
@@ -396,6 +416,7 @@ class ClientSource:
                 "scheduled": self._scheduled,
                 "pulse_interval": turn.pulse_interval,
                 "waiting_clients": 1 if state == "queued" else 0,
+                "one_in": self._sampling.one_in if look.tasks else 1,
             },
         )
         running = dispatch.submitted - dispatch.done

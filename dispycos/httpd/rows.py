@@ -48,6 +48,7 @@ CLUSTER = (
     Field("show_args", "flag", "the program lets arguments be shown", True),
     Field("browsers", "count", "that watch now", True),
     Field("collapsed", "count", "changes of tasks that were too many to be shown one by one", True),
+    Field("one_in", "count", "tasks are shown one in so many now, because there are too many; 1: each", True),
     Field("notes", "notes", "why fields are unknown: {field: reason}", True),
 )
 

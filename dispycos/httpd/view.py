@@ -94,7 +94,7 @@ class View:
         self._put(
             self.cluster, {"name": name, "state": "not scheduled", "started": now, "rate": 0.0, **zeros}
         )
-        self._put(self.cluster, {"why": "", "show_args": False, "client": ""})
+        self._put(self.cluster, {"why": "", "show_args": False, "client": "", "one_in": 1})
         self._group()
         self._on: dict[type[Any], Callable[[Any], None]] = {
             Changed: self._changed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 from dispycos import Client, DispycosStatus, LocalCluster, Task
-from dispycos.httpd import HTTPServer
+from dispycos.httpd import HTTPServer, sampling
+from dispycos.httpd.events import TaskEnded, TaskPlaced, TaskSubmitted
 from dispycos.model import Status
 from tests.helpers import ROOT, background, environment, run_python, wait_until
 from tests.monitors import Asker, Viewer, play, synthetic
@@ -212,7 +214,7 @@ def test_arguments_are_converted_once_and_not_at_all_if_they_are_not_shown(clust
             pages = [await Viewer.open(asker_of(monitor), "tasks") for monitor in (shown, hidden)]
             for page in pages:
                 await page.until(lambda v: v.seq >= 0)
-            submit(client, echo_one, Shown())
+            await asyncio.to_thread(submit, client, echo_one, Shown())
             rows = []
             for page in pages:
                 await page.until(lambda v: v.rows.get("tasks"))
@@ -384,6 +386,43 @@ def test_without_a_monitor_or_a_look_nothing_is_told_of_tasks(cluster: LocalClus
     assert client._watchers == ()
 
 
+@pytest.mark.row("MO-04", "MO-06")
+def test_of_a_burst_somebody_looks_at_so_many_tasks_a_second_are_told_to_their_end(
+    watched: tuple[Client, HTTPServer, Asker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "MOST", 50)  # so that also a slow machine has too many
+    client, _, asker = watched
+    feed = asker.monitor.feed
+    numbers: dict[type[Any], set[int]] = {TaskSubmitted: set(), TaskPlaced: set(), TaskEnded: set()}
+    put = feed.put
+
+    def note(event: Any) -> None:
+        if type(event) in numbers:
+            numbers[type(event)].add(event.number)
+        put(event)
+
+    feed.put = note  # type: ignore[method-assign]
+
+    async def look() -> None:
+        viewer = await Viewer.open(asker, "cluster", "tasks")
+        await viewer.until(lambda v: "tasks" in v.rows)
+        began = time.monotonic()
+        futures = await asyncio.to_thread(lambda: [client.submit(abs, number) for number in range(1500)])
+        await asyncio.to_thread(lambda: [future.result(60) for future in futures])
+        seconds = time.monotonic() - began
+        begun, ended = numbers[TaskSubmitted] | numbers[TaskPlaced], numbers[TaskEnded]
+        assert 0 < len(ended) <= 50 * (seconds + 2)
+        assert begun <= ended, "what was told is told to its end"
+        found = await viewer.until(
+            lambda v: [row for row in v.rows["cluster"].values() if row.get("done") == 1500]
+        )
+        assert (found[0]["submitted"], found[0]["failed"]) == (1500, 0)
+        assert found[0]["collapsed"] >= 1500 - len(ended)
+        await viewer.close()
+
+    during(client, lambda: play(look))
+
+
 def test_bad_arguments_are_refused(program: None) -> None:
     client = Client()
     for wrong in ({"port": "x"}, {"show_task_args": 3}, {"poll_sec": "y"}, {"host": 3}, {"redact": [3]}):
@@ -482,7 +521,7 @@ def test_a_shared_scheduler_serves_a_monitor_that_only_looks(tmp_path: Path) -> 
 CLIENT = """
 import sys
 import dispycos
-from dispycos.httpd import HTTPServer
+from dispycos.httpd import HTTPServer, sampling
 
 def job(number, task=None, **more):
     yield task.receive()

@@ -4,7 +4,7 @@
  */
 import { Buttons } from "./actions.js";
 import { facts, h, mark, put, reshape, say, shape } from "./dom.js";
-import { age, duration, time } from "./format.js";
+import { age, count, duration, time } from "./format.js";
 import { idNumber, passes, terms } from "./order.js";
 import { Table } from "./table.js";
 import { Refusal } from "./transport.js";
@@ -23,6 +23,12 @@ function placeOf(app, row) {
 /** @param {App} app @param {Row} row seconds, or null before it began */
 function elapsed(app, row) {
   return row.begun ? (row.ended ?? app.now()) - row.begun : null;
+}
+
+/** @param {Row} cluster what is not in the list for being too much; "" if all of it is */
+function sampled(cluster) {
+  if (cluster.one_in > 1) return `More tasks than can be shown one by one: 1 in ${count(cluster.one_in)} is shown here, the counts are of all.`;
+  return cluster.collapsed ? "Some tasks are not in the list: there were too many at a time. The counts are of all." : "";
 }
 
 /**
@@ -56,7 +62,8 @@ export function openTasks(app, root) {
     empty: () => (!store.loaded("tasks") ? (app.bye ? "This page was not open when the program ended, so its tasks were not kept." : "Loading …") : app.search ? "No task matches the filter." : "No task yet. Each one that the program submits appears here."),
   }, app.settings);
   const note = h("p.quiet", {}, "Running tasks, the first 10,000 that wait and the last 10,000 that ended.");
-  put(root, h("h1", {}, "Tasks"), table.element, note);
+  const sample = h("p.quiet", { role: "status" });
+  put(root, h("h1", {}, "Tasks"), table.element, note, sample);
   return {
     title: "Tasks",
     topics: ["cluster", "tasks"],
@@ -69,6 +76,7 @@ export function openTasks(app, root) {
         const server = store.row(row.server);
         return passes(wanted, { name: row.name, state: row.state, server: server?.location, node: server ? server.location : null, id: `#${row.id.slice(1)}`, kind: row.kind, reason: row.reason, args: app.args ? row.args : null });
       };
+      say(sample, sampled(store.cluster));
       table.show(wanted.length ? rows.filter(fits) : rows, app.now);
       terminate.paint();
     },

@@ -99,7 +99,7 @@ class Timeline {
       this._lanes = lanes.sort((a, b) => (a.key < b.key ? -1 : 1));
       this._lane = new Map(this._lanes.map((lane, at) => [lane.id, at]));
     }
-    const sampled = store.topics.get("timeline")?.sampled ?? 1;
+    const sampled = (store.topics.get("timeline")?.sampled ?? 1) * (store.cluster.one_in ?? 1);
     const none = "No task has begun yet: each appears here as a bar when it does.";
     say(this._picture.note, this._bars.length ? `${many(this._bars.length, "bar")}${sampled > 1 ? `, sampled 1:${sampled}` : ""}` : none);
     this._names();

@@ -125,7 +125,7 @@ def test_a_dump_has_cluster_settings_and_logs_and_nothing_that_is_secret(
     found = json.loads(text)
     assert found["cluster"]["status"]["nodes"] and found["cluster"]["why"]["text"]
     assert any(line.split() == ["cpus", "=", "3", "#", "DISPYCOS_NODE_CPUS"] for line in found["settings"])
-    assert "DISPYCOS_NODE_CPU is no setting" in found["settings"][-1] and found["doctor"]
+    assert "DISPYCOS_NODE_CPU is no setting" in found["settings"][-2] and found["doctor"]
     (lines,) = found["logs"].values()
     assert (
         len(lines) == 200

@@ -22,9 +22,11 @@ from dispycos.launch.remote_node import Ended, Line, RemoteNode
 from dispycos.launch.spec import XSpec
 from dispycos.net import addresses
 from dispycos.node import cli
+from dispycos.wording import listed
 
 END_TIME: Final = 20.0  # seconds for nodes to end; a node takes 14 at most
 _PARTING: Final = 2.0  # seconds for an ssh whose node has ended
+_FIRST_WORD: Final = 4.0  # seconds until who has not answered is named
 _AT_ONCE: Final = 16  # logins at a time
 
 _ABOUT: Final = """\
@@ -123,6 +125,7 @@ class _Keeping:
         self._nodes: dict[str, RemoteNode] = {}
         self._deadline: float | None = None  # when those that are left are abandoned; None: they are to run
         self._failed = False
+        self._word_at: float | None = time.monotonic() + _FIRST_WORD  # None: it was said
 
     def run(self) -> int:
         """Until the end; answers the exit code."""
@@ -135,7 +138,10 @@ class _Keeping:
             try:
                 event = self._events.get(timeout=self._patience())
             except queue.Empty:
-                break
+                if self._deadline is not None:
+                    break
+                self._say_who_is_silent()
+                continue
             if event is not None:
                 self._take(*event)
             elif self._deadline is not None:
@@ -155,7 +161,16 @@ class _Keeping:
         return int(self._failed)
 
     def _patience(self) -> float | None:
-        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+        until = self._deadline if self._deadline is not None else self._word_at
+        return None if until is None else max(until - time.monotonic(), 0.0)
+
+    def _say_who_is_silent(self) -> None:
+        """A login that takes long is told once, before ssh itself says why it failed."""
+        self._word_at = None
+        if silent := sorted(self._waiting - set(self._nodes)):
+            _complain(
+                f"{listed(silent)}: no login yet; still trying, ssh gives up by itself if nobody answers"
+            )
 
     def _start(self, todo: list[tuple[str, XSpec]]) -> None:
         while True:

@@ -8,6 +8,7 @@ I/O half. Layer 5. Row KE-08; rule K5.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 import time
@@ -41,23 +42,37 @@ class Unasked:
 
 
 class _Lines:
-    """As many lines as a person reads."""
+    """As many lines as a person reads: equal failures are one line, and a number later on."""
 
     def __init__(self) -> None:
         self._began = 0.0  # time.monotonic() of the first line of this stretch
-        self._count = 0
+        self._told: set[str] = set()
+        self._alike = 0  # in this stretch, after one of those
+        self._others = 0
 
     def tell(self, task: str, outcome: Outcome) -> None:
         now = time.monotonic()
         if now - self._began >= _WITHIN:
-            left_out = max(0, self._count - _LINES)
-            self._began, self._count = now, 0
-            if left_out:
-                log.error("%d more tasks failed, and nobody asked for their results", left_out)
-        self._count += 1
-        if self._count <= _LINES:
-            text = (outcome.text or outcome.end.name).rstrip()
+            self.sum_up()
+            self._began = now
+            self._told.clear()
+        text = (outcome.text or outcome.end.name).rstrip()
+        if text in self._told:
+            self._alike += 1
+        elif len(self._told) == _LINES:
+            self._others += 1
+        else:
+            self._told.add(text)
             log.error("%s failed, and nobody asked for its result: %s", task, text)
+
+    def sum_up(self) -> None:
+        """Tell how many were left out."""
+        if self._alike:
+            log.error("and %d more tasks failed in the same way", self._alike)
+        if self._others:
+            log.error("%d more tasks failed, and nobody asked for their results", self._others)
+        self._alike = self._others = 0
 
 
 _lines = _Lines()
+atexit.register(_lines.sum_up)  # what nobody added up any more

@@ -18,10 +18,12 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, TracebackType
 from typing import Any
 
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _held = False  # whether hooks are registered in this process
 _hooked = False  # whether the interpreter took the earlier of them
 _ended = False  # whether that one ran to its end
@@ -46,6 +48,8 @@ def hold(at_end: Callable[[bool], object]) -> None:
         import concurrent.futures.process  # noqa: F401
     except ImportError:
         pass  # a platform without semaphores has no process pools
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _tell
     atexit.register(_end_late)
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
@@ -69,6 +73,19 @@ def _end_late() -> None:
     if _at_end is not None and not _ended:
         # Nothing but Ctrl-C skips the hook before.
         _at_end(_hooked or was_interrupted())
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As the interpreter tells of what ended the program; of Ctrl-C in a line.
+
+    Where our own code waited for it is nothing to anybody, and hides the line that says what ends now.
+    """
+    if kind is not KeyboardInterrupt or trace is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_PACKAGE)]
+    where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+    print(f"KeyboardInterrupt{where}", file=sys.stderr)
 
 
 def was_interrupted() -> bool:

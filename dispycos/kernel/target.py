@@ -116,7 +116,8 @@ def _inner(target: Any, given: int, kwargs: dict[str, Any]) -> tuple[FunctionTyp
 
 def _refuse(target: object) -> NoReturn:
     raise TypeError(
-        f"a task runs a generator function or an async def, and {name_of(target)} is none: {target!r}"
+        f"a task runs a generator function or an async def, and {name_of(target)} is none: {target!r}; "
+        "on a cluster client.submit(function, ...) runs a function of any kind"
     )
 
 

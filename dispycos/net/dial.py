@@ -25,6 +25,7 @@ from dispycos.net.tls import Tls, TlsFailed
 from dispycos.net.transport import Stream
 
 NEXT_AFTER = 0.3  # seconds that one address has to answer before the next one is tried, too
+GIVES_WAY_AFTER = 0.7  # seconds that one handshake may take before the next address' begins beside it
 
 
 class Host(Protocol):
@@ -98,12 +99,17 @@ class Dial:
             why = os.strerror(exc.errno) if exc.errno else str(exc)
             return End(code, f"can't reach {place}: {why}")
         try:
-            await self._turn.acquire()
+            async with asyncio.timeout(GIVES_WAY_AFTER):
+                await self._turn.acquire()
+            has_turn = True
+        except TimeoutError:
+            # Who takes a connection and says nothing holds up nobody else.
+            has_turn = False
         except asyncio.CancelledError:
             transport.unfinished(sock)
             raise
         end = await self._handshake(sock, place)
-        if end.code:
+        if end.code and has_turn:
             self._turn.release()
         return end
 

@@ -252,9 +252,7 @@ class Liveness:
         self._dialing = False
         if self._level is Level.SUSPECT and refused and self._redial.refused(now):
             limits = self._limits
-            return self.gone(
-                f"its address refused {limits.refusals_until_lost} dials in {limits.refusal_window:g} s", now
-            )
+            return self.gone(f"its address refused {limits.refusals_until_lost} dials in a row", now)
         self._next_dial = now + self._redial.delay(fraction)
         self._ticked_by = self._deadline()
         return []

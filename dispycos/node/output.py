@@ -53,7 +53,8 @@ class Output:
         since  leave out what was read before the task at this position had begun.
         """
         lines = [line for printer, line in self._last if printer >= since]
-        return "\n    ".join([f"{text}; {what}:", *lines]) if lines else text
+        # Nothing but empty lines is no output.
+        return "\n    ".join([f"{text}; {what}:", *lines]) if any(map(str.strip, lines)) else text
 
     def tail(self, after: int) -> list[str]:
         """The lines after that number, as far as they are kept; the last one has the number `count`."""

@@ -51,6 +51,12 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
             return self._cached(value)
         if kind is types.ModuleType and value.__name__ in sys.modules:
             return stubs.module_named, (value.__name__,)
+        # cloudpickle would send the rest of its text as a StringIO: reading there moves nothing here.
+        if issubclass(kind, io.TextIOWrapper) and value not in (sys.stdin, sys.stdout, sys.stderr):
+            raise pickle.PicklingError(
+                f"an open file can't be sent to another process: {value!r:.200}; send its name or what is in "
+                "it, or the file itself by send_file"
+            )
         return NotImplemented
 
     def _function(self, value: types.FunctionType) -> Any:

@@ -337,6 +337,19 @@ def test_an_address_that_does_not_answer_does_not_hold_the_next_one_up(
             assert not one.saw(DialFailed)
 
 
+@pytest.mark.row("DN-04")
+def test_an_address_that_takes_connections_and_says_nothing_does_not_hold_the_next_one_up(
+    parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LIMITS", replace(LIMITS, handshake_timeout=60.0))
+    one, other = parties("one"), parties("other")
+    port = other.location.port
+    with socket.create_server(("127.0.0.7", port)):
+        one.dial(Location("127.0.0.7", port, ["127.0.0.1"]))
+        wait_until(lambda: one.saw(PeerUp), 5, "the second address to be tried")
+        assert not one.saw(DialFailed)
+
+
 @pytest.mark.row("DN-04", "R-50")
 def test_what_no_address_answers_is_told_of_each(parties) -> None:
     one = parties("one")

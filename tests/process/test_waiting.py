@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 
@@ -96,3 +97,33 @@ with LocalCluster(1):
     told = [line for line in err.splitlines() if "has not yielded" in line]
     assert len(told) == 1, err
     assert "main/" in told[0] and "in hold" in told[0]
+
+
+SET = """
+from dispycos import Client, Task
+
+def main(task=None):
+    yield Client().schedule()
+
+Task(main)
+"""
+
+
+@pytest.mark.row("DC-16", "GN-08", "R-52")
+def test_a_scheduler_that_is_set_and_down_is_named_and_no_private_one_takes_its_place() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        where = "{}:{}".format(*nobody.getsockname())
+        env = {
+            "DISPYCOS_CLIENT_SCHEDULER": where,
+            "DISPYCOS_CLIENT_HOST": "127.0.0.1",
+            "DISPYCOS_UDP_PORT": "0",
+        }
+        with background([sys.executable, "-c", SET], env=env) as program:
+            line = program.wait_line("no scheduler answers", timeout=20)
+            assert f"at {where} (set by DISPYCOS_CLIENT_SCHEDULER) yet; still trying" in line
+            assert f"dispycos doctor {where}" in line
+            # What ends it is one line, and none of our own code.
+            program.signal(signal.SIGINT)
+            program.wait(20)
+            assert "Traceback" not in program.output

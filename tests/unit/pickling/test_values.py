@@ -397,3 +397,13 @@ def test_a_payload_that_is_no_exception_or_no_pickle_is_a_remote_error() -> None
 
 def test_pickles_are_of_protocol_5() -> None:
     assert dump(1).data[:2] == pickle.PROTO + b"\x05"
+
+
+def test_an_open_text_file_is_refused_and_not_sent_as_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("one\n")
+    with path.open() as file:
+        with pytest.raises(
+            NotSerializable, match=r"an open file can.t be sent to another process: .*rows\.txt"
+        ):
+            dump([file])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import Finished, run_python, unavailable
+from tests.helpers import ROOT, Finished, run_python, unavailable
 
 pytestmark = pytest.mark.row("DC-60", "DC-66")
 
@@ -62,6 +63,13 @@ def waits(n):
 """
 
 
+def listings(part: str) -> list[str]:
+    """The Python of one part of docs/notebooks.md."""
+    page = (ROOT / "docs" / "notebooks.md").read_text()
+    _, _, text = page.partition(f"\n## {part}\n")
+    return re.findall(r"```python\n(.*?)```", text.partition("\n## ")[0], re.DOTALL)
+
+
 def in_kernel(cells: str, folder: Path) -> list[str]:
     """The lines that a program with these calls of `run` prints."""
     if importlib.util.find_spec("ipykernel") is None:
@@ -112,6 +120,10 @@ print(len(shown) > 2, shown[-1].partition(" · ")[0])
 
 run("assert await client.close() == 0; cluster.close()")
 print(len(below()))
+
+# The cells of docs/notebooks.md, in their order.
+shown = [run(cell) for cell in {listings("Notebooks")!r}]
+print(value(shown[1])["text/plain"], len(pictures(shown[2])) > 0, len(below()))
 """
     assert in_kernel(cells, tmp_path) == [
         "7",
@@ -131,7 +143,21 @@ print(len(below()))
         '<div>shown <progress max="1" value="0.0000"></progress> 0 of 50</div>',
         'True <div>shown <progress max="1" value="1.0000"></progress> 50 of 50',
         "0",
+        "[0, 1, 4, 9, 16] True 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("asyncio", ["49", "[0, 1, 4, 9, 16]", "done: True", "done: True"]),
+        ("joblib", ["[0, 1, 4, 9, 16]"]),
+    ],
+)
+def test_the_programs_of_the_page_run_as_they_stand(part: str, expected: list[str], tmp_path: Path) -> None:
+    (program,) = listings(part)
+    code, out, err = run_python(program, cwd=tmp_path)
+    assert (code, out.splitlines()) == (0, expected), err
 
 
 @pytest.mark.long("a kernel of its own, interrupted and restarted: some 10 s")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dispycos.client.allocation import DispycosNodeAllocate
     from dispycos.client.local import LocalCluster
     from dispycos.client.progress import progress
+    from dispycos.client.slurm_cluster import SlurmCluster
     from dispycos.client.waiting import as_completed, gather, wait
     from dispycos.config import (
         IPV4_MULTICAST_GROUP,
@@ -112,6 +113,7 @@ __all__ = [
     "RemoteObject",
     "Scheduler",
     "Semaphore",
+    "SlurmCluster",
     "Task",
     "TaskCancelled",
     "TaskInfo",
@@ -166,6 +168,7 @@ _HOMES = {
     "RemoteObject": "objects.remote",
     "Scheduler": "scheduler.scheduler",
     "Semaphore": "kernel.sync",
+    "SlurmCluster": "client.slurm_cluster",
     "Task": "kernel.task",
     "TaskCancelled": "errors",
     "TaskInfo": "model",

@@ -12,7 +12,6 @@ import argparse
 import os
 import shlex
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
@@ -21,7 +20,6 @@ from dispycos import commandline, keyfile
 from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
 from dispycos.launch import slurm, slurm_nodes
-from dispycos.launch.slurm import Job
 from dispycos.node import cli as node
 
 PROGRAM = "dispycos slurm"
@@ -147,18 +145,11 @@ def _status(name: str) -> int:
 
 
 def _stop(name: str, wait: float) -> int:
-    found = slurm.jobs(slurm_nodes.job_name(name))
+    found, left = slurm_nodes.end([name], wait)
     if not found:
         raise DispycosError(f"no nodes {name!r} were found: squeue --me shows your jobs")
-    slurm_nodes.drain(found)
-    deadline = time.monotonic() + wait
-    left: list[Job] = found
-    while left and time.monotonic() < deadline:
-        time.sleep(slurm.LOOK_EVERY)
-        left = slurm.jobs(slurm_nodes.job_name(name))
-    slurm.cancel(job.number for job in left)
     if left:
-        text = f"tasks of {len(left)} nodes still ran after {wait:g} s, and were ended"
+        text = f"tasks of {left} nodes still ran after {wait:g} s, and were ended"
         print(f"{PROGRAM}: {text}", file=sys.stderr)
-    print("1 node ended" if len(found) == 1 else f"{len(found)} nodes ended")
+    print("1 node ended" if found == 1 else f"{found} nodes ended")
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,10 +19,9 @@ LOG_OF_ANY: Final = "dispycosnode-*.out"
 
 # Where the job runs. Several may share a machine, and an account's directory there: each has its own.
 _WHERE_IT_RUNS: Final = (
-    "import tempfile",
-    'job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"])',
-    'job += "-" + os.environ.get("SLURM_ARRAY_TASK_ID", "0")',
-    'folder = os.path.join(tempfile.gettempdir(), f"dispycos-{os.getuid()}-slurm-{job}")',
+    "import secrets, tempfile",
+    "own = f\"dispycos-{os.getuid()}-slurm-{os.environ['SLURM_JOB_ID']}-{secrets.token_hex(4)}\"",
+    "folder = os.path.join(tempfile.gettempdir(), own)",
     'ours = ["--cpus", os.environ.get("SLURM_CPUS_ON_NODE", "1"), "--dest_path", folder]',
 )
 
@@ -70,3 +70,16 @@ def drain(jobs: Sequence[Job]) -> None:
     """Have nodes end with their last task; those that wait for a machine are cancelled."""
     slurm.cancel(job.number for job in jobs if job.state != "RUNNING")
     slurm.signal((job.number for job in jobs if job.state == "RUNNING"), DRAIN)
+
+
+def end(names: Sequence[str], wait: float) -> tuple[int, int]:
+    """Drain sets of nodes, and cancel what has tasks after `wait` seconds: how many, and of these."""
+    called = [job_name(name) for name in names]
+    found = left = slurm.jobs(*called)
+    drain(found)
+    deadline = time.monotonic() + wait
+    while left and time.monotonic() < deadline:
+        time.sleep(slurm.LOOK_EVERY)
+        left = slurm.jobs(*called)
+    slurm.cancel(job.number for job in left)
+    return len(found), len(left)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dispycos import Client, Pycos, Scheduler
+from dispycos import Client, Pycos, Scheduler, SlurmCluster
 from dispycos.commands import slurm as command
 from dispycos.launch import slurm
 from tests.helpers import Finished, run_program, wait_until
@@ -51,7 +51,7 @@ def telling(logs: Path) -> Iterator[None]:
 
 @pytest.mark.row("CW-11", "CW-14", "CW-12", "DN-22")
 def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
-    cluster: dict[str, str], tmp_path: Path
+    cluster: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     logs = tmp_path / "logs"
 
@@ -117,6 +117,19 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
         '"-v", "/shared:/shared", "an/image:7", "-m", "dispycos.node"'
         in (tmp_path / "docker.log").read_text()
     )
+    # Of a program itself: as many as it asks for, each a job, and none when it is over.
+    with pytest.raises(ValueError, match="at least 1"):
+        SlurmCluster(servers=0)
+    with SlurmCluster(servers=2, log_dir=str(logs), options=[*more[1:]]) as own:
+        assert own.scale(2).result(60) == 2
+        wait_until(lambda: len(client.servers().result()) == 4, 40, "4 servers of 2 nodes")
+        assert sum(client.map(abs, range(-3, 0))) == 6
+        assert own.scale(1).result(60) == 1
+        wait_until(lambda: len(client.servers().result()) == 2, 20)
+    assert not jobs(cluster)
+    with SlurmCluster(["--partition=nosuch"], log_dir=str(logs)) as own:
+        own.scale(1)
+        wait_until(lambda: "did not start: sbatch failed" in caplog.text, 20)
     client.close().result(20)
 
 

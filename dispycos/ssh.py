@@ -76,6 +76,7 @@ def _parser(bare: bool) -> Parser:
     parser.prog = "dispycos ssh"
     parser.usage = "dispycos ssh HOST .. [options]"
     parser.description = _ABOUT
+    parser.epilog = None
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for action in parser._actions:
         if action.dest == "hosts":

@@ -33,6 +33,18 @@ from dispycos.node.settings import NodeSettings, host_name, port_list, server_co
 from dispycos.node.workspace import open_workspace
 from dispycos.supervision import Supervisor
 
+_EPILOG = """\
+examples:
+  dispycosnode                                  a server for each processor, found by UDP
+  dispycosnode -c -1 --peer head.example:9705   leave one processor out, and reach for that scheduler
+  dispycosnode --daemon --serve 1               in the background, for one client
+
+Options are set in files and by variables too, such as DISPYCOS_NODE_CPUS: see `dispycos config --help`.
+`dispycos doctor` says why a node is not found.
+
+exit status: 0: it ended in order; 1: something can't be done; 2: wrong usage; 130: Ctrl-C before it began
+"""
+
 
 def main(
     argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None, source: KeySource | None = None
@@ -120,7 +132,12 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
 def make_parser(bare: bool = False) -> Parser:
     """The options of a node. `bare`: it answers only what is given, as it was typed."""
     parser = Parser(
-        bare=bare, prog="dispycosnode", description="Give this machine's processors to dispycos clients."
+        bare=bare,
+        prog="dispycosnode",
+        usage="dispycosnode [options]",
+        description="Give this machine's processors to dispycos clients.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.option
     add("-c", "--cpus", type=commandline.whole, default=0, metavar="N",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import re
 import shutil
 import sys
 import tarfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dispycos import config
 from tests.helpers import ROOT, run_program, run_python
 
 SHIPPED = (
@@ -38,8 +41,8 @@ def build(kind: str, source: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel made from an sdist, as pip makes it, in a copy of the project."""
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sdist of a copy of the project."""
     pytest.importorskip("setuptools", minversion="78.1.1")
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"
@@ -50,7 +53,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
         elif (ROOT / name).exists():
             shutil.copy(ROOT / name, source / name)
-    sdist = build("build_sdist", source, folder)
+    return build("build_sdist", source, folder)
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path) -> Path:
+    """A wheel made from the sdist, as pip makes it."""
+    folder = sdist.parent
     with tarfile.open(sdist) as archive:
         # The filter came with 3.11.4, and is asked for from 3.12 on.
         archive.extractall(
@@ -97,6 +106,36 @@ def test_the_wheel_has_every_module_and_nothing_else(wheel: Path) -> None:
         }
     assert installed == expected
     assert "dispycos/py.typed" in installed
+
+
+def test_the_sdist_builds_the_package_and_has_nothing_that_a_run_left(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        owners = {(member.uid, member.mode & 0o022) for member in archive.getmembers() if member.isfile()}
+    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "dispycos/py.typed", "PKG-INFO"} <= names
+    assert {"dispycos/data/Dockerfile", "examples/README.md"} <= names
+    left = [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".so", "results.json"))]
+    assert left == []
+    assert all(not writable for _, writable in owners), "others could write what is unpacked"
+
+
+def test_the_metadata_say_what_an_index_shows(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (place,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        found = email.message_from_bytes(archive.read(place))
+    assert not [name for name in names if name.split("/")[0] in ("tests", "bench", "docs")]
+    assert (found["Name"], found["Version"]) == ("dispycos", config.RELEASE)
+    assert found["Requires-Python"] == ">=3.11" and found["License-Expression"] == "Apache-2.0"
+    assert [name for name in names if name.endswith("licenses/LICENSE")]
+    # What an index refuses, or shows as nothing.
+    assert found["Summary"] and "\n" not in found["Summary"]
+    assert found["Description-Content-Type"].startswith("text/markdown")
+    assert found.get_payload().strip().startswith("# dispycos")  # type: ignore[union-attr]  # a text
+    # Each extra names what it brings, and nothing asks for an extra that is none.
+    extras = set(found.get_all("Provides-Extra") or ())
+    asked = set(re.findall(r"extra == [\"'](\w+)[\"']", "\n".join(found.get_all("Requires-Dist") or ())))
+    assert extras == asked >= {"speed", "top", "test"}
 
 
 @pytest.mark.row("SE-58")

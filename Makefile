@@ -30,6 +30,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo         start a small cluster here and show tasks at work"
 	@echo "make test         check style and types, run the tests"
+	@echo "make chaos        hurt a cluster for three minutes and compare the ledgers; SEED=, SECONDS="
+	@echo "make soak         a steady load for ten minutes, with faults: does memory grow? SECONDS="
 	@echo "make bench        measure dispycos beside the peers that are installed (under 5 minutes)"
 	@echo "make bench-all    measure everything"
 	@echo "make bench-peers  install the peers to measure against (large)"
@@ -52,6 +54,12 @@ lint: $(FOR_TESTS)
 # What can't be collected is told by the tests themselves.
 compiled: $(FOR_TESTS)
 	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true
+
+chaos: $(FOR_TESTS)
+	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
+
+soak: $(FOR_TESTS)
+	@$(BIN)/python -m tests.chaos.soak $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 bench: $(INSTALLED)
 	@$(MEASURE) $(ARGS)

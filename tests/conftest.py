@@ -31,7 +31,7 @@ for _name in [name for name in os.environ if name.startswith(("DISPYCOS_SECRET",
     del os.environ[_name]
 
 # Folders whose tests hold real descriptors, threads and processes.
-_CHECKED = {"io", "process", "netns", "browser"}
+_CHECKED = {"io", "process", "chaos", "netns", "browser"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

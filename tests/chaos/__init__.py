@@ -1,0 +1,1 @@
+"""Real processes that are killed, stopped, cut off and starved while tasks run; then ledgers are compared."""

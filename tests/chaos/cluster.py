@@ -1,0 +1,205 @@
+"""The cluster of a chaos run: a shared scheduler, nodes and a program, and the verbs that hurt them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from tests.helpers import Program, alive, wait_until
+from tests.process.daemons import free_ports
+from tests.process.schedulers import Place, Shared
+
+PROGRAM = Path(__file__).with_name("program.py")
+SERVERS = 2  # of each node
+FROZEN = 3.0  # seconds at most that a process is stopped
+
+
+class Node:
+    """One node, which is started again where it was."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.name = name
+        self._cluster = cluster
+        self.ports = free_ports(SERVERS + 1)
+        self.program = self._start()
+
+    def _start(self) -> Program:
+        # A port may be held a moment longer by what is just dying.
+        cluster = self._cluster
+        return cluster.place.node(
+            "--peer", cluster.shared.where, servers=SERVERS, port=self.ports, name=self.name
+        )
+
+    @property
+    def path(self) -> Path:
+        """Where its files are."""
+        return self._cluster.place.path / self.name
+
+    def below(self) -> list[psutil.Process]:
+        """Its processes but itself."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.program.pid).children(recursive=True)
+        return []
+
+    def zygotes(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.program.pid).children()
+        return []
+
+    def servers(self) -> list[psutil.Process]:
+        found = []
+        for zygote in self.zygotes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += zygote.children()
+        return found
+
+    def kill(self) -> None:
+        """Kill the daemon; what it had started is gone soon (R-11)."""
+        below = [process.pid for process in self.below()]
+        os.kill(self.program.pid, signal.SIGKILL)
+        self.program.process.wait()
+        wait_until(
+            lambda: not any(map(alive, below)), 15, f"the processes of {self.name}, which is dead, to end"
+        )
+        self.program.kill()
+        self.program = self._start()
+
+
+class Cluster:
+    """All of it, and the verbs by name."""
+
+    def __init__(self, place: Place, seed: int, nodes: int = 2, calm: bool = False) -> None:
+        self.place = place
+        self.random = random.Random(seed)
+        self.ledgers = place.path / "ledgers"
+        self.ledgers.mkdir()
+        self._asleep: list[tuple[float, Callable[[], object]]] = []  # when, what undoes a verb
+        self.shared: Shared = place.scheduler()
+        self.nodes = [Node(self, f"n{number}") for number in range(1, nodes + 1)]
+        arguments = [self.shared.where, str(seed), str(self.ledgers), *(["calm"] if calm else [])]
+        self.program = place.start(
+            [sys.executable, "-u", str(PROGRAM), *arguments],
+            {"DISPYCOS_SECRET_FILE": str(place.key)},
+        )
+        self.program.wait_line("running", 30)
+        self.verbs: dict[str, tuple[Callable[[], None], int]] = {
+            "kill a server": (lambda: self.signal_server(signal.SIGKILL), 6),
+            "segfault a server": (lambda: self.signal_server(signal.SIGSEGV), 2),
+            "stop a server": (self._stop_server, 4),
+            "stop a node": (self._stop_node, 3),
+            "stop the scheduler": (self._stop_scheduler, 2),
+            "kill a zygote": (self._kill_zygote, 2),
+            "kill a node": (lambda: self._node().kill(), 2),
+            "kill the scheduler": (self.kill_scheduler, 2),
+            "limit a node's descriptors": (self._limit_descriptors, 1),
+            "limit a server's memory": (self._limit_memory, 2),
+        }
+
+    # Verbs.
+
+    def strike(self) -> str:
+        """One verb, by chance; answers its name."""
+        names = list(self.verbs)
+        (name,) = self.random.choices(names, [self.verbs[name][1] for name in names])
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            self.verbs[name][0]()
+        return name
+
+    def _node(self) -> Node:
+        return self.random.choice(self.nodes)
+
+    def _server(self) -> psutil.Process:
+        servers = self._node().servers()
+        if not servers:
+            raise ProcessLookupError
+        return self.random.choice(servers)
+
+    def signal_server(self, number: int) -> None:
+        self._server().send_signal(number)
+
+    def _stop_server(self) -> None:
+        self._freeze(self._server())
+
+    def _stop_node(self) -> None:
+        node = self._node()
+        self._freeze(*node.below(), psutil.Process(node.program.pid))
+
+    def _stop_scheduler(self) -> None:
+        self._freeze(psutil.Process(self.shared.program.pid))
+
+    def _freeze(self, *processes: psutil.Process) -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        self._undo_later(lambda: _thaw(processes))
+
+    def _kill_zygote(self) -> None:
+        for zygote in self._node().zygotes():
+            zygote.kill()
+
+    def kill_scheduler(self) -> None:
+        self.shared = self.shared.kill_and_restart()
+
+    def _limit_descriptors(self) -> None:
+        pid = self._node().program.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (psutil.Process(pid).num_fds(), before[1]))
+        self._undo_later(lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, before))
+
+    def _limit_memory(self) -> None:
+        server = self._server()
+        before = resource.prlimit(server.pid, resource.RLIMIT_AS)
+        size = server.memory_info().vms
+        resource.prlimit(server.pid, resource.RLIMIT_AS, (size, before[1]))
+        self._undo_later(lambda: resource.prlimit(server.pid, resource.RLIMIT_AS, before))
+
+    def _undo_later(self, undo: Callable[[], object]) -> None:
+        self._asleep.append((time.monotonic() + self.random.random() * FROZEN, undo))
+
+    def undo(self, everything: bool = False) -> None:
+        """Take back what has lasted long enough."""
+        now = time.monotonic()
+        due = [one for one in self._asleep if everything or one[0] <= now]
+        self._asleep = [one for one in self._asleep if one not in due]
+        for _when, undo in due:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                undo()
+
+    # The end.
+
+    def finish(self, within: float) -> None:
+        """Nobody is hurt any more: all that was submitted ends, and the program."""
+        self.undo(everything=True)
+        self.program.write("stop")
+        self.program.wait_line("done", within)
+        assert self.program.wait(15) == 0, self.program.output
+        for node in self.nodes:
+            wait_until(
+                partial(_is_free, node), 15, f"{node.name} to have no process and no folder of its client"
+            )
+
+    def close(self) -> None:
+        """End daemons in order; nothing is left, and no port is held."""
+        for program in (*(node.program for node in self.nodes), self.shared.program):
+            program.signal(signal.SIGTERM)
+            assert program.wait(20) == 0, f"it ends with {program.process.returncode}: {program.output}"
+
+
+def _is_free(node: Node) -> bool:
+    return not node.below() and not any(entry.is_dir() for entry in node.path.iterdir())
+
+
+def _thaw(processes: tuple[psutil.Process, ...]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()

@@ -65,6 +65,8 @@ class Node:
 
     def kill(self) -> None:
         """Kill the daemon; what it had started is gone soon (R-11)."""
+        # A zygote that is stopped can't see that its node is dead: whoever stopped it lets it go on.
+        self._cluster.undo(everything=True)
         below = [process.pid for process in self.below()]
         os.kill(self.program.pid, signal.SIGKILL)
         self.program.process.wait()

@@ -1,6 +1,6 @@
 """`dispycos completion SHELL`: the commands as the shell completes them, made of their parsers.
 
-Layer 8. Row GN-10.
+Layer 8.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`dispycos dump`: what a report of a fault needs, in one text, without what is secret.
 
-I/O half. Layer 8. Rows GN-11, SE-57.
+I/O half. Layer 8. Row SE-57.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a report must not tell: keys, tokens, passwords, and where a person's files are.
 
-Pure. Layer 8. Rows GN-11, SE-57.
+Pure. Layer 8. Row SE-57.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What is printed is a configuration file: what nobody set stands there as a comment. A secret is
 no setting, and is not shown.
 
-I/O half. Layer 8. Row GN-08.
+I/O half. Layer 8.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What bash, zsh and fish are told of our commands: the text that completes their words.
 
-Pure. Layer 8. Row GN-10.
+Pure. Layer 8.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 A file that other accounts could write is refused: it decides which key is used and as whom
 tasks run. What is not known is refused, with the line.
 
-I/O half. Layer 3. Row GN-08; rule SE-50.
+I/O half. Layer 3. Rule SE-50.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ nearer than what is shared. What a command line or a program says is nearer than
 
 A LocalCluster and its processes ask nothing here: they are what their program says.
 
-I/O half. Layer 3. Row GN-08.
+I/O half. Layer 3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The command line of the doctor: `dispycos doctor [HOST]`.
 
-Layer 8. Row GN-09.
+Layer 8.
 """
 
 from __future__ import annotations

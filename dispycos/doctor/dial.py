@@ -3,7 +3,7 @@
 Only the first record of the handshake is exchanged: no proof is sent and no session begins, so
 the other side counts one connection that came to nothing.
 
-I/O half. Layer 8. Rows GN-09, GN-07, SE-13.
+I/O half. Layer 8. Rows GN-07, SE-13.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """This machine: what it is called, what its container allows, who has the ports.
 
-I/O half. Layer 8. Row GN-09.
+I/O half. Layer 8.
 """
 
 from __future__ import annotations

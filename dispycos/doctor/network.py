@@ -3,7 +3,7 @@
 It speaks as `net.discovery` does, from the same addresses to the same port, and asks everybody
 for their presence. Nobody dials because of it.
 
-I/O half. Layer 8. Rows GN-09, SE-28 to SE-31.
+I/O half. Layer 8. Rows SE-28 to SE-31.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dispycos import keyfile
 from tests.netns.hosts import Host, Network
 from tests.netns.test_cluster import node
 
-pytestmark = [pytest.mark.netns, pytest.mark.row("GN-09")]
+pytestmark = pytest.mark.netns
 
 Make = Callable[[int], Network]
 

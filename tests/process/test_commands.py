@@ -37,7 +37,6 @@ def test_wrong_use_of_a_command_ends_with_2_and_says_how_it_is_used(arguments: l
     assert f"dispycos {arguments[0]}" in err or "is no command" in err
 
 
-@pytest.mark.row("GN-08")
 def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('udp_port = 9800\n[client]\nscheduler = "head"\n')

@@ -11,8 +11,6 @@ import pytest
 from dispycos import cli
 from tests.helpers import run_program
 
-pytestmark = pytest.mark.row("GN-10")
-
 DISPYCOS = [sys.executable, "-m", "dispycos"]
 
 # Answers each line of words with what bash offers for the last of them, as readline would ask.

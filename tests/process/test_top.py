@@ -100,7 +100,7 @@ def test_a_terminal_finds_the_program_of_its_account_and_shows_it_live(
     assert notes_in(folder) == []
 
 
-@pytest.mark.row("GN-11", "SE-57")
+@pytest.mark.row("SE-57")
 def test_a_dump_has_cluster_settings_and_logs_and_nothing_that_is_secret(
     watched: tuple[Program, str], folder: dict[str, str], tmp_path: Path
 ) -> None:

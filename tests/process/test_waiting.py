@@ -109,7 +109,7 @@ Task(main)
 """
 
 
-@pytest.mark.row("DC-16", "GN-08", "R-52")
+@pytest.mark.row("DC-16", "R-52")
 def test_a_scheduler_that_is_set_and_down_is_named_and_no_private_one_takes_its_place() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

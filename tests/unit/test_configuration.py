@@ -15,7 +15,6 @@ from dispycos.node.cli import make_parser
 from dispycos.options import Options
 
 KNOWN = {"node": make_parser().settings(), "client": CLIENT}
-pytestmark = pytest.mark.row("GN-08")
 
 
 @pytest.fixture

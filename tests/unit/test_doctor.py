@@ -16,8 +16,6 @@ from dispycos.model import Incarnation, Role
 from dispycos.net.datagram import DatagramKind, Record
 from dispycos.net.interfaces import Interface
 
-pytestmark = pytest.mark.row("GN-09")
-
 E0 = Interface("e0", "10.0.0.1", "10.0.0.255", 2)
 
 

@@ -61,7 +61,8 @@ def converted(lines: list[str]) -> Iterator[str]:
 
 def _paragraph(block: list[str]) -> Iterator[str]:
     for number, line in enumerate(block):
-        if number and _indent(line) >= 4:
+        if number and (_indent(line) >= 4 or _ENTRY.fullmatch(line)):
+            # An example or a table right after its sentence.
             yield from ["", *converted(block[number:])]
             return
         yield text(line.strip())
@@ -69,21 +70,30 @@ def _paragraph(block: list[str]) -> Iterator[str]:
 
 
 def _table(block: list[str]) -> Iterator[str]:
-    for line in block:
+    first = _ENTRY.fullmatch(block[0])
+    assert first is not None, "who calls looked"
+    column = first.start("meaning")
+    for number, line in enumerate(block):
+        name, meaning = line[:column].strip(), line[column:]
         found = _ENTRY.fullmatch(line)
         if found and not _indent(line):
-            term = ", ".join(f"``{name}``" for name in found["term"].strip("`").split(", "))
-            yield from [term, "    " + text(found["meaning"])]
+            name, meaning = found["term"], found["meaning"]
         elif _indent(line):
             yield "    " + text(line.strip())
-        else:
-            # Running text again.
-            yield from ["", text(line), ""]
+            continue
+        elif " " in name or line[column - 1 : column] != " ":
+            # Running text again. (The longest name has but one space behind it.)
+            yield from ["", *_paragraph(block[number:])]
+            return
+        yield ", ".join(f"``{each}``" for each in name.strip("`").split(", "))
+        yield "    " + text(meaning)
     yield ""
 
 
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Replace what autodoc read by what Sphinx understands."""
+    if what == "module":
+        lines.clear()  # it speaks to who changes the module; the page speaks to who uses it
     plain = _NUMBERS.sub("", "\n".join(lines)).split("\n")
     lines[:] = list(converted(plain))
 

@@ -7,9 +7,9 @@ A fence that says `python` is a listing, unless a comment of Markdown stands rig
 
 A comment that begins with `run` is a listing that readers do not see; it puts in place what the
 page takes for granted. `<!-- client -->`, anywhere, gives the page a scheduled `client` of a
-cluster that all such pages share. What a listing prints is compared with the fence that says
-`output` right behind it, where `...` stands for anything; without one, with the comments behind
-its own prints: `print(6 * 7)  # 42`.
+cluster that all such pages share; `<!-- listings: FILE -->` says that this test runs all of them.
+What a listing prints is compared with the fence that says `output` right behind it, where `...`
+stands for anything; without one, with the comments behind its own prints: `print(6 * 7)  # 42`.
 """
 
 from __future__ import annotations
@@ -60,12 +60,19 @@ class Page:
     path: Path
     listings: tuple[Listing, ...]
     wants_client: bool
+    run_by: str = ""  # the test that runs them instead
 
     @classmethod
     def read(cls, path: Path) -> Page:
         """The page of a file."""
         text = path.read_text(encoding="utf-8")
-        return cls(path, tuple(_listings(path, text)), "<!-- client -->" in text)
+        elsewhere = re.search(r"^<!-- listings: (\S+) -->$", text, re.MULTILINE)
+        return cls(
+            path,
+            tuple(_listings(path, text)),
+            wants_client="<!-- client -->" in text,
+            run_by=elsewhere[1] if elsewhere else "",
+        )
 
 
 def pages(root: Path) -> list[Page]:

@@ -162,7 +162,7 @@ def main() -> None:
     given: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         for page in pages(ROOT):
-            if wanted and page.path.name not in wanted:
+            if page.run_by or (wanted and page.path.name not in wanted):
                 continue
             if page.wants_client and not given:
                 given = stack.enter_context(shared())

@@ -39,6 +39,11 @@ def test_a_listing_that_is_not_run_says_why_and_is_one_of_python() -> None:
             assert not (listing.not_run and listing.output), f"{listing.where} prints nothing: it is not run"
 
 
+def test_a_page_whose_listings_another_test_runs_is_named_there() -> None:
+    for page in pages(ROOT):
+        assert not page.run_by or page.path.name in (ROOT / page.run_by).read_text(), page.path
+
+
 # The collector itself.
 
 PAGE = """

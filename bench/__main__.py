@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench import harness, plot
-from bench.workloads import IDS, KERNEL, START, WORKLOADS, ids_of
+from bench.workloads import IDS, KERNEL, OWN, START, WORKLOADS, ids_of
 
 HERE = Path(__file__).parent
 
@@ -36,7 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def default_ids(everything: bool) -> tuple[str, ...]:
     measured = (workload.id for workload in WORKLOADS if everything or workload.short)
-    return (*measured, KERNEL, START)
+    return (*measured, KERNEL, START, *OWN)
 
 
 def main(arguments: list[str]) -> int:

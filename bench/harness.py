@@ -30,9 +30,9 @@ from typing import Any
 import psutil
 
 import bench.peers
-from bench.workloads import START, WORKERS, WORKLOADS, Workload
-
-OURS = "dispycos"
+from bench import memory, scale, targets
+from bench.targets import OURS
+from bench.workloads import LESS, OWN, START, WORKERS, WORKLOADS, Workload
 
 # Nothing any peer does may hang the run.
 START_LIMIT = 90.0  # seconds for the workers to come up
@@ -202,6 +202,8 @@ def run(plan: Plan, say: Callable[[str], None], peers: Iterable[str] | None = No
     if START in plan.workloads:
         say(f"{START} start to first result")
         report.results += _measure_starts(plan, starts, chosen, report)
+    if any(peer.name == OURS for peer in chosen.values()):
+        report.results += _measure_own(plan, report, say)
     report.seconds = time.monotonic() - began
     return report
 
@@ -286,16 +288,14 @@ def _measure(
         )
         for name, f in figures.items()
     ]
-    _add_ratios(results)
+    _add_ratios(results, less_is_better=workload.less)
     return results
 
 
 def _figure(workload: Workload, n: int, seconds: float, value: float | None) -> float:
     if value is not None:  # the adapter worked the figure out itself
         return value
-    if workload.method == "bulk":
-        return n * 2 * 32 / seconds
-    return n / seconds
+    return n * 2 * workload.mebibytes / seconds if workload.mebibytes else n / seconds
 
 
 def _measure_starts(
@@ -304,7 +304,7 @@ def _measure_starts(
     figures: dict[str, list[float]] = {name: [] for name in starts}
     for _ in range(plan.repeats):
         for name, seconds in starts.items():
-            if seconds > plan.slow_start:
+            if seconds > plan.slow_start and peers[name].name != OURS:
                 figures[name] = [seconds]
                 continue
             runner = Runner(name)
@@ -321,6 +321,35 @@ def _measure_starts(
     ]
     _add_ratios(results, less_is_better=True)
     return results
+
+
+def _measure_own(plan: Plan, report: Report, say: Callable[[str], None]) -> list[Result]:
+    """What concerns dispycos alone, each in processes of its own."""
+    found: dict[str, list[float]] = {}
+
+    def measure(ids: str, work: Callable[[], dict[str, list[float]]]) -> None:
+        if wanted := {*ids.split(",")} & {*plan.workloads}:
+            say(f"{ids} {OWN[min(wanted)][0]}")
+            try:
+                figures = work()
+            except (subprocess.SubprocessError, OSError) as exc:
+                report.failed |= {f"{OURS}, {id_}": str(exc) for id_ in wanted}
+            else:
+                found.update((id_, figures[id_]) for id_ in sorted(wanted))
+
+    measure("P8I", lambda: {"P8I": [_import_seconds() for _ in range(plan.repeats)]})
+    measure("P9S,P9T", lambda: memory.measure(plan.repeats))
+    measure("P10,P10D,P10F", lambda: scale.measure(plan.repeats))
+    version = adapters()["ours"].version()
+    return [Result(id_, OWN[id_][0], OWN[id_][1], OURS, version, 1, f) for id_, f in found.items()]
+
+
+def _import_seconds() -> float:
+    program = "import time; began = time.perf_counter(); import dispycos; print(time.perf_counter() - began)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=TRY_LIMIT
+    )
+    return float(done.stdout)
 
 
 def _add_ratios(results: list[Result], less_is_better: bool = False) -> None:
@@ -344,18 +373,22 @@ def run_kernel(arguments: list[str]) -> str:
 
 
 def table(report: Report) -> str:
-    """Everything measured, best first within a workload."""
-    lines = [f"{'':4}{'peer':24}{'median':>12}  {'lowest':>10} {'highest':>10}  {'runs':>4}  dispycos ÷ peer"]
+    """Everything measured, best first within a workload, each aim beside what decides it."""
+    lines = [
+        f"{'':4}{'peer':28}{'median':>8}  {'lowest':>8} {'highest':>8}  {'runs':>4}  dispycos ÷ peer  aim"
+    ]
     current = ""
     for result in sorted(report.results, key=_order):
         if result.workload != current:
             current = result.workload
             lines += ["", f"{result.workload}  {result.title} [{result.unit}]"]
+        same = [other for other in report.results if other.workload == result.workload]
+        aim = targets.said(result, same)
         ratio = f"{result.ratio:.2f}×" if result.ratio is not None and result.peer != OURS else ""
         lines.append(
-            f"    {f'{result.peer} {result.version}'.strip():24}{_short(result.median):>12}"
-            f"  {_short(min(result.figures)):>10} {_short(max(result.figures)):>10}"
-            f"  {len(result.figures):>4}  {ratio:>15}"
+            f"    {f'{result.peer} {result.version}'.strip():28}{_short(result.median):>8}"
+            f"  {_short(min(result.figures)):>8} {_short(max(result.figures)):>8}"
+            f"  {len(result.figures):>4}  {ratio:>15}  {aim}".rstrip()
         )
     if report.kernel:
         lines += ["", "P7  kernel alone, one thread", *(f"    {line}" for line in report.kernel.splitlines())]
@@ -369,8 +402,9 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _order(result: Result) -> tuple[str, float]:
-    return (result.workload, result.median if result.workload == START else -result.median)
+def _order(result: Result) -> tuple[int, str, float]:
+    number = int(result.workload[1:].rstrip("ABCDEFGIMRST"))
+    return (number, result.workload, result.median if result.workload in LESS else -result.median)
 
 
 def _short(value: float) -> str:

@@ -6,7 +6,7 @@ import math
 from html import escape
 
 from bench.harness import OURS, Report, Result
-from bench.workloads import START
+from bench.workloads import LESS
 
 WIDTH, LABEL, BAR, GAP = 760, 190, 18, 34
 
@@ -17,14 +17,15 @@ def svg(report: Report) -> str:
     y = 10
     groups: dict[str, list[Result]] = {}
     for result in report.results:
-        groups.setdefault(result.workload, []).append(result)
+        if result.median > 0:  # a logarithm of nothing is nowhere
+            groups.setdefault(result.workload, []).append(result)
     for name, results in groups.items():
         title = f"{name}  {results[0].title} [{results[0].unit}]"
         parts.append(f'<text x="10" y="{y + 14}" class="title">{escape(title)}</text>')
         y += 24
         low = min(result.median for result in results) / 2
         high = max(result.median for result in results)
-        for result in sorted(results, key=lambda r: r.median, reverse=name != START):
+        for result in sorted(results, key=lambda r: r.median, reverse=name not in LESS):
             share = math.log(result.median / low) / math.log(high / low)
             length = round(share * (WIDTH - LABEL - 110))
             kind = "ours" if result.peer == OURS else "bar"

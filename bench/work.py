@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 
@@ -10,12 +11,11 @@ def same(value: object) -> object:
     return value
 
 
-def busy(seconds: float) -> float:
-    """Compute for so long."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-    return seconds
+def hold(seconds: float) -> tuple[int, float, float]:
+    """Keep the worker so long without computing: which process it was, when that began and ended."""
+    began = time.monotonic()
+    time.sleep(seconds)
+    return os.getpid(), began, time.monotonic()
 
 
 def check(results: list[int], n: int) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.metadata
 import importlib.util
 import random
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from bench.workloads import BULK_BYTES, UNEVEN, WORKERS
+from bench import peaks, schedule
+from bench.work import hold
+from bench.workloads import MIB
 
 
 class Peer:
@@ -53,17 +59,62 @@ class TaskPeer(Peer):
         """All results in order, submitted one task a value."""
         raise NotImplementedError
 
+    held: Sequence[schedule.Held] = ()  # what was found last
+
     def uneven(self, n: int) -> float:
         """Share of the ideal schedule that n tasks reach, instead of a time."""
-        from bench.work import busy
+        return self._share(schedule.uneven(n))
 
-        values = [UNEVEN[i % len(UNEVEN)] for i in range(n)]
-        random.Random(1).shuffle(values)
-        began = time.perf_counter()
-        self.each(busy, list(values))
-        return sum(values) / WORKERS / (time.perf_counter() - began)
+    def even(self, n: int) -> float:
+        return self._share(schedule.even(n))
+
+    def _share(self, values: list[float]) -> float:
+        began = time.monotonic()
+        self.held = self.each(hold, list(values))  # type: ignore[assignment]  # that is what hold answers
+        return schedule.ideal(values) / (time.monotonic() - began)
 
 
-def random_bytes() -> bytes:
-    """The payload of P5: incompressible."""
-    return random.Random(1).randbytes(BULK_BYTES)
+class CarriesBulk:
+    """A peer that takes part in P5."""
+
+    def there_and_back(self, data: Any) -> Any:
+        """`data`, as it came back from a worker."""
+        raise NotImplementedError
+
+    def bulk_bytes(self, n: int) -> None:
+        self._trips(n, random_bytes(32))
+
+    def bulk_array(self, n: int) -> None:
+        self._trips(n, random_array(32))
+
+    def large_bytes(self, n: int) -> None:
+        self._trips(n, random_bytes(512))
+
+    def large_array(self, n: int) -> None:
+        self._trips(n, random_array(512))
+
+    def bulk_peak(self, n: int) -> float:
+        """Payloads that the process which grew most took, beside the one that was sent."""
+        data = random_bytes(32)
+        return peaks.growth(lambda: self.there_and_back(data)) / len(data)
+
+    def _trips(self, n: int, data: Any) -> None:
+        for _ in range(n):
+            back = self.there_and_back(data)
+            # Not isinstance: what only refers to the value over there says that it is one.
+            assert type(back) in (type(data), bytearray) and len(back) == len(data), (
+                "the value did not travel"
+            )
+
+
+@functools.cache
+def random_bytes(mebibytes: int) -> bytes:
+    """A payload of P5: incompressible. Kept, so that making it is not measured twice."""
+    # In parts: the generator's own integer would be too large.
+    return b"".join(random.Random(part).randbytes(MIB) for part in range(mebibytes))
+
+
+@functools.cache
+def random_array(mebibytes: int) -> Any:
+    """The same as an array; ModuleNotFoundError without NumPy."""
+    return importlib.import_module("numpy").frombuffer(bytearray(random_bytes(mebibytes)), "uint8")

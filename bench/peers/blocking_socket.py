@@ -12,8 +12,8 @@ import socket
 import struct
 import threading
 
+from bench.peers.base import CarriesBulk
 from bench.peers.base import Peer as Base
-from bench.peers.base import random_bytes
 from bench.work import check, same
 from bench.workloads import WORKERS
 
@@ -66,7 +66,7 @@ def serve(sock: socket.socket) -> None:
             sock.sendall(HEADER.pack(what, size) + data)
 
 
-class Peer(Base):
+class Peer(CarriesBulk, Base):
     name = "limit: blocking socket"
 
     def start(self) -> None:
@@ -131,13 +131,12 @@ class Peer(Base):
             pass
         writer.join()
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            self.sock.sendall(HEADER.pack(BULK, len(data)))
-            self.sock.sendall(data)
-            read_exactly(self.sock, HEADER.size)
-            read_exactly(self.sock, len(data))
+    def there_and_back(self, data):
+        view = memoryview(data)
+        self.sock.sendall(HEADER.pack(BULK, len(view)))
+        self.sock.sendall(view)
+        read_exactly(self.sock, HEADER.size)
+        return read_exactly(self.sock, len(view))
 
     def stop(self) -> None:
         for process, sock in self.workers:

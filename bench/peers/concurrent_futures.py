@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, ProcessPoolExecutor
 
-from bench.peers.base import TaskPeer, random_bytes
+from bench.peers.base import CarriesBulk, TaskPeer
 from bench.work import check, same
 from bench.workloads import WORKERS
 
 
-class Peer(TaskPeer):
+class Peer(CarriesBulk, TaskPeer):
     name = "ProcessPoolExecutor"
 
     def start(self) -> None:
@@ -26,10 +26,8 @@ class Peer(TaskPeer):
         for i in range(n):
             assert self.pool.submit(same, i).result() == i
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            assert len(self.pool.submit(same, data).result()) == len(data)
+    def there_and_back(self, data):
+        return self.pool.submit(same, data).result()
 
     def stop(self) -> None:
         self.pool.shutdown()

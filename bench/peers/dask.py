@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from bench.peers.base import TaskPeer, random_bytes
+from bench.peers.base import CarriesBulk, TaskPeer
 from bench.work import check, same
 from bench.workloads import WORKERS
 
@@ -16,7 +16,7 @@ class Echo:
         return value
 
 
-class Peer(TaskPeer):
+class Peer(CarriesBulk, TaskPeer):
     name = "dask"
     module = "distributed"
     restless = True
@@ -45,10 +45,8 @@ class Peer(TaskPeer):
         for i in range(n):
             assert actor.echo(i).result() == i
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            assert len(self.client.submit(same, data, pure=False).result()) == len(data)
+    def there_and_back(self, data):
+        return self.client.submit(same, data, pure=False).result()
 
     def stop(self) -> None:
         self.client.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from bench.peers.base import CarriesBulk
 from bench.peers.base import Peer as Base
-from bench.peers.base import random_bytes
 from bench.work import check
 
 ECHO = """
@@ -14,7 +14,7 @@ for item in channel:
 """
 
 
-class Peer(Base):
+class Peer(CarriesBulk, Base):
     name = "execnet"
     module = "execnet"
 
@@ -38,11 +38,9 @@ class Peer(Base):
             self.channel.send(i)
         check([self.channel.receive() for _ in range(n)], n)
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            self.channel.send(data)
-            assert len(self.channel.receive()) == len(data)
+    def there_and_back(self, data):
+        self.channel.send(data)
+        return self.channel.receive()
 
     def stop(self) -> None:
         self.group.terminate(timeout=2)

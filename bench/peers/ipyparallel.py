@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import logging
 
-from bench.peers.base import TaskPeer, random_bytes
+from bench.peers.base import CarriesBulk, TaskPeer
 from bench.work import check, same
 from bench.workloads import WORKERS
 
 
-class Peer(TaskPeer):
+class Peer(CarriesBulk, TaskPeer):
     name = "ipyparallel"
     module = "ipyparallel"
     restless = True
@@ -33,10 +33,8 @@ class Peer(TaskPeer):
         for i in range(n):
             assert self.view.apply_sync(same, i) == i
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            assert len(self.view.apply_sync(same, data)) == len(data)
+    def there_and_back(self, data):
+        return self.view.apply_sync(same, data)
 
     def stop(self) -> None:
         self.client.close()

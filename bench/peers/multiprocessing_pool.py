@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 
-from bench.peers.base import TaskPeer, random_bytes
+from bench.peers.base import CarriesBulk, TaskPeer
 from bench.work import check, same
 from bench.workloads import WORKERS
 
 
-class Peer(TaskPeer):
+class Peer(CarriesBulk, TaskPeer):
     name = "mp.Pool(chunk 1)"
 
     def start(self) -> None:
@@ -25,10 +25,8 @@ class Peer(TaskPeer):
         for i in range(n):
             assert self.pool.apply(same, (i,)) == i
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            assert len(self.pool.apply(same, (data,))) == len(data)
+    def there_and_back(self, data):
+        return self.pool.apply(same, (data,))
 
     def stop(self) -> None:
         self.pool.terminate()

@@ -7,8 +7,8 @@ import itertools
 import sys
 
 from bench.ends import Ends
-from bench.peers.base import TaskPeer, random_bytes
-from bench.work import busy, check, same
+from bench.peers.base import CarriesBulk, TaskPeer
+from bench.work import check, hold, same
 from bench.workloads import WORKERS
 
 
@@ -18,13 +18,13 @@ def same_task(value):
     yield
 
 
-def busy_task(seconds):
-    """`bench.work.busy` as a task."""
-    return busy(seconds)
+def hold_task(seconds):
+    """`bench.work.hold` as a task."""
+    return hold(seconds)
     yield
 
 
-TASKS = {same: same_task, busy: busy_task}
+TASKS = {same: same_task, hold: hold_task}
 
 
 def echo(task=None):
@@ -68,7 +68,7 @@ def end_calls(task=None):
     yield
 
 
-class Peer(TaskPeer):
+class Peer(CarriesBulk, TaskPeer):
     name = "dispycos"
     module = "dispycos"
 
@@ -76,7 +76,7 @@ class Peer(TaskPeer):
         self.api = importlib.import_module("dispycos")
         self.cluster = self.api.LocalCluster(WORKERS)
         self.cluster.__enter__()
-        self.client = self.api.Client([same, busy, same_task, busy_task, echo, Calls, begin_calls, end_calls])
+        self.client = self.api.Client([same, hold, same_task, hold_task, echo, Calls, begin_calls, end_calls])
         self._run(self._schedule)
         self._echo = None
         self._ends = Ends()
@@ -129,11 +129,9 @@ class Peer(TaskPeer):
         for i in range(n):
             yield remote.send((receiver, i))
 
-    def _bulk(self, n, task=None):
-        data = random_bytes()
-        for _ in range(n):
-            rtask = yield self.client.rtask(same_task, data)
-            assert len((yield rtask())) == len(data)
+    def _trip(self, data, task=None):
+        rtask = yield self.client.rtask(same_task, data)
+        return (yield rtask())
 
     def each(self, function, values):
         return self._run(self._each, function, list(values))
@@ -150,8 +148,8 @@ class Peer(TaskPeer):
     def streamed(self, n: int) -> None:
         self._run(self._streamed, n)
 
-    def bulk(self, n: int) -> None:
-        self._run(self._bulk, n)
+    def there_and_back(self, data):
+        return self._run(self._trip, data)
 
     # Its other vocabularies.
 

@@ -22,15 +22,15 @@ def run_same(value, task=None):
     return value
 
 
-def run_busy(seconds, task=None):
+def run_hold(seconds, task=None):
     """A task of P6. Ships alone, so it imports what it needs."""
+    import os
     import time
 
     yield
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-    return seconds
+    began = time.monotonic()
+    time.sleep(seconds)
+    return os.getpid(), began, time.monotonic()
 
 
 class Peer(TaskPeer):
@@ -59,7 +59,7 @@ class Peer(TaskPeer):
         )
         self.asked: queue.Queue = queue.Queue()
         self.answers: queue.Queue = queue.Queue()
-        self.client = self.dispycos.Client([run_same, run_busy])
+        self.client = self.dispycos.Client([run_same, run_hold])
         ready = threading.Event()
         self.pycos.Task(self._main, ready)
         if not ready.wait(40):
@@ -108,7 +108,7 @@ class Peer(TaskPeer):
         return self.answers.get()
 
     def each(self, function, values):
-        return self._ask(run_busy, values)
+        return self._ask(run_hold, values)
 
     def tiny_tasks(self, n: int) -> None:
         check(self._ask(run_same, range(n)), n)

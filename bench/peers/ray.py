@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from bench.peers.base import TaskPeer, random_bytes
+from bench.peers.base import CarriesBulk, TaskPeer
 from bench.work import check, same
 from bench.workloads import WORKERS
 
@@ -17,7 +17,7 @@ class Echo:
         return value
 
 
-class Peer(TaskPeer):
+class Peer(CarriesBulk, TaskPeer):
     name = "ray"
     module = "ray"
     restless = True
@@ -66,10 +66,8 @@ class Peer(TaskPeer):
         actor = self.actor()
         check(self.ray.get([actor.echo.remote(i) for i in range(n)]), n)
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            assert len(self.ray.get(self.remote(same).remote(data))) == len(data)
+    def there_and_back(self, data):
+        return self.ray.get(self.remote(same).remote(data))
 
     def stop(self) -> None:
         self.ray.shutdown()

@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 
+from bench.peers.base import CarriesBulk
 from bench.peers.base import Peer as Base
-from bench.peers.base import random_bytes
 from bench.work import check
 
 
@@ -36,7 +36,7 @@ def serve(pipe) -> None:
     pipe.send(server.port)
 
 
-class Peer(Base):
+class Peer(CarriesBulk, Base):
     name = "rpyc"
     module = "rpyc"
 
@@ -64,10 +64,8 @@ class Peer(Base):
         calls = [echo(i) for i in range(n)]
         check([call.value for call in calls], n)
 
-    def bulk(self, n: int) -> None:
-        data = random_bytes()
-        for _ in range(n):
-            assert len(self.echo(data)) == len(data)
+    def there_and_back(self, data):
+        return self.echo(data)
 
     def stop(self) -> None:
         self.connection.close()

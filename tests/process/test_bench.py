@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import cost, harness, plot
+from bench import cost, harness, memory, peaks, plot, schedule, targets
 from bench.__main__ import parse
 from bench.harness import OURS, Plan, Report, Result
-from bench.workloads import START
+from bench.targets import LIMIT
+from bench.workloads import IDS, LESS, START, WORKERS
 from tests.helpers import ROOT, run_program, wait_until
 
 
@@ -44,6 +45,49 @@ def test_the_table_names_what_is_missing_and_what_failed() -> None:
     assert "not installed: ray" in text
     assert "failed: dask: start took more than 90 s" in text
     assert plot.svg(report).count("<rect") == 3
+
+
+def test_each_aim_stands_beside_what_decides_it() -> None:
+    results = [
+        *(result(OURS, 100, workload="P5"), result("one", 50, workload="P5")),
+        *(result("other", 20, workload="P5"), result(LIMIT, 200, workload="P5")),
+    ]
+    harness._add_ratios(results)
+    own = [result(OURS, 0.4, workload=START), result(OURS, 0.2, workload="P8I")]
+    lines = harness.table(Report([*results, *own])).splitlines()
+
+    def of(peer: str) -> str:
+        return next(line for line in lines if line.lstrip().startswith(peer))
+
+    assert of("one").endswith("2.00×  ≥ 3× missed")  # the best of them
+    assert of("other").endswith("5.00×")
+    assert of(LIMIT).endswith("0.50×  ≥ 0.35× met")
+    assert [line.split("  ")[-1] for line in lines if "≤" in line] == ["≤ 0.5 met", "≤ 0.15 missed"]
+
+
+def test_every_aim_is_of_a_workload_that_there_is() -> None:
+    assert {target.workload for target in targets.TARGETS} <= set(IDS)
+    assert {target.workload for target in targets.TARGETS if target.at_most} <= LESS
+
+
+def test_the_ideal_schedule_leaves_no_worker_idle_while_a_task_waits() -> None:
+    assert schedule.ideal([3, 1, 1, 1, 2], workers=2) == 5
+    values = schedule.uneven(100)
+    assert sorted(values)[89:91] == [0.001, 0.1]
+    assert sum(values) / WORKERS <= schedule.ideal(values) <= sum(values) / WORKERS + max(values) / 2
+
+
+def test_the_picture_of_a_schedule_has_a_bar_for_each_task() -> None:
+    picture = schedule.svg([(7, 0.0, 0.1), (8, 0.0, 0.001), (8, 0.002, 0.003)], 0.97)
+    assert picture.count('class="long"') == 1
+    assert picture.count('class="brief"') == 2
+    assert "server 2" in picture and "97 % of the ideal" in picture
+
+
+def test_memory_that_was_taken_and_given_back_is_seen() -> None:
+    grown = peaks.growth(lambda: len(b"x" * (32 << 20)))
+    assert 31 << 20 < grown < 40 << 20
+    assert memory.servers_below(os.getpid()) == []
 
 
 def test_a_run_measures_the_peers_that_are_there(tmp_path: Path) -> None:

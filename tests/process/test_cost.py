@@ -1,4 +1,4 @@
-"""What a tiny task and a message cost stays small: Python calls and bytes, not times.
+"""What a tiny task and a message cost stays small: calls, bytes, wake-ups, copies, never times.
 
 The bounds stand a fifth above what was measured when they were set; a batch that grows or
 shrinks with what else the machine does moves the counts by less. `python -m bench.cost` shows
@@ -7,13 +7,21 @@ where they stand.
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
+import tracemalloc
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
+from bench import scale
 from bench.cost import COUNTED, Side
 from bench.workloads import by_id
+from dispycos.client.dispatch import Dispatch
+from dispycos.client.submission import Submission
+from dispycos.config import Limits
 from dispycos.messages import Deliveries, Outcomes, Submit
 from dispycos.model import CLIENT_MADE, CodeHash, End, Outcome, TaskSpec
 from dispycos.net.codec import encode
@@ -58,3 +66,55 @@ def test_a_message_that_leaves_with_others_takes_few_bytes_more_than_its_pickle(
     pickles = [values.dump(("x", number)).data for number in range(256)]
     said, _ = encode(Deliveries([CLIENT_MADE + 1] * 256, [bytes(data) for data in pickles]))
     assert len(said) < sum(map(len, pickles)) + 12 * 256
+
+
+def test_tasks_wake_few_threads_for_each(side: Side) -> None:
+    n = 2 * COUNTED["P1"]
+    side.run(by_id("P1"), n)
+    _, woken, _, others_woken, _ = min(side.round(by_id("P1"), n) for _ in range(2))
+    assert woken + others_woken < 0.5
+
+
+def test_a_large_value_is_in_no_process_twice(side: Side) -> None:
+    # What came is one payload; pieces under way are the rest. A copy more would be another whole one.
+    peak = min(side.run(by_id("P5M"), 1)["value"] for _ in range(2))
+    assert 0.9 < peak < 1.5
+
+
+def test_what_waits_takes_less_than_a_kibibyte_of_the_dispatch() -> None:
+    machine, payload, count = Dispatch(Limits()), scale.PAYLOAD, 1000
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            machine.submit(Submission(CLIENT_MADE + 1 + number, scale.FUNCTION, payload), 0.0)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(machine.tasks) == count
+    assert taken < 1024 * count
+
+
+def test_an_event_enters_as_many_functions_at_any_size_of_cluster() -> None:
+    few, many = _calls_each(20), _calls_each(200)
+    assert many[0] < 1.15 * few[0]
+    assert many[1] < 1.15 * few[1]
+
+
+def _calls_each(nodes: int) -> tuple[float, float]:
+    """Functions that an event enters in the scheduler's machine, and in the dispatch."""
+    found = []
+    for work in (scale.run_scheduler, scale.run_dispatch):
+        seen = itertools.count()
+
+        def see(frame: FrameType, event: str, argument: object, seen: itertools.count[int] = seen) -> None:
+            if event == "call":
+                next(seen)
+
+        before = sys.getprofile()
+        sys.setprofile(see)
+        try:
+            events, _ = work(nodes)
+        finally:
+            sys.setprofile(before)
+        found.append(next(seen) / events)
+    return found[0], found[1]

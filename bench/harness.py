@@ -18,6 +18,7 @@ import platform
 import selectors
 import signal
 import statistics
+import string
 import subprocess
 import sys
 import tempfile
@@ -403,7 +404,7 @@ def table(report: Report) -> str:
 
 
 def _order(result: Result) -> tuple[int, str, float]:
-    number = int(result.workload[1:].rstrip("ABCDEFGIMRST"))
+    number = int(result.workload[1:].rstrip(string.ascii_uppercase))
     return (number, result.workload, result.median if result.workload in LESS else -result.median)
 
 

@@ -46,6 +46,7 @@ TARGETS = (
     *_ratios("P4", execnet=3),
     *(target for id_ in ("P5", "P5A", "P5B", "P5C") for target in _ratios(id_, best=3, limit=0.35)),
     Target("P5M", 1.2, at_most=True),
+    Target("P5N", 1.2, at_most=True),
     Target("P6", 0.95),
     Target("P6T", 0.95),
     Target("P8", 0.5, at_most=True),

@@ -44,6 +44,7 @@ WORKLOADS = (
         1,
         less=True,
     ),
+    Workload("P5N", "array_peak", "the same for a NumPy array of 32 MiB", "payloads", 1, 1, less=True),
     Workload("P6", "uneven", "9 of 10 tasks take 1 ms, 1 takes 100 ms", "share of ideal", 100, 100),
     Workload("P6T", "even", "tasks of 20 ms", "share of ideal", 40, 40),
     # P12: each beside the peer whose vocabulary it speaks.

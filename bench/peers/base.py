@@ -95,8 +95,13 @@ class CarriesBulk:
 
     def bulk_peak(self, n: int) -> float:
         """Payloads that the process which grew most took, beside the one that was sent."""
-        data = random_bytes(32)
-        return peaks.growth(lambda: self.there_and_back(data)) / len(data)
+        return self._peak(random_bytes(32))
+
+    def array_peak(self, n: int) -> float:
+        return self._peak(random_array(32))
+
+    def _peak(self, data: Any) -> float:
+        return peaks.growth(lambda: self._trips(1, data)) / len(data)
 
     def _trips(self, n: int, data: Any) -> None:
         for _ in range(n):

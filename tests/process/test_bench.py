@@ -62,7 +62,7 @@ def test_each_aim_stands_beside_what_decides_it() -> None:
     assert of("one").endswith("2.00×  ≥ 3× missed")  # the best of them
     assert of("other").endswith("5.00×")
     assert of(LIMIT).endswith("0.50×  ≥ 0.35× met")
-    assert [line.split("  ")[-1] for line in lines if "≤" in line] == ["≤ 0.5 met", "≤ 0.15 missed"]
+    assert [line.split("  ")[-1].strip() for line in lines if "≤" in line] == ["≤ 0.5 met", "≤ 0.15 missed"]
 
 
 def test_every_aim_is_of_a_workload_that_there_is() -> None:

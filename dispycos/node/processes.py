@@ -15,7 +15,7 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from dispycos.errors import RemoteProtocolError
@@ -270,6 +270,15 @@ class Processes:
         for server in list(self._servers.values()):
             if server.zygote is zygote:
                 self._orphaned(server)
+        self._loop.call_later(_ORPHANS_GRACE, self._end_orphans)
+
+    def _end_orphans(self) -> None:
+        """End what the tasks of a dead zygote had started: were we killed, nobody else would (R-11)."""
+        apart = {zygote.process.pid for zygote in self._zygotes.values()}
+        if self._ahead is not None:
+            apart.add(self._ahead.process.pid)
+        if self._kill_below(apart=apart):
+            self._loop.call_later(_LOOK_AGAIN, self._end_orphans)
 
     def _orphaned(self, server: Server) -> None:
         """Its zygote is dead: it dies too, and we wait for it, or look until it is gone."""
@@ -438,8 +447,8 @@ class Processes:
         what = "last output" if counters.begun == 1 else "last output, perhaps of a task before it"
         return server.output.after(text, what, counters.begun)
 
-    def _kill_below(self, group: int | None = None) -> list[int]:
-        return self._workspace.rights.over_processes(ties.kill_below, os.getpid(), group)
+    def _kill_below(self, group: int | None = None, apart: Collection[int] = ()) -> list[int]:
+        return self._workspace.rights.over_processes(ties.kill_below, os.getpid(), group, apart)
 
     # The end of a client.
 

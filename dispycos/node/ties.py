@@ -19,7 +19,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from dispycos.records import record
 
@@ -260,8 +260,11 @@ def _consistent_look() -> dict[int, _Seen]:
     return found
 
 
-def descendants(pid: int, group: int | None = None) -> list[int]:
-    """Every live process below this one; those of process group `group` only, if one is given."""
+def descendants(pid: int, group: int | None = None, apart: Collection[int] = ()) -> list[int]:
+    """Every live process below this one; those of process group `group` only, if one is given.
+
+    apart  neither these nor what is below them.
+    """
     seen = _consistent_look()
     below: dict[int, list[int]] = {}
     for one, process in seen.items():
@@ -270,19 +273,21 @@ def descendants(pid: int, group: int | None = None) -> list[int]:
     queue = [pid]
     while queue:
         for one in below.get(queue.pop(), ()):
+            if one in apart:
+                continue
             queue.append(one)
             if not seen[one].dead and (group is None or seen[one].group == group):
                 found.append(one)
     return found
 
 
-def kill_below(pid: int, group: int | None = None) -> list[int]:
-    """Kill every process below `pid` (of that process group, if given); answers whom it found.
+def kill_below(pid: int, group: int | None = None, apart: Collection[int] = ()) -> list[int]:
+    """Kill every process below `pid` (see `descendants`); answers whom it found.
 
     Call it again until it answers []: a process that forked while we looked is found the
     next time. All are stopped first, so that they don't fork in the meantime.
     """
-    found = descendants(pid, group)
+    found = descendants(pid, group, apart)
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for one in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -67,12 +67,15 @@ class Node:
         """Kill the daemon; what it had started is gone soon (R-11)."""
         # A zygote that is stopped can't see that its node is dead: whoever stopped it lets it go on.
         self._cluster.undo(everything=True)
-        below = [process.pid for process in self.below()]
+        below = self.below()
+        told = {process.pid: _told(process) for process in below}
         os.kill(self.program.pid, signal.SIGKILL)
         self.program.process.wait()
-        wait_until(
-            lambda: not any(map(alive, below)), 15, f"the processes of {self.name}, which is dead, to end"
-        )
+        try:
+            wait_until(lambda: not any(alive(pid) for pid in told), 15)
+        except AssertionError:
+            left = [what for pid, what in told.items() if alive(pid)]
+            raise AssertionError(f"{self.name} was killed, and 15 s later there still are: {left}") from None
         self.program.kill()
         self.program = self._start()
 
@@ -205,3 +208,10 @@ def _thaw(processes: tuple[psutil.Process, ...]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.resume()
+
+
+def _told(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        command = " ".join(process.cmdline())
+        return f"{process.pid} ({process.status()}, child of {process.ppid()}): {command[:120]}"
+    return str(process.pid)

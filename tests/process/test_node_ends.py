@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from dispycos.events import PeerUp
-from dispycos.messages import FileAnswer, FileOffer, FileVerdict, NodeReport, ServerEnded
+from dispycos.messages import FileAnswer, FileOffer, FileVerdict, NodeReport, ServerEnded, ServerStarted
 from dispycos.model import Role
 from dispycos.net.keys import Keyring
 from dispycos.node.embedded import LocalNode
@@ -94,3 +94,22 @@ def test_a_killed_zygote_leaves_its_servers_children_to_the_node(master: Master,
     master.next(ServerEnded, 2)
     master.release(local.incarnation)
     assert not any(map(alive, started))
+
+
+@pytest.mark.row("R-10", "R-11", "R-48")
+def test_what_a_dead_zygote_left_is_ended_before_the_node_can_die_too(
+    master: Master, local: LocalNode
+) -> None:
+    (server, _other) = master.use(local.location, 2, [start_children])
+    started = master.run(server, start_children)
+    (zygote,) = psutil.Process(local.pid).children()
+    zygote.kill()
+    # The client's turn goes on, and its next zygote and servers are not touched.
+    wait_until(lambda: not any(map(alive, started)), 10, "the end of what its tasks had started")
+    wait_until(lambda: len(master.all(ServerStarted)) == 4, 15, "two servers again")
+    ended = len(master.all(ServerEnded))
+    assert ended == 2
+    again = master.take(master.all(ServerStarted)[-1].server)
+    assert master.run(again, start_children)
+    assert len(master.all(ServerEnded)) == ended
+    master.release(local.incarnation)

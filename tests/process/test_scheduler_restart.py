@@ -175,7 +175,7 @@ def fill(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.row("R-22", "R-54")
+@pytest.mark.row("R-22", "R-54", "R-61")
 def test_a_full_disk_refuses_new_clients_and_keeps_the_running_one(place: Place, small_disk: Path) -> None:
     shared = place.scheduler("--dest_path", str(small_disk))
     place.node("--peer", shared.where)

@@ -72,7 +72,7 @@ def test_the_default_directory_is_ours_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.row("SE-49")
+@pytest.mark.row("SE-49", "SE-117")
 def test_a_default_directory_with_wider_bits_is_refused(tmp_path: Path) -> None:
     planted = tmp_path / f"dispycos-{os.getuid()}"
     planted.mkdir()
@@ -81,7 +81,7 @@ def test_a_default_directory_with_wider_bits_is_refused(tmp_path: Path) -> None:
         open_workspace()
 
 
-@pytest.mark.row("SE-49")
+@pytest.mark.row("SE-49", "SE-117")
 def test_a_default_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / f"dispycos-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
@@ -89,7 +89,16 @@ def test_a_default_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
         open_workspace()
 
 
-@pytest.mark.row("SE-49")
+@pytest.mark.row("SE-49", "SE-117")
+def test_a_file_in_the_place_of_the_default_directory_is_refused_and_stays(tmp_path: Path) -> None:
+    planted = tmp_path / f"dispycos-{os.getuid()}"
+    planted.write_text("planted")
+    with pytest.raises(FolderError, match="Not a directory"):
+        open_workspace()
+    assert planted.read_text() == "planted"
+
+
+@pytest.mark.row("SE-49", "SE-117")
 @pytest.mark.skipif(os.getuid() != 0, reason="root: only root can give a directory to another account")
 def test_a_directory_of_another_account_is_refused(folder: Path) -> None:
     folder.mkdir(mode=0o700)

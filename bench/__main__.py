@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def default_ids(everything: bool) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
+    # As Ctrl-C does: what the peers started ends with us.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     plan = harness.Plan(
         workloads=options.ids,
         repeats=options.repeats,

@@ -64,6 +64,7 @@ class Run:
         self.random = random.Random(seed)
         self.ledger = open(f"{folder}/client", "a", buffering=1)  # noqa: SIM115 - until the program ends
         self.ids: dict[Any, int] = {}  # remote task -> id
+        self.early: list[Any] = []  # remote tasks whose id we do not know yet, or that end twice
         self.stopping = False
         self.kinds, self.longest = (CALM, LONGEST_CALM) if calm else (KINDS, LONGEST)
 
@@ -76,7 +77,10 @@ class Run:
         while True:
             message = yield task.receive()
             if isinstance(message, MonitorStatus):
-                self.note("told", self.ids.pop(message.info, -1), name_of(message.type))
+                if (number := self.ids.pop(message.info, None)) is None:
+                    self.early.append(message.info)
+                else:
+                    self.note("told", number, name_of(message.type))
 
     def submit(self, client: Client, id: int, room: Any, task: Any = None) -> Iterator[Any]:
         kind = self.random.choices(list(self.kinds), list(self.kinds.values()))[0]
@@ -85,7 +89,12 @@ class Run:
         make = submitter.io_rtask if kind == "waits" else submitter.rtask
         self.note("submitted", id, 1 + RETRIES)
         rtask = yield make(work, id, kind, seconds, self.folder)
-        self.ids[rtask] = id
+        if rtask in self.early:
+            # It ended before we knew its handle.
+            self.early.remove(rtask)
+            self.note("told", id, "early")
+        else:
+            self.ids[rtask] = id
         end = yield rtask()
         if isinstance(end, MonitorStatus):
             self.note("ended", id, name_of(end.type))
@@ -105,6 +114,8 @@ class Run:
                 number, under_way = number + 1, under_way + 1
             yield task.receive()
             under_way -= 1
+        for _ in self.early:
+            self.note("told", -1, "nobody knows it")
         print("all ended", flush=True)
         assert (yield client.close()) == 0
         print("done", number, flush=True)

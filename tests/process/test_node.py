@@ -1084,7 +1084,7 @@ def test_a_message_that_overtakes_its_task_is_kept_for_it(master: Master, local:
     assert master.next(Undelivered).to == number
 
 
-@pytest.mark.row("R-06")
+@pytest.mark.row("R-06", "R-61")
 def test_a_server_out_of_memory_says_so(tmp_path: Path, master: Master) -> None:
     def eat(task=None):  # type: ignore[no-untyped-def]
         yield

@@ -66,14 +66,13 @@ class Supervisor:
         lines = ["WATCHDOG=1"] if self._watchdog else []
         text = describe()
         if text != self._said:
-            self._said = text
             lines.append(f"STATUS={text}")
-        if lines:
-            self._say(*lines)
+        if lines and self._say(*lines):
+            self._said = text  # else it is told at the next look
         self._later(describe)
 
-    def _say(self, *lines: str, within: float = 0.0) -> None:
-        """Send them; if its queue is full, wait for at most so many seconds."""
+    def _say(self, *lines: str, within: float = 0.0) -> bool:
+        """Send them; if its queue is full, wait for at most so many seconds. Whether that was done."""
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -82,3 +81,5 @@ class Supervisor:
         except OSError as exc:
             # A supervisor that does not listen is no reason to serve no more.
             log.debug("%s is not told %s: %s", self._address, lines[0], exc)
+            return False
+        return True

@@ -347,10 +347,10 @@ def _everyone() -> dict[int, _Process]:
             # ESRCH where it ended between the opening and the reading.
             with (
                 contextlib.suppress(FileNotFoundError, ProcessLookupError),
-                open(f"/proc/{entry}/stat") as file,
+                open(f"/proc/{entry}/stat", "rb") as file,
             ):
                 # The name in brackets may hold anything, brackets too.
-                fields = file.read().rpartition(")")[2].split()
+                fields = file.read().rpartition(b")")[2].split()
                 found[int(entry)] = _Process(int(fields[1]), fields[0], int(fields[19]))
     return found
 

@@ -36,7 +36,7 @@ def read(
 
     sections  tables that are checked; others that exist are passed over.
     problems  gets what is wrong with single settings, which are left out; None: it is raised.
-    FileNotFoundError; BadConfiguration names the file, the line and what is wrong.
+    FileNotFoundError; OutOfReach; BadConfiguration names the file, the line and what is wrong.
     """
     text = _text(path)
     try:
@@ -121,6 +121,10 @@ def _unknown(what: str, name: str, known: Mapping[str, Name] | tuple[str, ...]) 
     return BadConfiguration(f"{what} is not known here; {hint}")
 
 
+class OutOfReach(BadConfiguration):
+    """The file's folder is closed to this account, so nobody can tell whether it is there."""
+
+
 def _text(path: str) -> str:
     # Everything is asked of the open file, so that nobody can swap it in between.
     try:
@@ -129,6 +133,12 @@ def _text(path: str) -> str:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
+    except PermissionError as exc:
+        try:
+            os.stat(path)
+        except PermissionError:
+            raise OutOfReach(f"{path} can't be reached: {exc.strerror}") from None
+        raise BadConfiguration(f"{path} can't be read: {exc.strerror}") from None
     except OSError as exc:
         raise BadConfiguration(f"{path} can't be read: {exc.strerror or exc}") from None
     if len(data) > MAX_BYTES:

@@ -69,6 +69,10 @@ def settings(
             if FILE in environ:
                 raise BadConfiguration(f"{FILE} names {path}, which does not exist") from None
             continue
+        except file.OutOfReach:
+            if FILE in environ:
+                raise
+            continue  # the home of another account, as sudo may leave it: nothing there is ours
         for one in (*of_file[""], *of_file.get(section, ())):
             if one.name in known:
                 found[one.name] = one

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
@@ -257,15 +259,43 @@ def certificates(options: argparse.Namespace) -> CertificateFiles | None:
     return CertificateFiles.given(options.certfile, options.keyfile, options.cafile)
 
 
+_READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+
+
 def carry_out(program: str, run: Callable[[], int]) -> int:
-    """The exit code of `run`; 1 and one sentence for what the world refuses."""
+    """The exit code of `run`; 1 and one sentence for what the world refuses.
+
+    Whoever closed the pipe that it prints to, as `| head` does, wants no more, and no words for it.
+    """
     try:
-        return run()
+        code = run()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # not at the interpreter's end, where nobody could tell what failed
+        return code
+    except BrokenPipeError as exc:
+        if _nobody_reads():
+            return _READER_GONE
+        print(f"{program}: {_sentence(exc)}", file=sys.stderr)
+        return 1
     except (DispycosError, OSError, ValueError) as exc:
         print(f"{program}: {_sentence(exc)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _nobody_reads() -> bool:
+    """Whether it was our output that broke; then what is still to be printed goes nowhere."""
+    try:
+        output = sys.stdout.fileno()
+        looks = select.poll()
+        looks.register(output, select.POLLERR)
+        broken = bool(looks.poll(0))
+    except (OSError, ValueError, AttributeError):  # none of ours, or a system without poll
+        return False
+    if broken:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return broken
 
 
 def _sentence(exc: BaseException) -> str:

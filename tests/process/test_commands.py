@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -60,3 +62,15 @@ def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Pat
     assert code == 1 and "line 2: node.cpu" in out and "line 4: node_port" in out
     code, out, err = run_program([sys.executable, "-m", "dispycos.node"], env={"DISPYCOS_CONFIG": str(path)})
     assert (code, out) == (2, "") and "line 2: node.cpu is not known here; did you mean 'cpus'?" in err
+
+
+def test_whoever_reads_no_further_gets_no_words_for_it() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = subprocess.run(
+            [*DISPYCOS, "config"], stdout=write, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    finally:
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -25,7 +25,7 @@ WORKERS    := $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 # The tests start Python a thousand times: compiling anew each time would take as long as the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint compiled bench bench-all bench-peers docs clean
+.PHONY: help demo test lint compiled chaos soak bench bench-all bench-peers docs clean
 
 help:
 	@echo "make demo         start a small cluster here and show tasks at work"

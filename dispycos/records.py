@@ -79,9 +79,10 @@ class _Fields:
         self.defaults = defaults
 
     def __get__(self, value: Any, cls: type[Any]) -> Any:
-        owner = next(base for base in cls.__mro__ if vars(base).get(_FIELDS) is self)
-        _model(owner, owner.__bases__, {"__annotations__": owner.__annotations__, **self.defaults})
-        return getattr(owner, _FIELDS)
+        owner = next((base for base in cls.__mro__ if vars(base).get(_FIELDS) is self), None)
+        if owner is not None:  # else another thread was here just now
+            _model(owner, owner.__bases__, {"__annotations__": owner.__annotations__, **self.defaults})
+        return getattr(cls, _FIELDS)
 
 
 class _Positional:

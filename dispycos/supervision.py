@@ -1,4 +1,6 @@
-"""What starts this process is told how it is: systemd's protocol of notifications, sd_notify(3).
+"""Between a daemon and what started it: it is told how the daemon is, and may ask it to drain.
+
+Told is by systemd's protocol of notifications, sd_notify(3).
 
 Ready, stopping, a line about what it does, and the sign of life that a watchdog waits for. The
 sign comes from the loop that serves, so a loop that stands still is noticed. Where nobody asks
@@ -12,10 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, MutableMapping
 
 log = logging.getLogger("dispycos")
+
+# As `quit` typed at a node or scheduler; None: the system has none.
+DRAIN = getattr(signal, "SIGUSR1", None)
 
 _IMPORTANT = 1.0  # seconds that a loop may stand still for what is said once
 LOOK_EVERY = 5.0  # seconds between looks at what is to be said, unless the watchdog wants it sooner

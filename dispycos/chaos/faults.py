@@ -159,9 +159,7 @@ class _Made:
         elif found := re.fullmatch(r"fail:write\((\w+)\)=(\w+)(?:@([\w.]+))?", part):
             self._write(part, *found.groups())
         else:
-            raise _bad(
-                part, "it is none of seed=, drop:, dup:, delay:, cut:session@, kill:, clock:, fail:write("
-            )
+            raise _bad(part, f"it is none of {_FORMS}")
 
     def _message(self, part: str, verb: str, kind: str, value: str) -> None:
         known = {"drop": REPEATED, "dup": NOTICED, "delay": frozenset(KINDS)}[verb]

@@ -17,8 +17,8 @@ from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
 from dispycos.folders import default_path
 from dispycos.node import ties, workspace
-from dispycos.node.daemon import DRAIN
 from dispycos.node.ties import Identity
+from dispycos.supervision import DRAIN
 
 WAIT = 60.0  # seconds
 

@@ -50,13 +50,12 @@ from dispycos.node.tenancy import NodeState
 from dispycos.node.workspace import Workspace
 from dispycos.printer import Printer
 from dispycos.protocol.watching import MAX_ASKED
-from dispycos.supervision import Supervisor
+from dispycos.supervision import DRAIN, Supervisor
 
 log = logging.getLogger("dispycos")
 
 END_WITHIN = 14.0  # seconds from SIGTERM until what has not ended is ended by force
 FORCED = 1  # exit code after that, and after a second signal
-DRAIN = getattr(signal, "SIGUSR1", None)  # as `quit` typed at the node; None: the system has none
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
 
 # Who may say what to a node (N5).

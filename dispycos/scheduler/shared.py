@@ -33,14 +33,13 @@ from dispycos.records import record
 from dispycos.scheduler import survey
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
 from dispycos.scheduler.storage import Storage
-from dispycos.supervision import Supervisor
+from dispycos.supervision import DRAIN, Supervisor
 
 log = logging.getLogger("dispycos")
 
 HELP = "commands: status (or an empty line), quit, exit, terminate"
 END_WITHIN = 14.0  # seconds from SIGTERM until the scheduler ends, whoever has not let go
 FORCED = 1  # exit code after that, and after a second signal
-DRAIN = getattr(signal, "SIGUSR1", None)  # as `quit` typed at it; None: the system has none
 _SAY_GOODBYE = 0.5  # seconds for the last words to peers
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
+import threading
 from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar
 
@@ -179,3 +181,25 @@ def test_one_without_equality_is_equal_to_itself_alone() -> None:
     value.number = 1
     assert value == value and value != Alone(1) and len({value, Alone(1)}) == 2
     assert repr(value) == "Alone(number=1)"
+
+
+def test_threads_that_look_at_the_same_new_record_see_the_same() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            new, seen = made(), []
+            together = threading.Barrier(3)
+
+            def look(new: Any = new, seen: list[Any] = seen, together: Any = together) -> None:
+                together.wait()
+                seen.append(new.__match_args__)
+
+            threads = [threading.Thread(target=look) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert seen == [("number", "name")] * 3
+    finally:
+        sys.setswitchinterval(interval)

@@ -17,6 +17,7 @@ class Work:
     """Tasks of one client, now."""
 
     tasks: int  # CPU tasks that run, or wait for any server
+    waiting_io: int  # I/O tasks that wait for any server
     done: int  # that ever ended
     seconds: float  # that a CPU task takes; below 0: nobody knows
     busy: Mapping[Incarnation, int]  # nodes with tasks of any kind, also with those that wait for them alone
@@ -36,4 +37,4 @@ def of(placement: Placement, done: int) -> Work:
                 means.append(server.mean)
         if count:
             busy[node.incarnation] = count
-    return Work(tasks, done, sum(means) / len(means) if means else -1.0, busy)
+    return Work(tasks, placement.io_line.count, done, sum(means) / len(means) if means else -1.0, busy)

@@ -106,19 +106,20 @@ class Elastic:
             operation.fail(Closed("the cluster was closed before it had so many nodes"))
 
     def _demand(self) -> Demand:
-        tasks = done = 0
+        tasks = waiting_io = done = 0
         means: list[float] = []
         busy: Counter[int] = Counter()
         numbers = self._launcher.present()
         for driver in self._switchboard.drivers:
             found = driver.demand()
             tasks += found.tasks
+            waiting_io += found.waiting_io
             done += found.done
             means += [found.seconds] if found.seconds >= 0 else []
             for node, count in found.busy.items():
                 if node in numbers:
                     busy[numbers[node]] += count
-        return Demand(tasks, done, max(means, default=-1.0), busy)
+        return Demand(tasks, done, max(means, default=-1.0), busy, waiting_io)
 
     def _look_later(self) -> None:
         if self._timer is not None:

@@ -70,6 +70,7 @@ class Demand:
     done: int  # that ever ended: whether it moves
     seconds: float  # that a task takes; below 0: nobody knows
     busy: Mapping[int, int]  # tasks of any kind on each node that has some, by its number
+    waiting_io: int = 0  # I/O tasks that wait for any server
 
 
 @record
@@ -243,6 +244,8 @@ class Scaling:
         seconds = max(demand.seconds, now - self._moved) if demand.seconds >= 0 else policy.patience
         servers = min(demand.tasks, math.ceil(demand.tasks * seconds / policy.patience))
         nodes = math.ceil(max(servers, min(demand.tasks, 1)) / self._servers)
+        # I/O tasks are no load, but have to be somewhere.
+        nodes = max(nodes, min(demand.waiting_io, 1))
         self.needed = max(self.minimum, min(self.maximum, nodes))
         while self._most and self._most[-1][1] <= self.needed:
             self._most.pop()
@@ -316,6 +319,7 @@ class Scaling:
             return f"it is to have {self.maximum}"
         known = f", each some {demand.seconds:.2g} s" if demand.seconds >= 0 and demand.tasks else ""
         tasks = "1 task" if demand.tasks == 1 else f"{demand.tasks} tasks"
+        known += f", {demand.waiting_io} for I/O" if demand.waiting_io else ""
         return f"{tasks} to do{known}; between {self.minimum} and {self.maximum} nodes"
 
 

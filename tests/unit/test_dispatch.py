@@ -907,3 +907,11 @@ def test_a_server_s_word_of_what_it_holds_is_held_against_the_ledger():
         with pytest.raises(AssertionError, match=text) as found:
             bench.machine.compare(S1, holds)
         assert found.value.args[0].thing in (S1, mine.id, other.id)
+
+
+def test_io_tasks_that_wait_for_any_server_are_a_demand() -> None:
+    client = Driven()
+    client.submit(2, io=True)
+    assert (client.machine.demand().tasks, client.machine.demand().waiting_io) == (0, 2)
+    client.feed(ServerUsable(S1, N1, 1))
+    assert client.machine.demand().waiting_io == 0 and client.machine.demand().busy == {N1: 2}

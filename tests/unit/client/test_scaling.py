@@ -121,6 +121,16 @@ def test_tasks_of_which_nobody_knows_how_long_they_take_may_be_long() -> None:
     assert cluster.up == 6
 
 
+def test_io_tasks_that_wait_need_one_node_and_no_more() -> None:
+    cluster = Cluster(present=0)
+    cluster.feed(Between(0, 4))
+    for _ in range(20):
+        cluster.now += STEP
+        cluster.feed(Demand(0, 0, -1.0, {}, waiting_io=100))
+    assert [number for _, number in cluster.starts] == [1]
+    assert "the cluster starts 1 node: 0 tasks to do, 100 for I/O; between 0 and 4 nodes" in cluster.notes
+
+
 def test_tasks_that_take_longer_than_those_before_are_noticed() -> None:
     cluster = Cluster()
     cluster.feed(Between(1, 10))

@@ -495,13 +495,20 @@ class Connection:
             self.closed = True
             self.link.close("closed", patience)
 
+    def _any_pending(self) -> PendingCall | Question | None:
+        try:
+            return self._pending.popitem()[1]
+        except KeyError:
+            return None
+
     def _end(self, reason: str) -> None:
         if not self.closed:
             self._reason = reason
             self.closed = True
         error = self._gone()
         self.lanes.close()
-        for pending in [self._pending.pop(number) for number in list(self._pending)]:
+        # Whoever asks or gives up just now takes his own out; nobody's is left.
+        while (pending := self._any_pending()) is not None:
             pending.fail(error)
         with self._lock:
             objects = self._exports.clear()

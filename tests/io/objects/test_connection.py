@@ -199,6 +199,23 @@ def test_a_pending_call_is_waited_for_in_three_ways(ends, root, far):
     assert slow.result(10) == "went"
 
 
+def test_all_calls_fail_at_the_end_though_others_are_given_up_meanwhile(ends, root, far):
+    connection = ends[0]
+
+    class Shrinking(dict[int, Any]):
+        """What somebody sees in it another thread has taken out a moment later."""
+
+        def __iter__(self) -> Iterator[int]:
+            return iter([*self.keys(), -1])
+
+    connection._pending = Shrinking(connection._pending)
+    calls = [connection.begin(METHOD, root._number, "wait", (), {}) for _ in range(3)]
+    ends[1].close()
+    for call in calls:
+        with pytest.raises(OSError):
+            call.result(10)
+
+
 def test_lanes_are_threads_by_number(ends, root):
     connection = ends[0]
 

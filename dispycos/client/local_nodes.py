@@ -17,7 +17,7 @@ from dispycos.scheduler.service import SchedulerService
 class LocalNodes:
     """Starts and ends them, and tells the scheduler of them.
 
-    launch       starts one, by its number; NodeNotStarted.
+    launch       starts one, by its number; NodeNotStarted, or what the system says.
     came, ended  are told of each but the first, by its number.
     """
 
@@ -78,6 +78,9 @@ class LocalNodes:
             await self._start(number)
         except NodeNotStarted as exc:
             self.ended(number, str(exc))
+        except Exception as exc:
+            # A full disk, for one: what neither comes nor ends would be waited for for ever.
+            self.ended(number, f"{type(exc).__name__}: {exc}")
         else:
             self.came(number)
         finally:

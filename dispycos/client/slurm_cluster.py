@@ -173,9 +173,10 @@ class _SlurmNodes:
             await asyncio.to_thread(
                 slurm_nodes.submit, name, 1, words, udp=False, folder=self._folder, sbatch=self._sbatch
             )
-        except SlurmError as exc:
+        except Exception as exc:
+            # Whatever it is: what neither comes nor ends would be waited for for ever.
             del self._jobs[number]
-            self.ended(number, str(exc))
+            self.ended(number, str(exc) if isinstance(exc, SlurmError) else f"{type(exc).__name__}: {exc}")
             return
         self._jobs[number] = True
         if number in self._unwanted:

@@ -131,6 +131,8 @@ def ask(*command: str, script: str = "") -> list[str]:
         )
     except FileNotFoundError:
         raise SlurmError(f"{command[0]} is not here: is Slurm installed on this machine?") from None
+    except OSError as exc:
+        raise SlurmError(f"{command[0]} can't be run: {exc.strerror or exc}") from exc
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} did not answer in {ANSWER_WITHIN:g} s") from None
     if done.returncode:

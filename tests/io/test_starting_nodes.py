@@ -1,0 +1,95 @@
+"""What starts nodes for a cluster of this program, when the system or Slurm does not do as it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dispycos.client import slurm_cluster
+from dispycos.client.local_nodes import LocalNodes
+from dispycos.model import Location
+from dispycos.node.embedded import LocalNode
+from tests.helpers import wait_until
+
+LIMIT = 10.0  # seconds
+
+
+def network() -> Any:
+    """What of a network they use, on the loop that runs."""
+    endpoint = SimpleNamespace(location=Location("127.0.0.1", 9706))
+    return SimpleNamespace(
+        reactor=SimpleNamespace(spawn=asyncio.get_running_loop().create_task), endpoint=endpoint
+    )
+
+
+async def until(condition: Callable[[], object]) -> None:
+    await asyncio.to_thread(wait_until, condition, LIMIT)
+
+
+def slurm_nodes(folder: Path) -> tuple[Any, list[tuple[int, str]]]:
+    service: Any = SimpleNamespace(machine=SimpleNamespace(nodes={}))
+    nodes = slurm_cluster._SlurmNodes(network(), service, str(folder), [], [])
+    ended: list[tuple[int, str]] = []
+    nodes.ended = lambda number, reason: ended.append((number, reason))
+    return nodes, ended
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slurm's commands, as far as they matter here: one job, that runs until there is a file `over`."""
+    scripts = {
+        "sbatch": "echo 7",
+        "squeue": f"[ -e {tmp_path}/silent ] && exit 1\n[ -e {tmp_path}/over ] && exit 0\n"
+        'for word; do case $word in --name=*) echo "7|${word#--name=}|RUNNING|n|None";; esac; done',
+        "scancel": f'echo "$@" >> {tmp_path}/told',
+    }
+    for name, script in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(slurm_cluster, "LOOK_EVERY", 0.02)
+    return tmp_path
+
+
+def test_a_local_node_for_which_the_disk_has_no_room_is_told_as_ended() -> None:
+    async def no_room(number: int) -> LocalNode:
+        raise OSError(28, "No space left on device")
+
+    async def tell(launch: Callable[[int], Awaitable[LocalNode]]) -> list[tuple[int, str]]:
+        ended: list[tuple[int, str]] = []
+        service: Any = None
+        nodes = LocalNodes(network(), service, launch)
+        nodes.ended = lambda number, reason: ended.append((number, reason))
+        nodes.start(2)
+        await until(lambda: ended)
+        return ended
+
+    assert asyncio.run(tell(no_room)) == [(2, "OSError: [Errno 28] No space left on device")]
+
+
+def test_a_node_of_slurm_that_may_not_be_submitted_is_told_as_ended(
+    commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(*args: object, **options: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def tell() -> list[tuple[int, str]]:
+        nodes, ended = slurm_nodes(commands)
+        (commands / "sbatch").chmod(0o644)
+        nodes.start(1)
+        await until(lambda: len(ended) == 1)
+        monkeypatch.setattr(slurm_cluster.slurm_nodes, "submit", no_thread)
+        nodes.start(2)
+        await until(lambda: len(ended) == 2)
+        assert not nodes._jobs
+        return ended
+
+    assert asyncio.run(tell()) == [
+        (1, "sbatch can't be run: Permission denied"),
+        (2, "RuntimeError: can't start new thread"),
+    ]

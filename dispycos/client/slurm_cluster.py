@@ -117,7 +117,7 @@ class _SlurmNodes:
         self._set = secrets.token_hex(4)  # of this program's jobs, beside those of others
         self._jobs: dict[int, bool] = {}  # those that were asked for: whether they are submitted
         self._here: set[int] = set()
-        self._unwanted: set[int] = set()  # drained before they were submitted
+        self._unwanted: set[int] = set()  # to be drained, and not told yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
         self.came: Callable[[int], None] = lambda number: None
@@ -176,6 +176,7 @@ class _SlurmNodes:
         except Exception as exc:
             # Whatever it is: what neither comes nor ends would be waited for for ever.
             del self._jobs[number]
+            self._unwanted.discard(number)
             self.ended(number, str(exc) if isinstance(exc, SlurmError) else f"{type(exc).__name__}: {exc}")
             return
         self._jobs[number] = True
@@ -186,13 +187,18 @@ class _SlurmNodes:
 
     async def _drain(self, number: int) -> None:
         try:
-            await asyncio.to_thread(self._drain_jobs, slurm_nodes.job_name(self._name(number)))
+            told = await asyncio.to_thread(self._drain_jobs, slurm_nodes.job_name(self._name(number)))
         except SlurmError as exc:
             log.warning("node %d is not drained yet: %s", number, exc)
+        else:
+            if told:
+                self._unwanted.discard(number)
 
     @staticmethod
-    def _drain_jobs(name: str) -> None:
-        slurm_nodes.drain(slurm.jobs(name))
+    def _drain_jobs(name: str) -> bool:
+        found = slurm.jobs(name)
+        slurm_nodes.drain(found)
+        return bool(found)
 
     async def _look(self) -> None:
         """What became of the jobs, as long as there are some."""
@@ -209,7 +215,10 @@ class _SlurmNodes:
                     number = names[name]
                     del self._jobs[number]
                     self._here.discard(number)
+                    self._unwanted.discard(number)
                     self.ended(number, f"its job is {states.get(name, 'gone')}")
+                for number in [n for n in self._unwanted if self._jobs.get(n)]:
+                    await self._drain(number)  # Slurm did not answer before
             for number in set(self.present().values()) - self._here:
                 self._here.add(number)
                 self.came(number)

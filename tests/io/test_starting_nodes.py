@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,3 +94,27 @@ def test_a_node_of_slurm_that_may_not_be_submitted_is_told_as_ended(
         (1, "sbatch can't be run: Permission denied"),
         (2, "RuntimeError: can't start new thread"),
     ]
+
+
+def test_a_node_is_drained_when_slurm_answers_again(commands: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "dispycos")
+    told = commands / "told"
+
+    async def drain() -> list[tuple[int, str]]:
+        nodes, ended = slurm_nodes(commands)
+        nodes.start(1)
+        await until(lambda: nodes._jobs[1])
+        (commands / "silent").touch()
+        nodes.drain(1)
+        await until(lambda: "node 1 is not drained yet" in caplog.text)
+        assert not told.exists()
+        (commands / "silent").unlink()
+        await until(told.exists)
+        await until(lambda: not nodes._unwanted)
+        (commands / "over").touch()
+        await until(lambda: ended)
+        await nodes._looking
+        return ended
+
+    assert asyncio.run(drain()) == [(1, "its job is gone")]
+    assert told.read_text() == "--batch --signal=USR1 7\n"

@@ -34,13 +34,13 @@ END_WITHIN = 20.0  # seconds for jobs to end at the close, before they are left 
 class SlurmCluster(Scalable):
     """Nodes by Slurm for the clients of this program.
 
-        with SlurmCluster(["--cpus-per-task=8", "--time=60"]) as cluster:
+        with SlurmCluster(["--time=60"], servers=8) as cluster:
             cluster.adapt(0, 50)
 
     sbatch   options of sbatch for each node's job.
-    servers  on each node: the processors that sbatch is told to give it.
+    servers  on each node, and the processors that sbatch is told to give it.
     log_dir  a folder on all machines for the nodes' output; None: the working directory.
-    options  of dispycosnode.
+    options  of dispycosnode; how many servers it has is said by `servers` alone.
 
     Clients of this program use its nodes, and others that reach its scheduler. When it closes, its
     jobs are drained for END_WITHIN seconds, then cancelled.
@@ -57,7 +57,8 @@ class SlurmCluster(Scalable):
         self._servers = integer("servers", servers, least=1)
         self._sbatch = [f"--cpus-per-task={servers}", *sbatch]
         self._folder = os.path.abspath(log_dir or os.curdir)
-        self._options = list(options)
+        # Said to the node, too: its job may have more processors than it was to have servers.
+        self._options = [*options, f"--cpus={servers}"]
         self._network: Network | None = None
         self._nodes: _SlurmNodes | None = None
 

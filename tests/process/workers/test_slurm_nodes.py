@@ -120,7 +120,8 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
     # Of a program itself: as many as it asks for, each a job, and none when it is over.
     with pytest.raises(ValueError, match="at least 1"):
         SlurmCluster(servers=0)
-    with SlurmCluster(servers=2, log_dir=str(logs), options=[*more[1:]]) as own:
+    # Also where sbatch is told to give it more processors than it was to have servers.
+    with SlurmCluster(["--cpus-per-task=3"], servers=2, log_dir=str(logs), options=more[1:]) as own:
         assert own.scale(2).result(60) == 2
         wait_until(lambda: len(client.servers().result()) == 4, 40, "4 servers of 2 nodes")
         assert sum(client.map(abs, range(-3, 0))) == 6

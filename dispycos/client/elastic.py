@@ -27,7 +27,7 @@ from dispycos.client.scaling import (
     StartNode,
 )
 from dispycos.client.switchboard import Switchboard
-from dispycos.errors import Closed
+from dispycos.errors import Closed, LocalProtocolError
 from dispycos.kernel.operation import Operation
 from dispycos.model import Incarnation
 from dispycos.net.reactor import Later
@@ -67,12 +67,25 @@ class Elastic:
         self._closed = False
 
     def limit(self, minimum: int, maximum: int, answer: Operation | None = None) -> None:
-        """Have between so many and so many nodes; `answer` is completed when it is so."""
+        """Have between so many and so many nodes; `answer` is completed when it is so.
+
+        It fails with Closed, or with LocalProtocolError when other numbers are asked for before.
+        """
+        if self._closed:
+            if answer is not None:
+                answer.fail(_closed())
+            return
+        if (minimum, maximum) != (self._machine.minimum, self._machine.maximum):
+            self._fail_waiting(
+                LocalProtocolError(
+                    f"between {minimum} and {maximum} nodes were asked for before the cluster had so many"
+                )
+            )
         self._follows = minimum != maximum
-        self._feed(self._demand())
         if answer is not None:
             self._waiting.append(answer)
-        self._feed(Between(minimum, maximum))
+        # In one: the work alone would be answered under the limits that are no more.
+        self._feed(Between(minimum, maximum, self._demand()))
         self._look_later()
 
     def came(self, number: int) -> None:
@@ -101,9 +114,12 @@ class Elastic:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._fail_waiting(_closed())
+
+    def _fail_waiting(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, []
         for operation in waiting:
-            operation.fail(Closed("the cluster was closed before it had so many nodes"))
+            operation.fail(error)
 
     def _demand(self) -> Demand:
         tasks = waiting_io = done = 0
@@ -159,6 +175,10 @@ class Elastic:
                 operation.complete(len(self._machine.nodes))
 
 
+def _closed() -> Closed:
+    return Closed("the cluster was closed before it had so many nodes")
+
+
 class Scalable:
     """A cluster that may have more or fewer nodes."""
 
@@ -170,7 +190,8 @@ class Scalable:
 
         Those that are too many take no new tasks, and end with their last one; who waits for a server
         goes on to wait, also where none is left. The servers of a new node follow it in a moment. A node
-        that ends by itself is replaced. Closed if the cluster is closed before.
+        that ends by itself is replaced. Closed if the cluster is closed before, LocalProtocolError if
+        `scale` or `adapt` asks for other numbers before.
         """
         count = integer("nodes", nodes, least=0)
         answer = Operation()

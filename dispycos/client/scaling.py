@@ -60,6 +60,7 @@ class Between:
 
     minimum: int
     maximum: int
+    demand: Demand | None = None  # the work now, if it is known: who goes is chosen by it
 
 
 @record
@@ -198,6 +199,8 @@ class Scaling:
 
     def _between(self, event: Between, now: float) -> None:
         self.minimum, self.maximum = event.minimum, event.maximum
+        if event.demand is not None:
+            self.demand = event.demand
         self._since = self._moved = now
         self._most.clear()
         self._short = None

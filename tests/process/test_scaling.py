@@ -12,6 +12,8 @@ import pytest
 
 from dispycos import Client, Closed, LocalCluster
 from dispycos.client.scaling import Policy
+from dispycos.errors import LocalProtocolError
+from dispycos.kernel.operation import Operation
 from tests.helpers import wait_until
 from tests.process.clusters import program
 
@@ -78,7 +80,13 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
         wait_until(lambda: cluster._nodes.count and node not in cluster._nodes._nodes.values(), PATIENCE)
         wait_until(lambda: servers() == 1, PATIENCE)
         assert sum(client.map(abs, [-1, -2])) == 3
-        waits = cluster.scale(3)
+        other, waits, same = cluster.scale(2), cluster.scale(3), cluster.scale(3)
+        with pytest.raises(LocalProtocolError, match="between 3 and 3 nodes were asked for before"):
+            other.result(PATIENCE)
+        elastic, late = cluster._elastic, Operation()
         client.close().result(PATIENCE)
-    with pytest.raises(Closed, match="before it had so many nodes"):
-        waits.result(PATIENCE)
+    # A call that was under way at the close is told, too.
+    elastic.limit(1, 1, late)
+    for operation in (waits, same, late):
+        with pytest.raises(Closed, match="before it had so many nodes"):
+            operation.result(PATIENCE)

@@ -224,6 +224,14 @@ def test_a_person_is_obeyed_at_once_and_tasks_there_end_first() -> None:
     assert "drained" in machine.story(5)
 
 
+def test_new_limits_and_the_work_come_together() -> None:
+    machine = Scaling(1, 2, Policy())
+    machine.handle(Between(0, 10), 0.0)
+    # What the old limits would start is not started, and who goes is chosen by the work that is there now.
+    actions = machine.handle(Between(1, 1, Demand(50, 0, 10.0, {2: 1})), 5.0)
+    assert [action for action in actions if not isinstance(action, Note)] == [DrainNode(1)]
+
+
 def test_what_drains_counts_until_it_is_gone() -> None:
     machine = Scaling(1, 2, Policy())
     machine.handle(Between(0, 0), 0.0)

@@ -202,7 +202,8 @@ class Scalable:
         """Have more or fewer nodes by the work that there is, from now on.
 
         More, where the tasks that wait would last longer than 5 seconds; fewer, where for half a
-        minute fewer would have done. Only a node without a task ends. `scale` ends it.
+        minute fewer would have done, and then only a node without a task ends. Nodes above a new
+        `maximum` are drained at once, as by `scale`: busy ones end with their last task. `scale` ends it.
         """
         least = integer("minimum", minimum, least=0)
         most = integer("maximum", maximum, least=1)

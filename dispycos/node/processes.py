@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import os
 import signal
 import time
@@ -56,6 +57,8 @@ from dispycos.node.workspace import ClientFolder, Workspace
 from dispycos.printer import Printer
 from dispycos.protocol.facts import ServerSight
 from dispycos.protocol.watching import MAX_PRINTED_BYTES
+
+log = logging.getLogger("dispycos")
 
 _LOOK_AGAIN = 0.02  # seconds between looks at a process that nobody reports
 _ORPHANS_GRACE = 0.3  # seconds that orphans get: resource trackers of shared memory end by themselves
@@ -272,13 +275,24 @@ class Processes:
                 self._orphaned(server)
         self._loop.call_later(_ORPHANS_GRACE, self._end_orphans)
 
-    def _end_orphans(self) -> None:
-        """End what the tasks of a dead zygote had started: were we killed, nobody else would (R-11)."""
+    def _end_orphans(self, until: float | None = None) -> None:
+        """End what the tasks of a dead zygote had started: were we killed, nobody else would (R-11).
+
+        until  when it gives up on processes that do not end, such as those we may not kill.
+        """
+        until = until or self._loop.time() + _KILL_PATIENCE
         apart = {zygote.process.pid for zygote in self._zygotes.values()}
         if self._ahead is not None:
             apart.add(self._ahead.process.pid)
-        if self._kill_below(apart=apart):
-            self._loop.call_later(_LOOK_AGAIN, self._end_orphans)
+        left = self._kill_below(apart=apart)
+        if left and self._loop.time() < until:
+            self._loop.call_later(_LOOK_AGAIN, self._end_orphans, until)
+        elif left:
+            # The end of the client says it again, if they are still there.
+            text = ", ".join(map(str, left))
+            log.warning(
+                "processes %s, which tasks had started, could not be ended in %g s", text, _KILL_PATIENCE
+            )
 
     def _orphaned(self, server: Server) -> None:
         """Its zygote is dead: it dies too, and we wait for it, or look until it is gone."""

@@ -399,7 +399,7 @@ def _marked(pid: int, mark: str) -> bool:
     return False
 
 
-def leftovers(before: Census, timeout: float = 5.0) -> list[str]:
+def leftovers(before: Census, timeout: float = 15.0) -> list[str]:
     """What is here and was not in `before`, after giving it `timeout` seconds to go."""
     deadline = time.monotonic() + timeout
     pause = 0.002

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any
 
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _held = False  # whether hooks are registered in this process
 _hooked = False  # whether the interpreter took the earlier of them
 _ended = False  # whether that one ran to its end
@@ -83,9 +82,16 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     if kind is not KeyboardInterrupt or trace is None:
         sys.__excepthook__(kind, error, trace)
         return
-    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_PACKAGE)]
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_package())]
     where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
     print(f"KeyboardInterrupt{where}", file=sys.stderr)
+
+
+def _package() -> str:
+    """How the names of our own files begin, as far as a traceback tells them."""
+    # Where a gateway carried this module there is no file, and its code is named otherwise.
+    ours = os.path.dirname(os.path.dirname(_package.__code__.co_filename))
+    return os.path.join(ours, "") if ours else "<dispycos"
 
 
 def was_interrupted() -> bool:

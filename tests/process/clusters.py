@@ -17,6 +17,13 @@ from tests.process.standing import Standing, cluster_on
 LIMIT = 30.0  # seconds for what should take one
 
 
+def node_pid(cluster: LocalCluster) -> int:
+    """The process of a cluster's one node."""
+    assert cluster._nodes is not None
+    (node,) = cluster._nodes._nodes.values()
+    return node.pid
+
+
 def run(target: Callable[..., Any], *args: Any, timeout: float = LIMIT) -> Any:
     """The result of `target(*args)` run as a task of this process; AssertionError if it failed."""
     task = Task(target, *args)

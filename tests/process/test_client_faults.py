@@ -13,15 +13,7 @@ from dispycos import (
     LocalCluster,
     Scheduler,
 )
-from tests.process.clusters import (
-    LIMIT,
-    Watcher,
-    begins,
-    pid,
-    run,
-    scheduled,
-    two_servers,
-)
+from tests.process.clusters import LIMIT, Watcher, begins, node_pid, pid, run, scheduled, two_servers
 
 
 def kill_myself(number: int, task: Any = None) -> Any:
@@ -103,7 +95,7 @@ def test_a_killed_node_takes_all_its_tasks_along(program):
             for _ in range(2):
                 running.append((yield client.rtask(begins, task)))
                 assert (yield task.receive(timeout=LIMIT)) == "begun"
-            os.kill(cluster._node.pid, signal.SIGKILL)
+            os.kill(node_pid(cluster), signal.SIGKILL)
             for rtask in running:
                 status = yield rtask()
                 assert status.type is Scheduler.TaskAbandoned

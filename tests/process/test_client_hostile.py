@@ -17,7 +17,7 @@ from dispycos.config import Limits
 from dispycos.model import Role
 from dispycos.options import Options
 from dispycos.runtime import runtime
-from tests.process.clusters import Watcher, pid, scheduled, two_servers
+from tests.process.clusters import Watcher, node_pid, pid, scheduled, two_servers
 
 
 class Odd(DispycosNodeAllocate):
@@ -103,8 +103,7 @@ def prepare(value: Any, task: Any = None) -> Any:
 
 @pytest.mark.row("SE-24", "SE-85")
 def test_only_the_client_s_own_processes_unpickle_what_it_made(cluster: LocalCluster, tmp_path: Path) -> None:
-    assert cluster._node is not None
-    node = psutil.Process(cluster._node.pid)
+    node = psutil.Process(node_pid(cluster))
     theirs: list[int] = []
     watcher = Watcher()
 

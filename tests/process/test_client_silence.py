@@ -13,15 +13,14 @@ import pytest
 
 from dispycos import Client, LocalCluster, Pycos, Scheduler
 from tests.helpers import run_python, wait_until
-from tests.process.clusters import LIMIT, Watcher, begins, pid, run, scheduled, two_servers
+from tests.process.clusters import LIMIT, Watcher, begins, node_pid, pid, run, scheduled, two_servers
 
 
 class Frozen:
     """All processes of a cluster's node, stopped until `thaw`."""
 
     def __init__(self, cluster: LocalCluster) -> None:
-        assert cluster._node is not None
-        node = psutil.Process(cluster._node.pid)
+        node = psutil.Process(node_pid(cluster))
         self._processes = [node, *node.children(recursive=True)]
         for process in self._processes:
             process.suspend()

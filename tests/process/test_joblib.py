@@ -231,7 +231,7 @@ Parallel(n_jobs=2, backend="dispycos")(calls())
 def test_ctrl_c_ends_what_runs_and_the_cluster() -> None:
     code, _, err = run_python(INTERRUPTED, timeout=20)
     assert code in (1, 130, -2), err
-    assert err.splitlines()[-1] == "KeyboardInterrupt"
+    assert err.splitlines()[-1].startswith("KeyboardInterrupt")
 
 
 # Arrays: no more memory than they have, on both sides.

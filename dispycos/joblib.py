@@ -177,9 +177,9 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
             return self._begin(func, tell)
 
     def _begin(self, func: Any, tell: Callable[[Any], object]) -> Any:
-        client, _ = self._submitter(0)
         future: Any
         try:
+            client, _ = self._submitter(0)
             future = client.submit(self._run_of(func), func)
         except Exception as error:
             future = concurrent.futures.Future()
@@ -207,11 +207,13 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
         return run
 
     def _ended(self, future: Any, tell: Callable[[Any], object]) -> None:
-        with self._lock:
-            self._out.discard(future)
-            if self._waiting and len(self._out) < self._most:
-                self._begin(*self._waiting.popleft())
-        tell(future)
+        try:
+            with self._lock:
+                self._out.discard(future)
+                if self._waiting and len(self._out) < self._most:
+                    self._begin(*self._waiting.popleft())
+        finally:
+            tell(future)  # whatever came of the next one: Parallel waits for this one
 
     def retrieve_result_callback(self, out: Any) -> list[Any]:
         """The results of a batch that has ended, or raises what it raised."""

@@ -353,3 +353,17 @@ def test_a_grid_search_of_scikit_learn_finds_the_same() -> None:
     code, out, err = run_python(GRID, timeout=100)
     assert code == 0, err
     assert out.split() == ["True", "True", "True"]
+
+
+def test_what_waits_when_the_client_is_gone_fails_instead_of_being_waited_for_for_ever() -> None:
+    ours = dispycos.joblib.Backend(client=Client())  # as one that was closed: it has no work any more
+    ours._most = 1
+    told: list[Any] = []
+    with ours._lock:  # so that the second one waits for the first
+        for n in range(2):
+            ours.submit(delayed(where)(n)[0], told.append)
+    wait_until(lambda: len(told) == 2)
+    for future in told:
+        with pytest.raises(RuntimeError, match="joblib can't use the given client"):
+            ours.retrieve_result_callback(future)
+    ours.terminate()

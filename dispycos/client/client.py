@@ -103,7 +103,13 @@ class Client(Submitter):
             raise RuntimeError(
                 "a `with` here would block the running event loop: use `async with` for a Client"
             )
-        return self._entered(self.schedule().result())
+        scheduling = self.schedule()
+        try:
+            code = scheduling.result()
+        except BaseException:
+            self.close(terminate=True)  # its turn might come when nobody waits for it any more
+            raise
+        return self._entered(code)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

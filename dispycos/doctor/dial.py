@@ -70,6 +70,8 @@ async def _one(plan: Plan, place: Location) -> Dialled:
                 "see what listens there; a dispycos that is stopped or overloaded looks so, too",
             )
             return Dialled(finding)
+        except OSError:
+            return Dialled(_ended(place))
 
 
 def _not_connected(place: Location, exc: OSError) -> Dialled:
@@ -115,16 +117,20 @@ async def _greet(plan: Plan, place: Location, sock: socket.socket) -> Finding:
     while handshake.state is HandshakeState.HELLO:
         data = await _receive(stream)
         if not data:
-            return wrong(
-                "tcp",
-                f"{place} ends the connection at once: it is no dispycos, speaks TLS, or has shut this "
-                "address out for a minute after ten failures",
-                "see what listens there; give the doctor the --certfile of this side if there is one",
-            )
+            return _ended(place)
         _, end = handshake.received(data)
         if isinstance(end, Failed):
             return _failed(place, end)
     return good("tcp", f"{place} is dispycos, of a version that fits, and knows this key")
+
+
+def _ended(place: Location) -> Finding:
+    return wrong(
+        "tcp",
+        f"{place} ends the connection at once: it is no dispycos, speaks TLS, or has shut this "
+        "address out for a minute after ten failures",
+        "see what listens there; give the doctor the --certfile of this side if there is one",
+    )
 
 
 def _failed(place: Location, end: Failed) -> Finding:

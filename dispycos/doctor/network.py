@@ -52,8 +52,12 @@ def interfaces(plan: Plan) -> tuple[list[Interface], list[Finding]]:
                 "connect it, or give the container a network",
             )
         ]
-    anywhere = "0.0.0.0" in plan.hosts or "::" in plan.hosts
-    used = [one for one in every if one.address in plan.hosts or anywhere]
+    used = [
+        one
+        for one in every
+        if {one.address, "::"} & {*plan.hosts} or ("0.0.0.0" in plan.hosts and ":" not in one.address)
+    ]
+    alone = not any(one in real for one in used)  # by IPv6, too, others are met: by their names
     used = [one for one in used if ":" not in one.address]
     found = []
     for one in used:
@@ -67,7 +71,7 @@ def interfaces(plan: Plan) -> tuple[list[Interface], list[Finding]]:
                     "--ipv4_udp_multicast on all machines, or name the others: --peer, nodes=",
                 )
             )
-    if not any(one in real for one in used):
+    if alone:
         found.append(
             wrong(
                 "network",

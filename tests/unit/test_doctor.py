@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from dispycos.doctor.dial import Dialled
 from dispycos.doctor.finding import Level, as_text, good, wrong
 from dispycos.doctor.plan import Plan
 from dispycos.model import Incarnation, Role
+from dispycos.net.auth import Handshake
 from dispycos.net.datagram import DatagramKind, Record
 from dispycos.net.interfaces import Interface
 
@@ -68,6 +71,34 @@ def test_silence_at_one_port_is_no_fault_where_the_other_one_answers() -> None:
     assert [one.level for one in dial.findings(plan(), [silent, met])] == [Level.NOTE, Level.GOOD]
     assert [one.level for one in dial.findings(plan(), [silent, other])] == [Level.WRONG, Level.WRONG]
     assert dial.findings(plan(port=9706), [silent])[0].level is Level.WRONG
+
+
+def test_a_machine_with_ipv6_only_can_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [Interface("lo", "127.0.0.1", "", 1), Interface("e0", "2001:db8::1", "", 2)]
+    monkeypatch.setattr(network.net, "interfaces", lambda: every)
+    used, found = network.interfaces(plan(hosts=("2001:db8::1",)))
+    assert (used, found) == ([], [])
+    for host in ("::1", "0.0.0.0"):
+        _, (*_, alone) = network.interfaces(plan(hosts=(host,)))
+        assert alone.level is Level.WRONG and f"at {host} only: nobody else can be met" in alone.found
+
+
+def test_who_resets_the_connection_is_a_finding_and_not_the_end_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        class Late(Handshake):
+            def opening(self) -> bytes:
+                # Closed with nothing to linger for, it resets before the greeting is sent.
+                connection, _ = server.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+                return super().opening()
+
+        monkeypatch.setattr(dial, "Handshake", Late)
+        (found,) = dial.dial(plan(), [server.getsockname()])
+    assert found.finding.level is Level.WRONG and "ends the connection at once" in found.finding.found
 
 
 def test_a_name_that_leads_back_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

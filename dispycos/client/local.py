@@ -24,6 +24,7 @@ from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.elastic import Elastic, Scalable
 from dispycos.client.local_nodes import LocalNodes
 from dispycos.client.surroundings import Surroundings
+from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.model import Location, Role
 from dispycos.node import embedded
@@ -66,6 +67,10 @@ class LocalCluster(Scalable):
         self._location: Location | None = None
 
     def __enter__(self) -> Self:
+        if event_loop.is_held_up():
+            raise RuntimeError(
+                "a `with` here would block the running event loop: use `async with` for a LocalCluster"
+            )
         return self.start()
 
     def __exit__(
@@ -147,6 +152,11 @@ class LocalCluster(Scalable):
 
         A cluster that was not started yet is started, and ends when the executor is shut down.
         """
+        if event_loop.is_held_up():
+            raise RuntimeError(
+                "executor() of a LocalCluster here would block the running event loop: use that of a Client, "
+                "`async with LocalCluster(), Client() as client: client.executor()`"
+            )
         ours = self._network is None
         self.start()
         client = Client()

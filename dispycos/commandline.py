@@ -20,7 +20,7 @@ from typing import Any
 
 from dispycos import config
 from dispycos.arguments import port, seconds
-from dispycos.configuration import settings
+from dispycos.configuration import names, settings
 from dispycos.configuration.names import Found, Kind, Name
 from dispycos.errors import DispycosError, InternalError
 from dispycos.keyfile import KeySource
@@ -318,9 +318,10 @@ def a_time(text: str) -> float:
 
 def some_time(text: str) -> float:
     """Seconds, more than 0."""
-    if not (found := a_time(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
-    return found
+    try:
+        return names.some_time(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is {exc}") from None
 
 
 def a_name(text: str) -> str:

@@ -79,6 +79,13 @@ def _seconds(text: str) -> float:
         raise ValueError("no number of seconds from 0 on") from None
 
 
+def some_time(text: str) -> float:
+    """Seconds, more than 0. ValueError says what else `text` is."""
+    if not (found := _seconds(text)):
+        raise ValueError("no time at all")
+    return found
+
+
 def _bytes(text: str) -> int:
     return integer("it", _whole(text), least=1)
 
@@ -101,7 +108,7 @@ SHARED: Final = _table(
     Name("certfile", Kind.ONE, "PEM certificate: TLS on all TCP"),
     Name("keyfile", Kind.ONE, "PEM key of certfile"),
     Name("cafile", Kind.ONE, "PEM certificates of the authorities: believe no others"),
-    Name("msg_timeout", Kind.ONE, "seconds for a question to a peer", "10", _seconds),
+    Name("msg_timeout", Kind.ONE, "seconds for a question to a peer", "10", some_time),
 )
 
 CLIENT: Final = _table(

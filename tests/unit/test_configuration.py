@@ -46,6 +46,13 @@ def test_a_section_wins_over_what_is_shared_a_variable_over_the_file_and_a_comma
     assert settings.of_client()["msg_timeout"].origin == f"{path}, line 2"
 
 
+def test_no_time_at_all_for_a_question_is_refused_wherever_it_is_set(path: Path) -> None:
+    path.write_text("msg_timeout = 0\n")
+    for known in KNOWN.items():
+        with pytest.raises(BadConfiguration, match="no time at all"):
+            settings.settings(*known)
+
+
 def test_the_file_of_the_account_wins_over_that_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,17 +72,22 @@ class KeySource:
 
         InvalidKey, FileNotFoundError or another OSError say what is wrong and how to repair it.
         """
+        try:
+            return self.present()
+        except FileNotFoundError:
+            if self._explicit:
+                raise
+        assert self.path is not None
+        _create(self.path, replace=False)
+        return self.present()
+
+    def present(self) -> Keyring:
+        """As `load`, and none are made: FileNotFoundError for the account's own, too."""
         if self.path is None:
             _check_secret(self._secret, self._loopback_only)
             return Keyring(key_from_secret(self._secret))
         self._seen = self._look()
-        if self._explicit:
-            return keyring_of(_read(self.path, explicit=True))
-        with contextlib.suppress(FileNotFoundError):
-            return keyring_of(_read(self.path, explicit=False))
-        _create(self.path, replace=False)
-        self._seen = self._look()
-        return keyring_of(_read(self.path, explicit=False))
+        return keyring_of(_read(self.path, explicit=self._explicit))
 
     @property
     def changed(self) -> bool:

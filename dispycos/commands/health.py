@@ -48,7 +48,14 @@ def main(argv: Sequence[str]) -> int:
     def run() -> int:
         host, port = options.where
         where = Location(host or addresses.default_address(), port or options.port)
-        keys = commandline.key_source(options, [where.addr]).load()
+        try:
+            # What was never there proves nothing to anybody: a question leaves no key behind.
+            keys = commandline.key_source(options, [where.addr]).present()
+        except FileNotFoundError as exc:
+            raise DispycosError(
+                f"{exc.filename} does not exist: there is no key to ask with; name the file of the cluster's "
+                "by --secret_file, or copy it there"
+            ) from None
         found = asyncio.run(_ask(where, keys, commandline.certificates(options), options.wait))
         print(f"{found.name} at {where} answers")
         return 0

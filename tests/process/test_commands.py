@@ -74,3 +74,10 @@ def test_whoever_reads_no_further_gets_no_words_for_it() -> None:
     finally:
         os.close(write)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_question_for_health_makes_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    code, out, err = run_main(cli.main, "health", "127.0.0.1:1")
+    assert (code, out) == (1, "") and not keyfile.default_path().exists()
+    assert f"{keyfile.default_path()} does not exist: there is no key to ask with" in err

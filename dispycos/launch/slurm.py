@@ -89,11 +89,11 @@ def in_docker(
     """A module of ours in a container of an image whose entrypoint is a Python that has dispycos.
 
     arguments    of `docker run`; words: the module and its own arguments.
-    secret_file  the key there; None: the account's own.
+    secret_file  the key there; None: that of programs of this account.
     """
     if not _IMAGE.fullmatch(image):
         raise ValueError(f"{image[:60]!r} is no name of an image")
-    key = secret_file or os.environ.get(keyfile.ENVIRONMENT) or str(keyfile.default_path())
+    key = keyfile.KeySource(secret_file=secret_file or None).path
     return [
         "docker", "run", "--rm", "--init", "--network=host", f"--user={os.getuid()}:{os.getgid()}",
         f"--mount=type=bind,source={key},target={_KEY_IN_CONTAINER},readonly",

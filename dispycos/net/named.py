@@ -35,15 +35,21 @@ class NamedPeers:
         self._endpoint = endpoint
         self._option = option
         self._named: set[Location] = set()
+        self._added: set[Location] = set()  # of those: what was named itself, whatever names stand for
         self._here: dict[Incarnation, Location] = {}  # those that are reached
         self._failed: dict[Location, str] = {}  # those that are not: what the last dial found
         self._silent: set[Location] = set()  # of which nothing was logged
         self._bearers: dict[tuple[str, int], set[Location]] = {}  # of each name, as it was looked up last
         self._lost = asyncio.Event()  # one of them, since the last look
+        self._following: list[asyncio.Task[None]] = []  # the names
         endpoint.watch(self._peer_event)
 
     def add(self, location: Location) -> None:
-        """Reach for whoever listens there."""
+        """Reach for whoever listens there, whatever names stand for."""
+        self._added.add(location)
+        self._reach(location)
+
+    def _reach(self, location: Location) -> None:
         if location in self._named:
             return
         self._named.add(location)
@@ -59,7 +65,7 @@ class NamedPeers:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            self._endpoint.reactor.spawn(self._follow(host, port))
+            self._following.append(self._endpoint.reactor.spawn(self._follow(host, port)))
         else:
             self.add(Location(host, port))
 
@@ -87,12 +93,25 @@ class NamedPeers:
         former = self._bearers.get(name, set())
         self._bearers[name] = set(found)
         for location in found:
-            self.add(location)
-        for location in former.difference(*self._bearers.values()):
-            self.remove(location)
+            self._reach(location)
+        for location in former.difference(self._added, *self._bearers.values()):
+            self._let_go(location)
 
     def remove(self, location: Location) -> None:
-        """Reach for whoever listens there no more. Nothing if it was not added."""
+        """Take `add` back: whoever listens there is not reached for, unless a name stands for it, too."""
+        self._added.discard(location)
+        if not any(location in bearers for bearers in self._bearers.values()):
+            self._let_go(location)
+
+    def close(self) -> None:
+        """Reach for nobody any more. May be repeated."""
+        for following in self._following:
+            following.cancel()
+        self._bearers.clear()
+        for location in list(self._named):
+            self.remove(location)
+
+    def _let_go(self, location: Location) -> None:
         self._named.discard(location)
         self._failed.pop(location, None)
         self._endpoint.stop_dialling(location, owner=self)

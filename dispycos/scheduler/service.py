@@ -252,6 +252,7 @@ class SchedulerService:
         for task in (self._pinging, self._writing):
             if task is not None:
                 task.cancel()
+        self.named.close()
         self._runner.stop()
         return self._stopped.done()
 

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from dispycos import commandline
 from dispycos.commandline import Parser, parser_of
 from dispycos.commands import shells
 from dispycos.commands.shells import FILES, FOLDERS, Command, Option
@@ -56,8 +57,12 @@ def main(argv: Sequence[str], programs: Mapping[str, Program], plain: Mapping[st
     tops[0] = Command(
         "dispycos", "", tops[0].options, tuple((name, _first(about)) for name, about in sorted(names.items()))
     )
-    print(_SHELLS[options.shell](tops, below), end="")
-    return 0
+
+    def run() -> int:
+        print(_SHELLS[options.shell](tops, below), end="")
+        return 0
+
+    return commandline.carry_out("dispycos completion", run)
 
 
 def _of_parser(name: str, parser: argparse.ArgumentParser) -> Command:

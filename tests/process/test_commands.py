@@ -64,12 +64,13 @@ def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Pat
     assert (code, out) == (2, "") and "line 2: node.cpu is not known here; did you mean 'cpus'?" in err
 
 
-def test_whoever_reads_no_further_gets_no_words_for_it() -> None:
+@pytest.mark.parametrize("command", [["config"], ["completion", "bash"]])
+def test_whoever_reads_no_further_gets_no_words_for_it(command: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
         ended = subprocess.run(
-            [*DISPYCOS, "config"], stdout=write, stderr=subprocess.PIPE, timeout=60, check=False
+            [*DISPYCOS, *command], stdout=write, stderr=subprocess.PIPE, timeout=60, check=False
         )
     finally:
         os.close(write)

@@ -41,15 +41,22 @@ def read(
     text = _text(path)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except RecursionError:
+        raise BadConfiguration(f"{path} is no configuration: a value in it is nested too deeply") from None
+    except ValueError as exc:  # a number of thousands of digits is none of tomllib's own
         raise BadConfiguration(f"{path} is no TOML: {exc}") from None
     lines = dict(_lines(text))
     found: dict[str, list[Found]] = {"": []}
+    given: dict[tuple[str, str], str] = {}  # as it is spelt, by section and name
     for section, key, value in _each(values):
-        place = f"{path}, line {lines.get((section, key), 1)}"
+        place = f"{path}, line {lines.get((section, key)) or lines.get((key, ''), 1)}"
         try:
             if section and section not in SECTIONS:
                 raise _unknown(f"{place}: table {section!r}", section, SECTIONS)
+            if not section and key in SECTIONS:
+                raise BadConfiguration(f"{place}: {key} is a table: put its settings below a line [{key}]")
+            if key and (other := given.setdefault((section, key.replace("-", "_")), key)) != key:
+                raise BadConfiguration(f"{place}: {key} is given twice, as {other} too: leave one out")
             if key and (not section or section in sections):
                 one = _one(place, section, key, value, sections)
                 found.setdefault(section, []).append(one)
@@ -111,7 +118,10 @@ def _plain(place: str, name: Name, value: Any) -> Value:
     for one in several:
         if isinstance(one, bool) or not isinstance(one, str | int | float):
             raise BadConfiguration(f"{place}: {name.name} takes {name.kind.value}, not {one!r:.80}")
-    texts = tuple(map(str, several))
+    try:
+        texts = tuple(map(str, several))
+    except ValueError as exc:  # thousands of digits, written as hexadecimal ones
+        raise BadConfiguration(f"{place}: {name.name}: {exc}") from None
     return texts if name.kind is Kind.MANY else texts[0]
 
 
@@ -164,7 +174,7 @@ def _check_owner(path: str, status: os.stat_result) -> None:
         raise BadConfiguration(f"others can write {path}; run: chmod go-w {path}")
 
 
-_TABLE = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_TABLE = re.compile(r"\s*\[\[?\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?\s*(?:\.\s*[\"']?([\w-]+)[\"']?\s*)?=")
 
 

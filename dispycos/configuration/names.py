@@ -97,6 +97,12 @@ def _whole(text: str) -> int:
         raise ValueError("no whole number") from None
 
 
+def _readable(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("no name that could be read in a line")
+    return text
+
+
 def _table(*names: Name) -> Mapping[str, Name]:
     return {one.name: one for one in names}
 
@@ -121,7 +127,7 @@ CLIENT: Final = _table(
     Name("host", Kind.MANY, "addresses or host names to listen at", "that of the default route"),
     Name("ext_host", Kind.MANY, "addresses that others dial instead (NAT)"),
     Name("tcp_port", Kind.ONE, "TCP port of programs; 0: a free one", "0", _port),
-    Name("name", Kind.ONE, "what programs are called", "the host's name"),
+    Name("name", Kind.ONE, "what programs are called", "the host's name", _readable),
     Name("discover_peers", Kind.SWITCH, "look for others by UDP", "true"),
     Name("dest_path", Kind.ONE, "where files of others are stored", "a folder of the account"),
     Name("max_file_size", Kind.ONE, "bytes of one such file", "no limit of its own", _bytes),

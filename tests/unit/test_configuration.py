@@ -97,6 +97,13 @@ def test_certificates_of_the_command_line_are_not_mixed_with_those_of_a_file(pat
         ("secret = 'abc'", "line 1: a secret does not belong here: make a key file"),
         ("[node]\nsecret_file = 'abc'", "line 2: a key is set for all of an account"),
         ("a = ", "is no TOML"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        ("[node]\ncpus = " + "1" * 5000, "is no TOML: Exceeds the limit"),
+        ("[node]\ncpus = 0x" + "f" * 5000, "line 2: cpus: Exceeds the limit"),
+        ('[client]\nname = "a\\nb\\u001b[31m"', "no name that could be read in a line"),
+        ("udp_port = 1\nudp-port = 2", "line 2: udp-port is given twice, as udp_port too"),
+        ("\n[[client]]\nname = 'a'", "line 2: client is a table: put its settings below a line [client]"),
+        ("client = 3", "line 1: client is a table"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told_with_its_line(path: Path, text: str, said: str) -> None:

@@ -22,6 +22,9 @@ from dispycos.supervision import DRAIN
 
 WAIT = 60.0  # seconds
 
+_PROGRAMS = ("dispycos", "dispycosnode")
+_MODULES = ("dispycos", "dispycos.node", "dispycos.node.carried")
+
 
 def main(argv: Sequence[str]) -> int:
     """Drain one; answers the exit code."""
@@ -39,8 +42,9 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(commandline.normal(argv))
 
     def run() -> int:
-        who = _named(options.pid) if options.pid is not None else _noted(options.dest_path or default_path())
-        _ask(who)
+        path = options.dest_path or default_path()
+        who = _noted(path) if options.pid is None else _named(options.pid)
+        _ask(who, noted=workspace.daemon_of(path) == who)
         if not ties.await_end(who, options.wait):
             raise DispycosError(f"process {who.pid} still has tasks after {options.wait:g} s, and drains on")
         print(f"process {who.pid} has ended")
@@ -63,19 +67,45 @@ def _noted(path: str) -> Identity:
     return who
 
 
-def _ask(who: Identity) -> None:
+def _ask(who: Identity, noted: bool) -> None:
     if DRAIN is None:
         raise DispycosError("this system has no SIGUSR1, by which nodes are asked: type `quit` at the node")
     if not _hears(who.pid):
         # It would die of the signal.
         text = f"process {who.pid} is no node or scheduler of dispycos: it does not wait for SIGUSR1"
         raise DispycosError(text)
+    if not noted and not _is_program(who.pid):
+        # To others the signal may mean anything.
+        raise DispycosError(
+            f"process {who.pid} is no node or scheduler of dispycos by its command line; "
+            "name a node by its --dest_path"
+        )
     try:
         os.kill(who.pid, DRAIN)
     except ProcessLookupError:
         return  # it has ended meanwhile
     except PermissionError:
         raise DispycosError(f"process {who.pid} is another account's: drain it as that, or as root") from None
+
+
+def _is_program(pid: int) -> bool:
+    """Whether its command line is that of a node or scheduler; True where the system does not say."""
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = iter(file.read().split("\0"))
+    except OSError:
+        return True
+    program = os.path.basename(next(words, ""))
+    if program.startswith(("python", "pypy")):
+        for word in words:
+            if word == "-m":
+                return next(words, "") in _MODULES
+            if word in ("-X", "-W"):
+                next(words, "")
+            elif not word.startswith("-"):
+                program = os.path.basename(word)
+                break
+    return program.removesuffix(".py") in _PROGRAMS
 
 
 def _hears(pid: int) -> bool:

@@ -124,6 +124,14 @@ def test_a_process_that_would_die_of_the_signal_is_not_drained() -> None:
         assert program.process.poll() is None
 
 
+def test_a_program_that_uses_the_signal_itself_gets_none() -> None:
+    text = "import signal; signal.signal(signal.SIGUSR1, lambda *_: print('got it', flush=True)); "
+    with background([sys.executable, "-c", f"{text}print('here', flush=True); input()"]) as program:
+        program.wait_line("here")
+        code, _, err = run_program([*DISPYCOS, "drain", "--wait", "0", str(program.pid)])
+        assert code == 1 and "no node or scheduler of dispycos by its command line" in err
+
+
 def test_the_variables_of_systemd_are_taken_out_and_another_ones_watchdog_is_not_served() -> None:
     environ = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "600000", "WATCHDOG_PID": "1", "HOME": "/"}
     assert not Supervisor.asked(environ)._watchdog

@@ -22,7 +22,7 @@ from dispycos.commandline import Parser
 from dispycos.commands import settings_shown
 from dispycos.commands.redaction import Redaction
 from dispycos.configuration import settings
-from dispycos.configuration.names import PREFIX, SECTIONS
+from dispycos.configuration.names import OTHERS, PREFIX, SECTIONS
 from dispycos.doctor import cli as doctor
 from dispycos.doctor import finding
 from dispycos.errors import DispycosError
@@ -41,9 +41,9 @@ Collect what a report of a fault needs: versions, settings and who set them, int
 doctor` finds, the last lines of logs, and what a monitor knows of the cluster if one of this account answers.
 
 Left out or made unreadable are: the keys of key files, secrets, tokens, passwords, private keys of
-certificates, whatever looks like one (32 hexadecimal digits, 40 characters in a row), and the names of home
-directories. Addresses, names of machines and arguments of tasks are in it:
-read it before you give it away.
+certificates, whatever looks like one (32 hexadecimal digits, 40 characters in a row), the rest of a line in
+which something is called so, values of variables that are no settings, and the names of home directories.
+Addresses, names of machines and arguments of tasks are in it: read it before you give it away.
 """
 _EPILOG = """\
 examples:
@@ -81,8 +81,14 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(commandline.normal(argv))
 
     def run() -> int:
-        logs = {path: _last_lines(path) for path in options.log}
-        cleaned = _redaction(options.link).values({**collected(options.link), "logs": logs})
+        redaction = _redaction(options.link)
+        cleaned = redaction.values(collected(options.link))
+        # Each log as one text: a key of a certificate has many lines.
+        logs = {path: "\n".join(_last_lines(path)) for path in options.log}
+        cleaned["logs"] = {
+            redaction.text(path): redaction.text(text).split("\n") if text else []
+            for path, text in logs.items()
+        }
         text = json.dumps(cleaned, indent=1, default=str) if options.json else as_text(cleaned)
         if options.output is None:
             print(text)
@@ -101,7 +107,7 @@ def collected(link: str | None) -> dict[str, Any]:
         "versions": _versions(),
         "machine": _or_reason(_machine),
         "settings": _or_reason(_settings),
-        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(PREFIX)},
+        "variables": _or_reason(_variables),
         "interfaces": _or_reason(lambda: [one._asdict() for one in interfaces()]),
         "doctor": _or_reason(_doctor),
         "cluster": _or_reason(lambda: _cluster(link)),
@@ -142,6 +148,16 @@ def _settings() -> list[str]:
     shown = {section: settings_shown.in_force(section) for section in SECTIONS}
     strangers = settings.strangers(settings_shown.known())
     return [*settings_shown.as_file(shown, origins=True).splitlines(), *strangers]
+
+
+def _variables() -> list[str]:
+    known = settings.variables(settings_shown.known()) | OTHERS
+    # Of what is no setting of ours nobody can say whether it is a secret.
+    return [
+        f"{name}={value}" if name in known else f"{name} is set"
+        for name, value in sorted(os.environ.items())
+        if name.startswith(PREFIX)
+    ]
 
 
 def _doctor() -> list[dict[str, str]]:

@@ -107,6 +107,13 @@ def _of_text(variable: str, name: Name, text: str) -> Value:
     return _WORDS[text.lower()]
 
 
+def variables(sections: Mapping[str, Mapping[str, Name]]) -> set[str]:
+    """The variables that are settings: shared ones, and those of these sections."""
+    return {PREFIX + name.upper() for name in SHARED} | {
+        f"{PREFIX}{section.upper()}_{name.upper()}" for section, names in sections.items() for name in names
+    }
+
+
 def strangers(
     sections: Mapping[str, Mapping[str, Name]], environ: Mapping[str, str] = os.environ
 ) -> list[str]:
@@ -116,17 +123,15 @@ def strangers(
     """
     whole = set(sections) == set(SECTIONS)
     heads = (PREFIX,) if whole else tuple(f"{PREFIX}{section.upper()}_" for section in sections)
-    variables = {PREFIX + name.upper() for name in SHARED} | {
-        f"{PREFIX}{section.upper()}_{name.upper()}" for section, names in sections.items() for name in names
-    }
+    names = variables(sections)
     # A cluster manager names each of its services by such variables: DISPYCOS_NODE_PORT=tcp://10.0.0.1:9706.
     links = ("_SERVICE_HOST", "_TCP", "_UDP", "_ADDR", "_PROTO", "_PORT")
     told = []
     for variable in sorted(environ):
-        of_ours = variable.startswith(heads) and variable not in variables | OTHERS
+        of_ours = variable.startswith(heads) and variable not in names | OTHERS
         if not of_ours or variable.endswith(links) or "_SERVICE_PORT" in variable:
             continue
-        near = difflib.get_close_matches(variable, variables, 1, 0.8)
+        near = difflib.get_close_matches(variable, names, 1, 0.8)
         hint = f"did you mean {near[0]}?" if near else "see `dispycos config`"
         told.append(f"{variable} is no setting, and is not looked at; {hint}")
     return told

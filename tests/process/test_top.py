@@ -115,17 +115,19 @@ def test_a_dump_has_cluster_settings_and_logs_and_nothing_that_is_secret(
         "dropped line\n" + "an early line\n" * 198 + f"opened {link}\nkey {hidden} --secret SESAME\n"
     )
     env = {**folder, "HOME": str(home), "DISPYCOS_SECRET_FILE": str(key), "DISPYCOS_SECRET": "SESAME"}
+    env |= {"DISPYCOS_PASSPHRASE": "planted", "DISPYCOS_OTHER": "planted"}
     env |= {"DISPYCOS_NODE_CPUS": "3", "DISPYCOS_NODE_CPU": "3"}
     command = [*DISPYCOS, "dump", "--log", str(log)]
     code, _, err = run_program([*command, "--json", "-o", str(report)], env=env)
     assert code == 0, err
     assert report.stat().st_mode & 0o777 == 0o600
     text = report.read_text()
-    assert not [word for word in ("SESAME", token, hidden, str(home)) if word in text]
+    assert not [word for word in ("SESAME", "planted", token, hidden, str(home)) if word in text]
     found = json.loads(text)
     assert found["cluster"]["status"]["nodes"] and found["cluster"]["why"]["text"]
     assert any(line.split() == ["cpus", "=", "3", "#", "DISPYCOS_NODE_CPUS"] for line in found["settings"])
-    assert "DISPYCOS_NODE_CPU is no setting" in found["settings"][-2] and found["doctor"]
+    assert any("DISPYCOS_NODE_CPU is no setting" in line for line in found["settings"]) and found["doctor"]
+    assert {"DISPYCOS_NODE_CPUS=3", "DISPYCOS_OTHER is set"} <= set(found["variables"])
     (lines,) = found["logs"].values()
     assert (
         len(lines) == 200

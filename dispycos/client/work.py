@@ -81,6 +81,8 @@ class Work:
         self.watchers: tuple[Watcher, ...] = ()  # replaced as a whole, by any thread
         self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
         self._closing: Operation | None = None
+        self._search: asyncio.Task[Any] | None = None  # looks for the scheduler; reactor thread
+        self._asked = False  # a scheduler was asked for a turn; reactor thread
         self._note: Later | None = None  # says what a close waits for
         self._terminate = False
         # Servers that tasks were placed on; as many as were ever granted.
@@ -141,6 +143,9 @@ class Work:
 
         def answered(done: Operation) -> None:
             error = done.exception()
+            if isinstance(error, asyncio.CancelledError):
+                answer.complete(self._not_scheduled("its network ended"))
+                return
             if error is not None:
                 log.error("schedule() failed: %s", error)
                 self._not_scheduled(str(error) or type(error).__name__)
@@ -161,6 +166,9 @@ class Work:
             return self._not_scheduled(text)
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
+        if self.state == "closing":
+            return self._closed_unasked()
+        self._search = asyncio.current_task()
         try:
             async with asyncio.timeout_at(deadline):
                 found = await find_scheduler(self._network, where, private=self._surroundings.private)
@@ -168,6 +176,11 @@ class Work:
             text = f"no scheduler was reached at {where} in {timeout:g} s"
             log.warning(text)
             return self._not_scheduled(text)
+        except asyncio.CancelledError:
+            if self.state != "closing":
+                raise  # the network ends
+            return self._closed_unasked()
+        self._asked = True
         self._network.on_close(self._program_ends)
         self._switchboard.add(self.driver, self._allocate)
         for peer in self._network.endpoint.peers():
@@ -191,6 +204,15 @@ class Work:
     def _not_scheduled(self, why: str) -> int:
         self._stop(f"not scheduled: {why}")
         self.refused = True
+        if self._closing is not None and not self._asked:
+            self._closing.complete(0)
+        return -1
+
+    def _closed_unasked(self) -> int:
+        """Closed before any scheduler was asked: there is no turn to end."""
+        self._stop("closed")
+        if self._closing is not None:
+            self._closing.complete(0)
         return -1
 
     def turn_begun(self, reservation: int) -> None:
@@ -528,7 +550,8 @@ class Work:
             return self._closing
         was_scheduled, self.open, self.state = self.scheduled, False, "closing"
         if not was_scheduled:
-            self._end_turn()
+            # There, a turn was asked for or it was not.
+            self._network.reactor.call(self._end_early)
             return self._closing
         self.driver.tell_dispatch(Closing("its program closed it", await_io))
         if terminate:
@@ -558,6 +581,12 @@ class Work:
         self._terminate = True
         if self.state == "closing":
             self.driver.tell_dispatch(CancelAll(reason, self._network.limits.grace))
+
+    def _end_early(self) -> None:
+        if self._asked:
+            self._end_turn()
+        elif self._search is not None:
+            self._search.cancel()
 
     def _end_turn(self) -> None:
         _, ended = self.driver.order(lambda ticket: orders.CloseAll(ticket, self._terminate))

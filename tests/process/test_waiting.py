@@ -127,3 +127,31 @@ def test_a_scheduler_that_is_set_and_down_is_named_and_no_private_one_takes_its_
             program.signal(signal.SIGINT)
             program.wait(20)
             assert "Traceback" not in program.output
+
+
+CLOSED = """
+import time
+from dispycos import Client
+
+client = Client()
+asked = client.schedule()
+if {wait}:
+    time.sleep({wait})  # it looks for the scheduler meanwhile
+print(client.close().result(20), asked.result(20), client, client.schedule().result(20))
+left = Client().schedule()  # the program ends while it waits
+"""
+
+
+@pytest.mark.row("DC-16", "R-52")
+@pytest.mark.parametrize("wait", [0, 0.3])
+def test_who_closes_a_client_ends_its_wait_for_a_scheduler_that_is_down(wait: float) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        env = {
+            "DISPYCOS_CLIENT_SCHEDULER": "{}:{}".format(*nobody.getsockname()),
+            "DISPYCOS_CLIENT_HOST": "127.0.0.1",
+            "DISPYCOS_UDP_PORT": "0",
+        }
+        found = run_python(CLOSED.format(wait=wait), env=env)
+    assert (found.code, found.out) == (0, "0 -1 <Client: closed> -1\n"), found.err
+    assert "schedule() failed" not in found.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codeop
 import json
 from pathlib import Path
 
@@ -42,6 +43,32 @@ def test_a_listing_that_is_not_run_says_why_and_is_one_of_python() -> None:
 def test_a_page_whose_listings_another_test_runs_is_named_there() -> None:
     for page in pages(ROOT):
         assert not page.run_by or page.path.name in (ROOT / page.run_by).read_text(), page.path
+
+
+def test_the_tutorial_can_be_typed_into_an_interactive_python() -> None:
+    (tutorial,) = (page for page in pages(ROOT) if page.path.name == "tutorial.md")
+    listings = [listing for listing in tutorial.listings if not listing.not_run]
+    assert len(listings) > 10
+    assert [listing.where for listing in listings if not can_be_typed(listing.code)] == []
+
+
+def test_a_blank_line_in_a_class_can_not_be_typed() -> None:
+    assert can_be_typed("class A:\n    x = 1\n    y = 2\n\n\nprint(A)")
+    assert not can_be_typed("class A:\n    x = 1\n\n    y = 2\n")
+    assert not can_be_typed("for x in ():\n    y = 2\nprint(x)\n")
+
+
+def can_be_typed(listing: str) -> bool:
+    """Does Python take it line by line, as at its prompt?"""
+    typed: list[str] = []
+    for line in [*listing.splitlines(), ""]:
+        typed.append(line)
+        try:
+            if codeop.compile_command("\n".join(typed), symbol="single") is not None:
+                typed = []
+        except SyntaxError:
+            return False
+    return not typed
 
 
 # The collector itself.

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dispycos.arguments import seconds_or_none
 from dispycos.card import card, line
-from dispycos.client import orders
+from dispycos.client import orders, surroundings
 from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
@@ -165,6 +165,11 @@ class Client(Submitter):
         work = self._work
         if work is not None and not work.refused:
             return _said(-1, f"the client is already {work.state}")
+        if location is None and not self._surroundings.private and surroundings.is_unopened():
+            log.warning(
+                "a LocalCluster was made and not started, so no client uses it: use it in a `with` block, "
+                "or start() it before the client is scheduled"
+            )
         self._work = work = Work(config, self._surroundings, self._status_task)
         work.watchers = self._watchers
         return work.schedule(location, limit)

@@ -50,9 +50,12 @@ class LocalCluster(Scalable):
     cpus            servers; 0: one for each CPU, less than 0: that many CPUs are left free.
     pulse_interval  seconds; default and least for Clients that are made inside.
 
-    Clients made inside use it. `scale` and `adapt` give it more nodes, or fewer, each with `cpus`
-    servers: LocalCluster(1).adapt(1, 8) has as many servers as there is work for. It has a key of
-    its own, unless this process is in a network already: then its node joins that one.
+    Clients made inside use it. It has a key of its own, unless this process is in a network already:
+    then its node joins that one. `scale` and `adapt` give it more nodes, or fewer, each with `cpus`
+    servers. This one has as many servers as there is work for:
+
+        with LocalCluster(1) as cluster:
+            cluster.adapt(1, 8)
     """
 
     def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0) -> None:
@@ -65,6 +68,7 @@ class LocalCluster(Scalable):
         self._ours = False  # the network was started for this cluster
         self._nodes: LocalNodes | None = None
         self._location: Location | None = None
+        surroundings.made(self)
 
     def __enter__(self) -> Self:
         if event_loop.is_held_up():
@@ -127,7 +131,7 @@ class LocalCluster(Scalable):
             self.close()
             raise
         network.on_close(self._stop_nodes)
-        surroundings.enter(self._surroundings)
+        surroundings.enter(self._surroundings, self)
         return self
 
     async def _start_node(self, network: Network) -> LocalNode:

@@ -5,6 +5,8 @@ Layer 5.
 
 from __future__ import annotations
 
+import weakref
+
 from dispycos.records import record
 
 
@@ -25,14 +27,31 @@ _NONE = Surroundings()
 _open: list[Surroundings] = []  # as many as there are open LocalClusters, innermost last
 
 
-def enter(surroundings: Surroundings) -> None:
+_unopened: weakref.WeakSet[object] = weakref.WeakSet()  # LocalClusters that were never opened
+
+
+def made(cluster: object) -> None:
+    """A cluster was made, and is not open yet."""
+    _unopened.add(cluster)
+
+
+def is_unopened() -> bool:
+    """Was a cluster made and never opened? True once for each of them."""
+    found = bool(_unopened)
+    _unopened.clear()
+    return found
+
+
+def enter(surroundings: Surroundings, cluster: object) -> None:
     """A cluster was opened: Clients made from now on use it."""
+    _unopened.discard(cluster)
     _open.append(surroundings)
 
 
 def forget() -> None:
     """In a forked child: the clusters are the parent's."""
     _open.clear()
+    _unopened.clear()
 
 
 def leave(surroundings: Surroundings) -> None:

@@ -46,6 +46,29 @@ def test_tasks_run_on_its_servers_and_give_their_results(own_cluster):
     assert run(squares, 20) == [n * n for n in range(20)]
 
 
+@pytest.mark.row("DC-59", "R-52")
+def test_a_cluster_that_was_never_started_is_named_once_where_a_client_is_scheduled():
+    found = run_python(UNSTARTED, env={"DISPYCOS_CLIENT_HOST": "127.0.0.1", "DISPYCOS_UDP_PORT": "0"})
+    assert (found.code, found.out) == (0, "0 0 0\n"), found.err
+    told = [line for line in found.err.splitlines() if "made and not started" in line]
+    assert len(told) == 1 and "use it in a `with` block, or start() it" in told[0], found.err
+
+
+UNSTARTED = """
+from dispycos import Client, LocalCluster
+
+cluster = LocalCluster(1)
+codes = []
+for _ in range(2):
+    client = Client()
+    codes.append(client.schedule().result(20))
+    client.close().result(20)
+with LocalCluster(1), Client():
+    codes.append(0)
+print(*codes)
+"""
+
+
 @pytest.mark.row("DC-43")
 def test_clients_use_it_one_after_the_other(own_cluster):
     for _ in range(3):

@@ -43,7 +43,7 @@ class Shape(NamedTuple):
     special: tuple[str, ...]  # special methods that may be called
     methods: tuple[str, ...]  # other methods that may be called; () if the table does not list them
     open: bool  # other names may be asked for as well
-    more: tuple[Any, ...] = ()  # what the proxies of one vocabulary are told beside it
+    more: tuple[Any, ...] = ()  # what proxies of one vocabulary are told beside it; else names for `dir`
 
 
 class Access(Protocol):
@@ -179,12 +179,18 @@ CONTEXT: Final = "contextlib._GeneratorContextManager"
 
 
 class Exposed:
-    """What a service marks: names with the prefix `exposed_`, reached without it, and `@exposed` ones."""
+    """What a service marks: names that begin with `exposed_`, reached without it too, and `@exposed` ones."""
 
     def shape(self, value: Any) -> Shape:
         if isinstance(value, type):
             return _exposed_shape(value, True)
-        return _exposed_shape(type(value), False)  # type: ignore[arg-type]  # classes are hashable
+        shape = _exposed_shape(type(value), False)  # type: ignore[arg-type]  # classes are hashable
+        held = [name for name in getattr(value, "__dict__", ()) if name.startswith(PREFIX)]
+        if not held:
+            return shape
+        # Sorted, so that what is told does not depend on who was set first.
+        names = {*shape.more, *(name.removeprefix(PREFIX) for name in held)}
+        return shape._replace(more=tuple(sorted(names - set(shape.methods) - SPECIAL)))
 
     def get(self, value: Any, name: str) -> Any:
         return getattr(value, self._allowed(value, name))
@@ -202,13 +208,21 @@ class Exposed:
         return found
 
     def _allowed(self, value: Any, name: str) -> str:
-        kind = value if isinstance(value, type) else type(value)
-        real = self._real(kind, name)
-        if not real:
-            # An attribute of the instance; that its class has properties must not matter.
-            held = getattr(value, "__dict__", {})
-            if PREFIX + name not in held:
+        real = self._found(value, name)
+        if not real and name.startswith(PREFIX):
+            # With its prefix it means the same, so it reaches nothing that is not reached without it.
+            real = self._found(value, name.removeprefix(PREFIX))
+            if real != name:
                 raise refuse(name)
+        if not real:
+            raise refuse(name)
+        return real
+
+    def _found(self, value: Any, name: str) -> str:
+        """The attribute that is exposed under this name; "" if there is none."""
+        real = self._real(value if isinstance(value, type) else type(value), name)
+        # Else one of the instance; that its class has properties must not matter.
+        if not real and PREFIX + name in getattr(value, "__dict__", {}):
             real = PREFIX + name
         return real
 
@@ -230,9 +244,10 @@ def _exposed_shape(kind: type, itself: bool) -> Shape:
     if itself:
         names.add("__call__")
     special = tuple(sorted(names & SPECIAL))
-    # Attributes that are no methods are read, one by one.
+    # Attributes that are no methods are read, one by one; `dir` lists them.
     methods = tuple(sorted(name for name in names - SPECIAL if _is_method(kind, name)))
-    return Shape("type" if itself else name_of_class(kind), special, methods, True)
+    data = tuple(sorted(names - SPECIAL - set(methods)))
+    return Shape("type" if itself else name_of_class(kind), special, methods, True, data)
 
 
 def exposed_names(kind: type) -> set[str]:

@@ -65,7 +65,7 @@ class Proxy:
         return f"<proxy of a {self._shape.kind} at {where}>"
 
     def __dir__(self) -> list[str]:
-        return sorted({*self._shape.methods, *self._shape.special})
+        return sorted({*self._shape.methods, *self._shape.special, *self._shape.more})
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(

@@ -111,16 +111,18 @@ MAKERS: Final[dict[type, _Word]] = {
 
 def shape_of(described: Any) -> Shape:
     """A shape as it was sent. LoadError if it is none."""
-    if type(described) is tuple and len(described) == 4:  # `more` is between ends that trust each other
-        kind, special, methods, open_ = described
+    # Between ends that do not trust each other, `more` is names.
+    if type(described) is tuple and len(described) in (4, 5):
+        kind, special, methods, open_, *rest = described
+        more = rest[0] if rest else ()
         if (
             type(kind) is str
             and type(open_) is bool
-            and type(special) is type(methods) is tuple
+            and type(special) is type(methods) is type(more) is tuple
             and all(type(name) is str and name in SPECIAL for name in special)
-            and all(type(name) is str for name in methods)
+            and all(type(name) is str for name in (*methods, *more))
         ):
-            return Shape(kind, special, methods, open_)
+            return Shape(kind, special, methods, open_, more)
     raise LoadError("an object of another shape than this end knows")
 
 

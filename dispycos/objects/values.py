@@ -162,7 +162,7 @@ class _Pickler(pickle.Pickler):
 
     def _reference(self, value: Any) -> Any:
         number, shape = self._ends.refer(value)
-        # An end that trusts nobody takes no more than the four.
+        # Of most objects there is nothing more to tell.
         return _theirs, (number, tuple(shape) if shape.more else tuple(shape[:4]))
 
 

@@ -11,7 +11,7 @@ from dispycos.rpc.presence import Hooks
 
 
 class Service(Hooks):
-    """Subclass it. The other end reaches names with the prefix `exposed_`, without it, and `@exposed` ones.
+    """Subclass it. The other end reaches names with or without their prefix `exposed_`, and `@exposed` ones.
 
     A server that is given the class makes an instance for each connection; one that is given an
     instance shares it.

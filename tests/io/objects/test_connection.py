@@ -346,7 +346,7 @@ def test_only_what_a_table_names_is_reached(service):
     assert service.call(lambda n: n + 1) == 2
     connection, number = service._connection, service._number
     for name in (
-        "hidden", "secret", "exposed_open", "__class__", "__dict__", "__init__", "__getattribute__", "mro",
+        "hidden", "secret", "exposed_hidden", "__class__", "__dict__", "__init__", "__getattribute__", "mro",
         "__reduce_ex__", "_is_exposed", "__globals__", "__self__", "{0.__class__}", "", "open.__func__",
     ):  # fmt: skip
         for ask in (

@@ -75,7 +75,7 @@ def conn(vault: Vault) -> Iterator[Connection]:
 
 
 NAMES = (
-    "secret", "password", "opened", "open", "items", "kept", "exposed_hello", "exposed_open", "terms",
+    "secret", "password", "opened", "open", "items", "kept", "exposed_open", "exposed_secret", "terms",
     "connection_class", "on_connect", "on_disconnect", "__class__", "__dict__", "__init__", "__new__",
     "__getattribute__", "__setattr__", "__delattr__", "__reduce_ex__", "__subclasses__", "__init_subclass__",
     "__subclasshook__", "__mro__", "__bases__", "__base__", "__globals__", "__code__", "__closure__",

@@ -100,6 +100,43 @@ def test_exported_names_are_called_without_their_prefix():
         assert (shop.get_service_name(), shop.get_service_aliases()) == ("SHOP", ("SHOP",))
 
 
+@pytest.mark.row("GN-05", "RP-16")
+def test_a_prefixed_name_reaches_what_the_short_one_does_and_dir_lists_data_too():
+    class Shelf(rpc.Service):
+        exposed_width = 3
+        exposed_price = None
+
+        def __init__(self) -> None:
+            self.exposed_height = 2
+            self.depth = 1
+
+        def exposed_put(self, article: str) -> str:
+            return article
+
+        @rpc.exposed
+        def marked(self) -> int:
+            return 1
+
+        def hidden(self) -> None:
+            raise AssertionError("it was reached")
+
+    class Shut(Shelf):
+        def put(self) -> None:  # takes the place of what is exposed
+            raise AssertionError("it was reached")
+
+    with connected(Shelf) as conn:
+        shelf = conn.root
+        assert (shelf.exposed_put("tea"), shelf.exposed_width, shelf.exposed_height) == ("tea", 3, 2)
+        assert {"put", "width", "height", "marked"} <= set(dir(shelf))
+        assert not {"hidden", "depth", "exposed_put"} & set(dir(shelf))
+        for name in ("exposed_hidden", "exposed_depth", "exposed_marked", "exposed_", "exposed_exposed_put"):
+            with pytest.raises(AttributeError, match="cannot access"):
+                getattr(shelf, name)
+    assert "put" in dir(shelf)  # of a closed connection: what was told of it
+    with connected(Shut) as conn, pytest.raises(AttributeError, match="cannot access 'exposed_put'"):
+        conn.root.exposed_put("tea")
+
+
 def test_classes_that_are_exported_make_instances_there():
     with connected(Shop) as conn:
         basket = conn.root.Basket()

@@ -37,11 +37,16 @@ SYSTEM = "/etc/dispycos/config.toml"
 _WORDS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
-def account_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the account's own configuration and key are."""
+def config_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the account's programs have their configuration. RuntimeError: it has no home."""
     base = environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification has relative paths ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "dispycos"
+    return Path(base) if os.path.isabs(base) else Path.home() / ".config"
+
+
+def account_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the account's own configuration and key are."""
+    return config_home(environ) / "dispycos"
 
 
 def files(environ: Mapping[str, str] = os.environ) -> list[str]:

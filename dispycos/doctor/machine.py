@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dispycos import config
 from dispycos.doctor.finding import Finding, good, note, wrong
 from dispycos.doctor.plan import Plan
+from dispycos.net import addresses
 from dispycos.net import interfaces as net
 from dispycos.node.processors import processors
 
@@ -76,9 +77,8 @@ def names(plan: Plan) -> Iterator[Finding]:
 
 def addresses_of(host: str) -> list[str]:
     """The numeric addresses of a name, each once; []: it has none here."""
-    with contextlib.suppress(OSError, UnicodeError):
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+    with contextlib.suppress(ValueError):
+        return addresses.of_any_version(host)
     return []
 
 

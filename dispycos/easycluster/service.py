@@ -7,13 +7,14 @@ exit status are passed on. Row EC-06.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+from dispycos.configuration import settings
 
 UNIT: Final = "easycluster.service"
 
@@ -107,5 +108,4 @@ def quoted(word: str) -> str:
 def _folder(system: bool) -> Path:
     if system:
         return Path("/etc/systemd/system")
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "systemd" / "user"
+    return settings.config_home() / "systemd" / "user"

@@ -30,12 +30,17 @@ def resolve(host: str) -> str:
 
 def all_of(host: str) -> list[str]:
     """Every numeric address of a host name, of IPv4 if it has any; as `resolve`."""
+    addresses = of_any_version(host)
+    return [address for address in addresses if ":" not in address] or addresses
+
+
+def of_any_version(host: str) -> list[str]:
+    """Every numeric address of a host name, each once; as `resolve`."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
         raise ValueError(f"can't resolve {host!r}: {getattr(exc, 'strerror', None) or exc}") from None
-    addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
-    return [address for address in addresses if ":" not in address] or addresses
+    return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
 
 
 def is_loopback(address: str) -> bool:

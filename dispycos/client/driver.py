@@ -273,12 +273,20 @@ class Driver:
         self._write()
 
     def _let_leave(self) -> None:
-        for task, calls in self._parking.leave():
+        for task in self._parking.leave():
             self.dispatch.pin(task.id)
             self._flush_now(time.monotonic())
             self._listener.settled(task)
-            for say in calls:
-                self._reactor.call(say)
+            self._reactor.call(self._say_parked, task)
+
+    def _say_parked(self, task: Submission) -> None:
+        with self._lock:
+            calls = self._parking.take(task)
+        # Each by itself, and not under the lock: they may pickle, and fail.
+        for say in calls:
+            self._reactor.call(say)
+        if calls:
+            self._reactor.call(self._say_parked, task)
 
     # What the machines answer; under the lock.
 

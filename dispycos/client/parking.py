@@ -20,6 +20,7 @@ class Parking:
 
     def __init__(self) -> None:
         self._waiting: dict[Submission, list[Say]] = {}
+        self._leaving: set[Submission] = set()
 
     def __contains__(self, task: Submission) -> bool:
         return task in self._waiting
@@ -29,18 +30,36 @@ class Parking:
 
     def parks(self, task: Submission, say: Say) -> bool:
         """Keep `say` until the task has its place, and answer True; False: it may be said now."""
-        if task.stage is Stage.ENDED or (task not in self._waiting and _settled(task)):
+        if task not in self._waiting and _settled(task):
             return False
+        task.parked = True
         self._waiting.setdefault(task, []).append(say)
         return True
 
-    def leave(self) -> list[tuple[Submission, list[Say]]]:
-        """What may be said now, by task."""
-        ready = [task for task in self._waiting if task.stage is Stage.ENDED or _settled(task)]
-        return [(task, self._waiting.pop(task)) for task in ready]
+    def leave(self) -> list[Submission]:
+        """The tasks to which may be said what waits: by `take`, until that has nothing more."""
+        ready = [task for task in self._waiting if task not in self._leaving and _settled(task)]
+        self._leaving.update(ready)
+        return ready
+
+    def take(self, task: Submission) -> list[Say]:
+        """What is to be said now to a task that leaves.
+
+        Ask again when all of it was said, not before: what is sent meanwhile waits behind it.
+        Nothing: nothing waits any more, or the task has lost its place.
+        """
+        calls: list[Say] = []
+        if _settled(task):
+            calls, self._waiting[task] = self._waiting[task], calls
+            if not calls:
+                del self._waiting[task]
+                task.parked = False
+        if not calls:
+            self._leaving.remove(task)
+        return calls
 
 
 def _settled(task: Submission) -> bool:
-    """Whether the task has a place from which it won't be taken once it is pinned."""
+    """Whether the task has a place from which it won't be taken once it is pinned, or needs none any more."""
     server = task.server
-    return server is not None and (task.pinned or not server.recalling)
+    return task.stage is Stage.ENDED or (server is not None and (task.pinned or not server.recalling))

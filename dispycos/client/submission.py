@@ -72,6 +72,7 @@ class Submission:
         "name",
         "order",
         "owner",
+        "parked",
         "pinned",
         "position",
         "priority",
@@ -120,6 +121,7 @@ class Submission:
         self.position = 0  # there, from 1; CPU and I/O tasks each by itself
         self.since = 0.0  # when it was submitted, placed last, or paused
         self.deaths: tuple[str, ...] = ()  # servers that died while an attempt had begun there
+        self.parked = False  # what is sent to it waits behind what waits already (`client.parking`)
         self.cancel: tuple[End, str] | None = None  # somebody wants it ended, and why
         self.loss: tuple[End, str] | None = None  # how its last attempt was lost, if one was
 

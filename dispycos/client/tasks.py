@@ -157,7 +157,7 @@ class ClientTask(RemoteTask):
     def _is_held(self) -> bool:
         """Whether it stays where it is, as far as is known without asking."""
         task = self._submission
-        if task is None or not task.pinned or task.stage is not Stage.SENT:
+        if task is None or task.parked or not task.pinned or task.stage is not Stage.SENT:
             return task is None
         server = task.server
         return server is not None and self._where[0] == server.incarnation

@@ -17,7 +17,7 @@ from dispycos.model import Incarnation
 from dispycos.node import page
 from dispycos.node.output import Output
 from dispycos.node.page import Counters, StepWatch
-from dispycos.node.pipe import LoopPipe
+from dispycos.node.pipe import LoopPipe, Said
 from dispycos.records import record
 
 
@@ -44,6 +44,7 @@ class Server:
     port: int = 0  # where it is to listen; 0: it chooses
     pid: int = 0  # 0: not forked yet
     pidfd: int = -1
+    ahead: Said | None = None  # that it is up, said before its zygote said that it was forked
     incarnation: Incarnation | None = None  # None: it does not listen yet
     counters: Counters = field(default_factory=Counters)
     steps: StepWatch = field(default_factory=StepWatch)

@@ -354,28 +354,37 @@ class Processes:
             self._workspace.claim(f"server-{server.index}", server.pid)
         if server.killed:
             self._kill_server(server.index)
+        elif server.ahead is not None:
+            self._up(server, server.ahead)
 
     def _server_says(self, server: Server, said: Said) -> None:
-        if said.what == "up" and server.incarnation is None and server.pid:
-            incarnation = said.text("incarnation")
-            here = self.location
-            assert here is not None, "servers start when the node listens"
-            try:
-                location = Location(said.text("addr"), said.number("port"), here.others)
-                name = Incarnation(bytes.fromhex(incarnation))
-            except ValueError:
-                raise RemoteProtocolError(f"server {server.index} listens at no location") from None
-            if location.addr != here.addr or server.port not in (0, location.port):
-                # Its client dials what we say, and code of others runs in there.
-                server.problem = f"it says that it listens at {location}, which is not its place"
-                self._kill_server(server.index)
-                return
-            server.incarnation = name
-            self._feed(ServerUp(server.index, server.pid, server.incarnation, location))
+        if said.what == "up" and server.incarnation is None:
+            if server.pid:
+                self._up(server, said)
+            else:
+                # It was quicker than its zygote, who has not said yet that it was forked.
+                server.ahead = said
         elif said.what == "problem":
             server.problem = said.text("reason")
         for descriptor in said.descriptors:
             os.close(descriptor)
+
+    def _up(self, server: Server, said: Said) -> None:
+        here = self.location
+        assert here is not None, "servers start when the node listens"
+        try:
+            location = Location(said.text("addr"), said.number("port"), here.others)
+            incarnation = Incarnation(bytes.fromhex(said.text("incarnation")))
+        except (ValueError, RemoteProtocolError):
+            server.problem = "it says that it listens at no location"
+        else:
+            if location.addr == here.addr and server.port in (0, location.port):
+                server.incarnation = incarnation
+                self._feed(ServerUp(server.index, server.pid, incarnation, location))
+                return
+            # Its client dials what we say, and code of others runs in there.
+            server.problem = f"it says that it listens at {location}, which is not its place"
+        self._kill_server(server.index)
 
     def look(self, wanted: Mapping[Incarnation, int]) -> list[ServerSight]:
         """What these servers use, and what they printed after those lines (NO_LINES: none are wanted)."""

@@ -279,6 +279,11 @@ class SyntheticSource:
             task = next(task for task in self._live.values() if task.number & 0xFFFFFFFF == short)
             self._end(task, time.time(), End.FINISHED)
 
+    def tell_sampled(self, one_in: int) -> None:
+        """Say that tasks are shown one in so many."""
+        with self._lock:
+            self._put(Changed("cluster", None, {"one_in": one_in}))
+
     def print_line(self, server: FakeServer, text: str) -> None:
         """Have a server print a line."""
         self._put(Lines(server.key, [text], 0, time.time()))

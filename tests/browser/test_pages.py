@@ -286,6 +286,17 @@ def test_client_and_about_tell_who_waits_and_which_versions_differ(stage: Stage)
     page.locator("td", has_text="0.0.9 ≠ here").first.wait_for()
 
 
+@pytest.mark.row("MO-06")
+def test_tasks_says_while_it_shows_only_one_in_so_many(stage: Stage) -> None:
+    page = stage.open("tasks")
+    words = page.locator("main p[role=status]")
+    assert words.inner_text() == ""
+    stage.source.tell_sampled(20)
+    page.get_by_text("1 in 20 is shown here, the counts are of all").wait_for()
+    stage.source.tell_sampled(1)
+    wait_until(lambda: words.inner_text() == "")
+
+
 @pytest.mark.row("MO-24")
 def test_why_nothing_runs_is_a_line_on_cluster_and_a_page(stages: Callable[..., Stage]) -> None:
     stage = stages(1, 1)

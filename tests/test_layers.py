@@ -149,7 +149,8 @@ LINES = (
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
-        " client.elastic client.local_nodes client.slurm_cluster"
+        " client.launcher client.elastic client.scalable client.local_nodes"
+        " client.slurm_jobs client.slurm_cluster"
         " client.watcher client.presence client.bar client.notebook client.relay client.executor"
         " client.client_executor",
         # A private scheduler and a LocalCluster run here.

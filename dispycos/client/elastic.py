@@ -3,7 +3,7 @@
 The work is looked at twice a second while it is to be followed; nodes are started and drained by
 whoever can (`Launcher`). A node that drains takes no new tasks and ends with its last one.
 
-I/O half, reactor thread but for `Scalable`. Layer 5.
+I/O half, reactor thread. Layer 5.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from dispycos import validation
-from dispycos.arguments import integer
+from dispycos.client.launcher import Launcher
 from dispycos.client.scaling import (
     Between,
     Demand,
@@ -23,32 +22,19 @@ from dispycos.client.scaling import (
     NodeEnded,
     NodeUp,
     Policy,
+    Room,
     Scaling,
     StartNode,
 )
 from dispycos.client.switchboard import Switchboard
 from dispycos.errors import Closed, LocalProtocolError
 from dispycos.kernel.operation import Operation
-from dispycos.model import Incarnation
 from dispycos.net.reactor import Later
 from dispycos.runtime import Network
 
 log = logging.getLogger("dispycos")
 
 LOOK_EVERY = 0.5  # seconds between looks at the work
-
-
-class Launcher(Protocol):
-    """Who starts and ends nodes; none of it waits."""
-
-    def start(self, number: int) -> None:
-        """Start a node; `Elastic.came` or `ended` answers."""
-
-    def drain(self, number: int) -> None:
-        """Have it end with its last task, or not come at all; `Elastic.ended` answers."""
-
-    def present(self) -> Mapping[Incarnation, int]:
-        """The nodes that are here, and their numbers."""
 
 
 class Elastic:
@@ -59,6 +45,7 @@ class Elastic:
     ) -> None:
         self._network = network
         self._launcher = launcher
+        launcher.host = self
         self._machine = Scaling(servers, present, policy or Policy())
         self._switchboard = network.service(Switchboard, lambda: Switchboard(network.endpoint))
         self._waiting: list[Operation] = []  # each for who asked for a number, until it is so
@@ -88,18 +75,26 @@ class Elastic:
         self._feed(Between(minimum, maximum, self._demand()))
         self._look_later()
 
-    def came(self, number: int) -> None:
-        """A node is here."""
-        self._feed(NodeUp(number))
+    # As launcher.Host.
 
-    def ended(self, number: int, reason: str) -> None:
+    def room(self, nodes: int) -> None:
+        """So many there can be at the moment."""
+        self._feed(Room(nodes))
+        self._look_later()
+
+    def came(self, number: int, servers: int = 0) -> None:
+        """A node is here."""
+        self._feed(NodeUp(number, servers))
+
+    def ended(self, number: int, reason: str, *, in_order: bool = False, elsewhere: bool = False) -> None:
         """A node is gone, or does not come."""
-        self._feed(NodeEnded(number, reason))
+        self._feed(NodeEnded(number, reason, in_order, elsewhere))
         self._look_later()
 
     def status(self) -> dict[str, Any]:
         """What it has and wants, for people."""
         machine = self._machine
+        self._feed(self._demand())
         states = Counter(node.state.value for node in machine.nodes.values())
         return {
             "minimum": machine.minimum,
@@ -107,11 +102,13 @@ class Elastic:
             "needed": machine.needed,
             "nodes": dict(states),
             "tasks": machine.demand.tasks,
+            **self._launcher.told(),
         }
 
     def close(self) -> None:
         """Decide no more."""
         self._closed = True
+        self._launcher.host = None
         if self._timer is not None:
             self._timer.cancel()
         self._fail_waiting(_closed())
@@ -150,8 +147,7 @@ class Elastic:
     def _look(self) -> None:
         if self._closed:
             return
-        if self._follows:
-            self._feed(self._demand())
+        self._feed(self._demand())
         self._perform(self._machine.tick(time.monotonic()))
         self._look_later()
 
@@ -177,56 +173,3 @@ class Elastic:
 
 def _closed() -> Closed:
     return Closed("the cluster was closed before it had so many nodes")
-
-
-class Scalable:
-    """A cluster that may have more or fewer nodes."""
-
-    _elastic: Elastic | None = None
-    _network: Network | None = None
-
-    def scale(self, nodes: int) -> Operation:
-        """Yield this: the cluster has exactly so many nodes, and keeps them.
-
-        Those that are too many take no new tasks, and end with their last one; who waits for a server
-        goes on to wait, also where none is left. The servers of a new node follow it in a moment. A node
-        that ends by itself is replaced. Closed if the cluster is closed before, LocalProtocolError if
-        `scale` or `adapt` asks for other numbers before.
-        """
-        count = integer("nodes", nodes, least=0)
-        answer = Operation()
-        self._limit(count, count, answer)
-        return answer
-
-    def adapt(self, minimum: int, maximum: int) -> None:
-        """Have more or fewer nodes by the work that there is, from now on.
-
-        More, where the tasks that wait would last longer than 5 seconds; fewer, where for half a
-        minute fewer would have done, and then only a node without a task ends. Nodes above a new
-        `maximum` are drained at once, as by `scale`: busy ones end with their last task. `scale` ends it.
-        """
-        least = integer("minimum", minimum, least=0)
-        most = integer("maximum", maximum, least=1)
-        if least > most:
-            raise ValueError(f"minimum={least} is more than maximum={most}")
-        self._limit(least, most)
-
-    def status(self) -> dict[str, Any]:
-        """How many nodes it has in which state, how many it wants, and the tasks that there are."""
-        elastic, network = self._open()
-
-        async def status() -> dict[str, Any]:
-            return elastic.status()
-
-        return network.reactor.wait(status())
-
-    def _limit(self, minimum: int, maximum: int, answer: Operation | None = None) -> None:
-        elastic, network = self._open()
-        network.reactor.call(elastic.limit, minimum, maximum, answer)
-
-    def _open(self) -> tuple[Elastic, Network]:
-        if self._elastic is None or self._network is None:
-            raise Closed(
-                f"this {type(self).__name__} is not started: use it in a `with` block, or start() it"
-            )
-        return self._elastic, self._network

@@ -9,10 +9,7 @@ I/O half. Layer 5. Rows DC-59; rules SE-06, R-64.
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from dispycos import keyfile
@@ -21,21 +18,17 @@ from dispycos.card import card, line
 from dispycos.client import surroundings
 from dispycos.client.client import Client
 from dispycos.client.client_executor import ClientExecutor
-from dispycos.client.elastic import Elastic, Scalable
 from dispycos.client.local_nodes import LocalNodes
+from dispycos.client.scalable import Scalable
 from dispycos.client.surroundings import Surroundings
-from dispycos.kernel import event_loop
-from dispycos.kernel.operation import Operation, kernel_threads
+from dispycos.kernel.operation import kernel_threads
 from dispycos.model import Location, Role
 from dispycos.node import embedded
 from dispycos.node.embedded import LocalNode
 from dispycos.node.settings import server_count
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
-from dispycos.scheduler import scheduler
-from dispycos.wording import listed
-
-log = logging.getLogger("dispycos")
+from dispycos.scheduler.service import SchedulerService
 
 LOOPBACK = "127.0.0.1"
 
@@ -63,81 +56,31 @@ class LocalCluster(Scalable):
         if not 0.1 <= self.pulse_interval <= 100:
             raise ValueError(f"pulse_interval must be from 0.1 to 100 seconds, not {pulse_interval!r}")
         self.cpus = server_count(integer("cpus", cpus))
+        super().__init__(self.cpus)
         self._surroundings = Surroundings(self.pulse_interval, private=True)
-        self._network: Network | None = None
-        self._ours = False  # the network was started for this cluster
         self._nodes: LocalNodes | None = None
         self._location: Location | None = None
         surroundings.made(self)
 
-    def __enter__(self) -> Self:
-        if event_loop.is_held_up():
-            raise RuntimeError(
-                "a `with` here would block the running event loop: use `async with` for a LocalCluster"
-            )
-        return self.start()
+    def _join(self) -> tuple[Network, bool]:
+        ours = runtime.present is None
+        options = Options(hosts=(LOOPBACK,), roles=Role.PEER | Role.CLIENT | Role.SCHEDULER)
+        return runtime.network(options, keyfile.throwaway() if ours else None), ours
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._say_what_ends(kind)
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        starting = _aside(self.start)
-        try:
-            await starting
-        except BaseException:
-            # Who is cancelled meanwhile does not leave the block, for he never was in it.
-            starting.add_done_callback(lambda _: _aside(self.close))
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._say_what_ends(kind)
-        await _aside(self.close)
-
-    @staticmethod
-    def _say_what_ends(kind: type[BaseException] | None) -> None:
-        if kind is KeyboardInterrupt:
-            log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
-        elif kind is None and (living := runtime.kernel().lasting()):
-            log.warning(
-                "the LocalCluster ends while these tasks live: %s; Task(main).value() within it waits",
-                listed([str(task) for task in living]),
-            )
+    def _make_launcher(self, network: Network, service: SchedulerService) -> LocalNodes:
+        self._nodes = LocalNodes(network, service, lambda number: self._start_node(network, number))
+        return self._nodes
 
     def start(self) -> Self:
         """Start node and scheduler. NodeNotStarted says what the node said."""
-        if self._network is not None:
-            return self
-        self._ours = runtime.present is None
-        options = Options(hosts=(LOOPBACK,), roles=Role.PEER | Role.CLIENT | Role.SCHEDULER)
-        network = runtime.network(options, keyfile.throwaway() if self._ours else None)
-        self._network = network
-        service = scheduler.start(network)
-        self._nodes = nodes = LocalNodes(
-            network,
-            service,
-            lambda number: self._start_node(network) if number == 1 else self._start_another(network, number),
-        )
-        try:
-            self._location = network.reactor.wait(nodes.start_first())
-            self._elastic = elastic = Elastic(network, nodes, self.cpus, present=1)
-            nodes.came, nodes.ended = elastic.came, elastic.ended
-        except BaseException:
-            self.close()
-            raise
-        network.on_close(self._stop_nodes)
-        surroundings.enter(self._surroundings, self)
+        if self._network is None:
+            super().start()
+            assert self._nodes is not None
+            [self._location] = self._nodes.locations
+            surroundings.enter(self._surroundings, self)
         return self
 
-    async def _start_node(self, network: Network) -> LocalNode:
-        return await self._start_another(network, 1)
-
-    async def _start_another(self, network: Network, number: int) -> LocalNode:
+    async def _start_node(self, network: Network, number: int) -> LocalNode:
         tls = network.endpoint.tls
         return await embedded.start_local_node(
             network.reactor,
@@ -156,11 +99,10 @@ class LocalCluster(Scalable):
 
         A cluster that was not started yet is started, and ends when the executor is shut down.
         """
-        if event_loop.is_held_up():
-            raise RuntimeError(
-                "executor() of a LocalCluster here would block the running event loop: use that of a Client, "
-                "`async with LocalCluster(), Client() as client: client.executor()`"
-            )
+        self._refuse_in_a_loop(
+            "executor()",
+            "use that of a Client, `async with LocalCluster(), Client() as client: client.executor()`",
+        )
         ours = self._network is None
         self.start()
         client = Client()
@@ -195,10 +137,12 @@ class LocalCluster(Scalable):
 
     def _shown(self) -> tuple[str, list[tuple[str, str]]]:
         state = "not started" if self._network is None else "open"
+        nodes = self._nodes
+        here = [] if nodes is None else nodes.locations
         return state, [
-            ("servers", str(self.cpus * (1 if self._nodes is None else self._nodes.count))),
-            *([] if self.location is None else [("node", str(self.location))]),
-            *([] if self._nodes is None or self._nodes.count < 2 else [("nodes", str(self._nodes.count))]),
+            ("servers", str(self.cpus * (1 if nodes is None else len(here)))),
+            *([("node", str(here[0]))] if here else []),
+            *([("nodes", str(len(here)))] if nodes is not None and len(here) != 1 else []),
         ]
 
     @property
@@ -206,44 +150,18 @@ class LocalCluster(Scalable):
         """Where its first node is, or was."""
         return self._location
 
-    def close(self) -> None:
-        """End everything of it, and wait until it is gone. May be repeated."""
+    def _leave(self) -> None:
         surroundings.leave(self._surroundings)
-        network, self._network = self._network, None
-        if network is None:
-            return
-        if self._ours:
-            runtime.stop(network)
-        else:
-            network.reactor.wait(self._stop_nodes())
 
     def kill(self) -> None:
         """End its processes now: what runs there is lost, and has no time to clean up. Then `close` it.
 
         For tasks that nobody wants, and that would not end before the grace of a close is over.
         """
+        self._refuse_in_a_loop("kill()", "use `await asyncio.to_thread(cluster.kill)`")
         if self._network is not None:
-            self._network.reactor.wait(self._stop_nodes())
+            self._network.reactor.wait(self._stop())
 
-    async def _stop_nodes(self) -> None:
-        elastic, self._elastic = self._elastic, None
-        if elastic is not None:
-            elastic.close()
-        nodes, self._nodes = self._nodes, None
-        self._location = None
-        if nodes is not None:
-            await nodes.stop()
-
-
-def _aside(function: Callable[[], object]) -> Operation:
-    """Done when `function`, called in a thread of its own, has returned."""
-    operation = Operation()
-
-    def run() -> None:
-        try:
-            operation.complete(function())
-        except BaseException as error:
-            operation.fail(error)
-
-    threading.Thread(target=run, name="dispycos-cluster").start()
-    return operation
+    async def _stop(self) -> None:
+        self._nodes = self._location = None
+        await super()._stop()

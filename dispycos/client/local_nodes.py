@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from dispycos.client.launcher import Launcher
 from dispycos.model import Incarnation, Location
 from dispycos.node.embedded import LocalNode, NodeNotStarted
 from dispycos.runtime import Network
 from dispycos.scheduler.service import SchedulerService
 
 
-class LocalNodes:
+class LocalNodes(Launcher):
     """Starts and ends them, and tells the scheduler of them.
 
-    launch       starts one, by its number; NodeNotStarted, or what the system says.
-    came, ended  are told of each but the first, by its number.
+    launch  starts one, by its number; NodeNotStarted, or what the system says.
     """
 
     def __init__(
@@ -33,39 +33,36 @@ class LocalNodes:
         self._nodes: dict[int, LocalNode] = {}
         self._starting: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self.came: Callable[[int], None] = lambda number: None
-        self.ended: Callable[[int, str], None] = lambda number, reason: None
 
-    async def start_first(self) -> Location:
+    async def begin(self) -> int:
         """Start the first one; NodeNotStarted."""
         await self._start(1)
-        return self._nodes[1].location
+        return 1
 
     def start(self, number: int) -> None:
-        """See `elastic.Launcher`."""
+        """See `Launcher`."""
         self._starting[number] = self._network.reactor.spawn(self._start_or_tell(number))
 
     def drain(self, number: int) -> None:
-        """See `elastic.Launcher`."""
+        """See `Launcher`."""
         node = self._nodes.get(number)
         if node is not None:
             node.drain()
         elif (starting := self._starting.get(number)) is not None:
             starting.cancel()
-            starting.add_done_callback(lambda _: self.ended(number, "it was not needed any more"))
+            starting.add_done_callback(lambda _: self.ended(number, "it is not needed"))
 
     def present(self) -> Mapping[Incarnation, int]:
-        """See `elastic.Launcher`."""
+        """See `Launcher`."""
         return {node.incarnation: number for number, node in self._nodes.items()}
 
     @property
-    def count(self) -> int:
-        """How many there are; any thread."""
-        return len(self._nodes)
+    def locations(self) -> list[Location]:
+        """Where they are, the oldest first; any thread."""
+        return [node.location for node in list(self._nodes.values())]
 
     async def stop(self) -> None:
-        """End all, and wait until they are gone."""
-        self.came, self.ended = lambda number: None, lambda number, reason: None
+        """See `Launcher`."""
         starting = list(self._starting.values())
         for task in starting:
             task.cancel()
@@ -98,7 +95,10 @@ class LocalNodes:
             return
         # Nobody listens there any more, or somebody else.
         self._service.drop_node(node.location)
-        task = self._network.reactor.spawn(node.stop())
+        task = self._network.reactor.spawn(self._bury(number, node, reason))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-        self.ended(number, reason)
+
+    async def _bury(self, number: int, node: LocalNode, reason: str) -> None:
+        await node.stop()  # until then nobody knows how its process ended
+        self.ended(number, node.fate or reason, in_order=node.ended_in_order)

@@ -33,6 +33,7 @@ class Policy:
     shrink_after: float = 30.0  # how long a node must have been one too many
     retry_first: float = 1.0  # after a node that did not start, or ended by itself; doubles ...
     retry_max: float = 60.0  # ... up to this
+    say_after: float = 10.0  # a node that drains and is still there is told of; then again, ever more rarely
 
 
 class NodeState(enum.Enum):
@@ -75,10 +76,18 @@ class Demand:
 
 
 @record
+class Room:
+    """So many nodes there can be at the moment, those that are there included."""
+
+    nodes: int
+
+
+@record
 class NodeUp:
     """A node is here and may be used."""
 
     number: int
+    servers: int = 0  # on it; 0: as many as was said for all
 
 
 @record
@@ -87,6 +96,8 @@ class NodeEnded:
 
     number: int
     reason: str
+    in_order: bool = False  # it ended as it was asked to
+    elsewhere: bool = False  # its place is out of `Room` for now, so another one may be started at once
 
 
 # Actions, beside Note.
@@ -110,6 +121,10 @@ class DrainNode:
 class Node:
     number: int
     state: NodeState = NodeState.STARTING
+    came: bool = False  # it was here
+    servers: int = 0  # on it; 0: nobody knows
+    drained: float = 0.0  # when it was
+    say_at: float = math.inf  # when it is said that it is still there
 
     def move(self, cause: str) -> None:
         """The only line that assigns a state after the first."""
@@ -119,7 +134,7 @@ class Node:
 class Scaling:
     """The nodes of one cluster, by number.
 
-    servers  on each node.
+    servers  on each node, as far as is known before one is here.
     present  how many nodes there are already; they are numbered from 1.
     """
 
@@ -127,7 +142,8 @@ class Scaling:
         self._servers = servers
         self._policy = policy
         self.minimum = self.maximum = present
-        self.nodes: dict[int, Node] = {n: Node(n, NodeState.UP) for n in range(1, present + 1)}
+        self.room: float = math.inf  # how many there can be
+        self.nodes: dict[int, Node] = {n: Node(n, NodeState.UP, True) for n in range(1, present + 1)}
         self._last = present  # number given
         self.demand = Demand(0, 0, -1.0, {})
         self._moved = 0.0  # when a task had ended for the last time
@@ -148,6 +164,8 @@ class Scaling:
             self._between(event, now)
         elif isinstance(event, Demand):
             self._demand(event, now)
+        elif isinstance(event, Room):
+            self.room = event.nodes
         elif isinstance(event, NodeUp):
             self._up(event, now)
         else:
@@ -161,11 +179,14 @@ class Scaling:
         """What time alone leads to: growth. Nothing goes before a new Demand says what it does."""
         out: list[Action] = []
         self._grow(now, out)
+        self._say_what_drains(now, out)
         return out
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, if nothing happens before."""
-        return None if self._short is None else max(self._short + self._grow_after, self._retry)
+        growth = math.inf if self._short is None else max(self._short + self._grow_after, self._retry)
+        deadline = min([growth, *(node.say_at for node in self.nodes.values())])
+        return None if deadline == math.inf else deadline
 
     def check(self) -> None:
         """Every invariant."""
@@ -218,6 +239,7 @@ class Scaling:
         node = self.nodes.get(event.number)
         if node is not None and node.state is not NodeState.UP:
             node.move("up")
+            node.came, node.servers = True, event.servers
             self._failures = 0
             self._stories.add(node.number, now, "is here")
 
@@ -226,18 +248,27 @@ class Scaling:
         if node is None:
             return
         asked = node.state is NodeState.DRAINING
-        came = node.state is NodeState.UP
         node.move("ended")
         self._stories.add(node.number, now, f"ended: {event.reason}")
-        if asked:
-            out.append(Note("info", f"the cluster's node {node.number} has no task left, and has ended"))
-            return
-        wait = min(self._policy.retry_max, self._policy.retry_first * 2**self._failures)
+        about = f"the cluster's node {node.number}"
+        if asked and not node.came:
+            out.append(Note("info", f"{about} is not started any more: {event.reason}"))
+        elif asked and event.in_order:
+            out.append(Note("info", f"{about} has no task left, and has ended"))
+        elif asked:
+            out.append(Note("warning", f"{about} was to end with its last task, and died: {event.reason}"))
+        else:
+            what = "ended" if node.came else "did not start"
+            then = "" if event.elsewhere else f"; none is started for {self._pause(now):g} s"
+            out.append(Note("warning", f"{about} {what}: {event.reason}{then}"))
+
+    def _pause(self, now: float) -> float:
+        """Seconds before the next one is started, after one that failed."""
+        # No power of two without end: one of hours of failures is no number any more.
+        wait = min(self._policy.retry_max, self._policy.retry_first * 2.0 ** min(self._failures, 30))
         self._failures += 1
         self._retry = now + wait
-        what = "ended" if came else "did not start"
-        text = f"the cluster's node {node.number} {what}: {event.reason}; none is started for {wait:g} s"
-        out.append(Note("warning", text))
+        return wait
 
     # What is needed.
 
@@ -246,13 +277,18 @@ class Scaling:
         # Nobody knows, or what runs is longer than what ran before.
         seconds = max(demand.seconds, now - self._moved) if demand.seconds >= 0 else policy.patience
         servers = min(demand.tasks, math.ceil(demand.tasks * seconds / policy.patience))
-        nodes = math.ceil(max(servers, min(demand.tasks, 1)) / self._servers)
+        nodes = math.ceil(max(servers, min(demand.tasks, 1)) / self._servers_each)
         # I/O tasks are no load, but have to be somewhere.
         nodes = max(nodes, min(demand.waiting_io, 1))
         self.needed = max(self.minimum, min(self.maximum, nodes))
         while self._most and self._most[-1][1] <= self.needed:
             self._most.pop()
         self._most.append((now, self.needed))
+
+    @property
+    def _servers_each(self) -> float:
+        known = [node.servers for node in self.nodes.values() if node.servers]
+        return sum(known) / len(known) if known else self._servers
 
     def _most_needed(self, now: float) -> int:
         most, keep = self._most, self._policy.shrink_after
@@ -266,7 +302,8 @@ class Scaling:
         return 0.0 if self.have < self.minimum else self._policy.grow_after
 
     def _missing(self) -> int:
-        return min(self.needed - self.have, self.maximum - len(self.nodes))
+        there = len(self.nodes)
+        return int(min(self.needed - self.have, self.maximum - there, self.room - there))
 
     # Deciding.
 
@@ -311,10 +348,25 @@ class Scaling:
     def _drain(self, nodes: list[Node], now: float, out: list[Action]) -> None:
         for node in nodes:
             node.move("drain")
+            node.drained, node.say_at = now, now + self._policy.say_after
             self._stories.add(node.number, now, "is drained")
             out.append(DrainNode(node.number))
         if nodes:
             out.append(Note("info", f"the cluster drains {_nodes(len(nodes))}: {self._why()}"))
+
+    def _say_what_drains(self, now: float, out: list[Action]) -> None:
+        for node in self.nodes.values():
+            if now < node.say_at:
+                continue
+            waited = now - node.drained
+            node.say_at = now + waited  # twice as late
+            text = f"the cluster's node {node.number} was asked to end {waited:.0f} s ago"
+            if tasks := self.demand.busy.get(node.number):
+                some = "a task" if tasks == 1 else f"{tasks} tasks"
+                out.append(Note("info", f"{text}, and still has {some}: it ends with the last one"))
+            else:
+                note = f"{text}, has no task, and is still there: its process may be stopped, or out of reach"
+                out.append(Note("warning", note))
 
     def _why(self) -> str:
         demand = self.demand

@@ -71,6 +71,17 @@ class LocalNode:
             if self._told is not None:
                 self._told(self._why_ended)
 
+    @property
+    def fate(self) -> str:
+        """How its process ended, in words; "" while that is not known."""
+        code = self._process.returncode
+        return "" if code is None else ties.describe_exit(code)[0]
+
+    @property
+    def ended_in_order(self) -> bool:
+        """It ended as it was asked to."""
+        return self._process.returncode == 0
+
     async def stop(self) -> None:
         """End the node with all its processes, wait until they are gone. May be repeated."""
         self._pipe.close()

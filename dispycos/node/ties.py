@@ -300,7 +300,11 @@ def kill_below(pid: int, group: int | None = None, apart: Collection[int] = ()) 
 
 def describe_status(status: int) -> tuple[str, bool]:
     """A wait status in words, and whether a signal did it: `killed by signal 9 (SIGKILL)`."""
-    code = os.waitstatus_to_exitcode(status)
+    return describe_exit(os.waitstatus_to_exitcode(status))
+
+
+def describe_exit(code: int) -> tuple[str, bool]:
+    """As `describe_status`, of an exit code; below 0: of a signal."""
     if code >= 0:
         return f"exit code {code}", False
     try:

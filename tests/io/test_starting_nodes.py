@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from dispycos.client import slurm_cluster
+from dispycos.client import slurm_jobs
+from dispycos.client.launcher import Launcher
 from dispycos.client.local_nodes import LocalNodes
 from dispycos.model import Location
 from dispycos.node.embedded import LocalNode
@@ -32,28 +33,43 @@ async def until(condition: Callable[[], object]) -> None:
     await asyncio.to_thread(wait_until, condition, LIMIT)
 
 
+class Told:
+    """Who asked for nodes, as far as it is told that they are gone."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.all: list[tuple[int, str]] = []
+        launcher.host = self
+
+    def room(self, nodes: int) -> None: ...
+
+    def came(self, number: int, servers: int = 0) -> None: ...
+
+    def ended(self, number: int, reason: str, *, in_order: bool = False, elsewhere: bool = False) -> None:
+        self.all.append((number, reason))
+
+
 def slurm_nodes(folder: Path) -> tuple[Any, list[tuple[int, str]]]:
     service: Any = SimpleNamespace(machine=SimpleNamespace(nodes={}))
-    nodes = slurm_cluster._SlurmNodes(network(), service, str(folder), [], [])
-    ended: list[tuple[int, str]] = []
-    nodes.ended = lambda number, reason: ended.append((number, reason))
-    return nodes, ended
+    nodes = slurm_jobs.SlurmJobs(network(), service, str(folder), [], [])
+    return nodes, Told(nodes).all
 
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Slurm's commands, as far as they matter here: one job, that runs until there is a file `over`."""
+    """Slurm's commands, as far as they matter here: one job, that waits while there is a file `waits` and
+    runs until there is a file `over`."""
     scripts = {
         "sbatch": "echo 7",
         "squeue": f"[ -e {tmp_path}/silent ] && exit 1\n[ -e {tmp_path}/over ] && exit 0\n"
-        'for word; do case $word in --name=*) echo "7|${word#--name=}|RUNNING|n|None";; esac; done',
+        f'state="RUNNING|n|None"; [ -e {tmp_path}/waits ] && state="PENDING||Resources"\n'
+        'for word; do case $word in --name=*) echo "7|${word#--name=}|$state";; esac; done',
         "scancel": f'echo "$@" >> {tmp_path}/told',
     }
     for name, script in scripts.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(slurm_cluster, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(slurm_jobs, "LOOK_EVERY", 0.02)
     return tmp_path
 
 
@@ -62,10 +78,9 @@ def test_a_local_node_for_which_the_disk_has_no_room_is_told_as_ended() -> None:
         raise OSError(28, "No space left on device")
 
     async def tell(launch: Callable[[int], Awaitable[LocalNode]]) -> list[tuple[int, str]]:
-        ended: list[tuple[int, str]] = []
         service: Any = None
         nodes = LocalNodes(network(), service, launch)
-        nodes.ended = lambda number, reason: ended.append((number, reason))
+        ended = Told(nodes).all
         nodes.start(2)
         await until(lambda: ended)
         return ended
@@ -84,7 +99,7 @@ def test_a_node_of_slurm_that_may_not_be_submitted_is_told_as_ended(
         (commands / "sbatch").chmod(0o644)
         nodes.start(1)
         await until(lambda: len(ended) == 1)
-        monkeypatch.setattr(slurm_cluster.slurm_nodes, "submit", no_thread)
+        monkeypatch.setattr(slurm_jobs.slurm_nodes, "submit", no_thread)
         nodes.start(2)
         await until(lambda: len(ended) == 2)
         assert not nodes._jobs
@@ -96,14 +111,19 @@ def test_a_node_of_slurm_that_may_not_be_submitted_is_told_as_ended(
     ]
 
 
-def test_a_node_is_drained_when_slurm_answers_again(commands: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "dispycos")
+def test_a_job_that_waits_is_told_and_one_is_drained_when_slurm_answers_again(
+    commands: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dispycos")
     told = commands / "told"
 
     async def drain() -> list[tuple[int, str]]:
         nodes, ended = slurm_nodes(commands)
+        (commands / "waits").touch()
         nodes.start(1)
-        await until(lambda: nodes._jobs[1])
+        await until(lambda: nodes.told() == {"pending": {"7": "Resources"}})
+        (commands / "waits").unlink()
+        await until(lambda: nodes.told() == {"pending": {}})
         (commands / "silent").touch()
         nodes.drain(1)
         await until(lambda: "node 1 is not drained yet" in caplog.text)
@@ -117,4 +137,5 @@ def test_a_node_is_drained_when_slurm_answers_again(commands: Path, caplog: pyte
         return ended
 
     assert asyncio.run(drain()) == [(1, "its job is gone")]
+    assert caplog.text.count("job 7 of this cluster waits: Slurm says Resources") == 1
     assert told.read_text() == "--batch --signal=USR1 7\n"

@@ -91,7 +91,7 @@ class _OnStanding(LocalCluster):
         super().__init__(2, **options)
         self._standing = node
 
-    async def _start_node(self, network: object) -> LocalNode:
+    async def _start_node(self, network: object, number: int) -> LocalNode:
         return self._standing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -61,8 +62,10 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
         assert [task.value(PATIENCE) for task in tasks] == [0, 1]
         assert fewer.result(PATIENCE) == 1
 
+        # The work of now, also where nobody follows it.
+        wait_until(lambda: cluster.status()["tasks"] == 0)
         # By the work; half a minute would be long for a test.
-        cluster._elastic._machine._policy = Policy(grow_after=0.1, shrink_after=0.5)
+        cluster._elastic._machine._policy = Policy(grow_after=0.1, shrink_after=0.5, say_after=0.1)
         cluster.adapt(1, 2)
         gate = str(tmp_path / "two")
         tasks = [client.rtask(naps, gate, number) for number in range(3)]
@@ -77,9 +80,18 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
         # One that dies is replaced.
         (node,) = cluster._nodes._nodes.values()
         os.kill(node.pid, signal.SIGKILL)
-        wait_until(lambda: cluster._nodes.count and node not in cluster._nodes._nodes.values(), PATIENCE)
+        wait_until(lambda: cluster._nodes.locations and node not in cluster._nodes._nodes.values(), PATIENCE)
         wait_until(lambda: servers() == 1, PATIENCE)
         assert sum(client.map(abs, [-1, -2])) == 3
+        # One that is to end and does not, and then dies, is told as what it is.
+        (node,) = cluster._nodes._nodes.values()
+        os.kill(node.pid, signal.SIGSTOP)
+        none = cluster.scale(0)
+        wait_until(lambda: "has no task, and is still there" in caplog.text, PATIENCE)
+        os.kill(node.pid, signal.SIGKILL)
+        assert none.result(PATIENCE) == 0
+        assert "was to end with its last task, and died: killed by signal 9 (SIGKILL)" in caplog.text
+        assert "nodes 0" in repr(cluster) and "127.0.0.1" not in repr(cluster)
         other, waits, same = cluster.scale(2), cluster.scale(3), cluster.scale(3)
         with pytest.raises(LocalProtocolError, match="between 3 and 3 nodes were asked for before"):
             other.result(PATIENCE)
@@ -90,3 +102,17 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
     for operation in (waits, same, late):
         with pytest.raises(Closed, match="before it had so many nodes"):
             operation.result(PATIENCE)
+
+
+@pytest.mark.row("DC-60")
+@pytest.mark.usefixtures("program")
+def test_what_would_block_a_running_event_loop_says_what_to_write_instead() -> None:
+    idle = LocalCluster(1)
+
+    async def main() -> None:
+        for call in (idle.start, idle.close, idle.kill, idle.executor, idle.__enter__):
+            with pytest.raises(RuntimeError, match="here would block the running event loop"):
+                call()
+        await asyncio.to_thread(idle.close)
+
+    asyncio.run(main())

@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import background, unavailable, wait_until
 
 CONFIG = """\
@@ -91,6 +93,16 @@ def one_machine(folder: Path) -> Iterator[dict[str, str]]:
                     program.process.terminate()
                 for program in (daemon, control, munge):
                     program.wait(20)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: None) -> Iterator[dict[str, str]]:
+    """It, for the programs of a test; its variables."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    with one_machine(tmp_path) as env:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        yield env
 
 
 def _said(*command: str, env: dict[str, str]) -> str:

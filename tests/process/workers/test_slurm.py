@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dispycos.workers import ClusterExecutor, PoolError, slurm
 from tests.helpers import run_program, wait_until
-from tests.process.workers.slurm import jobs, one_machine
+from tests.process.workers.slurm import cluster, jobs
+
+__all__ = ["cluster"]
 
 SLURM = [sys.executable, "-m", "dispycos.workers.slurm"]
 
@@ -33,15 +34,6 @@ for argument in arguments[:at]:
         os.environ[name] = mount["source"] if value == mount["target"] else value
 os.execv({python!r}, [{python!r}, *arguments[at + 1:]])
 """
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: None) -> Iterator[dict[str, str]]:
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    with one_machine(tmp_path) as env:
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        yield env
 
 
 @pytest.mark.row("CW-04")

@@ -15,21 +15,12 @@ from dispycos.commands import slurm as command
 from dispycos.launch import slurm
 from tests.helpers import Finished, run_program, wait_until
 from tests.process.clusters import program
-from tests.process.workers.slurm import jobs, one_machine
+from tests.process.workers.slurm import cluster, jobs
 from tests.process.workers.test_slurm import DOCKER
 
-__all__ = ["program"]
+__all__ = ["cluster", "program"]
 
 SLURM = [sys.executable, "-m", "dispycos", "slurm"]
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: None) -> Iterator[dict[str, str]]:
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    with one_machine(tmp_path) as env:
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        yield env
 
 
 def naps(gate: str, task=None) -> Iterator[object]:
@@ -131,6 +122,11 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
     with SlurmCluster(["--partition=nosuch"], log_dir=str(logs)) as own:
         own.scale(1)
         wait_until(lambda: "did not start: sbatch failed" in caplog.text, 20)
+    # Why one waits, as Slurm says it.
+    with SlurmCluster(["--begin=now+1hour"], log_dir=str(logs)) as own:
+        own.scale(1)
+        wait_until(lambda: [*own.status()["pending"].values()] == ["BeginTime"], 20)
+        assert own.scale(0).result(20) == 0 and own.status()["pending"] == {}
     client.close().result(20)
 
 

@@ -16,6 +16,7 @@ from dispycos.client.scaling import (
     NodeState,
     NodeUp,
     Policy,
+    Room,
     Scaling,
     StartNode,
 )
@@ -53,7 +54,7 @@ class Cluster:
                 assert not self.busy.get(action.number), f"node {action.number} had a task"
                 self.drains.append((self.now, action.number))
                 self._coming.pop(action.number, None)
-                self.feed(NodeEnded(action.number, "drained"))
+                self.feed(NodeEnded(action.number, "drained", in_order=True))
             else:
                 assert isinstance(action, Note)
                 self.notes.append(action.text)
@@ -240,3 +241,85 @@ def test_what_drains_counts_until_it_is_gone() -> None:
     assert not [action for action in actions if isinstance(action, StartNode)]
     actions = machine.handle(NodeEnded(1, "drained"), 2.0)
     assert len([action for action in actions if isinstance(action, StartNode)]) == 1
+
+
+def told(actions: list[object]) -> list[tuple[str, str]]:
+    return [(action.level, action.text) for action in actions if isinstance(action, Note)]
+
+
+@pytest.mark.parametrize(
+    ("came", "in_order", "said"),
+    [
+        (True, True, ("info", "the cluster's node 1 has no task left, and has ended")),
+        (True, False, ("warning", "the cluster's node 1 was to end with its last task, and died: why")),
+        (False, False, ("info", "the cluster's node 1 is not started any more: why")),
+    ],
+)
+def test_how_a_node_ended_that_was_drained_is_told(came: bool, in_order: bool, said: tuple[str, str]) -> None:
+    machine = Scaling(1, 0, Policy())
+    machine.handle(Between(1, 1), 0.0)
+    if came:
+        machine.handle(NodeUp(1), 1.0)
+    machine.handle(Between(0, 0), 2.0)
+    assert told(machine.handle(NodeEnded(1, "why", in_order), 3.0)) == [said]
+
+
+def test_a_node_that_drains_for_long_is_told_of_ever_more_rarely() -> None:
+    machine = Scaling(1, 1, Policy(say_after=10.0))
+    machine.handle(Between(0, 0, Demand(2, 0, -1.0, {1: 2})), 0.0)
+    said = []
+    now = 0.0
+    while (deadline := machine.next_deadline()) is not None and now < 100.0:
+        now = deadline
+        said += [(now, *note) for note in told(machine.tick(now))]
+        machine.handle(Demand(0, 2, -1.0, {}), now)
+    begin = "the cluster's node 1 was asked to end"
+    assert said[0] == (10.0, "info", f"{begin} 10 s ago, and still has 2 tasks: it ends with the last one")
+    assert [(when, level) for when, level, _ in said[1:]] == [
+        (20.0, "warning"), (40.0, "warning"), (80.0, "warning"), (160.0, "warning")
+    ]  # fmt: skip
+    assert said[1][2].startswith(f"{begin} 20 s ago, has no task, and is still there")
+    machine.handle(NodeEnded(1, "killed"), 200.0)
+    assert machine.next_deadline() is None
+
+
+def test_a_place_that_fails_is_replaced_at_once_where_there_is_room_and_holds_up_nothing() -> None:
+    machine = Scaling(2, 0, Policy())
+    machine.handle(Room(3), 0.0)
+
+    def started(actions: list[object]) -> list[int]:
+        return [action.number for action in actions if isinstance(action, StartNode)]
+
+    assert started(machine.handle(Between(2, 2), 0.0)) == [1, 2]
+    machine.handle(NodeUp(1), 1.0)
+    machine.handle(Room(2), 1.0)  # the third one, and not yet the one that failed
+    assert started(machine.handle(NodeEnded(2, "refused", elsewhere=True), 1.0)) == [3]
+    machine.handle(Room(1), 2.0)
+    assert started(machine.handle(NodeEnded(3, "refused", elsewhere=True), 2.0)) == []
+    assert machine.next_deadline() is None and not started(machine.tick(9.0)) and not machine.settled
+    assert started(machine.handle(Room(2), 10.0)) == [4]
+
+
+def test_nodes_count_with_the_servers_that_they_turn_out_to_have() -> None:
+    machine = Scaling(1, 0, Policy())
+    machine.handle(Between(1, 10), 0.0)
+    for number, servers in ((1, 2), (2, 6)):
+        machine.handle(NodeUp(number, servers), 1.0)
+    machine.handle(Demand(16, 0, -1.0, {}), 1.0)
+    assert machine.needed == 8  # only the first one was asked for
+    machine.handle(Between(2, 10), 2.0)
+    machine.handle(NodeUp(2, 6), 3.0)
+    machine.handle(Demand(16, 0, -1.0, {}), 3.0)
+    assert machine.needed == 4
+
+
+def test_days_of_failures_are_still_a_number() -> None:
+    machine = Scaling(1, 0, Policy())
+    machine.handle(Between(1, 1), 0.0)
+    now = 0.0
+    for _ in range(1100):
+        number = max(machine.nodes)
+        machine.handle(NodeEnded(number, "no room"), now)
+        deadline = machine.next_deadline()
+        assert deadline is not None and deadline - now <= 60.0
+        machine.tick(now := deadline)

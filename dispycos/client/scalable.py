@@ -1,0 +1,200 @@
+"""What clusters that a program starts for itself have in common: their life, and how many nodes they have.
+
+I/O half. Layer 5. Row DC-59.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from dispycos.arguments import integer
+from dispycos.client.elastic import Elastic
+from dispycos.client.launcher import Launcher
+from dispycos.errors import Closed
+from dispycos.kernel import event_loop
+from dispycos.kernel.operation import Operation
+from dispycos.runtime import Network, runtime
+from dispycos.scheduler import scheduler
+from dispycos.scheduler.service import SchedulerService
+from dispycos.wording import listed
+
+log = logging.getLogger("dispycos")
+
+
+class Scalable(ABC):
+    """A cluster with a scheduler in this process, that may have more or fewer nodes.
+
+    servers  on each node, as far as is known before one is here.
+    most     nodes that it can have; None: any number.
+    """
+
+    def __init__(self, servers: int, most: int | None = None) -> None:
+        self._each = servers
+        self._most = most
+        self._network: Network | None = None
+        self._ours = False  # the network ends with this cluster
+        self._elastic: Elastic | None = None
+        self._launcher: Launcher | None = None
+
+    # What kind of cluster it is.
+
+    @abstractmethod
+    def _join(self) -> tuple[Network, bool]:
+        """The network of this process, started if there is none; whether it ends with the cluster."""
+
+    @abstractmethod
+    def _make_launcher(self, network: Network, service: SchedulerService) -> Launcher:
+        """Who starts its nodes."""
+
+    # As a context.
+
+    def __enter__(self) -> Self:
+        self._refuse_in_a_loop("a `with`", "use `async with`")
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._say_what_ends(kind)
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        starting = _aside(self.start)
+        try:
+            await starting
+        except BaseException:
+            # Who is cancelled meanwhile does not leave the block, for he never was in it.
+            starting.add_done_callback(lambda _: _aside(self.close))
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._say_what_ends(kind)
+        await _aside(self.close)
+
+    def _say_what_ends(self, kind: type[BaseException] | None) -> None:
+        if kind is KeyboardInterrupt:
+            log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
+        elif kind is None and (living := runtime.kernel().lasting()):
+            log.warning(
+                "the %s ends while these tasks live: %s; Task(main).value() within it waits",
+                type(self).__name__,
+                listed([str(task) for task in living]),
+            )
+
+    def _refuse_in_a_loop(self, what: str, instead: str) -> None:
+        """RuntimeError where a loop of asyncio would stand still."""
+        if event_loop.is_held_up():
+            name = type(self).__name__
+            raise RuntimeError(f"{what} of a {name} here would block the running event loop: {instead}")
+
+    # Its life.
+
+    def start(self) -> Self:
+        """Start its scheduler in this process, and the nodes that it has from the first."""
+        self._refuse_in_a_loop("start()", "use `async with`, or `await asyncio.to_thread(cluster.start)`")
+        if self._network is not None:
+            return self
+        self._network, self._ours = network, _ = self._join()
+        network.on_close(self._stop)
+        try:
+            self._launcher = launcher = self._make_launcher(network, scheduler.start(network))
+            present = network.reactor.wait(launcher.begin())
+            self._elastic = Elastic(network, launcher, self._each, present)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End everything of it, and wait until it is gone. May be repeated."""
+        self._refuse_in_a_loop("close()", "use `async with`, or `await asyncio.to_thread(cluster.close)`")
+        self._leave()
+        network, self._network = self._network, None
+        if network is None:
+            return
+        if self._ours:
+            runtime.stop(network)
+        network.drop_close(self._stop)
+        if not network.closed:
+            network.reactor.wait(self._stop())
+
+    def _leave(self) -> None:  # noqa: B027  # most kinds have nothing to do
+        """It closes: who looks for a cluster is not to find it any more. May be repeated."""
+
+    async def _stop(self) -> None:
+        elastic, self._elastic = self._elastic, None
+        if elastic is not None:
+            elastic.close()
+        launcher, self._launcher = self._launcher, None
+        if launcher is not None:
+            await launcher.stop()
+
+    # How many nodes.
+
+    def scale(self, nodes: int) -> Operation:
+        """Yield this: the cluster has exactly so many nodes, and keeps them.
+
+        Those that are too many take no new tasks, and end with their last one; who waits for a server
+        goes on to wait, also where none is left. The servers of a new node follow it in a moment. A node
+        that ends by itself is replaced. Closed if the cluster is closed before, LocalProtocolError if
+        `scale` or `adapt` asks for other numbers before. ValueError for more than it can have.
+        """
+        count = integer("nodes", nodes, least=0, most=self._most)
+        answer = Operation()
+        self._limit(count, count, answer)
+        return answer
+
+    def adapt(self, minimum: int, maximum: int) -> None:
+        """Have more or fewer nodes by the work that there is, from now on.
+
+        More, where the tasks that wait would last longer than 5 seconds; fewer, where for half a
+        minute fewer would have done, and then only a node without a task ends. Nodes above a new
+        `maximum` are drained at once, as by `scale`: busy ones end with their last task. `scale` ends it.
+        """
+        least = integer("minimum", minimum, least=0)
+        most = integer("maximum", maximum, least=1, most=self._most)
+        if least > most:
+            raise ValueError(f"minimum={least} is more than maximum={most}")
+        self._limit(least, most)
+
+    def status(self) -> dict[str, Any]:
+        """How many nodes it has in which state, how many it wants, and the tasks that there are."""
+        elastic, network = self._open()
+
+        async def status() -> dict[str, Any]:
+            return elastic.status()
+
+        return network.reactor.wait(status())
+
+    def _limit(self, minimum: int, maximum: int, answer: Operation | None = None) -> None:
+        elastic, network = self._open()
+        network.reactor.call(elastic.limit, minimum, maximum, answer)
+
+    def _open(self) -> tuple[Elastic, Network]:
+        if self._elastic is None or self._network is None:
+            raise Closed(
+                f"this {type(self).__name__} is not started: use it in a `with` block, or start() it"
+            )
+        return self._elastic, self._network
+
+
+def _aside(function: Callable[[], object]) -> Operation:
+    """Done when `function`, called in a thread of its own, has returned."""
+    operation = Operation()
+
+    def run() -> None:
+        try:
+            operation.complete(function())
+        except BaseException as error:
+            operation.fail(error)
+
+    threading.Thread(target=run, name="dispycos-cluster").start()
+    return operation

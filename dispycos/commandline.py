@@ -15,71 +15,54 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 from dispycos import config
 from dispycos.arguments import port, seconds
 from dispycos.configuration import names, settings
 from dispycos.configuration.names import Found, Kind, Name
-from dispycos.errors import DispycosError, InternalError
+from dispycos.errors import DispycosError
 from dispycos.keyfile import KeySource
 from dispycos.model import MAX_ADDRESSES, host_and_port
 from dispycos.net import addresses
 from dispycos.net.tls import CertificateFiles
+from dispycos.usage import Described, Pairs
 
 SECRET_HELP = (
     "talk only to programs with this secret; other users of this machine can see it in the list of "
     "processes, so prefer --secret_file"
 )
 
-
-_asked: ContextVar[bool] = ContextVar("_asked", default=False)
-
-
-class _Handed(Exception):
-    """A parser, in place of what it would parse."""
-
-    def __init__(self, parser: Parser) -> None:
-        self.parser = parser
-
-
-def parser_of(run: Callable[[Sequence[str]], int]) -> Parser:
-    """The parser of a command, which makes it and parses first of all: for completion and help.
-
-    So what a command can do is written once, and a new one is complete.
-    """
-    token = _asked.set(True)
-    try:
-        run([])
-    except _Handed as handed:
-        return handed.parser
-    finally:
-        _asked.reset(token)
-    raise InternalError(f"{run.__name__} did not parse its arguments")
+# Files and variables that several commands look at.
+KEY: Pairs = (
+    ("~/.config/dispycos/key", "the key of this account, made at first use; `dispycos help keys`"),
+    ("DISPYCOS_SECRET_FILE", "another key file, where --secret_file names none"),
+)
+SETTINGS: Pairs = (
+    ("/etc/dispycos/config.toml", "settings of this machine; `dispycos help settings`"),
+    ("~/.config/dispycos/config.toml", "settings of this account, which win over those"),
+    ("DISPYCOS_CONFIG", "the only file of settings that is read"),
+)
+MONITOR: Pairs = (
+    (
+        "LINK",
+        (
+            "the address that a monitor printed; or - to read it from standard input, where others don't "
+            "see it; or the port of a monitor of yours on this machine. Without LINK: the only one of yours"
+        ),
+    ),
+)
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations.
+class Parser(Described):
+    """The parser of a command of ours.
 
     bare  it answers only what is given, as it was typed.
     """
 
     def __init__(self, *, bare: bool = False, **more: Any) -> None:
-        super().__init__(allow_abbrev=False, **more)
         self._bare = bare
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse has it; see `parser_of`."""
-        if _asked.get():
-            raise _Handed(self)
-        return super().parse_known_args(args, namespace)
-
-    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse has it; see `parser_of`."""
-        if _asked.get():
-            raise _Handed(self)
-        return super().parse_known_intermixed_args(args, namespace)
+        super().__init__(**more)
 
     def option(self, *names: str, **more: Any) -> None:
         """As `add_argument`."""
@@ -96,13 +79,15 @@ class Parser(argparse.ArgumentParser):
             help=f"address that others reach this {what} by, where it differs (NAT); may be repeated, they "
             "are tried in order")  # fmt: skip
         self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
+        self.option("--msg_timeout", type=some_time, metavar="SEC",
+            help=f"time for a question to a peer (default: {config.MsgTimeout:g})")  # fmt: skip
         self.key_options()
-        self.option("--msg_timeout", type=some_time, metavar="SEC", help="time for a question to a peer")
 
     def listening_options(self) -> None:
         """Where a process listens, and how it is found."""
+        self.section("addresses and discovery")
         self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
-            help="address or host name to use; may be repeated")  # fmt: skip
+            help="address or host name to use (default: the default route's); may be repeated")  # fmt: skip
         self.option("-u", "--udp_port", type=port_number, default=config.NetPort, metavar="N",
             help="UDP port of discovery; 0: no UDP")  # fmt: skip
         self.option(
@@ -112,13 +97,15 @@ class Parser(argparse.ArgumentParser):
     def pool_options(self, what: str) -> None:
         """What a process of a worker pool is called and whom it believes."""
         self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
-        self.key_options()
         self.option("-d", "--debug", action="store_true", help="log debug messages")
+        self.key_options()
 
     def key_options(self) -> None:
         """Whom a process believes."""
+        self.section("key and TLS")
         self.option("-s", "--secret", default="", help=SECRET_HELP)
-        self.option("--secret_file", metavar="FILE", help="talk only to programs with the key in this file")
+        self.option("--secret_file", metavar="FILE",
+            help="talk only to programs with the key in this file (default: the account's own)")  # fmt: skip
         self.option("--certfile", metavar="FILE",
             help="PEM certificate: TLS on all TCP; the key may be in the same file")  # fmt: skip
         self.option("--keyfile", metavar="FILE", help="PEM key of --certfile")
@@ -126,11 +113,16 @@ class Parser(argparse.ArgumentParser):
 
     def process_options(self) -> None:
         """Where files are kept, and how the process behaves at its terminal."""
+        self.section("files and terminal")
         self.option(
             "--dest_path", metavar="DIR", help="directory for all files (default: $TMPDIR/dispycos-<uid>)"
         )
         self.option(
-            "--max_file_size", type=size, default=0, metavar="N[kKmMgGtT]", help="refuse larger files"
+            "--max_file_size",
+            type=size,
+            default=0,
+            metavar="N[kKmMgGtT]",
+            help="refuse larger files (default: what the disk holds)",
         )
         self.option("-d", "--debug", action="store_true", help="log debug messages")
         self.option("--daemon", action="store_true", help="don't read commands from standard input")
@@ -345,6 +337,14 @@ def port_number(text: str) -> int:
         return port("it", int(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
+
+
+def some_port(text: str) -> int:
+    """A port, from 1 on."""
+    number = port_number(text)
+    if not number:
+        raise argparse.ArgumentTypeError("0 is no port that somebody could listen at")
+    return number
 
 
 def ports(text: str) -> tuple[int, int]:

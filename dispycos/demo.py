@@ -11,7 +11,6 @@ get: plain functions and a class, shipped as components.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import os
 import platform
@@ -28,6 +27,7 @@ from typing import Any
 import dispycos
 from dispycos.client.bar import Bar
 from dispycos.httpd import HTTPServer, listening
+from dispycos.usage import Described
 
 # Counting.
 
@@ -199,13 +199,25 @@ def table(figures: Figures, shares: dict[Any, Share]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dispycos.demo", description=(__doc__ or "").partition("\n")[0]
+    parser = Described(
+        prog="python -m dispycos.demo",
+        about=(__doc__ or "").partition("\n")[0],
+        examples=(
+            ("python -m dispycos.demo", "on every processor of this machine"),
+            ("python -m dispycos.demo -c 2 --folder ~/src", "two servers count what you wrote"),
+        ),
+        statuses={0: "both counts agree", 1: "they do not, or a task failed", 2: "wrong usage, or no files"},
     )
     parser.add_argument(
-        "-c", "--cpus", type=int, default=0, help="servers to start (default: one for each CPU)"
+        "-c",
+        "--cpus",
+        type=int,
+        default=0,
+        metavar="N",
+        help="servers to start (default: one for each processor)",
     )
-    parser.add_argument("--folder", type=Path, help="count the .py files below this folder instead")
+    parser.add_argument("--folder", type=Path, metavar="DIR",
+        help="count the .py files below it instead")  # fmt: skip
     parser.add_argument("--no-web", dest="web", action="store_false", help="no web monitor")
     options = parser.parse_args(arguments)
     try:

@@ -41,6 +41,16 @@ clients and nodes must reach each other by TCP, which ssh is not used for.
 All other options are those of dispycosnode; names of files, but for --secret_file and --peer_file, are names
 there.
 """
+_EXAMPLES: Final = (
+    ("dispycos ssh host1 host2", "a server for each processor there, until Ctrl-C"),
+    ("dispycos ssh jdoe@far:2222 --peer head.example:9705", "which reaches for that scheduler"),
+    ("dispycos ssh host1 -c 4 --python /opt/py/bin/python3", "four servers, of that Python"),
+)
+_STATUSES: Final = {
+    0: "it was ended, and so were its nodes",
+    1: "a node could not be started, or ended by itself; a sentence says why",
+    2: "wrong usage",
+}
 _OURS: Final = ("hosts", "python", "ssh_config")
 # They say what is said otherwise here, or make no sense for a node elsewhere.
 _REFUSED: Final = ("config", "save_config", "inherit", "clean")
@@ -72,20 +82,24 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser(bare: bool) -> Parser:
-    parser = cli.make_parser(bare)
-    parser.prog = "dispycos ssh"
-    parser.usage = "dispycos ssh HOST .. [options]"
-    parser.description = _ABOUT
-    parser.epilog = None
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    for action in parser._actions:
-        if action.dest == "hosts":
-            action.dest = "hosts_of_node"  # --ip_addr
-        if action.dest in (*_REFUSED, "daemon"):
-            action.help = argparse.SUPPRESS
+    parser = Parser(
+        bare=bare,
+        prog="dispycos ssh",
+        usage="dispycos ssh HOST .. [options]",
+        about=_ABOUT,
+        examples=_EXAMPLES,
+        files=(*commandline.KEY, ("~/.ssh/config, the agent", "as the program ssh reads them")),
+        statuses=_STATUSES,
+    )
     parser.add_argument("hosts", nargs="+", metavar="HOST", help="[USER@]HOST[:PORT]")
     parser.option("--python", metavar="PROGRAM", help="the Python there (default: python3)")
     parser.option("--ssh_config", metavar="FILE", help="a configuration of ssh in place of yours")
+    cli.add_options(parser)
+    for action in parser._actions:
+        if "--ip_addr" in action.option_strings:
+            action.dest = "hosts_of_node"
+        if action.dest in (*_REFUSED, "daemon"):
+            action.help = argparse.SUPPRESS
     return parser
 
 

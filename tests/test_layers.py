@@ -38,6 +38,7 @@ def only(*layers: int) -> frozenset[int]:
 # it here, if that is of its own package or of none (`log`, `runtime`), or is named in `beside`.
 LINES = (
     Line(0, "errors config model records arguments deadlines story wording sharing", pure=True),
+    Line(0, "usage unit_words", pure=True),
     Line(0, "card", pure=True),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),
@@ -245,13 +246,16 @@ LINES = (
         beside=frozenset({"node", "scheduler"}),
     ),
     Line(8, "commands.shells", pure=True),
+    Line(8, "commands.table"),
     Line(8, "commands.completion", beside=frozenset({"node", "scheduler"})),
+    Line(8, "commands.keys commands.manual commands.helping"),
+    Line(8, "commands.looking", beside=frozenset({"terminal"})),
     Line(8, "doctor.finding", pure=True),
     Line(8, "doctor.plan doctor.key doctor.machine doctor.network doctor.dial"),
     Line(8, "doctor.cli", beside=frozenset({"node"})),
     Line(8, "commands.redaction", pure=True),
     Line(8, "commands.dump", beside=frozenset({"doctor", "terminal"})),
-    Line(8, "cli", beside=frozenset({"scheduler", "terminal", "commands", "doctor"})),
+    Line(8, "cli", beside=frozenset({"scheduler", "commands"})),
     Line(8, "__main__"),
 )
 

@@ -30,8 +30,14 @@ def main(argv: Sequence[str]) -> int:
     """Drain one; answers the exit code."""
     parser = Parser(
         prog="dispycos drain",
-        description="Have a node or scheduler of this machine take no more tasks or clients, and wait until "
-        "it has ended. It ends with its last task.",
+        about="Have a node or scheduler of this machine take no more tasks or clients, and wait until it has "
+        "ended. It ends with its last task. SIGUSR1 does the same without waiting.",
+        examples=(
+            ("dispycos drain", "the node of this account"),
+            ("dispycos drain 4711 --wait 3600", "that process, which may take an hour"),
+        ),
+        files=(("$TMPDIR/dispycos-<uid>", "where a node notes its process; --dest_path names another"),),
+        statuses={0: "it has ended", 1: "it still has tasks, or there is none", 2: "wrong usage"},
     )
     parser.add_argument("pid", nargs="?", type=commandline.whole, metavar="PID",
         help="its process (default: the node of --dest_path)")  # fmt: skip

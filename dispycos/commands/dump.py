@@ -5,7 +5,6 @@ I/O half. Layer 8. Row SE-57.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -38,19 +37,14 @@ _PACKAGES = ("psutil", "tornado", "msgpack", "cloudpickle", "tblib", "uvloop", "
 
 _ABOUT = """\
 Collect what a report of a fault needs: versions, settings and who set them, interfaces, what `dispycos
-doctor` finds, the last lines of logs, and what a monitor knows of the cluster if one of this account answers.
+doctor` finds, the last lines of logs, and what a monitor knows of the cluster if one of this account
+answers.
 
 Left out or made unreadable are: the keys of key files, secrets, tokens, passwords, private keys of
-certificates, whatever looks like one (32 hexadecimal digits, 40 characters in a row), the rest of a line in
-which something is called so, values of variables that are no settings, and the names of home directories.
-Addresses, names of machines and arguments of tasks are in it: read it before you give it away.
-"""
-_EPILOG = """\
-examples:
-  dispycos dump > report.txt
-  dispycos dump --log node.log --log client.log --json --output report.json
-
-exit status: 0; 1: a log can't be read, or the file can't be written; 2: wrong usage
+certificates, whatever looks like one (32 hexadecimal digits, 40 characters in a row), the rest of a line
+in which something is called so, values of variables that are no settings, and the names of home
+directories. Addresses, names of machines and arguments of tasks are in it: read it before you give it
+away.
 """
 
 
@@ -59,9 +53,13 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="dispycos dump",
         usage="dispycos dump [LINK] [options]",
-        description=_ABOUT,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        about=_ABOUT,
+        examples=(
+            ("dispycos dump > report.txt", "what this account knows"),
+            ("dispycos dump --log node.log --log client.log -o report.txt", "with the ends of two logs"),
+        ),
+        files=(*commandline.KEY, *commandline.SETTINGS),
+        statuses={0: "all is done", 1: "a log can't be read, or FILE can't be written", 2: "wrong usage"},
     )
     parser.add_argument("link", nargs="?", metavar="LINK",
         help="of the cluster's monitor, as it was printed, - or a port (default: the only one of this "

@@ -29,12 +29,23 @@ def main(argv: Sequence[str]) -> int:
     """Ask one; answers the exit code."""
     parser = Parser(
         prog="dispycos health",
-        description="Ask a node or a scheduler whether it lives: exit code 0 if it answers and has our key.",
+        about="Ask a node or a scheduler whether it lives: whether it answers and has our key.",
+        examples=(
+            ("dispycos health", "the node of this machine"),
+            ("dispycos health head.example:9705", "a scheduler elsewhere"),
+            ("dispycos health -p 9705 --wait 2 || restart", "in a script"),
+        ),
+        files=commandline.KEY,
+        statuses={
+            0: "it answers and has the key",
+            1: "it does not, and a sentence says why",
+            2: "wrong usage",
+        },
     )
     parser.add_argument("where", nargs="?", type=commandline.host_or_port, default=(None, None),
         metavar="HOST[:PORT]",
         help="where it listens (default: this machine)")  # fmt: skip
-    parser.add_argument("-p", "--port", type=commandline.port_number, default=config.DispycosNodePort,
+    parser.add_argument("-p", "--port", type=commandline.some_port, default=config.DispycosNodePort,
         metavar="N", help=f"port, if it is not named (default: {config.DispycosNodePort}, a node's; "
         f"{config.DispycosSchedulerPort} is a scheduler's)")  # fmt: skip
     parser.add_argument("--wait", type=commandline.some_time, default=WITHIN, metavar="SEC",

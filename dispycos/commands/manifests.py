@@ -12,18 +12,41 @@ import argparse
 import os
 import re
 import shutil
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
+from pathlib import Path
 
 from dispycos import commandline
 from dispycos.commandline import Parser
-from dispycos.easycluster.service import quoted
 from dispycos.errors import DispycosError
+from dispycos.node import cli as node
+from dispycos.scheduler import cli as scheduler
+from dispycos.unit_words import quoted
 
 _PARTS = ("account", "scheduler", "nodes", "network")
 # As a registry takes it: a name with an optional tag or digest, and nothing that YAML reads as more.
+_HIDDEN = ("/tmp/", "/var/tmp/")  # PrivateTmp
+_ELSEWHERE = "install dispycos where all may read it, as in /opt/dispycos"
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
+
+
+def dockerfile(argv: Sequence[str]) -> int:
+    """Print the Dockerfile of this release; answers the exit code."""
+    parser = Parser(
+        prog="dispycos dockerfile",
+        about="Print the Dockerfile of this release: an image for nodes and schedulers. Its head says how "
+        "they are started.",
+        examples=(("dispycos dockerfile | docker build -t dispycos -", "makes the image"),),
+    )
+    parser.parse_args(argv)
+
+    def run() -> int:
+        print(_filled("Dockerfile", {}))
+        return 0
+
+    return commandline.carry_out(parser.prog, run)
 
 
 def systemd(argv: Sequence[str]) -> int:
@@ -31,18 +54,31 @@ def systemd(argv: Sequence[str]) -> int:
     parser = Parser(
         prog="dispycos systemd",
         usage="dispycos systemd [--user] {node,scheduler} [-- OPTIONS OF THE NODE OR SCHEDULER]",
-        description="Print a unit of systemd. Its head says how it is installed.",
+        about="Print a unit of systemd. Its head says how it is installed.",
+        examples=(
+            ("dispycos systemd node > /etc/systemd/system/dispycosnode.service", "for the machine, as root"),
+            ("dispycos systemd --user scheduler -- --http", "for this account, with a monitor"),
+        ),
+        files=(
+            ("/opt/dispycos", "a good place for a unit of the system: it sees no /tmp and not every home"),
+        ),
     )
     parser.add_argument("--user", action="store_true", help="for the systemd of an account, not the system's")
-    parser.add_argument("what", choices=("node", "scheduler"))
+    parser.add_argument("what", choices=("node", "scheduler"), help="whose unit")
     parser.add_argument("options", nargs="*", metavar="OPTION", help="options of it, behind --")
     options = parser.parse_args(argv)
     kind = f"{options.what}.user" if options.user else options.what
+    # What the program refuses is said here, and not in a journal.
+    make = node.make_parser if options.what == "node" else scheduler.make_parser
+    make(bare=True).parse_args(commandline.normal(options.options))
 
     def run() -> int:
+        programs = {name: _program(name) for name in ("dispycosnode", "dispycos")}
+        if not options.user:
+            for problem in _out_of_reach([*programs.values(), os.path.realpath(sys.executable)]):
+                print(f"{parser.prog}: {problem}", file=sys.stderr)
         words = {
-            "dispycosnode": _program("dispycosnode"),
-            "dispycos": _program("dispycos"),
+            **{name: quoted(path) for name, path in programs.items()},
             "options": "".join(f" {quoted(word)}" for word in options.options),
         }
         print(_filled(f"systemd/{kind}.service", words))
@@ -55,8 +91,12 @@ def kubernetes(argv: Sequence[str]) -> int:
     """Print manifests; answers the exit code."""
     parser = Parser(
         prog="dispycos kubernetes",
-        description="Print manifests of Kubernetes: a scheduler, nodes, and who may talk to whom. "
-        "`dispycos kubernetes --image IMAGE | kubectl apply -f -`; their head says more.",
+        about="Print manifests of Kubernetes: a scheduler, nodes, and who may talk to whom. "
+        "Their head says more.",
+        examples=(
+            ("dispycos kubernetes --image registry.example/dispycos | kubectl apply -f -", "starts them"),
+            ("dispycos kubernetes --nodes 10 --cpus 8", "with ten nodes of eight processors"),
+        ),
     )
     parser.add_argument("--image", type=_image, default="dispycos", metavar="IMAGE",
         help="made by `dispycos dockerfile | docker build -t IMAGE -` and pushed (default: "
@@ -94,7 +134,30 @@ def _program(name: str) -> str:
     found = here if os.access(here, os.X_OK) else shutil.which(name)
     if found is None:
         raise DispycosError(f"the command {name} is not beside {sys.executable}: install dispycos there")
-    return quoted(os.path.abspath(found))
+    return os.path.abspath(found)
+
+
+def _out_of_reach(paths: Sequence[str]) -> Iterator[str]:
+    """Why a unit of the system can't run one of these programs, for the first of each reason."""
+    told = set()
+    for path in paths:
+        hidden = next((top for top in _HIDDEN if path.startswith(top)), "")
+        closed = "" if hidden else next((str(one) for one in Path(path).parents if _is_closed(one)), "")
+        if hidden and hidden not in told:
+            yield f"{path} is hidden from this unit, which has a {hidden} of its own: {_ELSEWHERE}"
+        if closed and closed not in told:
+            yield (
+                f"{path} can't be read by the account of this unit, for {closed} is closed to others: "
+                f"{_ELSEWHERE}, or write a unit of your own account by --user"
+            )
+        told |= {hidden, closed}
+
+
+def _is_closed(folder: Path) -> bool:
+    try:
+        return not folder.stat().st_mode & stat.S_IXOTH
+    except OSError:
+        return True
 
 
 def _image(text: str) -> str:

@@ -34,10 +34,9 @@ _ABOUT = f"""\
 Show the settings of nodes, schedulers and programs: each with its value, and with --show-origin where it
 comes from. Printed is a configuration file; what nobody set stands there as a comment, with its default.
 
-From the farthest to the nearest, which wins: {settings.SYSTEM}, ~/.config/dispycos/config.toml,
-variables ({PREFIX}UDP_PORT for all, {PREFIX}NODE_CPUS for nodes), what a command line or a program says.
-DISPYCOS_CONFIG=FILE names the only file that is read. The file has a table for each of node, scheduler and
-client; what stands above the tables is shared by all:
+From the farthest to the nearest, which wins: {settings.SYSTEM}, ~/.config/dispycos/config.toml, variables
+({PREFIX}UDP_PORT for all, {PREFIX}NODE_CPUS for nodes), what a command line or a program says. The file
+has a table for each of node, scheduler and client; what stands above the tables is shared by all:
 
   udp_port = 9705
   [node]
@@ -47,14 +46,6 @@ client; what stands above the tables is shared by all:
   scheduler = "head.example"
 
 With node or scheduler, options may follow: shown is what a command line with them would use.
-"""
-_EPILOG = """\
-examples:
-  dispycos config --show-origin
-  dispycos config --show-origin node --cpus 2 --peer head:9705
-  dispycos config --check config.toml
-
-exit status: 0; 1: a setting is wrong, or --check found something; 2: wrong usage
 """
 
 _PARSERS: dict[str, Callable[[bool], Parser]] = {
@@ -77,9 +68,14 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="dispycos config",
         usage="dispycos config [--show-origin] [--json] [--check FILE] [SECTION [OPTION ...]]",
-        description=_ABOUT,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        about=_ABOUT,
+        examples=(
+            ("dispycos config --show-origin", "all of them"),
+            ("dispycos config --show-origin node --cpus 2", "as `dispycosnode --cpus 2` would have them"),
+            ("dispycos config --check config.toml", "what is wrong in a file"),
+        ),
+        files=(*commandline.SETTINGS, ("DISPYCOS_UDP_PORT, ..", "settings by variables")),
+        statuses={0: "all is well", 1: "a setting is wrong", 2: "wrong usage"},
     )
     parser.add_argument("--show_origin", action="store_true", help="say where each value comes from")
     parser.add_argument("--json", action="store_true", help="as JSON, with origins")

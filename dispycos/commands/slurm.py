@@ -29,10 +29,6 @@ _JOINED = ("-S", "--docker_args")
 _ABOUT = """\
 Start nodes as jobs of Slurm, show them, or stop them once their running tasks have ended.
 
-  dispycos slurm -n 20 -S '--cpus-per-task=8 --time=60' --peer login1:9705 start
-  dispycos slurm status
-  dispycos slurm stop
-
 Each node runs on a machine that Slurm chooses, with as many servers as it has processors there: one,
 unless sbatch is told --cpus-per-task or --exclusive. --peer names the scheduler or client, so that no
 broadcast is needed. The key is this account's, in its home directory that the machines share, or
@@ -65,8 +61,13 @@ def _parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         usage="dispycos slurm [-n N] [options] {start,status,stop} [-- OPTIONS OF DISPYCOSNODE]",
-        description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        about=_ABOUT,
+        examples=(
+            ("dispycos slurm -n 20 -S '--cpus-per-task=8 --time=60' --peer login1:9705 start", ""),
+            ("dispycos slurm status", "one line for each job, with Slurm's reason where it waits"),
+            ("dispycos slurm stop --wait 600", "drains them, for ten minutes at most"),
+        ),
+        files=(*commandline.KEY, ("sbatch, squeue, scancel", "Slurm's programs, which must be on the path")),
     )
     add = parser.add_argument
     add("-n", "--nodes", type=commandline.whole, metavar="N", help="how many; start needs it")
@@ -86,7 +87,7 @@ def _parser() -> Parser:
         help="arguments of `docker run`, such as mounts of the shared file system")  # fmt: skip
     add("--wait", type=commandline.a_time, default=WAIT, metavar="SEC",
         help=f"time for running tasks at a stop, before they are ended (default: {WAIT:g})")  # fmt: skip
-    add("command", choices=("start", "status", "stop"))
+    add("command", choices=("start", "status", "stop"), help="what to do")
     add("options", nargs="*", metavar="OPTION", help="options of dispycosnode, behind --")
     return parser
 

@@ -11,8 +11,10 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 
 from dispycos.compat import launcher
+from dispycos.usage import Described
 
 USAGE = "usage: python -m dispycos.compat PROGRAM [ARGS]"
 
@@ -20,16 +22,32 @@ USAGE = "usage: python -m dispycos.compat PROGRAM [ARGS]"
 OURS = {"dispycosnode.py": "dispycos.node.cli", "dispycos.py": "dispycos.cli"}
 
 
-def main() -> None:
+def _parser() -> Described:
+    parser = Described(
+        prog="python -m dispycos.compat",
+        usage=USAGE.removeprefix("usage: "),
+        about="Run a program that was written for pycos, or pycos's dispycosnode.py and dispycos.py, on "
+        "dispycos: `import pycos`, `pycos.netpycos` and `pycos.dispycos` are all there. pycos need not be "
+        "installed.",
+        examples=(
+            ("python -m dispycos.compat my_program.py --rounds 5", "your program, with its arguments"),
+            ("python -m dispycos.compat dispycosnode.py -c 4", "a node, by pycos's options"),
+        ),
+        statuses={0: "as the program ends", 2: "there is no such program, or wrong usage"},
+    )
+    parser.add_argument(
+        "program", metavar="PROGRAM", help="a file of Python, or dispycosnode.py or dispycos.py"
+    )
+    parser.add_argument("arguments", nargs="*", metavar="ARGS", help="what the program is given")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Run a pycos program."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        help_asked = len(sys.argv) > 1
-        print(
-            f"{USAGE}\nRun a program that was written for pycos.",
-            file=sys.stdout if help_asked else sys.stderr,
-        )
-        sys.exit(0 if help_asked else 2)
-    path, arguments = sys.argv[1], sys.argv[2:]
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0].startswith("-"):
+        _parser().parse_args(given)  # help, or wrong usage: what follows PROGRAM is the program's
+    path, *arguments = given
     ours = OURS.get(os.path.basename(path))
     if ours is not None and not os.path.exists(path):
         sys.exit(importlib.import_module(ours).main(arguments))

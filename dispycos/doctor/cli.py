@@ -31,14 +31,6 @@ fits, with the same key; does UDP arrive too; do the clocks agree. Run it on bot
 one-way. It starts nothing, makes no key and changes nothing. What is set for nodes (`dispycos config node`)
 holds here, too.
 """
-_EPILOG = """\
-examples:
-  dispycos doctor
-  dispycos doctor node7.example
-  dispycos doctor 10.0.0.7:9706 --secret_file key --json
-
-exit status: 0: nothing wrong was found; 1: something is wrong; 2: wrong usage
-"""
 
 
 def make_parser() -> Parser:
@@ -46,17 +38,22 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="dispycos doctor",
         usage="dispycos doctor [HOST[:PORT]] [options]",
-        description=_ABOUT,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        about=_ABOUT,
+        examples=(
+            ("dispycos doctor", "this machine, and who answers by UDP"),
+            ("dispycos doctor node7.example", "a machine that should be met; run it there as well"),
+            ("dispycos doctor 10.0.0.7:9706 --secret_file key --json", "for programs"),
+        ),
+        files=(*commandline.KEY, *commandline.SETTINGS),
+        statuses={0: "nothing wrong was found", 1: "something is wrong", 2: "wrong usage"},
     )
     parser.add_argument("host", nargs="?", type=commandline.host_or_port, metavar="HOST[:PORT]",
         help="a machine that should be met (default port: those of node and scheduler)")  # fmt: skip
-    parser.listening_options()
-    parser.key_options()
     parser.add_argument("--within", type=commandline.some_time, default=WITHIN, metavar="SEC",
         help=f"time for each answer (default: {WITHIN:g})")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.listening_options()
+    parser.key_options()
     return parser
 
 

@@ -26,9 +26,9 @@ from dispycos.net.addresses import LOOPBACK
 _ABOUT = """\
 Serve the masters of EasyCluster's vocabulary, or make the key that both sides need.
 
-A master that proves the key may run any code here as this user. What travels is authenticated
-with the key but not encrypted: between machines that others can listen to, let masters connect
-by ssh (Client(..., ssh=True)) or through a tunnel.
+A master that proves the key may run any code here as this user. What travels is authenticated with the
+key but not encrypted: between machines that others can listen to, let masters connect by ssh (Client(...,
+ssh=True)) or through a tunnel.
 """
 
 _SERVICE = {
@@ -41,7 +41,24 @@ _SERVICE = {
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="easycluster", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="easycluster",
+        about=_ABOUT,
+        examples=(
+            ("easycluster -g cluster.key", "makes a key: copy it to each machine, mode 600"),
+            (
+                "easycluster -S -k cluster.key -b 0.0.0.0 -a 192.168.1.0/24",
+                "serves the masters of that network",
+            ),
+            ("easycluster --install -k cluster.key", "serves from the next boot on"),
+        ),
+        files=(
+            ("~/.config/dispycos/key", "the key of this account, where -k names none"),
+            (
+                "~/.config/systemd/user/easycluster.service",
+                "what --install makes; root's is in /etc/systemd/system",
+            ),
+        ),
+        statuses={0: "a signal ended it, or all is done", 1: "it can't be done", 2: "wrong usage"},
     )
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("-g", "--generate-key", dest="generate", metavar="FILE", help="make a new key file")
@@ -62,7 +79,7 @@ def _parser() -> Parser:
         help="network from which masters may connect; may be repeated (default: all)")  # fmt: skip
     parser.add_argument("-c", "--class", dest="kind", type=_server_class, default=server.Server,
         metavar="CLASS",
-        help="Server, QuietServer, which logs no calls, or MODULE.CLASS derived from them")  # fmt: skip
+        help="Server (default), QuietServer, which logs no calls, or MODULE.CLASS below one")  # fmt: skip
     parser.add_argument("-d", "--daemon", action="store_true", help="serve without the terminal")
     parser.add_argument("-L", "--logfile", default="", metavar="FILE", help="-d: where the log goes")
     parser.add_argument("-P", "--pidfile", default="", metavar="FILE", help="file for the process number")

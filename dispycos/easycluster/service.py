@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from dispycos import unit_words
 from dispycos.configuration import settings
 
 UNIT: Final = "easycluster.service"
@@ -94,15 +95,7 @@ class Service:
 def unit(command: Sequence[str], *, system: bool) -> str:
     """The text of the unit."""
     target = "multi-user.target" if system else "default.target"
-    return _TEMPLATE.format(command=" ".join(map(quoted, command)), target=target)
-
-
-def quoted(word: str) -> str:
-    """A word of a command line of a unit, as systemd reads it."""
-    # As systemd.service(5) and systemd.unit(5) say: quotes, and no variables or specifiers.
-    for char, instead in (("\\", "\\\\"), ('"', '\\"'), ("$", "$$"), ("%", "%%"), ("\n", "\\n")):
-        word = word.replace(char, instead)
-    return f'"{word}"'
+    return _TEMPLATE.format(command=" ".join(map(unit_words.quoted, command)), target=target)
 
 
 def _folder(system: bool) -> Path:

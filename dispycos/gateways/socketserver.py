@@ -13,7 +13,6 @@ Rows EX-04, EX-29; GN-01.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import logging
 import os
@@ -29,6 +28,7 @@ from dispycos.gateways.listener import Listener
 from dispycos.keyfile import KeySource
 from dispycos.launch.target import Target
 from dispycos.net.keys import Keyring
+from dispycos.usage import Described
 
 log = logging.getLogger("dispycos")
 
@@ -79,11 +79,21 @@ def _program() -> str:
     return os.path.basename(sys.argv[0]) or _NAME
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Described:
+    parser = Described(
         prog=_program(),
-        description="Opens gateways to this machine for whoever has the key.",
-        allow_abbrev=False,
+        about="Open gateways to this machine for whoever has the key: each is a process of its own, in which "
+        "that one may run any code. What is said can't be changed on the way, but it can be overheard.",
+        examples=(
+            ("python -m dispycos.gateways.socketserver", "for programs of this machine"),
+            (
+                "python -m dispycos.gateways.socketserver 0.0.0.0:8888",
+                "makegateway('socket=host:8888') elsewhere",
+            ),
+            ("python -m dispycos.gateways.socketserver --script > server.py", "one file, for a bare Python"),
+        ),
+        files=(("~/.config/dispycos/key", "the key of this account, made at first use"),),
+        statuses={0: "a signal ended it", 1: "it can't listen there", 2: "wrong usage"},
     )
     parser.add_argument(
         "address",

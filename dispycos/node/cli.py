@@ -33,17 +33,27 @@ from dispycos.node.settings import NodeSettings, host_name, port_list, server_co
 from dispycos.node.workspace import open_workspace
 from dispycos.supervision import Supervisor
 
-_EPILOG = """\
-examples:
-  dispycosnode                                  a server for each processor, found by UDP
-  dispycosnode -c -1 --peer head.example:9705   leave one processor out, and reach for that scheduler
-  dispycosnode --daemon --serve 1               in the background, for one client
-
-Options are set in files and by variables too, such as DISPYCOS_NODE_CPUS: see `dispycos config --help`.
-`dispycos doctor` says why a node is not found.
-
-exit status: 0: it ended in order; 1: something can't be done; 2: wrong usage; 130: Ctrl-C before it began
-"""
+STATUSES = {
+    0: "it ended in order",
+    1: "it can't start, and a sentence says why",
+    2: "wrong usage, or a setting that is wrong",
+    130: "Ctrl-C before it began",
+}
+_EXAMPLES = (
+    ("dispycosnode", "a server for each processor, found by UDP"),
+    ("dispycosnode -c -1 --peer head.example:9705", "leave one processor out, and reach for that scheduler"),
+    ("dispycosnode --daemon --serve 1", "in the background, for one client"),
+)
+_FILES = (
+    *commandline.KEY,
+    *commandline.SETTINGS,
+    (
+        "DISPYCOS_NODE_CPUS, ..",
+        "settings by variables: one for each option; `dispycos config node` shows all",
+    ),
+    ("$TMPDIR/dispycos-<uid>", "what clients send and write here, while they have the node"),
+    ("TCP 9706 and up, UDP 9705", "ports of the node, of each of its servers, and of discovery"),
+)
 
 
 def main(
@@ -135,46 +145,60 @@ def make_parser(bare: bool = False) -> Parser:
         bare=bare,
         prog="dispycosnode",
         usage="dispycosnode [options]",
-        description="Give this machine's processors to dispycos clients.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        about="Give this machine's processors to dispycos clients: a server process for each. At its "
+        "terminal it takes the commands status, close, quit and terminate. `dispycos doctor` says why a "
+        "node is not found.",
+        examples=_EXAMPLES,
+        files=_FILES,
+        statuses=STATUSES,
     )
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: Parser) -> None:
+    """The options of a node."""
     add = parser.option
+    parser.section("what it gives, to whom and when")
     add("-c", "--cpus", type=commandline.whole, default=0, metavar="N",
-        help="servers to run; below 0: processors to leave out")  # fmt: skip
-    parser.network_options("node")
-    add("--discover_peers", action="store_true", help="announce this node to all when it starts")
-    add("--tcp_ports", "--node_ports", action="append", type=commandline.ports, default=[], metavar="N-M",
-        help="ports: the first for the node, the next for its servers; may be repeated; 0: any")  # fmt: skip
+        help="servers to run; below 0: processors to leave out (default: one for each "
+        "processor)")  # fmt: skip
     add("--peer", action="append", type=commandline.peer, default=[], metavar="HOST:PORT",
         help="contact this scheduler or client; may be repeated")  # fmt: skip
-    add("--scheduler_port", type=commandline.port_number, default=0, metavar="N",
-        help="look for a scheduler at this port of this machine, too")  # fmt: skip
     add("--peer_file", type=commandline.peer_file, default=[], metavar="FILE",
         help="contact the schedulers and clients in FILE too, a HOST:PORT a line")  # fmt: skip
-    add("--ping_interval", type=commandline.a_time, default=0.0, metavar="SEC",
-        help="announce this node to all again and again, so often; 0: never")  # fmt: skip
-    parser.process_options()
-    add("--clean", action="store_true", help="end processes that an earlier run left, and remove their files")
-    add("--min_pulse_interval", type=commandline.a_time, metavar="SEC",
-        help="shortest pulse interval of a client")  # fmt: skip
-    add("--max_pulse_interval", type=commandline.a_time, metavar="SEC",
-        help="longest pulse interval of a client")  # fmt: skip
-    add("--zombie_period", type=commandline.a_time, default=0.0, metavar="SEC",
-        help="close a client that ran nothing here for so long; 0: never")  # fmt: skip
-    add("--serve", type=commandline.whole, default=-1, metavar="N", help="exit after N clients; -1: never")
-    add("--service_start", metavar="HH:MM", help="time of day from which clients are served; default: now")
+    add("--scheduler_port", type=commandline.port_number, default=0, metavar="N",
+        help="look for a scheduler at this port of this machine, too (default: none)")  # fmt: skip
+    add("--serve", type=commandline.whole, default=-1, metavar="N",
+        help="exit after N clients (default: -1, never)")  # fmt: skip
+    add("--service_start", metavar="HH:MM", help="time of day from which clients are served (default: now)")
     add("--service_stop", metavar="HH:MM", help="time of day from which no new tasks are taken")
     add("--service_end", metavar="HH:MM", help="time of day when running tasks are ended")
+    add("--min_pulse_interval", type=commandline.a_time, metavar="SEC",
+        help="shortest time between signs of life that a client may ask for (default: "
+        f"{config.MinPulseInterval:g})")  # fmt: skip
+    add("--max_pulse_interval", type=commandline.a_time, metavar="SEC",
+        help=f"the longest (default: {config.MaxPulseInterval:g})")  # fmt: skip
+    add("--zombie_period", type=commandline.a_time, default=0.0, metavar="SEC",
+        help="close a client that ran nothing here for so long; 0: never (default)")  # fmt: skip
     add("--run_as", metavar="USER", default="",
         help="run tasks of clients as this account; the node itself is started as root")  # fmt: skip
     add("--allow_root", action="store_true",
         help="run tasks of clients as root, though other machines reach this node")  # fmt: skip
+    parser.network_options("node")
+    parser.section("addresses of a node")
+    add("--tcp_ports", "--node_ports", action="append", type=commandline.ports, default=[], metavar="N-M",
+        help="ports: the first for the node, the next for its servers; may be repeated; 0: any (default: "
+        f"{config.DispycosNodePort} and those above it)")  # fmt: skip
+    add("--discover_peers", action="store_true", help="announce this node to all when it starts")
+    add("--ping_interval", type=commandline.a_time, default=0.0, metavar="SEC",
+        help="announce this node to all again and again, so often; 0: never (default)")  # fmt: skip
+    parser.process_options()
+    add("--clean", action="store_true", help="end processes that an earlier run left, and remove their files")
     add("--save_config", metavar="FILE", help="write the given options to FILE and exit; those of one node "
         "(addresses, name, secret) are left out")  # fmt: skip
     add("--config", metavar="FILE", help="take options from FILE; the command line wins")
     add("--inherit", type=int, help=argparse.SUPPRESS)  # node.embedded
-    return parser
 
 
 def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:

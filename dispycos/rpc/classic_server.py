@@ -20,6 +20,7 @@ from dispycos.rpc.private import connect_stdpipes
 from dispycos.rpc.server import Server, ThreadedServer
 from dispycos.rpc.servers import ForkingServer, OneShotServer
 from dispycos.rpc.slave import ClassicService
+from dispycos.usage import Described
 
 _PROGRAM = "dispycos-classic"
 _MODES: dict[str, type[Server]] = {
@@ -47,8 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__, allow_abbrev=False)
+def _parser() -> Described:
+    parser = Described(
+        prog=_PROGRAM,
+        about="Serve this Python to who has the account's key: its modules and names, code and files. "
+        "Whoever proves the key may do here whatever the account may. Also "
+        "`python -m dispycos.rpc.classic_server`.",
+        examples=(
+            ("dispycos-classic", "for programs of this machine; rpc.classic.connect('localhost') in them"),
+            ("dispycos-classic --host 0.0.0.0 --certfile cert.pem", "for other machines, by TLS"),
+            ("dispycos-classic -m oneshot -p 0", "for one connection, at a free port, which is printed"),
+        ),
+        files=(("~/.config/dispycos/key", "the key of this account, made at first use"),
+               ("DISPYCOS_SECRET_FILE", "another key file, where --secret_file names none")),
+        statuses={0: "a signal ended it", 1: "it can't listen there, or a file is no good", 2: "wrong usage"},
+    )  # fmt: skip
     parser.add_argument("-p", "--port", type=_port, default=DEFAULT_PORT, metavar="N",
         help="port to listen at; 0: any free one (default: %(default)s)")  # fmt: skip
     parser.add_argument("--host", metavar="H",

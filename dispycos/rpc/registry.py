@@ -5,7 +5,6 @@ Servers and programs prove the key before anything they say is heard.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import signal
 import sys
@@ -21,6 +20,7 @@ from dispycos.rpc.keys import Key
 from dispycos.rpc.registration import REGISTRY_PORT
 from dispycos.rpc.server import ThreadedServer
 from dispycos.rpc.service import Service
+from dispycos.usage import Described
 
 log = logging.getLogger("dispycos")
 
@@ -105,8 +105,16 @@ class RegistryServer(ThreadedServer):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dispycos.rpc.registry", description=__doc__, allow_abbrev=False
+    parser = Described(
+        prog="python -m dispycos.rpc.registry",
+        about="Know where services are, by their names: servers say so here, and "
+        "rpc.connect_by_service asks.",
+        examples=(
+            ("python -m dispycos.rpc.registry", "for programs of this machine"),
+            ("python -m dispycos.rpc.registry --host 0.0.0.0 -p 18811", "for those of other machines, too"),
+        ),
+        files=(("~/.config/dispycos/key", "the key of this account, made at first use"),),
+        statuses={0: "a signal ended it", 1: "it can't listen there", 2: "wrong usage"},
     )
     parser.add_argument("-p", "--port", type=int, default=REGISTRY_PORT, metavar="N",
         help="port to listen at; 0: any free one (default: %(default)s)")  # fmt: skip

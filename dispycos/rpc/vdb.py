@@ -6,7 +6,6 @@ travel over TLS only; whoever logs in is given a key for that one connection.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import getpass
 import hashlib
@@ -25,6 +24,7 @@ from typing import Final
 from dispycos.errors import AuthenticationError, RemoteProtocolError
 from dispycos.net.keys import KEY_BYTES, ClusterKey, Keyring
 from dispycos.net.stream import Stream
+from dispycos.usage import Described
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _SALT_BYTES: Final = 16
@@ -152,11 +152,18 @@ def _line(stream: Stream, deadline: float) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Change a file of users; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dispycos.rpc.vdb", description=__doc__, allow_abbrev=False
+    parser = Described(
+        prog="python -m dispycos.rpc.vdb",
+        about="Keep the users that may log in at a service over TLS, with what proves their passwords.",
+        examples=(
+            ("python -m dispycos.rpc.vdb users add jdoe", "asks for the password"),
+            ("python -m dispycos.rpc.vdb users list", ""),
+            ("dispycos-classic --certfile cert.pem --vdb users", "a server that lets them in"),
+        ),
+        statuses={0: "all is done", 1: "the file or the user is no good", 2: "wrong usage"},
     )
-    parser.add_argument("file", metavar="FILE")
-    parser.add_argument("action", choices=["add", "remove", "list"])
+    parser.add_argument("file", metavar="FILE", help="of users; the first `add` makes it")
+    parser.add_argument("action", choices=["add", "remove", "list"], help="what to do")
     parser.add_argument("user", metavar="USER", nargs="?",
         help="the password is asked for, or the first line of standard input")  # fmt: skip
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)

@@ -26,13 +26,39 @@ from dispycos.scheduler.service import ServiceOptions
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings, serve
 from dispycos.scheduler.web import Web
 from dispycos.supervision import Supervisor
+from dispycos.usage import Section
 
 GOODBYE = 2.0  # seconds that browsers have for the last state
 
 
-def main(arguments: Sequence[str], epilog: str = "") -> int:
-    """Run a shared scheduler; answers its exit code. epilog: what the help ends with."""
-    parser = make_parser(epilog=epilog)
+STATUSES = {
+    0: "it ended in order",
+    1: "it can't start, and a sentence says why",
+    2: "wrong usage, or a setting that is wrong",
+    130: "Ctrl-C before it began",
+}
+_EXAMPLES = (
+    ("dispycos", "for the nodes and programs of this network, which find it by UDP"),
+    ("dispycos --node far.example --daemon", "also for those near that node of another network"),
+    ("dispycos --http 0.0.0.0 --http_readonly", "with a monitor that other machines may look at"),
+    ("dispycos -t 9800 --dest_path /srv/dispycos", "at another port, its journal on a disk that stays"),
+    ("dispycos status", "how the cluster of a running scheduler or program is"),
+)
+_FILES = (
+    *commandline.KEY,
+    *commandline.SETTINGS,
+    ("DISPYCOS_SCHEDULER_NODE, ..", "settings by variables: `dispycos config scheduler` shows all"),
+    (
+        "$TMPDIR/dispycos-<uid>",
+        "the journal, by which a scheduler that is started again goes on; --dest_path",
+    ),
+    (f"TCP {config.DispycosSchedulerPort}, UDP {config.NetPort}", "ports of the scheduler and of discovery"),
+)
+
+
+def main(arguments: Sequence[str], further: Section | None = None) -> int:
+    """Run a shared scheduler; answers its exit code. further: a section of its help."""
+    parser = make_parser(further=further)
     given = commandline.normal(arguments)
     parser.parse_args(given)  # what is wrong there is told first, and so is the help
     try:
@@ -71,17 +97,22 @@ def _run(settings: SharedSettings, source: KeySource, monitor: Web | None) -> in
             started.stop("finished", "the scheduler has ended", GOODBYE)
 
 
-def make_parser(bare: bool = False, epilog: str = "") -> Parser:
-    """The options of a shared scheduler. epilog: what the help ends with; bare: as `Parser` has it."""
+def make_parser(bare: bool = False, further: Section | None = None) -> Parser:
+    """The options of a shared scheduler. further: a section of its help; bare: as `Parser` has it."""
     parser = Parser(
         bare=bare,
         prog="dispycos",
-        description="Be the scheduler that many client programs share: one after another has the nodes.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="dispycos [options]\n       dispycos COMMAND ...",
+        about="Be the scheduler that many client programs share: one after another has the nodes. With a "
+        "COMMAND: do that instead. At its terminal the scheduler takes the commands status, quit and "
+        "terminate.",
+        examples=_EXAMPLES,
+        files=_FILES,
+        statuses=STATUSES,
+        further=further,
     )
     add = parser.option
-    parser.network_options("scheduler")
+    parser.section("nodes and clients")
     add("-t", "--tcp_port", "--scheduler_port", type=commandline.port_number,
         default=config.DispycosSchedulerPort, metavar="N",
         help=f"TCP port (default: {config.DispycosSchedulerPort}); 0: a free one")  # fmt: skip
@@ -93,13 +124,14 @@ def make_parser(bare: bool = False, epilog: str = "") -> Parser:
     add("--relay_nodes", action="store_true",
         help="ask every node, not only those of --node, for others near it")  # fmt: skip
     add("--ping_interval", type=commandline.a_time, default=0.0, metavar="SEC",
-        help="look for nodes again and again, so often; 0: once, at the start")  # fmt: skip
+        help="look for nodes again and again, so often; 0: once, at the start (default)")  # fmt: skip
     add("--pulse_interval", type=commandline.a_time, default=float(config.MaxPulseInterval), metavar="SEC",
         help="longest time between signs of life of a node, whatever a client asks for (default: "
         f"{config.MaxPulseInterval:g})")  # fmt: skip
     add("--zombie_period", type=commandline.a_time, default=10.0 * config.MaxPulseInterval, metavar="SEC",
         help="take the nodes from a client that ran nothing for so long (default: "
         f"{10 * config.MaxPulseInterval:g}); 0: never")  # fmt: skip
+    parser.network_options("scheduler")
     web.add_options(parser)
     parser.process_options()
     add("--clean", action="store_true", help="forget the clients and files that an earlier scheduler left")

@@ -44,6 +44,7 @@ class Web:
 
 def add_options(parser: Parser) -> None:
     """Those that are about the monitor."""
+    parser.section("web monitor")
     add = parser.option
     add("--http", nargs="?", type=_place, const=(None, None), metavar="HOST[:PORT]",
         help=f"serve the web monitor there (default: loopback, port {listening.PORT}; port 0: a free one); "

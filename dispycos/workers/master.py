@@ -43,7 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROGRAM, description="Pass the jobs of client programs on to workers.")
+    parser = Parser(
+        prog=PROGRAM,
+        about="Pass the jobs of client programs on to workers. Start it first or last: workers and programs "
+        "look for it again and again. Also `python -m dispycos.workers.master`.",
+        examples=(
+            ("python -m dispycos.workers.master", "for workers and programs of this machine"),
+            ("python -m dispycos.workers.master --host default", "for those of other machines, too"),
+        ),
+        files=commandline.KEY,
+        statuses={0: "a signal ended it", 1: "it can't start, or a second signal", 2: "wrong usage"},
+    )
     parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
         metavar="ADDR",
         help="address or host name to listen at, `default`: that of the default route (default: loopback); "

@@ -182,14 +182,22 @@ def _noted(port: int) -> list[Identity]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start or stop a pool; answers the exit code."""
-    parser = Parser(prog=PROGRAM, description="Start or stop a master and workers on this machine.")
+    parser = Parser(
+        prog=PROGRAM,
+        about="Start or stop a master and workers on this machine. Also `python -m dispycos.workers.mp`.",
+        examples=(
+            ("python -m dispycos.workers.mp -n 4 start", "a pool of four, at the usual port"),
+            ("python -m dispycos.workers.mp stop", "ends it"),
+        ),
+        files=(*commandline.KEY, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
+    )
     parser.add_argument("-n", "--nworkers", type=int, metavar="N",
         help="workers (default: one for each processor)")  # fmt: skip
     parser.add_argument("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
         help=f"TCP port of the master (default: {PORT}); 0: a free one")  # fmt: skip
     parser.add_argument("--log_dir", metavar="DIR",
         help=f"folder of {logs.MASTER} and {logs.WORKERS} (default: the working directory)")  # fmt: skip
-    parser.add_argument("command", choices=("start", "stop"))
+    parser.add_argument("command", choices=("start", "stop"), help="what to do")
     options = parser.parse_args(commandline.normal(sys.argv[1:] if argv is None else argv))
 
     def run() -> int:

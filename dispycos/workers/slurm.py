@@ -230,7 +230,19 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start or stop a pool; answers the exit code."""
-    parser = Parser(prog=PROGRAM, description="Start or stop a master and workers as jobs of Slurm.")
+    parser = Parser(
+        prog=PROGRAM,
+        about="Start or stop a master and workers as jobs of Slurm. Also `python -m dispycos.workers.slurm`. "
+        "For nodes of a cluster there is `dispycos slurm`.",
+        examples=(
+            (
+                "python -m dispycos.workers.slurm -n 100 -W '--time=60' start",
+                "a hundred workers, for an hour",
+            ),
+            ("python -m dispycos.workers.slurm stop", "ends them"),
+        ),
+        files=(*commandline.KEY, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
+    )
     add = parser.add_argument
     add("-n", "--nworkers", type=int, metavar="N", help="workers; start needs it")
     add("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
@@ -258,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="arguments of `docker run`, such as mounts of the shared file system")  # fmt: skip
     add("--wait", type=commandline.some_time, default=START_WITHIN, metavar="SEC",
         help=f"seconds for the master to run and answer (default: {START_WITHIN:g})")  # fmt: skip
-    add("command", choices=("start", "stop"))
+    add("command", choices=("start", "stop"), help="what to do")
     options = parser.parse_args(commandline.normal(_joined(sys.argv[1:] if argv is None else argv)))
     if options.command == "start" and options.nworkers is None:
         parser.error("start needs -n N, the number of workers")

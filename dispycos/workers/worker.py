@@ -39,17 +39,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROGRAM, description="Run the jobs that a master passes on, one at a time.")
+    parser = Parser(
+        prog=PROGRAM,
+        about="Run the jobs that a master passes on, one at a time; start one for each processor. It reaches "
+        "for its master for as long as it lives. Also `python -m dispycos.workers.worker`.",
+        examples=(
+            ("python -m dispycos.workers.worker", "for the master of this machine"),
+            ("python -m dispycos.workers.worker head.example:5494", "for that of another"),
+        ),
+        files=(*commandline.KEY, ("$TMPDIR", "where its files are, while it lives; --dest_path")),
+        statuses={0: "a signal ended it", 1: "it can't start, and a sentence says why", 2: "wrong usage"},
+    )
     parser.add_argument("master", nargs="?", type=commandline.host_or_port, default=("localhost", None),
         metavar="HOST[:PORT]", help=f"where the master is (default: localhost; port {PORT})")  # fmt: skip
     parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
         metavar="ADDR", help="address or host name to use (default: loopback if the master is there, "
         "else that of the default route)")  # fmt: skip
-    parser.pool_options("worker")
     parser.add_argument("--dest_path", metavar="DIR",
         help="directory for its files (default: one of its own below $TMPDIR)")  # fmt: skip
     parser.add_argument("--allow_root", action="store_true",
         help="run jobs as root, though other machines reach this worker")  # fmt: skip
+    parser.pool_options("worker")
     return parser
 
 

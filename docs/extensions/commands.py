@@ -3,56 +3,35 @@
     ```{command} dispycos.node.cli:main
     ```
 
-calls `main(["--help"])`, and shows the parser that would print its help; further words come
-before `--help`. A command that prints its help without a parser is shown as it prints.
+shows the parser that `main` makes; further words come before its options.
 
-`{subcommands} dispycos.cli:main NAMES` makes a section of each name in `dispycos.cli.NAMES`, so
-that a new command needs no line in the pages.
+`{subcommands} dispycos.cli:main` makes a section of each command of `dispycos`, so that a new one
+needs no line in the pages.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import io
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
+from dispycos.commands import table as table_of_commands
+from dispycos.usage import Described, Pairs, is_laid_out, parser_of
+
 # A name of an option, a file or a value within a sentence of help.
 _CODE = re.compile(r"(--?[a-z][\w-]*|\$\w+(?:/[\w<>-]+)*|`[^`]+`)")
 
 
-class _Asked(BaseException):
-    """A parser was asked for its help; not an Exception, which the command itself might catch."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-
-def asked(target: str, words: list[str]) -> argparse.ArgumentParser | str:
-    """The parser that answers `--help` at `module:function`, or what is printed instead."""
-
-    def intercept(parser: argparse.ArgumentParser, file: Any = None) -> None:
-        raise _Asked(parser)
-
+def parser(target: str, words: list[str]) -> Described:
+    """The parser of `module:function`, which is given these words first."""
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)
-    original = argparse.ArgumentParser.print_help
-    argparse.ArgumentParser.print_help = intercept  # type: ignore[method-assign]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            function([*words, "--help"])
-    except _Asked as found:
-        return found.parser
-    finally:
-        argparse.ArgumentParser.print_help = original  # type: ignore[method-assign]
-    return printed.getvalue()
+    return parser_of(lambda more: function([*words, *more]))
 
 
 def running(text: str) -> list[nodes.Node]:
@@ -68,7 +47,7 @@ def running(text: str) -> list[nodes.Node]:
 def paragraphs(text: str) -> Iterator[nodes.Node]:
     """A description or epilog: paragraphs, and what is laid out by hand as it is."""
     for block in re.split(r"\n\s*\n", text.strip("\n")):
-        if re.search(r"^ {2,}\S", block, re.MULTILINE):
+        if is_laid_out(block):
             yield literal(block)
         else:
             yield nodes.paragraph("", "", *running(" ".join(block.split())))
@@ -81,19 +60,33 @@ def literal(text: str) -> nodes.literal_block:
 
 def described(target: str, words: list[str]) -> list[nodes.Node]:
     """The nodes that describe a command."""
-    found = asked(target, words)
-    if isinstance(found, str):
-        usage, _, about = found.strip().partition("\n")
-        return [literal(usage.removeprefix("usage: ")), *paragraphs(about)]
+    found = parser(target, words)
     formatter = found._get_formatter()
     result: list[nodes.Node] = [literal(found.format_usage().removeprefix("usage: ").strip())]
     result += paragraphs(found.description or "")
     for group in found._action_groups:
         actions = [action for action in group._group_actions if action.help is not argparse.SUPPRESS]
         if actions:
-            result.append(nodes.rubric(text=str(group.title).capitalize()))
+            result.append(rubric(str(group.title)))
             result.append(table(actions, formatter))
-    result += paragraphs(found.epilog or "")
+    result += [nodes.paragraph("", "", *running(text)) for text in found.units()]
+    for section in found.sections:
+        result.append(rubric(section.title))
+        result.append(pairs(section.pairs))
+    return result
+
+
+def rubric(title: str) -> nodes.Node:
+    """The heading of some options."""
+    return nodes.rubric(text=title[:1].upper() + title[1:])
+
+
+def pairs(found: Pairs) -> nodes.Node:
+    """Names or examples, each with what it means."""
+    result = nodes.definition_list(classes=["options"])
+    for name, meaning in found:
+        about = nodes.definition("", nodes.paragraph("", "", *running(meaning)))
+        result += nodes.definition_list_item("", nodes.term("", "", nodes.literal(name, name)), about)
     return result
 
 
@@ -122,17 +115,16 @@ class Command(Directive):
 
 
 class Subcommands(Directive):
-    """`{subcommands} module:function NAMES`"""
+    """`{subcommands} module:function`"""
 
-    required_arguments = 2
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """A section for each."""
-        target, names = self.arguments
-        module = importlib.import_module(target.partition(":")[0])
+        (target,) = self.arguments
         document = self.state.document
         sections: list[nodes.Node] = []
-        for name in sorted(getattr(module, names)):
+        for name in sorted(table_of_commands.COMMANDS):
             title = f"dispycos {name}"
             section = nodes.section("", nodes.title(title, title), names=[nodes.fully_normalize_name(title)])
             document.note_implicit_target(section)

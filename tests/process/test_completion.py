@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispycos import cli
+from dispycos.commands import table
 from tests.helpers import run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
@@ -48,7 +48,7 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
         "dispycos config no": "node",
         "dispycos completion f": "fish",
         "dispycos key fi": "fingerprint",
-        "dispycos status --": "--json",
+        "dispycos status --j": "--json",
         "dispycos --relay": "--relay_nodes",
         "dispycosnode --dest_path ": "folder",
         "dispycosnode.py --dest-path f": "folder",
@@ -68,7 +68,7 @@ def test_every_command_is_completed() -> None:
     code, out, _ = run_program(
         ["bash", "--norc", "-c", ASK, "bash", script("bash")], input="dispycos \n", timeout=10
     )
-    assert code == 0 and set(out.split()) == set(cli.NAMES)
+    assert code == 0 and set(out.split()) == set(table.COMMANDS)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")

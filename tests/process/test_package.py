@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from dispycos import config
+from dispycos.commands import helping
+from dispycos.commands.manual import pages
 from tests.helpers import ROOT, run_program, run_python
 
 SHIPPED = (
     "dispycos",
+    "docs",
     "examples",
     "setup.py",
     "pyproject.toml",
@@ -100,7 +103,13 @@ def test_the_wheel_has_every_module_and_nothing_else(wheel: Path) -> None:
         for path in (ROOT / "examples").iterdir()
         if path.suffix in (".py", ".md")
     }
+    expected |= {
+        f"dispycos/docs/{page.relative_to(ROOT / 'docs')}" for page in (ROOT / "docs/howto").iterdir()
+    }
+    expected |= {f"dispycos/docs/{page}" for page, _ in helping.TOPICS.values()}
     with zipfile.ZipFile(wheel) as archive:
+        manual = {name for name in archive.namelist() if "/data/share/man/man1/" in name}
+        assert {Path(name).name for name in manual} == set(pages())
         installed = {
             name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name
         }

@@ -1,0 +1,185 @@
+"""How the help of a command is laid out: what it does, its options, examples, files and exit statuses.
+
+One shape for all commands, and for their pages of the manual. Nothing here is about dispycos.
+
+Pure. Layer 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final
+
+from dispycos.errors import InternalError
+from dispycos.records import record
+
+Pairs = Sequence[tuple[str, str]]  # something, and what it means
+
+STATUSES: Final[Mapping[int, str]] = {
+    0: "all is done",
+    1: "it can't be done, and a sentence says why",
+    2: "wrong usage",
+}
+
+# What stands for a value, and how it is written.
+_UNITS: Final = {
+    "SEC": "SEC is a number of seconds, such as 0.5 or 60",
+    "N[kKmMgGtT]": "sizes are bytes, or with a letter KiB, MiB, GiB, TiB: 500, 10k, 2G",
+    "HOST[:PORT]": "an address of IPv6 with a port is written [2001:db8::1]:9706",
+    "HOST:PORT": "an address of IPv6 with a port is written [2001:db8::1]:9706",
+}
+
+
+@record
+class Section:
+    """A part of the help that stands below the options."""
+
+    title: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+_asked: ContextVar[bool] = ContextVar("_asked", default=False)
+
+
+class _Handed(Exception):
+    """A parser, in place of what it would parse."""
+
+    def __init__(self, parser: Described) -> None:
+        self.parser = parser
+
+
+def parser_of(run: Callable[[Sequence[str]], int | None]) -> Described:
+    """The parser of a command, which makes it and parses first of all: for completion, help and the manual.
+
+    So what a command can do is written once, and a new one is complete.
+    """
+    token = _asked.set(True)
+    try:
+        run([])
+    except _Handed as handed:
+        return handed.parser
+    finally:
+        _asked.reset(token)
+    raise InternalError(f"{run!r} did not parse its arguments")
+
+
+class Layout(argparse.HelpFormatter):
+    """Fills paragraphs but those that are indented, and tells defaults where the text does not."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            block if is_laid_out(block) else textwrap.fill(" ".join(block.split()), width)
+            for block in text.strip("\n").split("\n\n")
+        )
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return f"{action.help or ''}{told_default(action)}"
+
+
+def is_laid_out(block: str) -> bool:
+    """Whether a paragraph was laid out by hand: one of its lines is indented."""
+    return any(line.startswith("  ") for line in block.splitlines())
+
+
+def told_default(action: argparse.Action) -> str:
+    """What is to be said of the default of an option that takes a value, where its help does not."""
+    value = action.default
+    if action.nargs == 0 or value in (None, "", argparse.SUPPRESS) or isinstance(value, (list, tuple)):
+        return ""
+    if "default" in (action.help or "") or not isinstance(value, (str, int, float)):
+        return ""
+    return f" (default: {value:g})" if isinstance(value, float) else f" (default: {value})"
+
+
+class Described(argparse.ArgumentParser):
+    """A parser without abbreviations, whose help is whole.
+
+    about     what the command does: paragraphs.
+    examples  command lines with what they do.
+    files     files and variables that it looks at, with what they mean.
+    statuses  its exit statuses.
+    further   a section of its own, before the examples.
+    """
+
+    def __init__(
+        self,
+        *,
+        prog: str,
+        about: str,
+        examples: Pairs = (),
+        files: Pairs = (),
+        statuses: Mapping[int, str] = STATUSES,
+        further: Section | None = None,
+        **more: Any,
+    ) -> None:
+        self._section: argparse._ArgumentGroup | None = None
+        super().__init__(prog=prog, description=about, formatter_class=Layout, allow_abbrev=False, **more)
+        codes = tuple((str(code), meaning) for code, meaning in statuses.items())
+        sections = (
+            *([further] if further else ()),
+            Section("examples", tuple(examples)),
+            Section("files and environment", tuple(files)),
+            Section("exit status", codes),
+        )
+        self.sections = tuple(section for section in sections if section.pairs)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it; see `parser_of`."""
+        if _asked.get():
+            raise _Handed(self)
+        return super().parse_known_args(args, namespace)
+
+    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it; see `parser_of`."""
+        if _asked.get():
+            raise _Handed(self)
+        return super().parse_known_intermixed_args(args, namespace)
+
+    def section(self, title: str) -> None:
+        """What is added from here on stands under this title."""
+        self._section = self.add_argument_group(title)
+
+    def add_argument(self, *names: Any, **more: Any) -> argparse.Action:
+        """As argparse has it, into the section that was begun last."""
+        if self._section is not None:
+            return self._section.add_argument(*names, **more)
+        return super().add_argument(*names, **more)
+
+    def format_help(self) -> str:
+        """As argparse has it, with what stands below the options."""
+        formatter = self._get_formatter()
+        width = formatter._width
+        below = [*self.units(), *(_laid_out(section, width) for section in self.sections)]
+        return "\n\n".join([super().format_help().rstrip("\n"), *below]) + "\n"
+
+    def units(self) -> list[str]:
+        """A line on how values are written that some option takes, or none."""
+        used = {action.metavar for action in self._actions if action.help != argparse.SUPPRESS}
+        told = dict.fromkeys(text for metavar, text in _UNITS.items() if metavar in used)
+        if not told:
+            return []
+        text = "; ".join(told)
+        return [textwrap.fill(f"{text[0].upper()}{text[1:]}.", self._get_formatter()._width)]
+
+
+def _laid_out(section: Section, width: int) -> str:
+    return "\n".join([f"{section.title}:", *columns(section.pairs, width)])
+
+
+def columns(pairs: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """Lines of two columns; what is too long for the first has the second below it."""
+    pairs = list(pairs)
+    short = [len(name) for name, meaning in pairs if meaning and len(name) <= width // 2 - 4]
+    left = min(max(short, default=0) + 4, width // 2)
+    lines = []
+    for name, meaning in pairs:
+        told = textwrap.wrap(meaning, max(20, width - left))
+        if told and len(name) + 4 <= left:
+            lines.append(f"  {name:<{left - 2}}{told.pop(0)}")
+        else:
+            lines.append(f"  {name}")
+        lines += [f"{'':{left}}{line}" for line in told]
+    return lines

@@ -1,0 +1,91 @@
+"""The help of all programs: whole, in a terminal, as a page of the manual, and by topic."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dispycos import cli
+from dispycos.commands import helping, manual, table
+from dispycos.usage import Described, parser_of, told_default
+from tests.helpers import ROOT, run_main
+
+PROGRAMS = {**table.COMMANDS, **table.PROGRAMS, **table.MODULES}
+
+
+def options(parser: Described) -> list[argparse.Action]:
+    return [action for action in parser._actions if action.help != argparse.SUPPRESS]
+
+
+@pytest.mark.row("DS-02", "DN-01")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_help_has_examples_statuses_and_says_what_each_option_is(name: str) -> None:
+    parser = parser_of(PROGRAMS[name].main())
+    titles = {section.title: section.pairs for section in parser.sections}
+    assert len(titles["examples"]) >= (1 if name == "dockerfile" else 2)
+    assert {code for code, _ in titles["exit status"]} >= {"0", "2"}
+    assert [action.dest for action in options(parser) if not action.help] == []
+    # Whoever leaves out a number or a choice learns what is taken then.
+    untold = [
+        action.dest
+        for action in options(parser)
+        if action.nargs != 0
+        and action.default not in (None, "", argparse.SUPPRESS)
+        and not isinstance(action.default, list)
+        and "default" not in f"{action.help}{told_default(action)}"
+    ]
+    assert untold == []
+    text = parser.format_help()
+    for pairs in titles.values():
+        assert all(left in text for left, _ in pairs)
+
+
+def test_a_paragraph_is_filled_what_is_laid_out_stays_and_defaults_are_told() -> None:
+    parser = Described(
+        prog="p", about="one\ntwo\n\n  a  b", examples=[("p x", "does it")], statuses={0: "fine"}
+    )
+    parser.section("of times")
+    parser.add_argument("--wait", type=float, default=2.5, metavar="SEC", help="how long")
+    parser.add_argument("--often", type=int, default=3, help="how often (default: three)")
+    text = parser.format_help()
+    assert "one two\n\n  a  b\n" in text and "of times:\n  --wait SEC" in text
+    assert "how long (default: 2.5)" in text and text.count("default") == 2
+    assert "SEC is a number of seconds" in text
+    assert text.endswith("examples:\n  p x  does it\n\nexit status:\n  0  fine\n")
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here")
+def test_the_pages_of_the_manual_are_set_without_a_warning(tmp_path: Path) -> None:
+    manual.write(tmp_path)
+    pages = sorted(tmp_path.iterdir())
+    assert {"dispycos.1", "dispycosnode.1", "dispycos-doctor.1"} <= {page.name for page in pages}
+    ended = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", *pages], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    typed = subprocess.run(
+        ["groff", "-man", "-Tascii", "-P-c", tmp_path / "dispycos-config.1"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert 'peer = ["head.example:9705"]' in typed.stdout
+
+
+@pytest.mark.parametrize("name", [*helping.TOPICS, "ports", "tls"])
+def test_a_topic_is_a_page_of_the_documentation(name: str) -> None:
+    code, out, err = run_main(cli.main, "help", name)
+    assert (code, err) == (0, "") and out.startswith("# ")
+    assert "](" not in out and "<!--" not in out
+    assert helping.TOPICS.get(name) is None or (ROOT / "docs" / helping.TOPICS[name][0]).exists()
+
+
+def test_help_names_everything_and_what_is_near() -> None:
+    code, out, _ = run_main(cli.main, "help")
+    assert code == 0 and all(f"\n  {name} " in out for name in (*PROGRAMS, *helping.TOPICS))
+    assert run_main(cli.main, "help", "doctor")[1] == parser_of(table.COMMANDS["doctor"].main()).format_help()
+    code, out, err = run_main(cli.main, "help", "docter")
+    assert (code, out) == (1, "") and "did you mean 'doctor'?" in err
+    code, out, err = run_main(cli.main, "docter")
+    assert (code, out) == (2, "") and "did you mean 'doctor'?" in err
+    assert run_main(cli.main, "help", "--man", "doctor")[1].startswith('.TH "DISPYCOS-DOCTOR"')

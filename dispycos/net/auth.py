@@ -212,12 +212,15 @@ class Handshake:
             self._received = b""
             return fault.answer, Failed(fault.code, fault.text)
 
-    def broken(self) -> Failed:
-        """The connection ended before the handshake did."""
+    def broken(self, in_order: bool = True) -> Failed:
+        """The connection ended before the handshake did.
+
+        in_order  the peer closed it when it had read what we said, as one does that refuses our proof.
+        """
         waited = self._state
         if waited not in (HandshakeState.PROVEN, HandshakeState.FAILED):
             self._move(Cause.FAULT)
-        if self._dialer and waited is HandshakeState.PROOF:
+        if in_order and self._dialer and waited is HandshakeState.PROOF:
             return Failed(
                 "authentication",
                 "authentication failed: the peer refused our proof; "

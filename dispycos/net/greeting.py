@@ -107,7 +107,7 @@ class Greeting:
         if self._stream is not None and self._stream.refused:
             self._end(None, "tls", f"TLS failed: {self._stream.refused}")
             return
-        code, text = self._handshake.broken()
+        code, text = self._handshake.broken(in_order=not self.connection.failed)
         self._end(None, code, f"{text} ({reason})")
 
     # Its end.

@@ -122,6 +122,7 @@ class Connection:
         self._due = False  # somebody found the lock taken: its holder looks again
         self._waiting = False  # the loop will go on when the socket is writable
         self._closed = False
+        self.failed = False  # reading or writing: its other end did not close it in order
         self._traffic = traffic
         traffic.opened(self)
         self.let_reactor_read(True)
@@ -191,6 +192,7 @@ class Connection:
             except (BlockingIOError, InterruptedError):
                 return None
             except OSError as exc:
+                self.failed = True
                 return f"reading failed: {exc.strerror or exc}"
             if count == 0:
                 return "the other side closed the connection"
@@ -243,6 +245,7 @@ class Connection:
                 count = 0
             except OSError as exc:
                 self._rest = []
+                self.failed = True
                 return f"writing failed: {exc.strerror or exc}"
             self.went += count
             written += count

@@ -206,6 +206,11 @@ def test_a_listener_that_closes_leaves_the_dialer_with_a_reason() -> None:
     two.opening()
     one.received(two.received(one.opening())[0])
     assert "authentication failed" in failed(one.broken(), "authentication").text
+    one, two = dialer(), listener()
+    two.opening()
+    one.received(two.received(one.opening())[0])
+    # Its process was killed: nobody's key is at fault.
+    assert "authentication failed" not in failed(one.broken(in_order=False), "closed").text
 
 
 @pytest.mark.row("SE-56")

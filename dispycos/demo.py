@@ -27,6 +27,7 @@ from typing import Any
 import dispycos
 from dispycos.client.bar import Bar
 from dispycos.httpd import HTTPServer, listening
+from dispycos.node.processors import processors
 from dispycos.usage import Described
 
 # Counting.
@@ -197,6 +198,20 @@ def table(figures: Figures, shares: dict[Any, Share]) -> str:
     return "\n".join(lines)
 
 
+def remark(together: float, alone: float, servers: int, busy: float, cpus: int) -> str:
+    """Why the cluster was hardly faster, if it was so; empty if there is nothing to say.
+
+    busy  how many processes wanted a processor before it began.
+    """
+    if together <= 0.8 * alone:
+        return ""
+    if busy >= cpus / 2:
+        return f"hardly faster: {busy:.1f} other processes want the {cpus} processors here; try again later"
+    if servers == 1:
+        return "no faster: one server can't be; leave out --cpus, or start dispycosnode on another machine"
+    return "hardly faster: this is little work, and a cluster takes a second or two to start and end"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the exit status."""
     parser = Described(
@@ -243,6 +258,7 @@ def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
         print(f"no .py file below {folder}", file=sys.stderr)
         return 2
     what = str(folder) if chosen else f"the library of Python {platform.python_version()}"
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     started = time.monotonic()
     with dispycos.LocalCluster(cpus) as cluster:
         servers = cluster.cpus
@@ -271,6 +287,8 @@ def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
 
     print(f"\n{table(figures, shares)}\n")
     print(f"  on the cluster {together:.1f} s, its start and end included; alone {alone:.1f} s")
+    if said := remark(together, alone, servers, busy, processors()):
+        print(f"  {said}")
     if figures != again:
         print(f"  THE COUNTS DIFFER. Alone:\n\n{table(again, {})}")
         return 1

@@ -6,6 +6,7 @@ I/O half. Layer 5. Rows KE-25, DS-01.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field, replace
@@ -15,10 +16,12 @@ from dispycos import config
 from dispycos.arguments import integer, port, text
 from dispycos.config import Limits
 from dispycos.configuration import settings
-from dispycos.configuration.names import SHARED
+from dispycos.configuration.names import CLIENT, SHARED
 from dispycos.model import Role
 from dispycos.net.tls import CertificateFiles
 from dispycos.records import record
+
+log = logging.getLogger("dispycos")
 
 
 @record
@@ -128,6 +131,8 @@ class _Configured:
 
     def __init__(self) -> None:
         self._found = settings.of_client()
+        for sentence in settings.strangers({"client": CLIENT}):
+            log.warning("%s", sentence)
 
     def of(self, name: str, given: Any) -> Any:
         """What the program gave, else what is set; None: neither."""

@@ -38,7 +38,7 @@ def only(*layers: int) -> frozenset[int]:
 # it here, if that is of its own package or of none (`log`, `runtime`), or is named in `beside`.
 LINES = (
     Line(0, "errors config model records arguments deadlines story wording sharing", pure=True),
-    Line(0, "usage unit_words", pure=True),
+    Line(0, "usage unit_words client.habits", pure=True),
     Line(0, "card", pure=True),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),

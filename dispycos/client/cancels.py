@@ -129,3 +129,4 @@ class Cancels:
         if task is not None and task.attempt == message.attempt:
             task.cancel = (message.end, message.reason)
             server.forced = f"{task!r} did not yield ({message.reason})"
+            server.forced_for = task

@@ -9,14 +9,15 @@ I/O half. Layer 5. Rows DC-01 to DC-40, DC-60.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from dispycos.arguments import seconds_or_none
 from dispycos.card import card, line
-from dispycos.client import orders, surroundings
+from dispycos.client import habits, orders, surroundings
 from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
@@ -73,7 +74,10 @@ class Client(Submitter):
         *,
         ping_interval: float | None = None,
         zombie_period: float | None = None,
+        **unknown: Never,
     ) -> None:
+        for name in unknown:
+            raise habits.unknown_argument(name, inspect.signature(Client).parameters)
         self._surroundings = Surroundings.now()
         self._settings: Settings = settings(
             components=components,

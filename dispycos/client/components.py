@@ -42,7 +42,11 @@ def sort_out(components: Sequence[Any]) -> Components:
     exist and be a regular, readable file.
     """
     if isinstance(components, (str, bytes)) or not isinstance(components, Sequence):
-        raise TypeError(f"components must be a list, not {type(components).__name__}")
+        raise TypeError(
+            f"components must be a list, not {type(components).__name__}: what tasks need, as in "
+            "Client([function, module, 'file']); a LocalCluster is used by Client() in its `with` block, a "
+            "scheduler is named by client.schedule('HOST')"
+        )
     definitions: dict[int, Definition] = {}
     files: dict[str, FileComponent] = {}
     for number, component in enumerate(components):

@@ -163,6 +163,7 @@ class Server:
         "cpu_credits",
         "failures",
         "forced",
+        "forced_for",
         "heard_at",
         "incarnation",
         "io",
@@ -217,6 +218,7 @@ class Server:
         self.mean = -1.0  # seconds that a CPU task takes; -1: nobody knows
         self.heard_at = now  # when its last CPU outcome came, or its first task went out
         self.forced = ""  # why we had its process ended
+        self.forced_for: Submission | None = None  # the task that said so itself: it did not yield
 
     def __repr__(self) -> str:
         return f"server {self.incarnation[:4].hex()}"

@@ -369,6 +369,8 @@ class Dispatch:
         task.position = 0
         if task.cancel is not None:
             end, reason = task.cancel
+            # Whose process was ended for it has the whole reason: how that ended tells nothing more.
+            text = self._place_name(server) if server.forced_for is task else text
             self.gate.end(task, end, f"{reason}; {text}", actions)
         elif 0 < task.max_worker_deaths <= len(task.deaths):
             poison = reasons.fitting(reasons.poison(task), self._limits.max_reason_chars)

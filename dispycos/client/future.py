@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from dispycos.card import card
+from dispycos.client import habits
 from dispycos.client.request import UNAWAITED, stays_there
 from dispycos.client.submission import Stage
 from dispycos.client.tasks import ClientTask
@@ -74,6 +75,9 @@ class Future(Late, concurrent.futures.Future[Any]):
         future = cls(None)
         future.fail(TaskRejected(reason))
         return future
+
+    def __dir__(self) -> Iterable[str]:
+        return habits.own(super().__dir__(), habits.OF_FUTURES)
 
     def running(self) -> bool:
         """Whether a server has it and it has not ended; there it may wait for the call before it."""
@@ -212,3 +216,6 @@ class _Waited:
                     waiter.add_exception(future)
                 else:
                     waiter.add_result(future)
+
+
+habits.tell(Future, habits.OF_FUTURES)

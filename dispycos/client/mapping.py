@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from dispycos.arguments import integer
+from dispycos.card import card, line
 from dispycos.client.arrivals import Arrivals
 from dispycos.client.chunk import Each, Results
 from dispycos.client.chunking import MAX_ITEMS, Chunking
@@ -56,6 +57,23 @@ class Map(Arrivals):
         self._done: deque[Future] = deque()
         self._closed = False
         self._fill()
+
+    def __repr__(self) -> str:
+        return line("Map", *self._shown())
+
+    def _repr_html_(self) -> str:
+        return card("Map", *self._shown())
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        state = "all results are taken, or no more are wanted" if self._closed else "results are to come"
+        ahead = len(self._chunks)
+        facts = [
+            ("function", self._name),
+            ("chunks ahead", f"{ahead}, {ahead - len(self._sizes)} of them done"),
+        ]
+        if self._left is not None and self._more:
+            facts.append(("items not sent yet", str(self._left)))
+        return state, facts
 
     # Giving out.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from dispycos.client import habits
 from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
@@ -65,6 +66,8 @@ class Submitter:
         `type` is an exception class, its `value` the reason) if none can come. What can't be
         pickled raises here.
         """
+        if kwargs:
+            habits.refuse_options("rtask", gen, kwargs)
         work = self._work
         if work is None or not work.open:
             return self._refused()
@@ -81,6 +84,8 @@ class Submitter:
 
     def io_rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
         """As `rtask`, for a task that mostly waits: it runs beside others, at once."""
+        if kwargs:
+            habits.refuse_options("io_rtask", gen, kwargs)
         work = self._work
         if work is None or not work.open:
             return self._refused()
@@ -105,6 +110,8 @@ class Submitter:
         """
         if not callable(func):
             raise TypeError(f"func must be a function, not {func!r:.200}")
+        if kwargs:
+            habits.refuse_options("submit", func, kwargs)
         work = self._work
         if work is None or not work.open:
             return Future.refused(self._why_refused())
@@ -212,6 +219,9 @@ class Submitter:
     run_async = io_rtask
     run_async_at = io_rtask_at
 
+    def __dir__(self) -> Iterable[str]:
+        return habits.own(super().__dir__(), habits.METHODS)
+
     def _refused(self) -> Operation:
         return Operation(refusal(self._why_refused()))
 
@@ -219,6 +229,9 @@ class Submitter:
         work = self._work
         state = "not scheduled yet: yield client.schedule() first" if work is None else work.state
         return f"the client is {state}"
+
+
+habits.tell(Submitter, habits.METHODS)
 
 
 class _View(Submitter):

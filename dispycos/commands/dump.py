@@ -21,7 +21,7 @@ from dispycos.commandline import Parser
 from dispycos.commands import settings_shown
 from dispycos.commands.redaction import Redaction
 from dispycos.configuration import settings
-from dispycos.configuration.names import OTHERS, PREFIX, SECTIONS
+from dispycos.configuration.names import OTHERS, PREFIX, SECTIONS, BadConfiguration
 from dispycos.doctor import cli as doctor
 from dispycos.doctor import finding
 from dispycos.errors import DispycosError
@@ -159,7 +159,7 @@ def _variables() -> list[str]:
 
 
 def _doctor() -> list[dict[str, str]]:
-    return finding.as_values(doctor.look(doctor.of_nodes(["--within", str(_DOCTOR)])))
+    return finding.as_values(doctor.examine(["--within", str(_DOCTOR)]))
 
 
 def _cluster(link: str | None) -> dict[str, Any]:
@@ -180,13 +180,13 @@ def _redaction(link: str | None) -> Redaction:
     ]
     if link and "token=" in link:
         secrets.append(link.partition("token=")[2])
-    path = settings.secret_file() or str(keyfile.default_path())
     try:
+        path = settings.secret_file() or str(keyfile.default_path())
         # Only to look for it: it may have been printed or logged by mistake.
         words = Path(path).read_text(encoding="ascii").split()
         secrets += [word for word in words if len(word) >= keyfile.GOOD_SECRET_CHARS]
-    except (OSError, UnicodeDecodeError):
-        pass  # there is none that this account could tell
+    except (OSError, UnicodeDecodeError, BadConfiguration):
+        pass  # there is none that this account could tell; what is set wrong is a part of its own
     return Redaction(os.path.expanduser("~"), secrets)
 
 

@@ -75,7 +75,7 @@ def systemd(argv: Sequence[str]) -> int:
     def run() -> int:
         programs = {name: _program(name) for name in ("dispycosnode", "dispycos")}
         if not options.user:
-            for problem in _out_of_reach([*programs.values(), os.path.realpath(sys.executable)]):
+            for problem in out_of_reach([*programs.values(), os.path.realpath(sys.executable)]):
                 print(f"{parser.prog}: {problem}", file=sys.stderr)
         words = {
             **{name: quoted(path) for name, path in programs.items()},
@@ -137,27 +137,27 @@ def _program(name: str) -> str:
     return os.path.abspath(found)
 
 
-def _out_of_reach(paths: Sequence[str]) -> Iterator[str]:
+def out_of_reach(paths: Sequence[str], hidden: Sequence[str] = _HIDDEN) -> Iterator[str]:
     """Why a unit of the system can't run one of these programs, for the first of each reason."""
     told = set()
     for path in paths:
-        hidden = next((top for top in _HIDDEN if path.startswith(top)), "")
-        closed = "" if hidden else next((str(one) for one in Path(path).parents if _is_closed(one)), "")
-        if hidden and hidden not in told:
-            yield f"{path} is hidden from this unit, which has a {hidden} of its own: {_ELSEWHERE}"
+        own = next((top for top in hidden if path.startswith(top)), "")
+        closed = "" if own else next((str(one) for one in Path(path).parents if _is_closed(one)), "")
+        if own and own not in told:
+            yield f"{path} is hidden from this unit, which has a {own} of its own: {_ELSEWHERE}"
         if closed and closed not in told:
             yield (
                 f"{path} can't be read by the account of this unit, for {closed} is closed to others: "
                 f"{_ELSEWHERE}, or write a unit of your own account by --user"
             )
-        told |= {hidden, closed}
+        told |= {own, closed}
 
 
 def _is_closed(folder: Path) -> bool:
     try:
         return not folder.stat().st_mode & stat.S_IXOTH
-    except OSError:
-        return True
+    except FileNotFoundError:
+        return False
 
 
 def _image(text: str) -> str:

@@ -102,11 +102,22 @@ def main(argv: Sequence[str]) -> int:
             print(as_json(shown))
         else:
             print(as_file(shown, options.show_origin))
-            for sentence in settings.strangers(known()):
-                print(f"# {sentence}")
+            print("\n".join(["", *_files(), *(f"# {sentence}" for sentence in settings.strangers(known()))]))
         return 0
 
     return commandline.carry_out("dispycos config", run)
+
+
+def _files() -> list[str]:
+    """The files that were looked for, as comments."""
+    paths = settings.files()
+    there = ["read" if os.path.exists(path) else "not there" for path in paths]
+    lines = [f"# {path}: {state}" for path, state in zip(paths, there, strict=True)]
+    return (
+        ["# Files, the nearest one last:", *lines]
+        if lines
+        else ["# DISPYCOS_CONFIG is empty: no file is read"]
+    )
 
 
 def known() -> dict[str, Mapping[str, Name]]:

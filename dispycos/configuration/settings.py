@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from dispycos.configuration.names import (
 
 SYSTEM = "/etc/dispycos/config.toml"
 
+# A cluster manager names each of its services by such variables: DISPYCOS_NODE_PORT=tcp://10.0.0.1:9706.
+_LINK = re.compile(r"_SERVICE_(HOST|PORT)[_=]|_SERVICE_PORT_\w+=|_PORT_\d+_\w+=|_PORT=\w+://")
 _WORDS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
@@ -124,19 +127,21 @@ def strangers(
 ) -> list[str]:
     """A sentence for each variable that is called like a setting of these sections and is none.
 
-    sections  if all are given, every variable that begins with DISPYCOS_ is looked at.
+    sections  if all are given, every variable that begins with DISPYCOS_ is told; else those of
+              these sections, and of no section whatever is nearly one that counts here.
     """
     whole = set(sections) == set(SECTIONS)
-    heads = (PREFIX,) if whole else tuple(f"{PREFIX}{section.upper()}_" for section in sections)
+    mine = tuple(f"{PREFIX}{section.upper()}_" for section in sections)
+    others = tuple(f"{PREFIX}{section.upper()}_" for section in SECTIONS if section not in sections)
     names = variables(sections)
-    # A cluster manager names each of its services by such variables: DISPYCOS_NODE_PORT=tcp://10.0.0.1:9706.
-    links = ("_SERVICE_HOST", "_TCP", "_UDP", "_ADDR", "_PROTO", "_PORT")
     told = []
     for variable in sorted(environ):
-        of_ours = variable.startswith(heads) and variable not in names | OTHERS
-        if not of_ours or variable.endswith(links) or "_SERVICE_PORT" in variable:
+        of_ours = variable.startswith(PREFIX) and variable not in names | OTHERS
+        if not of_ours or variable.startswith(others) or _LINK.search(f"{variable}={environ[variable]}"):
             continue
         near = difflib.get_close_matches(variable, names, 1, 0.8)
+        if not whole and not near and not variable.startswith(mine):
+            continue  # of whatever else is called so
         hint = f"did you mean {near[0]}?" if near else "see `dispycos config`"
         told.append(f"{variable} is no setting, and is not looked at; {hint}")
     return told

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dispycos import commandline
 from dispycos.commandline import Parser
 from dispycos.configuration import settings
+from dispycos.configuration.names import BadConfiguration
 from dispycos.doctor import dial, finding, key, machine, network
 from dispycos.doctor.finding import Finding, Level, good, note, wrong
 from dispycos.doctor.plan import Plan
@@ -61,17 +62,26 @@ def main(argv: Sequence[str]) -> int:
     """Look, and print what was found; answers the exit code."""
     parser = make_parser()
     arguments = commandline.normal(argv)
-    parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
     def run() -> int:
-        options = of_nodes(arguments)
-        findings = look(options)
+        findings = examine(arguments)
         print(
             json.dumps(finding.as_values(findings), indent=1) if options.json else finding.as_text(findings)
         )
         return int(any(one.level is Level.WRONG for one in findings))
 
     return commandline.carry_out("dispycos doctor", run)
+
+
+def examine(arguments: Sequence[str]) -> list[Finding]:
+    """All findings, for these arguments and what is set for nodes. What is set wrong is one of them."""
+    try:
+        return look(of_nodes(arguments))
+    except BadConfiguration as exc:
+        bad = wrong("settings", str(exc), "mend it; `dispycos config --check FILE` lists all that is wrong")
+        found = look(make_parser().parse_args(arguments))
+        return [bad, *(one for one in found if one.found != bad.found)]  # the key may be set there, too
 
 
 def of_nodes(arguments: Sequence[str]) -> argparse.Namespace:

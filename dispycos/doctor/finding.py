@@ -23,7 +23,7 @@ class Level(enum.Enum):
 class Finding:
     """One thing that was looked at."""
 
-    area: str  # one word: names, network, udp, key, ports, tcp, machine, clock
+    area: str  # one word: settings, names, network, udp, key, ports, tcp, machine, clock
     level: Level
     found: str  # what was tried and what was seen
     todo: str = ""  # what mends it

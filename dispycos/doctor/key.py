@@ -10,6 +10,8 @@ from dispycos.doctor.finding import Finding, good, note, wrong
 from dispycos.keyfile import KeySource, fingerprints
 from dispycos.net.keys import Keyring
 
+_COMPARE = "`dispycos key fingerprint` on the other machines must show the same one"
+
 
 def look(secret: str, secret_file: str | None) -> tuple[Keyring | None, list[Finding]]:
     """The keys, and what is to be said of them. A key is never made here."""
@@ -18,14 +20,14 @@ def look(secret: str, secret_file: str | None) -> tuple[Keyring | None, list[Fin
         if source.path is None:
             keyring = source.load()
             told = f"a secret was given; its fingerprint is {keyring.own.fingerprint}"
-            return keyring, [good("key", f"{told}; it must be the same on every machine")]
+            return keyring, [good("key", f"{told}; {_COMPARE}")]
         prints = fingerprints(source.path if secret_file else None)
         keyring = source.load()
     except FileNotFoundError as exc:
         return None, [_missing(str(exc.filename), named=bool(secret_file or settings.secret_file()))]
     except (OSError, ValueError) as exc:
         return None, [wrong("key", str(exc), "the sentence says what mends it")]
-    found = [good("key", f"{source.path} is good; fingerprint {prints[0]}, the same on every machine")]
+    found = [good("key", f"{source.path} is good; fingerprint {prints[0]}; {_COMPARE}")]
     if prints[1:]:
         found.append(note("key", f"{len(prints) - 1} more keys of that file are accepted too (a rotation)"))
     return keyring, found

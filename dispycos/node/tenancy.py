@@ -291,7 +291,9 @@ class Tenancy:
         assert place.location is not None
         if not asked and not place.orphan:
             # Who runs the node has only its log to see that servers die.
-            out.append(Note("warning", f"server {event.index} died: {reason.splitlines()[0]}"))
+            # Its last lines stand in the node's output, of which this is one.
+            how = reason.partition("\n")[0].partition("; last output")[0]
+            out.append(Note("warning", f"server {event.index} died: {how}"))
         out.append(
             Say(
                 self.client,

@@ -27,15 +27,19 @@ class RemoteTraceback(Exception):
         self.text = text
 
     def __str__(self) -> str:
-        return f"\n\n{self.text.rstrip()}\n"
+        return f"at the other end:\n\n{self.text.rstrip()}"
 
 
 def describe(error: BaseException) -> tuple[Any, ...]:
-    """An exception as plain values. The frames of ours that lead to what was called are left out."""
+    """An exception as plain values. The frames of ours that lead to what was called are left out.
+
+    Its last part is the traceback as text; empty if no line but ours led to it.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
         trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
+    whole = trace is not None or error.__cause__ is not None
+    text = "".join(traceback.format_exception(type(error), error, trace)) if whole else ""
     return (*_parts(error, 0), text)
 
 
@@ -73,6 +77,8 @@ def rebuild(described: tuple[Any, ...], find: Callable[[str, str], Any]) -> Base
     """
     *parts, text = described
     error = _rebuilt(tuple(parts), find)
+    if not text:
+        return error
     trace = RemoteTraceback(str(text))
     if error.__cause__ is None:
         error.__cause__ = trace

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dispycos import cli, keyfile
+from dispycos.commands import manifests
 from tests.helpers import run_main, run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
@@ -82,3 +83,32 @@ def test_a_question_for_health_makes_no_key(tmp_path: Path, monkeypatch: pytest.
     code, out, err = run_main(cli.main, "health", "127.0.0.1:1")
     assert (code, out) == (1, "") and not keyfile.default_path().exists()
     assert f"{keyfile.default_path()} does not exist: there is no key to ask with" in err
+
+
+@pytest.mark.row("DN-42")
+def test_a_unit_is_refused_what_its_program_refuses_and_says_where_it_sees_nothing(tmp_path: Path) -> None:
+    code, out, err = run_main(cli.main, "systemd", "node", "--", "--nosuch")
+    assert (code, out) == (2, "") and "dispycosnode: error: unrecognized arguments: --nosuch" in err
+    assert run_main(cli.main, "systemd", "scheduler", "--", "--cpus", "2")[0] == 2
+    code, out, _ = run_main(cli.main, "systemd", "--user", "node", "--", "--cpus", "2")
+    assert code == 0 and '"--cpus" "2"' in out
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    told = [*manifests.out_of_reach(["/tmp/v/bin/dispycos", "/tmp/v/bin/python", "/usr/bin/env"])]
+    assert len(told) == 1 and told[0].startswith("/tmp/v/bin/dispycos is hidden from this unit")
+    (told,) = manifests.out_of_reach([str(closed / "bin" / "dispycos")], hidden=())
+    assert "can't be read by the account of this unit" in told and "--user" in told
+
+
+def test_health_asks_no_port_that_nobody_can_have() -> None:
+    code, _, err = run_main(cli.main, "health", "-p", "0")
+    assert code == 2 and "0 is no port that somebody could listen at" in err
+
+
+def test_config_names_the_files_that_it_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("DISPYCOS_CONFIG", raising=False)
+    code, out, _ = run_main(cli.main, "config", "client")
+    assert code == 0 and f"# {tmp_path}/dispycos/config.toml: not there" in out.splitlines()
+    monkeypatch.setenv("DISPYCOS_CONFIG", "")
+    assert "no file is read" in run_main(cli.main, "config", "client")[1]

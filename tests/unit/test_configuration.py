@@ -139,12 +139,31 @@ def test_a_variable_of_a_wrong_value_is_named(path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_misspelt_variable_is_told_and_what_a_cluster_manager_sets_is_not() -> None:
-    environ = dict.fromkeys(
-        ("DISPYCOS_NODE_CPU", "DISPYCOS_NODE_PORT", "DISPYCOS_NODE_SERVICE_PORT_TCP", "DISPYCOS_SECRET_FILE"),
-        "1",
-    )
-    (told,) = settings.strangers(settings_shown.known(), environ)
-    assert told == "DISPYCOS_NODE_CPU is no setting, and is not looked at; did you mean DISPYCOS_NODE_CPUS?"
+    environ = {
+        "DISPYCOS_NODE_CPU": "1",
+        "DISPYCOS_UPD_PORT": "9800",
+        "DISPYCOS_NODE_PORT": "tcp://10.0.0.1:9706",
+        "DISPYCOS_NODE_SERVICE_HOST": "10.0.0.1",
+        "DISPYCOS_NODE_SERVICE_PORT_TCP": "9706",
+        "DISPYCOS_NODE_PORT_9706_TCP_PORT": "9706",
+        "DISPYCOS_SECRET_FILE": "key",
+        "DISPYCOS_OF_SOMEBODY_ELSE": "1",
+    }
+    known = settings_shown.known()
+    near = [told.rpartition(" ")[2] for told in settings.strangers(known, environ)]
+    assert near == ["DISPYCOS_NODE_CPUS?", "config`", "DISPYCOS_UDP_PORT?"]
+    # Who reads one section tells what is nearly one of its settings, and nothing of others.
+    (told,) = settings.strangers({"client": known["client"]}, environ)
+    assert told == "DISPYCOS_UPD_PORT is no setting, and is not looked at; did you mean DISPYCOS_UDP_PORT?"
+    assert len(settings.strangers({"node": known["node"]}, environ)) == 2
+
+
+def test_a_program_logs_a_misspelt_variable(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DISPYCOS_UPD_PORT", "9800")
+    Options.of()
+    assert "did you mean DISPYCOS_UDP_PORT?" in caplog.text
 
 
 def test_programs_take_what_is_set_where_they_say_nothing(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dispycos.demo import Figures, Share, count_file, in_batches, source_files, table
+from dispycos.demo import Figures, Share, count_file, in_batches, remark, source_files, table
 from dispycos.model import Location
 
 SOURCE = '''\
@@ -94,3 +94,19 @@ def test_the_table_names_every_server_and_the_busiest_import(library: Path) -> N
     assert "long in package/thing.py, 4 lines" in text
     assert text.index("127.0.0.1:4 ") < text.index("127.0.0.1:5 ")
     assert "collections" in text
+
+
+@pytest.mark.parametrize(
+    ("together", "servers", "busy", "said"),
+    [
+        (5.0, 4, 9.0, ""),
+        (9.0, 4, 6.5, "6.5 other processes want the 4 processors here"),
+        (12.0, 1, 0.1, "one server can't be"),
+        (9.0, 4, 0.1, "this is little work"),
+    ],
+)
+def test_a_cluster_that_was_no_faster_is_explained(
+    together: float, servers: int, busy: float, said: str
+) -> None:
+    told = remark(together, 10.0, servers, busy, 4)
+    assert said in told and bool(said) == bool(told)

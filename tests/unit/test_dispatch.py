@@ -591,8 +591,11 @@ def test_companions_of_a_task_that_never_yields_are_told_its_name() -> None:
     stuck, companion = client.one(timeout=1.0, name="stuck"), client.one(io=True)
     client.hear(S1, Ending(stuck.id, 1, End.TIMED_OUT, "it ran longer than its timeout of 1 s"))
     assert client.own_of(Ended) == []
-    client.feed(ServerGone(S1, "exit code 75", 1, 1, End.SERVER_LOST))
+    client.feed(ServerGone(S1, "exit code 75; last output:\n    its timeout of 1 s", 1, 1, End.SERVER_LOST))
     assert client.end_of(stuck).end is End.TIMED_OUT
+    # Once, and not again as how its server died and as what that printed last.
+    text = client.end_of(stuck).text
+    assert text.startswith("it ran longer than its timeout of 1 s; ") and text.count("its timeout") == 1
     assert client.end_of(companion).end is End.SERVER_LOST
     assert repr(stuck) in client.end_of(companion).text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dispycos import keyfile
+from dispycos.commands import dump
 from dispycos.doctor import cli, dial, key, machine, network
 from dispycos.doctor.dial import Dialled
 from dispycos.doctor.finding import Level, as_text, good, wrong
@@ -18,6 +20,7 @@ from dispycos.model import Incarnation, Role
 from dispycos.net.auth import Handshake
 from dispycos.net.datagram import DatagramKind, Record
 from dispycos.net.interfaces import Interface
+from tests.helpers import run_main
 
 E0 = Interface("e0", "10.0.0.1", "10.0.0.255", 2)
 
@@ -129,3 +132,21 @@ def test_the_exit_status_tells_whether_something_is_wrong(
     assert cli.main(options) == 1
     assert "WRONG key" in capsys.readouterr().out
     assert "1 of 2 things are wrong" in as_text([good("a", "b"), wrong("c", "d", "e")])
+
+
+def test_a_broken_file_of_settings_is_one_finding_and_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("udp_port = [")
+    monkeypatch.setenv("DISPYCOS_CONFIG", str(path))
+    found = cli.examine(["-u", "0", "-i", "127.0.0.1"])
+    assert [one.found for one in found if one.level is Level.WRONG and str(path) in one.found] == [
+        found[0].found
+    ]
+    assert found[0].area == "settings" and len(found) > 3
+    code, out, err = run_main(dump.main, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert "is no TOML" in told["settings"] and told["doctor"][0]["area"] == "settings"
+    assert told["versions"]["dispycos"]

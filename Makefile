@@ -25,7 +25,7 @@ WORKERS    := $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 # The tests start Python a thousand times: compiling anew each time would take as long as the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint compiled chaos soak bench bench-all bench-peers docs clean
+.PHONY: help demo test lint typed tested chaos soak bench bench-all bench-peers docs clean
 
 help:
 	@echo "make demo         start a small cluster here and show tasks at work"
@@ -42,18 +42,25 @@ demo: $(INSTALLED)
 	$(BIN)/python -m dispycos.demo
 
 test: $(FOR_TESTS)
-	@$(MAKE) --no-print-directory --jobs=2 lint compiled
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 typed tested
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# mypy has one thread. Beside it the tests are compiled, once; in a new clone each worker would do it anew.
+# mypy has one thread, so it runs beside the tests; what it says comes in one piece, between their lines.
+# Its end is make's end: if it found something, make says so again below the tests.
+typed: $(FOR_TESTS)
+	@found=$$($(BIN)/mypy 2>&1); code=$$?; printf '\nmypy: %s\n' "$$found"; exit $$code
+
+# Before the workers start the tests are compiled, once; in a new clone each worker would do it anew.
 # What can't be collected is told by the tests themselves.
-compiled: $(FOR_TESTS)
+tested: $(FOR_TESTS)
 	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 chaos: $(FOR_TESTS)
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -168,6 +168,15 @@ SHARED: dict[str, dict[str, Any]] = {
     "servers of a lost node are kept by dispatch": {"fleet": with_crew(KeepsLostServers)},
     "leases are never renewed": {"scheduler_machine": NeverRenews},
 }
+# A seed that exposed what many others do not, when it was last looked for. It is tried before the others;
+# one that no longer does costs time and nothing else.
+KNOWN = {
+    "a lease number is granted twice": 9,
+    "the journal's lease numbers are forgotten": 8,
+    "a dead client keeps its turn": 19,
+    "a closed server's place stays empty": 60,
+    "leases are never renewed": 6,
+}
 PRIVATE: dict[str, dict[str, Any]] = {
     "a node takes no notice of its client's death": {"node_machine": DeafNode},
 }
@@ -177,7 +186,7 @@ PRIVATE: dict[str, dict[str, Any]] = {
 @pytest.mark.row("R-56")
 @pytest.mark.parametrize("fault", SHARED)
 def test_a_planted_fault_is_exposed(fault: str) -> None:
-    assert exposed(SHARED[fault]) is not None, f"{SEEDS} seeds ran well although {fault}"
+    assert exposed(SHARED[fault], KNOWN.get(fault, 0)) is not None, f"{SEEDS} seeds ran well although {fault}"
 
 
 @pytest.mark.timeout(300)
@@ -188,9 +197,9 @@ def test_a_planted_fault_is_exposed_where_the_scheduler_is_private(fault: str) -
     assert exposed(options) is not None, f"{SEEDS} seeds ran well although {fault}"
 
 
-def exposed(options: dict[str, Any]) -> int | None:
-    """The first seed that fails."""
-    for seed in range(SEEDS):
+def exposed(options: dict[str, Any], known: int = 0) -> int | None:
+    """The first seed that fails, the known one before the others."""
+    for seed in (known, *range(SEEDS)):
         try:
             run(seed, **options)
         except (AssertionError, InternalError):

@@ -228,13 +228,23 @@ FAULTS: dict[str, dict[str, Any]] = {
     "forget outcomes": {"execution": ForgetsOutcomes},
     "lose the begun count": {"lost_page": True},
 }
+# A seed that exposed what many others do not, when it was last looked for. It is tried before the others;
+# one that no longer does costs time and nothing else.
+KNOWN = {
+    "accept an old attempt": 17,
+    "forget to place": 11,
+    "ignore the lease number": 8,
+    "begin without a lease": 30,
+    "miscount refusals": 110,
+    "ignore cancel": 9,
+}
 
 
 @pytest.mark.row("R-56")
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.timeout(180)
 def test_a_planted_fault_is_exposed(fault: str) -> None:
-    for seed in range(SEEDS):
+    for seed in (KNOWN.get(fault, 0), *range(SEEDS)):
         try:
             run(seed, **FAULTS[fault])
         except (AssertionError, KeyError):

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 import pytest
 
 from dispycos.httpd import running
 from dispycos.httpd.files import PACKAGED
 from dispycos.httpd.running import Running
+from tests import helpers
 from tests.browser.feed import SyntheticSource
 from tests.helpers import unavailable, wait_until
 
 WIDTH, HEIGHT = 1280, 900
+TIMEOUT = 30_000  # milliseconds that a page may take for one step
 _MODULES = """wanted => performance.getEntriesByType('resource')
     .filter(one => one.name.endsWith('.js') && one.responseEnd).length >= wanted"""
 
@@ -51,14 +54,27 @@ def chromium() -> Iterator[Any]:
     ]
     if os.getuid() == 0:
         arguments.append("--no-sandbox")  # chromium refuses to run as root with one
+    before = psutil.Process().children()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
-        # Its helper processes start with the first page: before a test counts what it leaves behind.
-        page = browser.new_page()
-        page.goto("data:text/html,<canvas>")
-        page.close()
+        # When its helper processes come and go is its own affair.
+        driver = {child.pid for child in psutil.Process().children() if child not in before}
+        helpers.lasting.update(driver)
         yield browser
         browser.close()
+    helpers.lasting.difference_update(driver)
+
+
+@pytest.fixture(scope="module")
+def profile(chromium: Any) -> Any:
+    """What the first page of each test shares: a page that stays open keeps what the next one needs warm.
+
+    Each monitor has a port of its own, so no page finds what another one stored.
+    """
+    context = chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+    context.set_default_timeout(TIMEOUT)
+    context.new_page()
+    return context
 
 
 @dataclass
@@ -78,9 +94,11 @@ class Looking:
     """Opens pages at a monitor, each like a browser of its own."""
 
     chromium: Any
+    profile: Any
     origin: str
     watched: Watched
     contexts: list[Any] = field(default_factory=list)
+    pages: list[Any] = field(default_factory=list)  # of the profile
 
     def open(self, link: str, path: str = "", **options: Any) -> Any:
         """A page that is logged in by that link, at `#/path`, and has something to show."""
@@ -95,12 +113,15 @@ class Looking:
         return page
 
     def blank(self, **options: Any) -> Any:
-        """A page that has opened nothing yet."""
-        made = {"viewport": {"width": WIDTH, "height": HEIGHT}, **options}
-        context = self.chromium.new_context(**made)
-        context.set_default_timeout(10_000)
-        self.contexts.append(context)
-        page = context.new_page()
+        """A page that has opened nothing yet. With options, or beside another, it is a browser of its own."""
+        if options or self.pages:
+            context = self.chromium.new_context(**{"viewport": {"width": WIDTH, "height": HEIGHT}, **options})
+            context.set_default_timeout(TIMEOUT)
+            self.contexts.append(context)
+            page = context.new_page()
+        else:
+            page = self.profile.new_page()
+            self.pages.append(page)
         note = self.watched.note
         page.on("console", lambda said: note(f"console: {said.text}") if said.type == "error" else None)
         page.on("pageerror", lambda error: note(f"thrown: {error}"))
@@ -117,6 +138,10 @@ class Looking:
         """Close every page."""
         while self.contexts:
             self.contexts.pop().close()
+        if self.pages:
+            for page in self.profile.pages[1:]:  # and those that were opened from it
+                page.close()
+            self.pages.clear()
 
     def _foreign(self, url: str) -> bool:
         here = (self.origin, self.origin.replace("http", "ws", 1), "data:", f"blob:{self.origin}")
@@ -124,12 +149,12 @@ class Looking:
 
 
 @pytest.fixture
-def looking(chromium: Any) -> Iterator[Callable[[str], Looking]]:
+def looking(chromium: Any, profile: Any) -> Iterator[Callable[[str], Looking]]:
     """`looking(origin)`: opens pages there; what they did wrong fails the test at its end."""
     made: list[Looking] = []
 
     def look(origin: str) -> Looking:
-        made.append(Looking(chromium, origin, Watched()))
+        made.append(Looking(chromium, profile, origin, Watched()))
         return made[-1]
 
     yield look

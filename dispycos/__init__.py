@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dispycos.client.local import LocalCluster
     from dispycos.client.progress import progress
     from dispycos.client.slurm_cluster import SlurmCluster
+    from dispycos.client.ssh_cluster import SSHCluster
     from dispycos.client.waiting import as_completed, gather, wait
     from dispycos.config import (
         IPV4_MULTICAST_GROUP,
@@ -111,6 +112,7 @@ __all__ = [
     "RLock",
     "RemoteError",
     "RemoteObject",
+    "SSHCluster",
     "Scheduler",
     "Semaphore",
     "SlurmCluster",
@@ -166,6 +168,7 @@ _HOMES = {
     "RPS": "kernel.rps",
     "RemoteError": "errors",
     "RemoteObject": "objects.remote",
+    "SSHCluster": "client.ssh_cluster",
     "Scheduler": "scheduler.scheduler",
     "Semaphore": "kernel.sync",
     "SlurmCluster": "client.slurm_cluster",

@@ -26,6 +26,7 @@ from dispycos.keyfile import KeySource
 from dispycos.model import MAX_ADDRESSES, host_and_port
 from dispycos.net import addresses
 from dispycos.net.tls import CertificateFiles
+from dispycos.node.printed import LOG_FORMAT
 from dispycos.usage import Described, Pairs
 
 SECRET_HELP = (
@@ -237,7 +238,7 @@ def normal(arguments: Sequence[str]) -> list[str]:
 def log_to_stderr(debug: bool) -> None:
     """As a command logs: each line with its time and level."""
     level = logging.DEBUG if debug else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=level, format=LOG_FORMAT)
 
 
 def key_source(options: argparse.Namespace, hosts: Sequence[str]) -> KeySource:

@@ -6,7 +6,6 @@ Layer 8.
 from __future__ import annotations
 
 import argparse
-import os
 import queue
 import signal
 import sys
@@ -17,9 +16,9 @@ from typing import Any, Final, TypeAlias
 
 from dispycos import commandline
 from dispycos.commandline import Parser
-from dispycos.errors import DispycosError
-from dispycos.launch.remote_node import Ended, Line, RemoteNode
+from dispycos.launch.remote_node import Ended, Line, RemoteNode, why_none
 from dispycos.launch.spec import XSpec
+from dispycos.launch.ssh import spec_of
 from dispycos.net import addresses
 from dispycos.node import cli
 from dispycos.wording import listed
@@ -73,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 
     def run() -> int:
         hosts = list(dict.fromkeys(options.hosts))
-        specs = {host: _spec(host, options) for host in hosts}
+        specs = {host: spec_of(host, options.python, options.ssh_config) for host in hosts}
         loopback = bool(options.hosts_of_node) and all(map(addresses.is_loopback, options.hosts_of_node))
         keys = commandline.key_source(options, options.hosts_of_node if loopback else ["0.0.0.0"]).load()
         return _Keeping(specs, [key.hex() for key in keys.reveal()], _arguments(given, options)).run()
@@ -101,17 +100,6 @@ def _parser(bare: bool) -> Parser:
         if action.dest in (*_REFUSED, "daemon"):
             action.help = argparse.SUPPRESS
     return parser
-
-
-def _spec(host: str, options: argparse.Namespace) -> XSpec:
-    parts = [f"ssh={host}"]
-    if options.python:
-        parts.append(f"python={options.python}")
-    if options.ssh_config:
-        parts.append(f"ssh_config={os.path.abspath(options.ssh_config)}")
-    if "//" in host:
-        raise ValueError(f"{host[:60]!r} is no [USER@]HOST[:PORT]")
-    return XSpec("//".join(parts))
 
 
 def _arguments(given: dict[str, Any], options: argparse.Namespace) -> list[str]:
@@ -222,7 +210,7 @@ class _Keeping:
             case _:
                 self._waiting.discard(host)
                 self._failed = True
-                _complain(f"{host}: {_told(event)}")
+                _complain(f"{host}: {why_none(event)}")
 
     def _end(self) -> None:
         self._deadline = time.monotonic() + END_TIME
@@ -234,12 +222,6 @@ class _Keeping:
         for node in self._nodes.values():
             if not node.wait(max(deadline - time.monotonic(), 0.0)):
                 node.kill()
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, DispycosError | OSError | ValueError | ImportError):
-        return " ".join(str(error).split())
-    return f"an error of dispycos: {type(error).__name__}: {error}"
 
 
 def _complain(text: str) -> None:

@@ -74,7 +74,8 @@ LINES = (
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
-        " client.cancels client.audit client.demand client.dispatch client.growing client.scaling",
+        " client.cancels client.audit client.demand client.dispatch client.growing client.scaling"
+        " client.hosts",
         pure=True,
         reach=only(0),
     ),
@@ -137,7 +138,7 @@ LINES = (
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
         " node.ties node.pipe node.page node.start node.processors node.settings node.figures node.output"
         " node.fresh node.children node.processes node.console node.hours node.neighbours node.inherited"
-        " node.embedded node.oversize node.sights node.rights node.account node.spawned",
+        " node.embedded node.oversize node.printed node.sights node.rights node.account node.spawned",
     ),
     # Objects in a cluster need the endpoint and the kernel, and no links.
     Line(5, "objects.exposure objects.holders", pure=True),
@@ -151,7 +152,7 @@ LINES = (
         " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
         " client.launcher client.elastic client.scalable client.local_nodes"
-        " client.slurm_jobs client.slurm_cluster"
+        " client.slurm_jobs client.slurm_cluster client.ssh_nodes client.ssh_cluster"
         " client.watcher client.presence client.bar client.notebook client.relay client.executor"
         " client.client_executor",
         # A private scheduler and a LocalCluster run here.

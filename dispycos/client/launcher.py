@@ -54,6 +54,10 @@ class Launcher(ABC):
         """What else people want to know, as entries of the cluster's status."""
         return {}
 
+    def coming(self) -> list[str]:
+        """What keeps nodes that are not here yet, for a client that waits for some; any thread."""
+        return []
+
     def came(self, number: int, servers: int = 0) -> None:
         """Tell the host."""
         if self.host is not None:

@@ -38,6 +38,7 @@ class Scalable(ABC):
         self._most = most
         self._network: Network | None = None
         self._ours = False  # the network ends with this cluster
+        self._service: SchedulerService | None = None
         self._elastic: Elastic | None = None
         self._launcher: Launcher | None = None
 
@@ -105,7 +106,9 @@ class Scalable(ABC):
         self._network, self._ours = network, _ = self._join()
         network.on_close(self._stop)
         try:
-            self._launcher = launcher = self._make_launcher(network, scheduler.start(network))
+            self._service = service = scheduler.start(network)
+            self._launcher = launcher = self._make_launcher(network, service)
+            service.expect(launcher.coming)
             present = network.reactor.wait(launcher.begin())
             self._elastic = Elastic(network, launcher, self._each, present)
         except BaseException:
@@ -135,6 +138,8 @@ class Scalable(ABC):
             elastic.close()
         launcher, self._launcher = self._launcher, None
         if launcher is not None:
+            assert self._service is not None
+            self._service.expect_no_more(launcher.coming)
             await launcher.stop()
 
     # How many nodes.

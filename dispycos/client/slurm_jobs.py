@@ -82,6 +82,10 @@ class SlurmJobs(Launcher):
         """The jobs that wait for a machine, and why, as Slurm said last."""
         return {"pending": dict(self._pending)}
 
+    def coming(self) -> list[str]:
+        """See `Launcher`."""
+        return [f"job {job} waits: Slurm says {why}" for job, why in list(self._pending.items())]
+
     async def stop(self) -> None:
         """Drain all, then end what is left."""
         await asyncio.gather(*self._tasks, return_exceptions=True)

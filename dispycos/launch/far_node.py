@@ -19,6 +19,7 @@ import io
 import os
 import queue
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from typing import Any, Final, TypeAlias
 
 from dispycos.errors import DispycosError
 from dispycos.launch.beginning import meet_near_end
-from dispycos.launch.wire import NODE_END, NODE_ENDED, NODE_FAILED, NODE_LINE
+from dispycos.launch.wire import NODE_DRAIN, NODE_END, NODE_ENDED, NODE_FAILED, NODE_LINE
 from dispycos.model import Buffer
 from dispycos.net.link import Link
 from dispycos.net.proof import Meeting
@@ -57,13 +58,15 @@ def main(reader: int, writer: int, options: dict[str, Any]) -> None:
 
 class _Keeper:
     def __init__(self, stream: Stream, meeting: Meeting) -> None:
-        # In order: the order with its archive, NODE_END (also when the near end is gone), the exit code.
+        # In order: the order with its archive, NODE_DRAIN, NODE_END (also when the near end is gone), the
+        # exit code.
         self._events: queue.SimpleQueue[tuple[Order, bytes] | bytes | int] = queue.SimpleQueue()
         self._link = Link(stream, meeting, self._hear, lambda: None, lambda _: self._events.put(NODE_END))
 
     def _hear(self, head: Buffer, tail: Buffer) -> None:
         said = bytes(head)
-        self._events.put(NODE_END if said == NODE_END else (ast.literal_eval(said.decode()), bytes(tail)))
+        is_word = said in (NODE_DRAIN, NODE_END)
+        self._events.put(said if is_word else (ast.literal_eval(said.decode()), bytes(tail)))
 
     def run(self) -> None:
         self._link.start("dispycos node keeper")
@@ -95,7 +98,8 @@ class _Keeper:
             process.stdin.write(f"{' '.join(order['keys'])}\n".encode())
             process.stdin.flush()
         threading.Thread(target=self._await, args=(process,), name="dispycos node output").start()
-        ended = self._events.get()
+        while (ended := self._events.get()) == NODE_DRAIN:
+            process.send_signal(signal.SIGUSR1)
         if not isinstance(ended, int):
             process.terminate()
             try:

@@ -16,7 +16,7 @@ from dispycos.launch.launched import Launched
 from dispycos.launch.launchers import launch
 from dispycos.launch.opening import Errand
 from dispycos.launch.spec import XSpec
-from dispycos.launch.wire import NODE_END, NODE_ENDED, NODE_FAILED, NODE_LINE
+from dispycos.launch.wire import NODE_DRAIN, NODE_END, NODE_ENDED, NODE_FAILED, NODE_LINE
 from dispycos.model import Buffer
 from dispycos.net.link import Link
 
@@ -74,10 +74,17 @@ class RemoteNode:
     def _lost(self, reason: str) -> None:
         self._tell(self._ended or Ended(f"the connection is lost: {reason}", None))
 
+    def drain(self) -> None:
+        """Have it end with its last task; `tell` says when it has. Only if it has said that it is ready."""
+        self._order(NODE_DRAIN)
+
     def end(self) -> None:
         """Have it end in order; `tell` says when it has."""
+        self._order(NODE_END)
+
+    def _order(self, order: bytes) -> None:
         with contextlib.suppress(DispycosError, OSError):
-            self._link.send(NODE_END, (b"",))
+            self._link.send(order, (b"",))
 
     def abandon(self) -> None:
         """Part from it: it ends by itself."""
@@ -90,3 +97,10 @@ class RemoteNode:
     def kill(self) -> None:
         """End what leads there at once."""
         self._launched.kill()
+
+
+def why_none(error: Exception) -> str:
+    """What kept a node from being started, in a line."""
+    if isinstance(error, DispycosError | OSError | ValueError | ImportError):
+        return " ".join(str(error).split())
+    return f"an error of dispycos: {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ NONCE_BYTES: Final = 16  # of the gateway's key
 
 # To a far end that keeps a node; anything else is its order, with the archive behind it.
 NODE_END: Final = b"end"
+NODE_DRAIN: Final = b"drain"  # it is to end with its last task; only where it has said that it is ready
 
 # From it.
 NODE_LINE: Final = b"line"  # of the node's output

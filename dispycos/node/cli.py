@@ -24,9 +24,10 @@ from dispycos.net import addresses
 from dispycos.net.rotation import Rotation
 from dispycos.node import account, inherited, saved
 from dispycos.node.account import Account
-from dispycos.node.daemon import Daemon, ready_line, serve
+from dispycos.node.daemon import Daemon, serve
 from dispycos.node.fresh import FreshZygote
 from dispycos.node.hours import minute_now, service_times
+from dispycos.node.printed import ready_line
 from dispycos.node.processors import processors
 from dispycos.node.rights import Rights, RightsByBits
 from dispycos.node.settings import NodeSettings, host_name, port_list, server_count
@@ -134,7 +135,7 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
         rotation = Rotation(daemon.endpoint, source, daemon.renewed)
         rotation.start()
         rotation.listen_to_hangup(at_terminal=settings.commands)
-        daemon.say(ready_line(settings, location))
+        daemon.say(ready_line(settings.name, location, settings.servers))
 
     return asyncio.run(serve(settings, keyring, workspace, ready, supervisor=supervisor))
 

@@ -311,9 +311,3 @@ async def serve(
     finally:
         supervisor.stopping()
         await daemon.close()
-
-
-def ready_line(settings: NodeSettings, location: Location) -> str:
-    """The line that says that the node is usable (DN-01)."""
-    servers = "1 server" if settings.servers == 1 else f"{settings.servers} servers"
-    return f"dispycosnode {settings.name} ready at {location} with {servers}"

@@ -94,7 +94,7 @@ class SchedulerService:
             redact=options.redact,
             journalled=journal is not None,
             restored=journal.restored if journal is not None else None,
-            searching=searching,
+            searching=lambda: "" if self._on_their_way() else searching(),
             unreached=self.why_unreached,
         )
         # A private scheduler shares its client's sessions: a lease is not to lapse behind a file.
@@ -103,6 +103,7 @@ class SchedulerService:
         )
         self._search = search
         self._journal = journal
+        self._coming: list[Callable[[], list[str]]] = []
         self._unwritten = ""  # why entries are not on disk; tried again
         self._told = True  # the machine knows of the last attempt to write
         self._on_left = on_left
@@ -155,10 +156,21 @@ class SchedulerService:
         active = self.machine.active
         return active is not None and location in active.dialled
 
+    def expect(self, coming: Callable[[], list[str]]) -> None:
+        """`coming()` says, for reasons, what keeps nodes that this process starts; any thread."""
+        self._coming.append(coming)
+
+    def expect_no_more(self, coming: Callable[[], list[str]]) -> None:
+        """Take `expect` back; any thread."""
+        self._coming.remove(coming)
+
+    def _on_their_way(self) -> list[str]:
+        return [reason for coming in list(self._coming) for reason in coming()]
+
     def why_unreached(self) -> list[str]:
         """Nodes that are wanted by name and not reached: why the last dial failed. Any thread."""
         of_rules = [reason for location, reason in list(self._failed.items()) if self._of_a_rule(location)]
-        return self.named.why() + of_rules
+        return self._on_their_way() + self.named.why() + of_rules
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
         if isinstance(event, DialFailed):

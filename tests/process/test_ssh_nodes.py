@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,47 +17,20 @@ from dispycos import Client, Pycos
 from tests.helpers import Program, alive, wait_until
 from tests.process.clusters import LIMIT, program
 from tests.process.daemons import free_ports
-from tests.process.gateways.sshd import Sshd
+from tests.process.ssh_hosts import Hosts, bare, hosts, nothing_left, processes
 
-__all__ = ["program"]
+__all__ = ["bare", "hosts", "program"]
 
 SSH = [sys.executable, "-m", "dispycos", "ssh"]
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> str:
-    """A Python without any package."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, symlinks=True, with_pip=False)
-    return str(folder / "bin" / "python")
-
-
-class Hosts:
-    """Two hosts whose temporary files are in a folder of ours."""
-
-    def __init__(self, folder: Path, python: str) -> None:
-        self.sshd = Sshd(folder)
-        self.files = folder / "files"
-        self.files.mkdir()
-        for name in ("one", "two"):
-            self.sshd.host(name, before=f"export TMPDIR={self.files};")
-        self.sshd.host("refused", client=" PubkeyAuthentication no\n")
-        self.python = python
-
-    def command(self, *hosts: str, peer: str = "") -> list[str]:
-        more = ["--peer", peer] if peer else []
-        return [
-            *SSH, *hosts, "--ssh-config", str(self.sshd.config), "--python", self.python, "-c", "1",
-            "-i", "127.0.0.1", "--udp_port", "0", "--tcp_ports", str(free_ports(2)),
-            "--min_pulse_interval", "0.1", *more,
-        ]  # fmt: skip
-
-
-@pytest.fixture
-def hosts(tmp_path, bare) -> Iterator[Hosts]:
-    made = Hosts(tmp_path, bare)
-    yield made
-    made.sshd.close()
+def command(hosts: Hosts, *names: str, peer: str = "") -> list[str]:
+    more = ["--peer", peer] if peer else []
+    return [
+        *SSH, *names, "--ssh-config", str(hosts.sshd.config), "--python", hosts.python, "-c", "1",
+        "-i", "127.0.0.1", "--udp_port", "0", "--tcp_ports", str(free_ports(2)),
+        "--min_pulse_interval", "0.1", *more,
+    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -80,21 +52,6 @@ def start() -> Iterator[Callable[[list[str]], Program]]:
         one.process.stdout.close()
 
 
-def processes(python: str) -> list[int]:
-    """What runs with that Python: keepers, nodes, zygotes and servers."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0] == python:
-            found.append(process.pid)
-    return found
-
-
-def nothing_left(hosts: Hosts) -> None:
-    wait_until(
-        lambda: not processes(hosts.python) and not os.listdir(hosts.files), 30, "the hosts to be as before"
-    )
-
-
 def where(task: Any = None) -> Any:
     yield task.sleep(0)
     return os.getpid(), sys.prefix
@@ -104,7 +61,7 @@ def where(task: Any = None) -> Any:
 @pytest.mark.usefixtures("program")
 def test_a_client_runs_tasks_on_machines_that_have_only_python(hosts, start):
     own = Pycos(host="127.0.0.1", udp_port=0)
-    started = start(hosts.command("one", "two", "refused", peer=str(own.location)))
+    started = start(command(hosts, "one", "two", "refused", peer=str(own.location)))
     # They are one machine and have one port, so the second one to come says that it is taken.
     started.wait_line("dispycosnode ", 40)
     started.wait_line("refused: ", 40)
@@ -142,7 +99,7 @@ def _keys() -> list[bytes]:
 
 @pytest.mark.row("R-11")
 def test_a_node_ends_in_order_with_its_command(hosts, start):
-    started = start(hosts.command("one"))
+    started = start(command(hosts, "one"))
     started.wait_line("one: dispycosnode ", 40)
     started.process.send_signal(signal.SIGTERM)
     assert started.wait(30) == 0, started.output
@@ -152,7 +109,7 @@ def test_a_node_ends_in_order_with_its_command(hosts, start):
 @pytest.mark.row("R-11")
 @pytest.mark.parametrize("whom", ["command", "keeper"])
 def test_nothing_is_left_of_a_node_whose_command_or_keeper_is_killed(hosts, start, whom):
-    started = start(hosts.command("one"))
+    started = start(command(hosts, "one"))
     started.wait_line("one: dispycosnode ", 40)
     if whom == "command":
         os.kill(started.pid, signal.SIGKILL)
@@ -195,6 +152,6 @@ def test_a_python_that_is_too_old_is_named(hosts, run_python, tmp_path):
     )
     old.chmod(0o755)
     hosts.python = str(old)
-    code, out, err = run_python(*hosts.command("one")[1:])
+    code, out, err = run_python(*command(hosts, "one")[1:])
     assert (code, out) == (1, "")
     assert "did not become a node: its Python is 2.7; 3.11 or newer is needed there" in err

@@ -1,0 +1,109 @@
+"""SSHCluster: nodes on hosts that have only Python, by a real sshd on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dispycos import Client, SSHCluster, keyfile
+from dispycos.runtime import runtime
+from tests.helpers import wait_until
+from tests.process.clusters import LIMIT
+from tests.process.ssh_hosts import Hosts, bare, hosts, nothing_left, processes
+
+__all__ = ["bare", "hosts"]
+
+
+def naps(gate: str, number: int, task: Any = None) -> Iterator[object]:
+    print("began", number)
+    open(f"{gate}-{number}", "w").close()
+    while not os.path.exists(gate):
+        yield task.sleep(0.02)
+    return number, os.getpid()
+
+
+def ssh_cluster(hosts: Hosts, *names: str, **options: Any) -> SSHCluster:
+    own = ["--ip_addr=127.0.0.1", "--min_pulse_interval=0.1"]  # tests may be root
+    return SSHCluster(
+        names, python=hosts.python, ssh_config=hosts.sshd.config, servers=1, options=own, **options
+    )
+
+
+@pytest.mark.row("EX-01", "SE-06", "SE-51", "R-11")
+@pytest.mark.usefixtures("program")
+def test_hosts_have_nodes_as_many_as_asked_for_others_stand_in_and_nothing_is_left(
+    hosts: Hosts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.INFO, "dispycos")
+    monkeypatch.setenv("DISPYCOS_CLIENT_HOST", "127.0.0.1")
+    with ssh_cluster(hosts, "refused", "one", "two", nodes=2) as cluster, Client() as client:
+        assert cluster._service is not None
+        unreached = cluster._service.why_unreached
+        wait_until(lambda: any(why.startswith("nodes are being started by ssh: ") for why in unreached()))
+        with pytest.raises(ValueError, match="nodes must be at most 3, not 4"):
+            cluster.scale(4)
+        # One refuses, so two others are used; ssh says why.
+        wait_until(lambda: len(client.servers().result()) == 2, LIMIT, "2 servers")
+        status = cluster.status()
+        assert set(status["hosts"]) == {"one", "two"} and status["nodes"] == {"up": 2}
+        assert "Permission denied" in status["failed"]["refused"]
+        assert any(why.startswith("refused: ") and "Permission denied" in why for why in unreached())
+        assert "did not start: refused: " in caplog.text and "tried again in 10 s" in caplog.text
+
+        # The one that is too many ends with its task, and not before; what tasks print is shown.
+        gate = str(tmp_path / "one")
+        tasks = [client.rtask(naps, gate, number).result(LIMIT) for number in range(2)]
+        wait_until(lambda: all(os.path.exists(f"{gate}-{number}") for number in range(2)))
+        assert runtime.present is not None
+        key = runtime.present.endpoint.keyring.own.reveal().hex()
+        account = keyfile.default_path()
+        assert not account.exists() or key not in account.read_text()  # it lives in memory only
+        fewer = cluster.scale(1)
+        wait_until(lambda: cluster.status()["nodes"] == {"up": 1, "draining": 1})
+        assert not fewer.done()
+        open(gate, "w").close()
+        assert [task.value(LIMIT)[0] for task in tasks] == [0, 1]
+        assert fewer.result(LIMIT) == 1
+        ended = capfd.readouterr().out
+        assert "one: began " in ended and "two: began " in ended and "INFO" not in ended
+
+        # A node that dies is replaced at once, by one on another host.
+        [died] = cluster.status()["hosts"]
+        [server] = {task.value()[1] for task in tasks} & set(processes(hosts.python))
+        [node] = [one for one in psutil.Process(server).parents() if "dispycos.node.carried" in one.cmdline()]
+        os.kill(node.pid, signal.SIGKILL)
+        wait_until(lambda: f"ended: {died}: " in caplog.text, LIMIT)
+        wait_until(lambda: cluster.status()["nodes"] == {"up": 1}, LIMIT)
+        assert died not in cluster.status()["hosts"] and died in cluster.status()["failed"]
+        assert sum(client.map(abs, [-1, -2])) == 3
+    nothing_left(hosts)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.row("R-99", "SE-53")
+@pytest.mark.parametrize(
+    ("hosts_given", "options", "said"),
+    [
+        ([], {}, "hosts must be a list"),
+        ("host1", {}, "hosts must be a list"),
+        (["a", "a"], {}, "host 'a' stands twice"),
+        (["a;b"], {}, "neither the name nor the address"),
+        (["a//popen"], {}, r"is no \[USER@\]HOST"),
+        (["root@-oProxyCommand=x"], {}, "neither the name nor the address"),
+        (["a"], {"nodes": 2}, "nodes must be at most 1, not 2"),
+    ],
+)
+def test_what_is_no_host_is_told_where_it_is_named(hosts_given: Any, options: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SSHCluster(hosts_given, **options)

@@ -15,6 +15,7 @@ I/O half. Layer 7.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import threading
 import time
@@ -26,6 +27,7 @@ from typing import Any
 from dispycos.arguments import integer
 from dispycos.client.batch import Run
 from dispycos.client.client import Client
+from dispycos.client.future import Future
 from dispycos.client.local import LocalCluster
 from dispycos.client.submitter import Submitter
 from dispycos.client.surroundings import Surroundings
@@ -214,6 +216,7 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
                     self._begin(*self._waiting.popleft())
         finally:
             tell(future)  # whatever came of the next one: Parallel waits for this one
+            _forget(future)  # Parallel looks at none that failed after the first one
 
     def retrieve_result_callback(self, out: Any) -> list[Any]:
         """The results of a batch that has ended, or raises what it raised."""
@@ -242,6 +245,7 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
             self._waiting.clear()
             futures, self._out = list(self._out), set()
         for future in futures:
+            _forget(future)
             if self._own is not None or not future.running():
                 future.cancel()
 
@@ -250,11 +254,13 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
         with self._lock:
             courier, self._courier = self._courier, None
             self._waiting.clear()
-            self._out.clear()
+            futures, self._out = list(self._out), set()
             own = self._own
             kept = get_active_backend()[0] is self
             if not kept:
                 self._own = None
+        for future in futures:
+            _forget(future)
         if courier is not None:
             # Not waited for: it may be in the program's iterator.
             courier.shutdown(wait=False, cancel_futures=True)
@@ -296,6 +302,12 @@ class _Own:
             thread.join(ENDS_WITHIN)
 
     def _close(self) -> None:
+        try:
+            self._end()
+        except asyncio.CancelledError:
+            pass  # the program has ended meanwhile, and its network with all of this
+
+    def _end(self) -> None:
         if self._cluster is not None:
             self._cluster.kill()  # what still runs was given up, and may sleep for an hour
         try:
@@ -308,6 +320,11 @@ class _Own:
 def _at_a_server() -> bool:
     network = runtime.present
     return network is not None and not network.endpoint.keyring.holds_cluster_key
+
+
+def _forget(future: Any) -> None:
+    if isinstance(future, Future):  # and not what could not be sent
+        future.forget()
 
 
 def _nothing(future: Any) -> None:

@@ -49,7 +49,8 @@ class Results(NamedTuple):
         if self.failure is None:
             return None
         data, text = self.failure
-        return values.load_exception(None if data is None else Payload(data, ()), text)
+        error = values.load_exception(None if data is None else Payload(data, ()), text)
+        return values.survivable(error, "an item's call")
 
 
 class Each:

@@ -23,6 +23,7 @@ from dispycos.client import habits
 from dispycos.client.request import UNAWAITED, stays_there
 from dispycos.client.submission import Stage
 from dispycos.client.tasks import ClientTask
+from dispycos.client.unasked import Unasked
 from dispycos.errors import TaskCancelled, TaskRejected
 from dispycos.kernel.late import NOT_MADE, Late
 from dispycos.kernel.wait import Waitable, Waiter
@@ -93,6 +94,10 @@ class Future(Late, concurrent.futures.Future[Any]):
         """
         task = self.task
         return task is not None and (self.cancelled() if self.done() else task.cancel(reason))
+
+    def forget(self) -> None:
+        """Nobody will ask what it comes to: how it fails, or has failed, is not told."""
+        self.add_done_callback(_ask)
 
     def _unawaited(self) -> None:
         self.cancel(UNAWAITED)
@@ -196,6 +201,12 @@ class Future(Late, concurrent.futures.Future[Any]):
     def _waiters(self) -> list[Any]:  # type: ignore[override]  # never set
         waited: _Waited = self.__dict__["waited"]  # `_condition` was taken before
         return waited.waiters
+
+
+def _ask(future: Future) -> None:
+    raw = None if future.task is None else future.task._outcome_raw
+    if isinstance(raw, Unasked):
+        raw.look()
 
 
 class _Waited:

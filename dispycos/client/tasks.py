@@ -248,6 +248,9 @@ class ClientTask(RemoteTask):
             return self._status(), None
         error = self._error
         assert error is not None
+        if isinstance(error, SystemExit | GeneratorExit):
+            # Who waits for a call is not ended with it. An interrupt is told as such: see `Future`.
+            error = values.survivable(error, self.name)
         return None, error.with_traceback(None)
 
     def _status(self) -> MonitorStatus:

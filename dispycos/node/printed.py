@@ -1,6 +1,6 @@
 """What a node prints, as it is written here and read by who started it elsewhere.
 
-Pure. Layer 5. Row DN-01.
+Layer 5. Row DN-01.
 """
 
 from __future__ import annotations

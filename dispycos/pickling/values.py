@@ -99,6 +99,8 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
 
 
 loads = pickle.loads  # of data without code and buffers
+ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit)  # what ends a program or a task where it is raised
+
 WITH_CODE = b"\0"  # how data begins that has definitions before its pickle: only `load` understands it
 
 
@@ -334,6 +336,15 @@ def dump_exception(exc: BaseException) -> tuple[Payload | None, str]:
         return Payload(dumps(exc, kind=_ExceptionPickler)), text
     except Exception:
         return None, text
+
+
+def survivable(error: BaseException, what: str) -> BaseException:
+    """The error; a RemoteError in its place, if it would end this program, or who asked for it."""
+    if not isinstance(error, ENDS):
+        return error
+    failure = RemoteError(f"{what} raised {type(error).__name__}" + (f": {error}" if str(error) else ""))
+    failure.__cause__ = error
+    return failure
 
 
 def load_exception(payload: Payload | None, text: str, namespace: Namespace | None = None) -> BaseException:

@@ -29,9 +29,6 @@ from dispycos.model import Buffer, Payload
 from dispycos.pickling import origins, values
 from dispycos.pickling.rebuild import Namespace
 
-# What would end the caller if it were raised there.
-ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit)
-
 
 class JobFunction:
     """One function of one client program, with the surroundings of its jobs; called on a worker.
@@ -91,7 +88,7 @@ class JobFunction:
 
 
 def _failure(exc: BaseException) -> tuple[Any, ...]:
-    if isinstance(exc, ENDS):
+    if isinstance(exc, values.ENDS):
         # It ended the job, and is not to end the program that asked for it.
         payload, text = values.dump_exception(exc)
         payload, _ = values.dump_exception(RemoteError(f"the job raised {type(exc).__name__}: {exc}\n{text}"))

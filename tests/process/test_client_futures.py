@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from dispycos import Client, NotSerializable, Scheduler, TaskCancelled, TaskLost, TaskRejected, Timeout
+from dispycos import (
+    Client,
+    NotSerializable,
+    RemoteError,
+    Scheduler,
+    TaskCancelled,
+    TaskLost,
+    TaskRejected,
+    Timeout,
+)
 from dispycos.client.future import Future, FutureCancelled
 from dispycos.kernel.wait import Waitable
 from tests.helpers import wait_until
@@ -62,6 +72,11 @@ def killed_once(mark: str) -> str:
         return "again"
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"
+
+
+def exits() -> Any:
+    yield
+    sys.exit(3)
 
 
 def interrupts_itself() -> None:
@@ -342,6 +357,27 @@ def test_a_call_that_raises_keyboard_interrupt_itself_says_so(cluster: Any) -> N
         future = client.submit(interrupts_itself)
         with pytest.raises(FutureCancelled, match="the call raised KeyboardInterrupt"):
             future.result(LIMIT)
+
+
+@pytest.mark.row("DC-60", "DC-62")
+def test_a_call_that_exits_ends_nobody_who_waits_for_it(cluster: Any) -> None:
+    with opened() as client:
+        with pytest.raises(RemoteError, match="raised SystemExit: enough") as caught:
+            client.submit(sys.exit, "enough").result(LIMIT)
+        assert isinstance(caught.value.__cause__, SystemExit)  # and what it said there
+        with pytest.raises(RemoteError, match="raised SystemExit: 3"):
+            list(client.map(sys.exit, [3]))
+        with client.executor() as executor, pytest.raises(RemoteError, match="raised SystemExit"):
+            executor.submit(sys.exit).result(LIMIT)
+
+        async def main() -> str:
+            task = await client.rtask(exits)
+            for waiting in (client.submit(sys.exit, 3), task.result()):
+                with pytest.raises(RemoteError, match="raised SystemExit: 3"):
+                    await waiting
+            return "goes on"
+
+        assert asyncio.run(main()) == "goes on"
 
 
 @pytest.mark.rule("K5")

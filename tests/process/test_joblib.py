@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 import tracemalloc
@@ -20,7 +22,7 @@ import pytest
 from joblib import Parallel, delayed, parallel_config
 
 import dispycos.joblib
-from dispycos import AsyncThreadPool, Client, LocalCluster, NotSerializable, TaskLost
+from dispycos import AsyncThreadPool, Client, LocalCluster, NotSerializable, RemoteError, TaskLost
 from tests.helpers import run_python, unavailable, wait_until
 from tests.process.clusters import LIMIT, opened, run
 
@@ -107,11 +109,16 @@ def test_a_number_of_jobs_is_the_most_that_run_at_a_time(program: None) -> None:
             assert together <= most
 
 
-def test_the_first_failure_ends_the_rest(cluster: LocalCluster, tmp_path: Path) -> None:
+def test_the_first_failure_ends_the_rest(
+    cluster: LocalCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with opened() as client, backend(client=client, n_jobs=-1):
         with pytest.raises(ValueError, match="5") as failed:
             Parallel(batch_size=1)(delayed(fails_at)(n, str(tmp_path)) for n in range(1000))
         assert "fails_at" in str(failed.value.__cause__)  # the traceback from there
+        # The others that fail are nobody's any more, and no news.
+        with pytest.raises(RemoteError, match="raised SystemExit: 3"):
+            Parallel(batch_size=1)(delayed(sys.exit)(3) for _ in range(50))
         with pytest.raises(Exception) as late:
             Parallel(timeout=0.05)(delayed(time.sleep)(0.5) for _ in range(50))
         assert type(late.value).__name__ == "TimeoutError"
@@ -128,6 +135,8 @@ def test_the_first_failure_ends_the_rest(cluster: LocalCluster, tmp_path: Path) 
         assert Parallel()(delayed(abs)(n) for n in range(9)) == list(range(9))
         assert client.work is not None
         assert client.work.load() == (0, 0)
+    gc.collect()
+    assert "nobody asked" not in caplog.text
     assert len(list(tmp_path.iterdir())) < 100
 
 

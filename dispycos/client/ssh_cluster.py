@@ -9,7 +9,7 @@ I/O half. Layer 5. Rules SE-06, R-11.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Self
 
@@ -34,7 +34,8 @@ class SSHCluster(Scalable):
 
         with SSHCluster(["host1", "alice@host2:2222"]) as cluster, Client() as client: ...
 
-    hosts       [USER@]HOST[:PORT] each, with ssh and Python 3.11 or newer, and nothing else.
+    hosts       [USER@]HOST[:PORT] each, with ssh and Python 3.11 or newer, and nothing else; in a dict,
+                each with more options of dispycosnode for it alone.
     nodes       how many there are at the start; None: one on each host.
     servers     on each; 0: one for each processor there; less than 0: that many are left free.
     python      the program there. ssh_config: a file to be used as ssh's configuration.
@@ -48,7 +49,7 @@ class SSHCluster(Scalable):
 
     def __init__(
         self,
-        hosts: Sequence[str],
+        hosts: Sequence[str] | Mapping[str, Sequence[str]],
         *,
         nodes: int | None = None,
         servers: int = 0,
@@ -66,7 +67,8 @@ class SSHCluster(Scalable):
         # Until one is there nobody knows how many it has.
         each = integer("servers", servers)
         super().__init__(each if each > 0 else processors(), most=len(hosts))
-        self._options = [f"--cpus={servers}", *options]
+        own = hosts if isinstance(hosts, Mapping) else {}
+        self._options = {host: [f"--cpus={servers}", *options, *own.get(host, ())] for host in hosts}
 
     def start(self) -> Self:
         """Start its scheduler, and have its first nodes come: they are not waited for."""
@@ -83,9 +85,10 @@ class SSHCluster(Scalable):
         return network, ours
 
     def _make_launcher(self, network: Network, service: SchedulerService) -> SSHNodes:
-        if network.endpoint.tls is not None and not any(one.startswith("--cert") for one in self._options):
-            raise ValueError(
-                "this program speaks TLS, and a node that is started by ssh has no certificate: "
-                "options=['--certfile=FILE', ..] names one there"
-            )
+        for host, options in self._options.items():
+            if network.endpoint.tls is not None and not any(one.startswith("--cert") for one in options):
+                raise ValueError(
+                    f"this program speaks TLS, and a node that ssh starts on {host} has no certificate: "
+                    "options=['--certfile=FILE', ..] names one there"
+                )
         return SSHNodes(network, service, self._specs, self._hosts, self._options)

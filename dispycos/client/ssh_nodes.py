@@ -60,7 +60,7 @@ class SSHNodes(Launcher):
     """Starts and ends them.
 
     specs    of the hosts, by their names.
-    options  of dispycosnode.
+    options  of dispycosnode, likewise.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SSHNodes(Launcher):
         service: SchedulerService,
         specs: Mapping[str, XSpec],
         hosts: Hosts,
-        options: list[str],
+        options: Mapping[str, list[str]],
     ) -> None:
         self._network = network
         self._service = service
@@ -162,9 +162,10 @@ class SSHNodes(Launcher):
         assert location is not None, "a program's network listens"
         keys = [key.hex() for key in self._network.endpoint.keyring.reveal()]
         # It says where it listens, so that any ports will do, unless a firewall has to let them through.
-        named = any(one.startswith(("--tcp", "--node_p")) for one in self._options)
+        options = self._options[node.host]
+        named = any(one.startswith(("--tcp", "--node_p")) for one in options)
         ports = [] if named else ["--tcp_ports=0"]
-        arguments = ["--udp_port=0", f"--peer={location}", *ports, *self._options]
+        arguments = ["--udp_port=0", f"--peer={location}", *ports, *options]
         said: deque[str] = deque(maxlen=_KEPT_LINES)
 
         def tell(event: Line | Ended) -> None:

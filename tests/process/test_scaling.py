@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -102,17 +101,3 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
     for operation in (waits, same, late):
         with pytest.raises(Closed, match="before it had so many nodes"):
             operation.result(PATIENCE)
-
-
-@pytest.mark.row("DC-60")
-@pytest.mark.usefixtures("program")
-def test_what_would_block_a_running_event_loop_says_what_to_write_instead() -> None:
-    idle = LocalCluster(1)
-
-    async def main() -> None:
-        for call in (idle.start, idle.close, idle.kill, idle.executor, idle.__enter__):
-            with pytest.raises(RuntimeError, match="here would block the running event loop"):
-                call()
-        await asyncio.to_thread(idle.close)
-
-    asyncio.run(main())

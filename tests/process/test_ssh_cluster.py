@@ -32,7 +32,12 @@ def naps(gate: str, number: int, task: Any = None) -> Iterator[object]:
 def ssh_cluster(hosts: Hosts, *names: str, **options: Any) -> SSHCluster:
     own = ["--ip_addr=127.0.0.1", "--min_pulse_interval=0.1"]  # tests may be root
     return SSHCluster(
-        names, python=hosts.python, ssh_config=hosts.sshd.config, servers=1, options=own, **options
+        {name: [f"--name=at-{name}"] for name in names},
+        python=hosts.python,
+        ssh_config=hosts.sshd.config,
+        servers=1,
+        options=own,
+        **options,
     )
 
 
@@ -57,6 +62,7 @@ def test_hosts_have_nodes_as_many_as_asked_for_others_stand_in_and_nothing_is_le
         wait_until(lambda: len(client.servers().result()) == 2, LIMIT, "2 servers")
         status = cluster.status()
         assert set(status["hosts"]) == {"one", "two"} and status["nodes"] == {"up": 2}
+        assert {node.facts.name for node in cluster._service.machine.nodes.values()} == {"at-one", "at-two"}
         assert "Permission denied" in status["failed"]["refused"]
         assert any(why.startswith("refused: ") and "Permission denied" in why for why in unreached())
         assert "did not start: refused: " in caplog.text and "tried again in 10 s" in caplog.text

@@ -21,13 +21,18 @@ def test_an_interrupt_while_a_turn_is_waited_for_gives_the_turn_up(monkeypatch: 
     assert closed == [True]
 
 
-def test_a_cluster_that_would_hold_a_running_loop_up_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LocalCluster, "start", lambda cluster: pytest.fail("it is started"))
+@pytest.mark.row("DC-60")
+def test_what_of_a_cluster_would_hold_a_running_loop_up_says_what_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LocalCluster, "_join", lambda cluster: pytest.fail("it is started"))
+    idle = LocalCluster(1)
 
     async def main() -> None:
-        with pytest.raises(RuntimeError, match="use `async with` for a LocalCluster"), LocalCluster(1):
-            pytest.fail("the block is entered")
-        with pytest.raises(RuntimeError, match="would block the running event loop"):
-            LocalCluster(1).executor()
+        for call in (idle.__enter__, idle.start, idle.executor, idle.close, idle.kill):
+            refused = "of a LocalCluster here would block the running event loop: use "
+            with pytest.raises(RuntimeError, match=refused):
+                call()
+        await asyncio.to_thread(idle.close)
 
     asyncio.run(main())

@@ -265,7 +265,10 @@ class Data(Base):
 
 class Cluster(Data):
     def make(self, id: str) -> Any:
-        return answers.cluster(self.monitor.view)
+        found = answers.cluster(self.monitor.view)
+        # Of now, as /why is: what the view has is told in turns, and may be a second old.
+        found["cluster"] = {**found["cluster"], "why": self.monitor.stuck()}
+        return found
 
 
 class Nodes(Data):

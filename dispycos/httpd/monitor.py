@@ -150,8 +150,7 @@ class Monitor:
         }
         if clock - self._why_at >= FRESH:
             self._why_at = clock
-            causes = self.causes() if view.ended is None and self._stuck(now) else []
-            values["why"] = causes[0].title if causes else ""
+            values["why"] = self.stuck()
         view.handle(Changed("cluster", None, values), now)
         view.end_tick(now)
         self._check(None)
@@ -165,6 +164,11 @@ class Monitor:
         if rows < CHECK_ALWAYS or self._unchecked >= rows:
             self._unchecked = 0
             validation.check(self.view, event)
+
+    def stuck(self) -> str:
+        """What keeps tasks from running, in a few words, as of now; empty if they run."""
+        causes = self.causes() if self.view.ended is None and self._stuck(self.wall()) else []
+        return causes[0].title if causes else ""
 
     def _stuck(self, now: float) -> bool:
         """Tasks wait and none begins, or there is nothing to run them (MO-24)."""

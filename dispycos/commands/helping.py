@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -97,13 +98,15 @@ def _programs() -> dict[str, Program]:
 
 def _contents() -> str:
     parts = {
-        "programs": {name: one.about for name, one in (table.PROGRAMS | table.MODULES).items()},
+        "programs": {name: one.about for name, one in table.PROGRAMS.items()},
+        "programs, behind python -m": {name: one.about for name, one in table.MODULES.items()},
         "commands, behind dispycos": {name: one.about for name, one in table.COMMANDS.items()},
         "topics": {name: about for name, (_, about) in TOPICS.items()},
     }
+    width = shutil.get_terminal_size().columns
     lines = []
     for title, names in parts.items():
-        lines += [f"{title}:", *columns(names.items(), 110), ""]
+        lines += [f"{title}:", *columns(names.items(), width), ""]
     return "\n".join([*lines, "`dispycos help NAME` explains one of them."])
 
 

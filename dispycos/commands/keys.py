@@ -34,7 +34,9 @@ def main(argv: Sequence[str]) -> int:
         statuses={0: "all is done", 1: "the file exists already, or can't be read", 2: "wrong usage"},
     )
     parser.add_argument("action", choices=("new", "fingerprint"), help="what to do")
-    parser.add_argument("file", nargs="?", metavar="FILE", help="(default of fingerprint: the account's own)")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="the key file (fingerprint has a default: the account's own)"
+    )
     options = parser.parse_args(commandline.normal(argv))
     if options.action == "new" and options.file is None:
         parser.error("new needs the name of the FILE to make")

@@ -106,6 +106,9 @@ def test_a_function_of_any_kind_is_mapped_and_inputs_go_side_by_side(cluster: An
             8,
         ]
         assert list(client.map(square, [])) == []
+        results = client.map(square, range(3))
+        assert "function square" in repr(results) and "results are to come" in results._repr_html_()
+        assert results.result() == [0, 1, 4] and "no more are wanted" in repr(results)
         assert list(client.map(add, [], itertools.count())) == []
 
 

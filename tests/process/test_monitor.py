@@ -560,6 +560,9 @@ def test_a_terminal_says_why_as_the_page_does(tmp_path: Path) -> None:
     path.write_text(SCHEDULER)
     with synthetic(rate=0.0) as asker:
         wait_until(lambda: asker.get("/api/v1/cluster")["cluster"]["state"] == "scheduled")
+        # As of the same moment: what a tick had found before is not told.
+        asker.monitor.view.cluster.put({"why": "an earlier cause"})
+        assert asker.get("/api/v1/cluster")["cluster"]["why"] == asker.monitor.stuck()
         # Its evidence counts seconds.
         wanted = asker.get("/api/v1/why")["text"].splitlines()[0]
         code, out, err = run_python(path, "why", asker.running.link)

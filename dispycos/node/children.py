@@ -53,8 +53,8 @@ class Server:
     problem: str = ""  # why it can't listen
 
 
-def server_descriptors() -> tuple[socket.socket, socket.socket, int, int, int]:
-    """Control pipe (ours, theirs), output (read, write) and page of a new server. OSError."""
+def server_descriptors() -> tuple[socket.socket, socket.socket, int, int, int, int]:
+    """Control pipe, output and page of a new server, of each first our end and then its own. OSError."""
     with contextlib.ExitStack() as undo:
         ours, theirs = socket.socketpair()
         undo.callback(ours.close)
@@ -63,5 +63,7 @@ def server_descriptors() -> tuple[socket.socket, socket.socket, int, int, int]:
         undo.callback(os.close, read)
         undo.callback(os.close, write)
         shared = page.make()
+        undo.callback(os.close, shared)
+        copy = os.dup(shared)
         undo.pop_all()
-        return ours, theirs, read, write, shared
+        return ours, theirs, read, write, shared, copy

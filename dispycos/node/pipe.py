@@ -71,11 +71,16 @@ class Decoder:
         self._buffer = bytearray()
         # At most MAX_DESCRIPTORS wait per message that is under way.
         self._descriptors: deque[int] = deque()
+        self._lost = False  # some of the next message that has any
 
-    def feed(self, data: Buffer, descriptors: Sequence[int] = ()) -> list[Said]:
-        """The messages that are complete now. RemoteProtocolError: the peer is not to be spoken to."""
+    def feed(self, data: Buffer, descriptors: Sequence[int] = (), lost: bool = False) -> list[Said]:
+        """The messages that are complete now. RemoteProtocolError: the peer is not to be spoken to.
+
+        lost  this process could not take all that was sent to it: the message comes with fewer.
+        """
         self._buffer += data
         self._descriptors.extend(descriptors)
+        self._lost |= lost
         found = []
         while (said := self._next()) is not None:
             found.append(said)
@@ -96,8 +101,12 @@ class Decoder:
             what, count = values.pop("what"), values.pop("descriptors")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RemoteProtocolError("a message is no JSON object with a name") from None
-        if not isinstance(what, str) or type(count) is not int or not 0 <= count <= len(self._descriptors):
-            raise RemoteProtocolError("a message came without its descriptors")
+        if not isinstance(what, str) or type(count) is not int or not 0 <= count <= MAX_DESCRIPTORS:
+            raise RemoteProtocolError("a message is no JSON object with a name and its descriptors")
+        if count > len(self._descriptors):
+            if not self._lost:
+                raise RemoteProtocolError("a message came without its descriptors")
+            count, self._lost = len(self._descriptors), False
         body = bytes(self._buffer[_HEAD.size + length : _HEAD.size + length + size])
         del self._buffer[: _HEAD.size + length + size]
         return Said(what, values, body, tuple(self._descriptors.popleft() for _ in range(count)))
@@ -108,13 +117,14 @@ class Decoder:
             os.close(self._descriptors.popleft())
 
 
-def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    data, descriptors, _flags, _address = socket.recv_fds(
+def _receive(sock: socket.socket) -> tuple[bytes, list[int], bool]:
+    """Bytes, descriptors, and whether some of these were lost because this process has no room for more."""
+    data, descriptors, flags, _address = socket.recv_fds(
         sock, _CHUNK, MAX_DESCRIPTORS, getattr(socket, "MSG_CMSG_CLOEXEC", 0)
     )
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    return data, descriptors
+    return data, descriptors, bool(flags & socket.MSG_CTRUNC)
 
 
 class Pipe:
@@ -143,7 +153,7 @@ class Pipe:
         """The next message, waiting for it; None when the other side is gone."""
         while not self._ready:
             try:
-                data, descriptors = _receive(self.socket)
+                data, descriptors, _lost = _receive(self.socket)
             except ConnectionError:
                 return None
             if not data:
@@ -226,7 +236,7 @@ class LoopPipe:
 
     def _readable(self) -> None:
         try:
-            data, descriptors = _receive(self._socket)
+            data, descriptors, lost = _receive(self._socket)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -236,7 +246,7 @@ class LoopPipe:
             self._end("the other side closed the pipe")
             return
         try:
-            for said in self._decoder.feed(data, descriptors):
+            for said in self._decoder.feed(data, descriptors, lost):
                 self._heard(said)
                 if self._closed:
                     return

@@ -323,7 +323,8 @@ class Processes:
             return
         try:
             path = self.folder(zygote.reservation).server_path(action.index)
-            ours, theirs, output, write, shared = children.server_descriptors()
+            # All of them before anything is begun: descriptors may run out at each.
+            ours, theirs, output, write, shared, copy = children.server_descriptors()
         except OSError as exc:
             text = exc.strerror or str(exc)
             self._later(ServerStartFailed(action.index, f"can't start: {text}"))
@@ -345,9 +346,8 @@ class Processes:
             path=path,
             port=server.port,
         )
-        zygote.pipe.say(
-            Said("fork", {"start": to_values(start)}, descriptors=(write, theirs.detach(), os.dup(shared)))
-        )
+        descriptors = (write, theirs.detach(), copy)
+        zygote.pipe.say(Said("fork", {"start": to_values(start)}, descriptors=descriptors))
 
     def _forked(self, server: Server) -> None:
         with contextlib.suppress(OSError):

@@ -189,15 +189,25 @@ class Cluster:
         self.program.wait_line("done", within)
         assert self.program.wait(15) == 0, self.program.output
         for node in self.nodes:
-            wait_until(
-                partial(_is_free, node), 15, f"{node.name} to have no process and no folder of its client"
-            )
+            try:
+                wait_until(partial(_is_free, node), 15)
+            except AssertionError:
+                left = [*map(_told, node.below()), *(str(entry) for entry in node.path.iterdir())]
+                raise AssertionError(
+                    f"the client has closed, and 15 s later {node.name} still has {left}; "
+                    f"it says:\n{_last(node.program)}\nand the scheduler:\n{_last(self.shared.program)}"
+                ) from None
 
     def close(self) -> None:
         """End daemons in order; nothing is left, and no port is held."""
         for program in (*(node.program for node in self.nodes), self.shared.program):
             program.signal(signal.SIGTERM)
             assert program.wait(20) == 0, f"it ends with {program.process.returncode}: {program.output}"
+
+
+def _last(program: Program) -> str:
+    """The last lines that it wrote."""
+    return "\n".join(program.output.splitlines()[-30:])
 
 
 def _is_free(node: Node) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +19,11 @@ import pytest
 from dispycos.errors import RemoteProtocolError
 from dispycos.model import Payload
 from dispycos.node import page
+from dispycos.node.events import ForkServer, ServerStartFailed
 from dispycos.node.output import Output
 from dispycos.node.page import Counters, Page, StepWatch
 from dispycos.node.pipe import MAX_JSON, Decoder, LoopPipe, Pipe, Said, encode
+from dispycos.node.processes import Processes
 from dispycos.node.start import pack, unpack
 from dispycos.printer import Printer
 
@@ -296,5 +302,93 @@ def test_a_closed_output_ends_nothing() -> None:
         output.close()
         printer.close()
         os.close(show)
+
+    run(test)
+
+
+# No descriptor is left.
+
+
+@contextlib.contextmanager
+def room_for(count: int) -> Iterator[None]:
+    """This process can open so many more and no other."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, before[1]))
+    held: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(count):
+            os.close(held.pop())
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.row("R-27")
+def test_a_message_whose_descriptors_find_no_room_is_heard_without_them() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        heard: list[Said] = []
+        ends: list[str] = []
+        pipe = LoopPipe(asyncio.get_running_loop(), ours, heard.append, ends.append)
+        read, write = os.pipe()
+        socket.send_fds(theirs, [encode(Said("forked", {"pid": 7}, descriptors=(read, write)))], (read, write))
+        os.close(read)
+        os.close(write)
+        with room_for(1):
+            await until(lambda: heard)
+        read, write = os.pipe()
+        socket.send_fds(theirs, [encode(Said("more", descriptors=(read,)))], (read,))
+        os.close(read)
+        await until(lambda: len(heard) == 2)
+        assert [(said.what, len(said.descriptors)) for said in heard] == [("forked", 1), ("more", 1)]
+        assert not ends
+        for said in heard:
+            os.close(*said.descriptors)
+        os.close(write)
+        pipe.close()
+        theirs.close()
+
+    run(test)
+
+
+@pytest.mark.row("R-27", "R-79")
+def test_a_server_for_which_no_descriptor_is_left_is_told_and_takes_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        fed: list[Any] = []
+        said: list[Said] = []
+        settings = SimpleNamespace(limits=SimpleNamespace(max_output_lines=5), ports=[0, 0], name="n")
+        workspace = SimpleNamespace(path=tmp_path, disclaim=lambda name: None)
+        parts: list[Any] = [SimpleNamespace(loop=loop), settings, workspace, None, None]
+        processes = Processes(*parts, fed.append)
+        folder = SimpleNamespace(server_path=lambda index: str(tmp_path))
+        monkeypatch.setattr(processes, "folder", lambda reservation: folder)
+        zygote: Any = SimpleNamespace(reservation=1, pipe=SimpleNamespace(say=said.append))
+        processes._zygotes[1] = zygote
+        failures = 0
+        for room in range(20):
+            before = len(os.listdir("/proc/self/fd"))
+            with room_for(room):
+                processes.perform(ForkServer(1, 1))
+            if said:
+                break
+            await asyncio.sleep(0)
+            failures += 1
+            assert fed == [ServerStartFailed(1, "can't start: Too many open files")] * failures
+            assert not processes._servers and len(os.listdir("/proc/self/fd")) == before
+        assert failures > 4
+        server = processes._servers[1]
+        server.problem = "asked too late"
+        processes._server_gone(server, None)
+        for descriptor in said[0].descriptors:
+            os.close(descriptor)
 
     run(test)

@@ -40,10 +40,10 @@ class Server:
 
     def __init__(self, zygote: Zygote, index: int, path: Path) -> None:
         path.mkdir(exist_ok=True)
-        ours, theirs, self.output, write, self.page = children.server_descriptors()
+        ours, theirs, self.output, write, self.page, copy = children.server_descriptors()
         self.control = Pipe(ours, max_body=0)
         start = ServerStart(index=index, name=f"n_server-{index}", path=str(path), port=0)
-        descriptors = (write, theirs.detach(), os.dup(self.page))
+        descriptors = (write, theirs.detach(), copy)
         zygote.pipe.say(Said("fork", {"start": to_values(start)}, descriptors=descriptors))
 
     def up(self) -> Said:

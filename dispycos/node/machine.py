@@ -103,6 +103,7 @@ class NodeMachine:
         self._leaving = ""  # why this node exits when it is free
         self._ended = False
         self._tenancy: Tenancy | None = None
+        self._former_lease = 0  # the highest number of those before: a scheduler goes on above it
         self._peers: dict[Incarnation, _Peer] = {}  # one a session, which the endpoint bounds
         self._zygotes = 0
         self._next_free_pulse: float | None = None
@@ -296,7 +297,7 @@ class NodeMachine:
                 m.NodeHere(
                     self.facts,
                     tenancy.reservation if tenancy else 0,
-                    tenancy.lease if tenancy else 0,
+                    tenancy.lease if tenancy else self._former_lease,
                     [p.facts() for p in tenancy.by_server.values()] if tenancy else [],
                     self._open,
                     tenancy.scheduler if tenancy else None,
@@ -525,6 +526,7 @@ class NodeMachine:
             out.append(Note("error", f"after reservation {tenancy.reservation}: {event.reason}"))
         tenancy.move("cleaned", now)
         self._tenancy = None
+        self._former_lease = max(self._former_lease, tenancy.lease)
         self.served += tenancy.served
         out.append(CloseReservationKey(tenancy.reservation))
         reason = tenancy.why if tenancy.unasked else ""

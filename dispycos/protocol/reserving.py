@@ -20,7 +20,7 @@ class NodeHere:
 
     facts: NodeFacts
     reservation: int  # 0: free
-    lease: int  # the highest lease number seen in it
+    lease: int  # the highest lease number seen in it; free: ever
     servers: list[ServerFacts]
     open: bool  # False: outside service hours, or about to quit
     scheduler: Incarnation | None = None  # whose reservation it is; None: free

@@ -97,6 +97,17 @@ def test_a_scheduler_is_told_what_the_node_is_and_holds() -> None:
     assert [server.incarnation for server in here.servers] == [who("s1"), who("s2")]
 
 
+@pytest.mark.row("R-35")
+def test_a_free_node_tells_the_highest_lease_that_it_ever_had() -> None:
+    bench = Bench().serve(lease=9)
+    for lease in (9, 4):
+        bench.hear(SCHEDULER, m.Release(5, True, "over"))
+        bench.released()
+        (here,) = bench.said_to(SCHEDULER, m.NodeHere)
+        assert (here.reservation, here.lease) == (0, 9)
+        bench.reserve(lease=lease)
+
+
 @pytest.mark.row("R-54", "R-17")
 @pytest.mark.rule("S3")
 def test_who_listens_where_the_scheduler_did_is_its_successor() -> None:

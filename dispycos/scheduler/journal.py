@@ -27,12 +27,12 @@ from dispycos.errors import DispycosError
 from dispycos.messages import Rule
 from dispycos.model import Incarnation, Location
 from dispycos.scheduler.events import (
-    UNWRITTEN_LEASES,
     DropClient,
     Entry,
     KeepClient,
     KeepLease,
     Restored,
+    first_lease,
 )
 
 log = logging.getLogger("dispycos")
@@ -99,7 +99,7 @@ class Journal:
                     raise
                 self._move_aside()
                 self._open()
-                self.restored = Restored(last_lease=_now_as_lease(), lost=True)
+                self.restored = Restored(last_lease=first_lease(0, time.time()), lost=True)
             self._change(lambda database: _note_us(database, our))
         except sqlite3.Error as exc:
             self.close()
@@ -240,8 +240,7 @@ def _read(database: sqlite3.Connection) -> Restored:
     former = database.execute("SELECT incarnation FROM schedulers")
     return Restored(
         clients,
-        # The clock, too, only goes forward: numbers rise even where this file is lost.
-        max((highest[0] if highest else 0) + UNWRITTEN_LEASES, _now_as_lease()),
+        first_lease(highest[0] if highest else 0, time.time()),
         frozenset(Incarnation(row[0]) for row in former),
         tuple(_location(row[0]) for row in nodes),
     )
@@ -276,8 +275,3 @@ def _client(row: tuple[Any, ...]) -> KeepClient:
 def _location(text: str) -> Location:
     # Numeric, as it was written: a port is always there.
     return Location.parse(text, 0)
-
-
-def _now_as_lease() -> int:
-    """A number above all that were granted before now, at fewer than a million a second."""
-    return int(time.time()) << 20

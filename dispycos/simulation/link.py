@@ -27,6 +27,7 @@ class Condition(enum.Enum):
 class End(Protocol):
     """What a session needs of the process at each end."""
 
+    name: str
     host: str
     location: Location | None
     incarnation: Incarnation
@@ -50,6 +51,7 @@ class Link:
         self.names = (one.incarnation, other.incarnation)
         self.connected = True  # False: the wire broke; both sides dial until it holds again
         self.over = False  # ended for good
+        self.lags = [0.0, 0.0]  # seconds that what end i sends is under way, beside the usual ones
         self.suspects = [False, False]  # does end i suspect the other end?
         self._queues: tuple[deque[Any], deque[Any]] = (deque(), deque())  # from end i, not yet arrived
         self._latest = [0.0, 0.0]  # when the newest message of that direction may arrive
@@ -76,14 +78,16 @@ class Link:
             self._plan_arrival(side)
 
     def _plan_arrival(self, side: int) -> None:
-        when = max(self._latest[side], self.world.now + self.world.delay())
+        when = max(self._latest[side], self.world.now + self.lags[side] + self.world.delay())
         self._latest[side] = when
         self.world.plan(when - self.world.now, self._arrive, side)
 
     def _arrive(self, side: int) -> None:
         # While the wire is down the message stays; the reconnection plans its arrival again.
         if self._queues[side] and self.connected and not self.over and not self.blocked(side):
-            self._hand_over(side, Heard(self.names[side], self._queues[side].popleft()))
+            message = self._queues[side].popleft()
+            for _ in range(self.world.times_heard(message)):
+                self._hand_over(side, Heard(self.names[side], message))
 
     def _hand_over(self, side: int, event: Any) -> None:
         """Give the event to the end opposite to `side`."""
@@ -192,7 +196,12 @@ class Link:
         if self.connected and not self.blocked(side) and self._queues[side]:
             arriving = self.world.random.randint(0, len(self._queues[side]))
             for _ in range(arriving):
-                self._hand_over(side, Heard(self.names[side], self._queues[side].popleft()))
+                message = self._queues[side].popleft()
+                if lag := self.lags[side]:
+                    # It left in time, and others may tell of the death before it arrives.
+                    self.world.plan(lag, self._last_word, side, message)
+                else:
+                    self._hand_over(side, Heard(self.names[side], message))
         self._queues[0].clear()
         self._queues[1].clear()
         self.connected = False
@@ -200,6 +209,10 @@ class Link:
             self._refuse_soon()
         else:
             self.world.plan(self.world.silence(), self.suspect, 1 - side)
+
+    def _last_word(self, side: int, message: Any) -> None:
+        if not self.over and not self.blocked(side):
+            self._hand_over(side, Heard(self.names[side], message))
 
     def _refuse_soon(self) -> None:
         for side in (0, 1):

@@ -71,6 +71,7 @@ class Process:
         self.links: dict[Incarnation, Link] = {}
         self._skew = world.random.uniform(0, 1e6)  # clocks of two processes are never compared (R-51)
         self._backlog: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._catching_up = False  # on the backlog: what comes now waits behind it
         self._due: dict[int, float] = {}  # machine's id -> its earliest planned tick, World time
         self._ticks: tuple[float, int] = (0.0, 0)
 
@@ -189,7 +190,7 @@ class Process:
         """Run it in that start of the process: later if it is frozen, never if it is over."""
         if incarnation != self.incarnation or self.condition is Condition.DEAD:
             return
-        if self.condition is Condition.FROZEN or self._backlog:
+        if self.condition is Condition.FROZEN or self._catching_up:
             self._backlog.append((function, args))
         else:
             function(*args)
@@ -209,6 +210,7 @@ class Process:
         self.machines = []
         self._due = {}
         self._backlog.clear()
+        self._catching_up = False
         self.world.started(self)
         self.boot()
         for machine in self.machines:
@@ -249,11 +251,28 @@ class Process:
         self.world.record(self.name, "thaws", "")
         self.condition = Condition.RUNNING
         incarnation = self.incarnation
+        self._catching_up = True
         while self._backlog and self.condition is Condition.RUNNING and self.incarnation == incarnation:
-            function, args = self._backlog[0]
+            function, args = self._backlog.popleft()
             function(*args)
-            if self._backlog:
-                self._backlog.popleft()
-        if self.condition is Condition.RUNNING and self.incarnation == incarnation:
+        if self.incarnation != incarnation:
+            return
+        self._catching_up = False
+        if self.condition is Condition.RUNNING:
             for link in list(self.links.values()):
                 link.thawed()
+
+    def stood_still(self, seconds: float) -> None:
+        """Its clock did not go on while it was frozen."""
+        self._skew -= seconds
+
+    def blocked(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
+        """A call of the system takes so long; nothing else happens here until then, and this first."""
+        assert self.running, f"{self.name} can't wait twice"
+        self.freeze()
+        self._backlog.appendleft((function, args))
+        self.world.plan(seconds, self._unblocked, self.incarnation)
+
+    def _unblocked(self, incarnation: Incarnation) -> None:
+        if self.incarnation == incarnation:
+            self.thaw()

@@ -14,6 +14,8 @@ from typing import Any
 from dispycos.config import Limits
 from dispycos.events import Heard
 
+EPOCH = 1e9  # what every wall clock shows at the beginning
+
 
 class Stage:
     """Time, chance, the state of the wires, and the trace of what happened.
@@ -32,6 +34,9 @@ class Stage:
         self.verbose = os.environ.get("DISPYCOS_TRACE") == "1"
         self.blocked: set[tuple[str, str]] = set()  # (from host, to host)
         self.vanished: set[str] = set()  # hosts without power: they answer nothing, not even a refusal
+        self.twice: dict[type[Any], float] = {}  # kind of message -> how likely it is heard a second time
+        self.lost: dict[type[Any], float] = {}  # kind of message -> how likely it is not heard
+        self.wall: dict[str, float] = {}  # host -> seconds that its wall clock was set by
         self.events = 0
         self._plans: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
@@ -63,6 +68,19 @@ class Stage:
         """Seconds that one message is under way: mostly short, now and then long."""
         draw = self.random.random()
         return self.max_delay * draw * draw * draw
+
+    def times_heard(self, message: Any) -> int:
+        """How often a message that arrives is heard: once, but for these faults."""
+        kind = type(message)
+        if self.lost and self.random.random() < self.lost.get(kind, 0.0):
+            return 0
+        if self.twice and self.random.random() < self.twice.get(kind, 0.0):
+            return 2
+        return 1
+
+    def wall_clock(self, host: str) -> float:
+        """Seconds, as the wall clock of that host says: it may be set at any time, either way."""
+        return EPOCH + self.now + self.wall.get(host, 0.0)
 
     def silence(self) -> float:
         """Seconds until a silence is noticed."""

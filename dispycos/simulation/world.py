@@ -113,8 +113,40 @@ class World(Stage):
             if process.host == host:
                 process.kill("its host lost power")
 
+    def slow(self, link: Link, side: int, seconds: float) -> None:
+        """What end `side` of that session sends takes so long, and what others send does not; 0: no more.
+
+        Less than a silence that anybody would notice: the bytes come one after the other, late.
+        """
+        assert seconds < self.limits.suspect_after
+        ends = link.ends[side], link.ends[1 - side]
+        self.record(ends[0].name, "is slow to", f"{ends[1].name} by {seconds:g} s")
+        link.lags[side] = seconds
+
+    def set_clock(self, host: str, by: float) -> None:
+        """Somebody sets that host's wall clock."""
+        self.record(host, "has its clock set by", f"{by:+g} s")
+        self.wall[host] = self.wall.get(host, 0.0) + by
+
+    def sleep(self, host: str, seconds: float) -> None:
+        """The host is suspended: nothing runs there, and no clock but the wall's (R-46)."""
+        asleep = [process for process in self.processes if process.host == host and process.running]
+        self.record(host, "sleeps", f"{seconds:g} s")
+        for process in asleep:
+            process.freeze()
+        self.plan(seconds, self._wake_up, [(process, process.incarnation) for process in asleep], seconds)
+
+    def _wake_up(self, asleep: list[tuple[Process, Incarnation]], seconds: float) -> None:
+        for process, incarnation in asleep:
+            if process.incarnation == incarnation and process.condition is Condition.FROZEN:
+                process.stood_still(seconds)
+                process.thaw()
+
     def calm(self) -> None:
-        """End all faults: heal every cut, thaw every process."""
+        """End all faults: heal every cut, thaw every process, have all links and messages as usual."""
+        for link in self.links:
+            link.lags = [0.0, 0.0]
+        self.twice, self.lost = {}, {}
         for one, other in sorted(self.blocked):
             self.heal(one, other)
         for process in list(self.processes):

@@ -7,7 +7,7 @@ written in its arguments, see `Behaviour`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dispycos import messages
@@ -21,6 +21,7 @@ from dispycos.model import CLIENT_MADE, CodeHash, End, Incarnation, Location, Ou
 from dispycos.node import attempts
 from dispycos.node.execution import Execution
 from dispycos.testing import Chaos, Ledger, Process, World
+from tests.sim.kinds import disturb
 from tests.sim.servers import Behaviour, ServerProcess, payload
 
 # Short times, so that a run of a few virtual minutes sees every one of them pass.
@@ -41,8 +42,12 @@ class Server(ServerProcess):
         self.node = node
 
     def boot(self) -> None:
-        self.run(self.cluster.execution(self.cluster.client.incarnation, self.cluster.world.limits))
+        execution = self.cluster.execution(self.cluster.client.incarnation, self.cluster.world.limits)
+        if self.cluster.plant is not None:
+            self.cluster.plant(self, execution)
+        self.run(execution)
         self.lease_ends = 0.0
+        self.begins: dict[int, float] = {}  # task -> when it began here, by our clock
         self.disturbed = False  # it was frozen or cut off: its answers may be late
 
     def feed(self, machine: Any, event: Any) -> None:
@@ -72,10 +77,23 @@ class Server(ServerProcess):
         return [] if isinstance(event, PeerUp) and peer != self.cluster.client.incarnation else self.machines
 
     def judge(self, spec: TaskSpec) -> None:
+        begun = self.cluster.ledger.begun.get(spec.id, {})
+        if self.cluster.losses and spec.attempt in begun:
+            # A Submit that never arrived shifted the positions of a server that died before the next
+            # comparison: what it had begun looks as if it had not. No session loses one (N2).
+            return
         self.cluster.ledger.began(spec.id, spec.attempt, self.name)
         cpu = [running for running in self.holds.values() if not running.io]
         assert spec.io or not cpu, f"{self.name} runs two CPU tasks at once: {cpu}"
         assert self.now < self.lease_ends, f"{self.name} begins a task without a lease"
+        self.begins[spec.id] = self.now
+
+    def interrupt(self, id: int) -> None:
+        attempt = self.execution._tasks[id]
+        if attempt.wanted is End.TIMED_OUT:
+            ran = self.now - self.begins[id]
+            assert ran > attempt.spec.timeout - 0.1, f"task {id} is timed out after {ran:.2f} s (R-25)"
+        super().interrupt(id)
 
     def say(self, peer: Incarnation, message: Any) -> None:
         super().say(peer, message)
@@ -126,8 +144,8 @@ class Node(Process):
             for server in self.servers:
                 # Over the parent's pipe: a frozen server sees it late.
                 server.call(server.incarnation, self.give, (server, self.lease))
-        report = messages.NodeReport(1, messages.Avail(), [self.facts(server) for server in self.servers])
-        self.tell(report)
+        facts = [self.facts(server) for server in self.servers]
+        self.tell(messages.NodeReport(1, messages.Avail(), facts, self.lease, LEASE * self.renewing))
         self.after(PULSE, self.pulse)
 
     def give(self, server: Server, lease: int) -> None:
@@ -222,10 +240,14 @@ class Client(Process):
         elif isinstance(message, messages.ServerEnded):
             self.world.stop_dialling(self, message.location)
             self.gone(message.server, message.reason, message.begun, message.begun_io, End.SERVER_LOST)
-        elif isinstance(message, messages.LeaseRenewed):
-            self.leases[event.peer] = message.lease
-            for server in self.of_node(event.peer):
-                self.tell(servers.LeaseChanged(server, message.lease))
+        elif isinstance(message, messages.LeaseRenewed | messages.NodeReport):
+            # Whichever is lost, the other says it too.
+            if message.lease > self.leases.get(event.peer, 0):
+                self.leases[event.peer] = message.lease
+                for server in self.of_node(event.peer):
+                    self.tell(servers.LeaseChanged(server, message.lease))
+            if isinstance(message, messages.NodeReport):
+                self.tell(event)
         else:
             self.tell(event)
 
@@ -309,6 +331,8 @@ class Cluster:
     """One run: a client, some nodes, tasks, and what happened to them.
 
     dispatch, execution  the machines' classes; tests plant faults by deriving from them.
+    only                 the verbs of chaos, by name; None: all of them.
+    plant                does something to the machine of each server that starts.
     """
 
     def __init__(
@@ -322,12 +346,16 @@ class Cluster:
         lost_page: bool = False,
         losses: float = 0.0,
         limits: Limits = LIMITS,
+        only: Sequence[str] | None = None,
+        plant: Callable[[Server, Any], None] | None = None,
     ) -> None:
         self.world = World(seed, limits=limits)
         self.random = self.world.random
         self.dispatch = dispatch
         self.execution = execution
         self.lost_page = lost_page  # a planted fault: nodes read zeros
+        self.only = only
+        self.plant = plant
         self.losses = losses  # share of Submits that never arrive, as no session may do it (R-68)
         self.ledger = Ledger()
         self.tasks: dict[int, Submission] = {}
@@ -431,24 +459,26 @@ class Cluster:
     # Faults.
 
     def chaos(self, duration: float) -> Chaos:
-        return Chaos(
-            self.world,
-            [
-                self.kill_server,
-                self.kill_server,
-                self.restart_node,
-                self.cut,
-                self.cut_one_way,
-                self.freeze_server,
-                self.freeze_node,
-                self.lapse,
-                self.suspend,
-                self.close_server,
-                self.cut_and_abandon,
-            ],
-            mean=duration / 8,
-            duration=duration,
-        )
+        verbs = [
+            self.kill_server,
+            self.kill_server,
+            self.restart_node,
+            self.cut,
+            self.cut_one_way,
+            self.slow_link,
+            self.slow_link,
+            self.freeze_server,
+            self.freeze_node,
+            self.sleep,
+            self.set_clock,
+            self.lapse,
+            self.suspend,
+            self.close_server,
+            self.cut_and_abandon,
+        ]
+        if self.only is not None:
+            verbs = [getattr(self, verb) for verb in self.only]
+        return Chaos(self.world, verbs, mean=duration / 8, duration=duration)
 
     def kill_server(self) -> None:
         if self.servers:
@@ -482,6 +512,28 @@ class Cluster:
         self.random.shuffle(pair)
         self.world.cut(*pair, both=False)
         self.world.plan(self.random.uniform(0.1, 10), self.world.heal, *pair)
+
+    def slow_link(self) -> None:
+        links = [link for link in self.world.links if not link.over]
+        if links:
+            link, side = self.random.choice(links), self.random.randrange(2)
+            for end in link.ends:
+                if isinstance(end, Node | Server):
+                    self.disturb(end)
+            self.world.slow(link, side, self.random.uniform(0.05, 0.95) * self.world.limits.suspect_after)
+            self.world.plan(self.random.uniform(0.5, 10), self.world.slow, link, side, 0.0)
+
+    def sleep(self) -> None:
+        """Somebody closes the lid of one machine."""
+        host = self.random.choice([self.client.host, *(node.host for node in self.nodes)])
+        for node in self.nodes:
+            self.disturb(node)
+        self.world.sleep(host, self.random.uniform(0.5, 20))
+
+    def set_clock(self) -> None:
+        """Somebody sets a wall clock, by which nothing here goes (R-25)."""
+        host = self.random.choice([self.client.host, *(node.host for node in self.nodes)])
+        self.world.set_clock(host, self.random.choice((3600.0, 86400.0)) * self.random.choice((1, -1)))
 
     def freeze(self, process: Process) -> None:
         self.disturb(process)
@@ -537,11 +589,23 @@ class Cluster:
             assert not server.holds, f"{server.name} still runs {server.holds}"
 
 
-def run(seed: int, *, tasks: int = 40, faults: float = 20.0, **options: Any) -> Cluster:
-    """Random tasks and random faults, then calm; every rule is checked on the way."""
+def run(
+    seed: int,
+    *,
+    tasks: int = 40,
+    faults: float = 20.0,
+    twice: float | None = None,
+    lost: float | None = None,
+    **options: Any,
+) -> Cluster:
+    """Random tasks and random faults, then calm; every rule is checked on the way.
+
+    twice, lost  how likely a message is heard twice, or not, of such as that may happen to; None: by chance.
+    """
     cluster = Cluster(seed, **options)
     cluster.submit_randomly(tasks, faults)
     if faults:
+        disturb(cluster.world, twice, lost)
         cluster.chaos(faults)
     cluster.world.run(faults)
     cluster.settle()

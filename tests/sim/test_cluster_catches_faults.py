@@ -6,6 +6,7 @@ either the rule is not needed or the simulator does not see enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +24,9 @@ from dispycos.model import End, Incarnation, Status
 from dispycos.node.events import CleanWorkspace, ServerExited
 from dispycos.node.machine import NodeMachine
 from dispycos.node.places import PlaceState
-from dispycos.scheduler.events import Restored
+from dispycos.scheduler.events import ENTRIES, Restored
 from dispycos.scheduler.machine import SchedulerMachine
-from tests.sim.whole import run
+from tests.sim.whole import Scheduler, run
 
 SEEDS = 200
 
@@ -171,11 +172,10 @@ SHARED: dict[str, dict[str, Any]] = {
 # A seed that exposed what many others do not, when it was last looked for. It is tried before the others;
 # one that no longer does costs time and nothing else.
 KNOWN = {
-    "a lease number is granted twice": 9,
-    "the journal's lease numbers are forgotten": 8,
-    "a dead client keeps its turn": 19,
-    "a closed server's place stays empty": 60,
+    "a dead client keeps its turn": 15,
+    "a closed server's place stays empty": 120,
     "leases are never renewed": 6,
+    "a slow disk": 7,
 }
 PRIVATE: dict[str, dict[str, Any]] = {
     "a node takes no notice of its client's death": {"node_machine": DeafNode},
@@ -195,6 +195,78 @@ def test_a_planted_fault_is_exposed(fault: str) -> None:
 def test_a_planted_fault_is_exposed_where_the_scheduler_is_private(fault: str) -> None:
     options = {**PRIVATE[fault], "shared": False, "clients": 1}
     assert exposed(options) is not None, f"{SEEDS} seeds ran well although {fault}"
+
+
+class EntersAnew(SchedulerMachine):
+    """Takes a client that says again that it waits for another one."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._clients.with_ticket = lambda peer, ticket: None  # type: ignore[method-assign]
+
+
+class LeasesByTheClock(Scheduler):
+    """Counts leases from the wall clock on, whatever the journal says (R-35)."""
+
+    def first_lease(self) -> int:
+        return int(self.world.wall_clock(self.host)) << 20
+
+
+class NoMemoryOfLeases(NodeMachine):
+    """Forgets the numbers of its former leases, by which a scheduler would mend its own."""
+
+    def handle(self, event: Any, now: float) -> list[Action]:
+        self._former_lease = 0
+        return super().handle(event, now)
+
+
+class SaysBeforeItWrites(Scheduler):
+    """Says what it decided, and writes it down when the disk has time (R-54)."""
+
+    def _carry_out(self, machine: Any, actions: Sequence[Any]) -> None:
+        entries = [action for action in actions if isinstance(action, ENTRIES)]
+        if entries and self.slow:
+            self.world.plan(self.slow, self.write_late, self.incarnation, entries)
+            self.put(machine, actions, [])
+        else:
+            super()._carry_out(machine, actions)
+
+    def write_late(self, incarnation: Incarnation, entries: Sequence[Any]) -> None:
+        if self.alive and self.incarnation == incarnation:
+            self.keep(entries)
+
+
+TROUBLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # what is planted, and the only trouble there is; with what less it passes
+    "messages heard twice": (
+        {"scheduler_machine": EntersAnew, "only": ["kill_server"], "twice": 0.5},
+        {"twice": 0.0},
+    ),
+    "a wall clock that jumps": (
+        {
+            "scheduler": LeasesByTheClock,
+            "node_machine": NoMemoryOfLeases,
+            "only": ["kill_scheduler", "kill_client", "set_clock"],
+            "twice": 0.0,
+        },
+        {"only": ["kill_scheduler", "kill_client"]},
+    ),
+    "a slow disk": (
+        {"scheduler": SaysBeforeItWrites, "only": ["kill_scheduler", "slow_disk"], "twice": 0.0},
+        {"only": ["kill_scheduler"]},
+    ),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.row("R-56", "R-35", "R-54")
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_fault_that_needs_its_trouble_is_exposed_by_that_alone(trouble: str) -> None:
+    planted, less = TROUBLES[trouble]
+    for seed in range(5):
+        run(seed, lost=0.0, **{**planted, **less})
+    found = exposed({"lost": 0.0, **planted}, KNOWN.get(trouble, 0))
+    assert found is not None, f"{SEEDS} seeds do not show what {trouble} does"
 
 
 def exposed(options: dict[str, Any], known: int = 0) -> int | None:

@@ -210,7 +210,7 @@ class ForgetsOutcomes(Execution):
 
 
 FAULTS: dict[str, dict[str, Any]] = {
-    "accept an old attempt": {"dispatch": OldAttemptsCount},
+    "accept an old attempt": {"dispatch": OldAttemptsCount, "only": ["cut_and_abandon"]},
     "forget to reconcile": {"dispatch": NoReconciling, "losses": 0.1, "faults": 0.0},
     "recall without an answer": {"dispatch": RecallsWithoutAnswer},
     "keep the attempt number": {"dispatch": SameAttemptAgain},
@@ -219,7 +219,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "forget to place": {"dispatch": ForgetsToPlace},
     "forget the lost": {"dispatch": ForgetsTheLost},
     "ignore the lease number": {"execution": IgnoresTheLease},
-    "begin without a lease": {"execution": NeverExpires},
+    "begin without a lease": {"execution": NeverExpires, "only": ["lapse", "freeze_server"]},
     "double recall": {"execution": RecallsTwice},
     "miscount refusals": {"execution": MiscountsRefusals},
     "two CPU tasks at once": {"execution": TwoAtOnce},
@@ -231,12 +231,12 @@ FAULTS: dict[str, dict[str, Any]] = {
 # A seed that exposed what many others do not, when it was last looked for. It is tried before the others;
 # one that no longer does costs time and nothing else.
 KNOWN = {
-    "accept an old attempt": 17,
-    "forget to place": 11,
-    "ignore the lease number": 8,
-    "begin without a lease": 30,
-    "miscount refusals": 110,
-    "ignore cancel": 9,
+    "accept an old attempt": 6,
+    "forget to place": 22,
+    "ignore the lease number": 7,
+    "begin without a lease": 12,
+    "miscount refusals": 26,
+    "a session that is slower than another": 39,
 }
 
 
@@ -250,6 +250,101 @@ def test_a_planted_fault_is_exposed(fault: str) -> None:
         except (AssertionError, KeyError):
             return
     pytest.fail(f"{SEEDS} seeds did not expose: {fault}")
+
+
+# Faults that only one kind of trouble brings to light: without it they pass unseen.
+
+
+class CountsEchoes(Dispatch):
+    """Takes the credit of an outcome back each time that it hears of it."""
+
+    __slots__ = ()
+
+    def _outcomes(self, server: Server, message: Outcomes, now: float, actions: list[Any]) -> None:
+        again = message.number <= server.number
+        super()._outcomes(server, message, now, actions)
+        if again:
+            server.node.load -= len(message.outcomes)
+
+
+class KnowsNoLateWords(Dispatch):
+    """Takes it that nobody is heard whose end was told, for who tells it speaks last."""
+
+    __slots__ = ()
+
+    def _from_stranger(self, peer: Any, message: Any, actions: list[Any]) -> None:
+        assert peer not in self.gone, "a dead server speaks"
+
+
+class ByTheWallClock(Execution):
+    """Measures what it may run, and for how long, by the wall clock (R-25)."""
+
+    __slots__ = ("server",)
+
+    @property
+    def ahead(self) -> float:
+        """Seconds that the wall clock is ahead of the one that a process measures with."""
+        wall: float = self.server.world.wall_clock(self.server.host) - self.server.now
+        return wall
+
+    def handle(self, event: Any, now: float) -> list[Any]:
+        return super().handle(event, now + self.ahead)
+
+    def ended(self, id: int, *rest: Any) -> list[Any]:
+        return super().ended(id, *rest[:-1], rest[-1] + self.ahead)
+
+    def tick(self, now: float) -> list[Any]:
+        return super().tick(now + self.ahead)
+
+    def next_deadline(self) -> float | None:
+        deadline = super().next_deadline()
+        return None if deadline is None else deadline - self.ahead
+
+
+TROUBLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # what is planted, and the only trouble there is; with what less it passes
+    "messages heard twice": (
+        {"dispatch": CountsEchoes, "only": ["kill_server"], "twice": 0.5},
+        {"twice": 0.0},
+    ),
+    "a session that is slower than another": (
+        {"dispatch": KnowsNoLateWords, "only": ["kill_server", "slow_link", "slow_link"], "twice": 0.0},
+        {"only": ["kill_server"]},
+    ),
+    "a wall clock that jumps": (
+        {
+            "execution": ByTheWallClock,
+            "plant": lambda server, execution: setattr(execution, "server", server),
+            "only": ["kill_server", "set_clock", "lapse"],
+            "twice": 0.0,
+        },
+        {"only": ["kill_server", "lapse"]},
+    ),
+    "a machine that sleeps": (
+        {
+            "execution": ByTheWallClock,
+            "plant": lambda server, execution: setattr(execution, "server", server),
+            "only": ["kill_server", "sleep", "lapse"],
+            "twice": 0.0,
+        },
+        {"only": ["kill_server", "lapse"]},
+    ),
+}
+
+
+@pytest.mark.row("R-56", "R-25", "R-46")
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.timeout(180)
+def test_a_fault_that_needs_its_trouble_is_exposed_by_that_alone(trouble: str) -> None:
+    planted, less = TROUBLES[trouble]
+    for seed in range(5):
+        run(seed, lost=0.0, **{**planted, **less})
+    for seed in (KNOWN.get(trouble, 0), *range(SEEDS)):
+        try:
+            run(seed, lost=0.0, **planted)
+        except AssertionError:
+            return
+    pytest.fail(f"{SEEDS} seeds did not expose what {trouble} does")
 
 
 def test_without_a_planted_fault_nothing_is_exposed() -> None:

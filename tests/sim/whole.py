@@ -40,6 +40,7 @@ from dispycos.node.machine import NodeMachine, NodeState
 from dispycos.scheduler import events as journal
 from dispycos.scheduler.machine import SchedulerMachine
 from dispycos.testing import Chaos, Condition, Ledger, Process, World
+from tests.sim.kinds import disturb
 from tests.sim.servers import Behaviour, ServerProcess
 
 LIMITS = Limits(
@@ -260,7 +261,7 @@ class Node(Process):
                     server.kill()
             case facts.CleanWorkspace():
                 assert self.zygote is None, f"{self.name} removes the files of a live zygote (R-48)"
-                self.soon(facts.CleanedUp(action.reservation))
+                self.soon(facts.CleanedUp(action.reservation), 0.02 + self.cluster.slow_files)
             case facts.Measure():
                 samples = tuple(facts.ServerSample(s.index, *s.page, len(s.holds), 0.0) for s in self.servers)
                 self.soon(facts.AvailMeasured(m.Avail(50.0, 10**9), samples))
@@ -293,10 +294,12 @@ class Scheduler(Process):
         self.places: dict[Incarnation, Location] = {}
         self.former: frozenset[Incarnation] = frozenset()
         self.full = False  # the journal's disk
+        self.slow = 0.0  # seconds that a write takes
+        self.failed = False  # the disk failed, or the journal was lost: the order of the queue may be another
         self.lost = False  # the journal, before the next start
 
     def boot(self) -> None:
-        lease = self.last_lease + journal.UNWRITTEN_LEASES
+        lease = self.first_lease()
         nodes = tuple(self.places.values())
         restored = journal.Restored(tuple(self.kept.values()), lease, self.former, nodes, self.lost)
         self.former |= {self.incarnation}
@@ -312,14 +315,17 @@ class Scheduler(Process):
         self.machines = [self.machine]
         self.feed(self.machine, journal.Started())
         if self.full:
-            self.after(0.0, self.write, [])
+            self.after(0.0, self.write)
         for node in self.cluster.nodes:
             assert node.location is not None
             self.world.dial(self, Dial(node.location))
 
+    def first_lease(self) -> int:
+        return journal.first_lease(self.last_lease, self.world.wall_clock(self.host))
+
     def say(self, peer: Incarnation, message: Any) -> None:
         if isinstance(message, m.Reserve):
-            self.cluster.leased(message)
+            self.cluster.leased(peer, message)
         super().say(peer, message)
 
     def perform(self, machine: Any, action: Any) -> None:
@@ -333,16 +339,29 @@ class Scheduler(Process):
 
     def _carry_out(self, machine: Any, actions: Sequence[Any]) -> None:
         entries = [action for action in actions if isinstance(action, journal.ENTRIES)]
-        if entries and not self.full:
+        if entries and self.slow:
+            # Who is killed meanwhile has it on disk or not; nothing was said in either case.
+            if early := self.world.random.random() < 0.5:
+                self.keep(entries)
+            self.blocked(self.slow, self.put, machine, actions, [] if early else entries)
+        else:
+            self.put(machine, actions, entries)
+
+    def put(self, machine: Any, actions: Sequence[Any], entries: Sequence[Any]) -> None:
+        """The entries are on disk, or can't be; then what was answered with them is said."""
+        if not self.full:
             self.keep(entries)
+        self.say_all(machine, actions)
+        if any(isinstance(action, journal.ENTRIES) for action in actions):
+            self.write()
+
+    def say_all(self, machine: Any, actions: Sequence[Any]) -> None:
         # Its nodes are found by discovery, whoever else wants them dialled no more.
         found = {node.location for node in self.cluster.nodes}
         actions = [a for a in actions if not (isinstance(a, StopDialling) and a.location in found)]
         super()._carry_out(machine, actions)
-        if entries:
-            self.write(entries)
 
-    def write(self, entries: Sequence[Any]) -> None:
+    def write(self) -> None:
         if not self.full:
             self.feed(self.machine, journal.Written())
             return
@@ -363,7 +382,7 @@ class Scheduler(Process):
 
     def fill(self, seconds: float) -> None:
         """Its disk is full for so long; then it writes everything that it did not."""
-        self.full = True
+        self.full = self.failed = True
         self.world.plan(seconds, self.make_room)
 
     def make_room(self) -> None:
@@ -374,7 +393,7 @@ class Scheduler(Process):
     def catch_up(self) -> None:
         self.kept = {}
         self.keep(self.machine.entries())
-        self.write([])
+        self.write()
 
 
 _NODE_STREAM = re.compile(r"D(I[SRX]*)?A?C")
@@ -466,6 +485,7 @@ class Client(Process):
         self.submissions: dict[int, Submission] = {}
         self.told: set[Incarnation] = set()
         self.answers: dict[int, tuple[int, str]] = {}
+        self.places: dict[int, int] = {}  # ticket -> the last that it was told
         self.tickets = itertools.count(self.rounds * 1000)
         self.flushing = False
         self.closing = False
@@ -488,7 +508,7 @@ class Client(Process):
         if self.private:
             self.schedule(self.incarnation, None)
         else:
-            for up in list(self.peers.values()):
+            for up in reversed(self.peers.values()):  # a successor before whom it succeeds
                 self.schedule_with(up)
             assert self.cluster.scheduler.location is not None
             self.world.dial(self, Dial(self.cluster.scheduler.location))
@@ -500,7 +520,9 @@ class Client(Process):
     def schedule_again(self, round: int) -> None:
         if self.rounds == round and not self.closing and not self.ended:
             self.scheduled = False
-            for up in list(self.peers.values()):
+            assert self.cluster.scheduler.location is not None
+            self.world.dial(self, Dial(self.cluster.scheduler.location))
+            for up in reversed(self.peers.values()):  # a successor before whom it succeeds
                 self.schedule_with(up)
 
     def schedule(self, scheduler: Incarnation, location: Location | None) -> None:
@@ -531,10 +553,21 @@ class Client(Process):
             self.peers[event.peer] = event
         elif isinstance(event, PeerGone):
             self.peers.pop(event.peer, None)
+        elif isinstance(event, Heard) and isinstance(event.message, m.Queued):
+            self.check_place(event.message)
         super().hear(event)
         if isinstance(event, PeerUp) and not self.private:
             self.schedule_with(event)
         self.plan_flush()
+
+    def check_place(self, message: m.Queued) -> None:
+        """Who is told a place keeps it, or a better one, also when the scheduler dies (R-17)."""
+        if not message.place or self.private:
+            return
+        before = self.places.get(message.ticket, message.place)
+        kept = message.place <= before or self.cluster.scheduler.failed
+        assert kept, f"{self.name} was at place {before} and is at {message.place}"
+        self.places[message.ticket] = message.place
 
     # What its machines ask for.
 
@@ -555,7 +588,7 @@ class Client(Process):
                     self.after(1.0, self.schedule_again, self.rounds)
             case orders.SendFiles():
                 answer = orders.FilesSent(action.node)
-                self.after(self.world.random.uniform(0, 0.3), self.order, answer)
+                self.after(self.world.random.uniform(0, 0.3 + self.cluster.slow_files), self.order, answer)
             case orders.TurnEnded():
                 self.turn_ended(action.reason)
             case orders.PleaseClose():
@@ -704,7 +737,10 @@ class Client(Process):
 
 
 class Cluster:
-    """One run. The machines' classes are arguments: tests plant faults by deriving from them."""
+    """One run. The machines' classes are arguments: tests plant faults by deriving from them.
+
+    only  the verbs of chaos, by name; None: all of them.
+    """
 
     def __init__(
         self,
@@ -718,6 +754,8 @@ class Cluster:
         node_machine: type[NodeMachine] = NodeMachine,
         fleet: type[Fleet] = Fleet,
         execution: type[Execution] = Execution,
+        scheduler: type[Scheduler] = Scheduler,
+        only: Sequence[str] | None = None,
     ) -> None:
         self.world = World(seed, limits=limits)
         self.random = self.world.random
@@ -727,12 +765,17 @@ class Cluster:
         self.execution = execution
         self.numbers = itertools.count(1)
         self.setup_kills = self.setup_fails = self.fork_fails = 0.0
+        self.slow_files = 0.0  # seconds that work on files takes at most, beside the usual
+        self.only = only
         self.clients: list[Client] = []
         self.leases: dict[int, int] = {}  # lease -> reservation
         self.max_lease = 0
+        self.leases_at: dict[Incarnation, int] = {}  # node -> highest
+        self.highest_clock = 0.0  # seconds that the scheduler's clock was ever ahead
+        self.clock_back = False  # and the journal lost: then numbers rise at each node, and no further
         self.begun: dict[tuple[Incarnation, int, int], str] = {}
         self.nodes = [Node(self, number, cpus) for number in range(1, nodes + 1)]
-        self.scheduler = Scheduler(self)
+        self.scheduler = scheduler(self)
         self.shared = shared
 
     @property
@@ -741,8 +784,13 @@ class Cluster:
 
     # What nobody else can judge.
 
-    def leased(self, message: m.Reserve) -> None:
-        assert message.lease > self.max_lease, f"lease {message.lease} after {self.max_lease}"
+    def leased(self, node: Incarnation, message: m.Reserve) -> None:
+        assert message.lease > self.max_lease or self.clock_back, (
+            f"lease {message.lease} after {self.max_lease} (R-35)"
+        )
+        highest = self.leases_at.get(node, 0)
+        assert message.lease > highest, f"lease {message.lease} of a node that had {highest} (R-35)"
+        self.leases_at[node] = message.lease
         self.max_lease = message.lease
         self.leases[message.lease] = message.reservation
 
@@ -799,9 +847,16 @@ class Cluster:
             process.start()
 
     def chaos(self, duration: float, mean: float = 3.0) -> Chaos:
+        if self.only is not None:
+            return Chaos(
+                self.world, [getattr(self, verb) for verb in self.only], mean=mean, duration=duration
+            )
         verbs = [
             self.kill_server,
             self.kill_server,
+            self.slow_link,
+            self.slow_link,
+            self.sleep,
             self.kill_zygote,
             self.kill_node,
             self.kill_client,
@@ -814,7 +869,7 @@ class Cluster:
             self.manage,
         ]
         if self.shared:
-            verbs += [self.kill_scheduler, self.fill_disk, self.lose_journal]
+            verbs += [self.kill_scheduler, self.fill_disk, self.lose_journal, self.slow_disk, self.set_clock]
         return Chaos(self.world, verbs, mean=mean, duration=duration)
 
     def pick(self, processes: Sequence[Process]) -> Process | None:
@@ -846,7 +901,35 @@ class Cluster:
             victim.kill()
             self.scheduler.kept, self.scheduler.places = {}, {}
             self.scheduler.former, self.scheduler.lost = frozenset(), True
+            self.scheduler.last_lease, self.scheduler.failed = 0, True
+            self.clock_back |= self.world.wall.get(self.scheduler.host, 0.0) < self.highest_clock
             self.world.plan(self.random.uniform(0.05, 4), self.restart, victim)
+
+    def slow_disk(self) -> None:
+        """Of the scheduler and of nodes."""
+        self.scheduler.slow = self.random.uniform(0.01, 3)
+        self.slow_files = self.random.uniform(0, 6)
+        self.world.plan(self.random.uniform(0.5, 8), self.disks_as_usual)
+
+    def disks_as_usual(self) -> None:
+        self.scheduler.slow = self.slow_files = 0.0
+
+    def set_clock(self) -> None:
+        """The wall clock by which a scheduler without a journal counts its leases."""
+        by = self.random.choice((3600.0, 86400.0)) * self.random.choice((1, -1))
+        self.world.set_clock(self.scheduler.host, by)
+        self.highest_clock = max(self.highest_clock, self.world.wall[self.scheduler.host])
+
+    def sleep(self) -> None:
+        """Somebody closes the lid."""
+        self.world.sleep(self.random.choice(self.hosts()), self.random.uniform(0.5, 20))
+
+    def slow_link(self) -> None:
+        links = [link for link in self.world.links if not link.over]
+        if links:
+            link, side = self.random.choice(links), self.random.randrange(2)
+            self.world.slow(link, side, self.random.uniform(0.05, 0.95) * self.world.limits.suspect_after)
+            self.world.plan(self.random.uniform(0.5, 10), self.world.slow, link, side, 0.0)
 
     def kill_scheduler(self) -> None:
         self.kill_and_restart(self.pick([self.scheduler]))
@@ -893,6 +976,7 @@ class Cluster:
         """Faults are over: every client has its turn and ends, every node is free again."""
         self.world.calm()
         self.setup_kills = self.setup_fails = self.fork_fails = 0.0
+        self.disks_as_usual()
         for process in [*self.nodes, *([self.scheduler] if self.shared else [])]:
             self.restart(process)
         # A user who suspended everything, or gave every node back, waits for ever by choice.
@@ -949,12 +1033,24 @@ class Cluster:
         return f"{text}, tasks {client.ledger.open}, closing {client.closing}"
 
 
-def run(seed: int, *, faults: float = 25.0, clients: int = 3, **options: Any) -> Cluster:
-    """Clients with random wishes, random faults, then calm; every rule is checked on the way."""
+def run(
+    seed: int,
+    *,
+    faults: float = 25.0,
+    clients: int = 3,
+    twice: float | None = None,
+    lost: float | None = None,
+    **options: Any,
+) -> Cluster:
+    """Clients with random wishes, random faults, then calm; every rule is checked on the way.
+
+    twice, lost  how likely a message is heard twice, or not, of such as that may happen to; None: by chance.
+    """
     cluster = Cluster(seed, **options)
     draw = cluster.random
     if faults:
         cluster.setup_kills, cluster.setup_fails, cluster.fork_fails = 0.03, 0.01, 0.05
+        disturb(cluster.world, twice, lost)
     for number in range(1, clients + 1):
         cluster.add_client(
             number,

@@ -67,6 +67,9 @@ class Node:
         """Kill the daemon; what it had started is gone soon (R-11)."""
         # A zygote that is stopped can't see that its node is dead: whoever stopped it lets it go on.
         self._cluster.undo(everything=True)
+        # Nor does anybody end what a zygote left that died a moment ago, if its node dies before it has.
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: all("zygote" in _told(child) for child in self.zygotes()), 3)
         below = self.below()
         told = {process.pid: _told(process) for process in below}
         os.kill(self.program.pid, signal.SIGKILL)

@@ -337,7 +337,9 @@ def test_a_message_whose_descriptors_find_no_room_is_heard_without_them() -> Non
         ends: list[str] = []
         pipe = LoopPipe(asyncio.get_running_loop(), ours, heard.append, ends.append)
         read, write = os.pipe()
-        socket.send_fds(theirs, [encode(Said("forked", {"pid": 7}, descriptors=(read, write)))], (read, write))
+        socket.send_fds(
+            theirs, [encode(Said("forked", {"pid": 7}, descriptors=(read, write)))], (read, write)
+        )
         os.close(read)
         os.close(write)
         with room_for(1):

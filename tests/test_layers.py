@@ -161,8 +161,8 @@ LINES = (
     Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),
     Line(
         6,
-        "objects.values objects.failure objects.proxy objects.talks objects.question objects.lanes"
-        " objects.pending_call objects.terms objects.requests objects.jobs objects.connection",
+        "objects.values objects.failure objects.proxy objects.relaying objects.talks objects.question"
+        " objects.lanes objects.pending_call objects.terms objects.requests objects.jobs objects.connection",
     ),
     Line(
         7,
@@ -200,13 +200,14 @@ LINES = (
         " gateways.rsync_far gateways.rsync gateways.group gateways.listener gateways.installed"
         " gateways.socketserver gateways.task_stream gateways.in_server gateways.cluster gateways.client",
     ),
+    Line(7, "rpc.settings", pure=True),
     Line(
         7,
         "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.vdb rpc.encryption rpc.presence rpc.connection"
         " rpc.service rpc.listening rpc.dialling rpc.registration rpc.server rpc.servers rpc.utils.server"
         " rpc.private rpc.expiry rpc.registry rpc.utils.registry"
         " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.classic_connection"
-        " rpc.slave rpc.classic",
+        " rpc.slave rpc.classic rpc.utils.classic rpc.utils.factory rpc.utils.helpers",
     ),
     Line(
         7,

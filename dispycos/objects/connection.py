@@ -24,6 +24,7 @@ from dispycos.errors import (
     PeerLost,
     RemoteProtocolError,
     TaskCancelled,
+    Timeout,
 )
 from dispycos.kernel import operation
 from dispycos.model import Buffer
@@ -56,6 +57,7 @@ class Connection:
     main  takes a function for the main thread to call, if there is one that would.
     lost  called once when the other end is gone, with why.
     begin called with the connection in lane 0, before all that the other end asks of that lane.
+    limit seconds for each answer that a thread waits for; None: as long as it takes.
     resting  watches the connection while nothing happens; then it has no threads.
     """
 
@@ -71,10 +73,12 @@ class Connection:
         main: Callable[[Callable[[], None]], None] | None = None,
         lost: Callable[[str], None] = lambda reason: None,
         begin: Callable[[Connection], None] | None = None,
+        limit: float | None = None,
         resting: Resting | None = None,
     ) -> None:
         self.name = name
         self.terms = terms
+        self.limit = limit
         self.closed = False
         self._lock = threading.Lock()  # of `_exports`
         self._exports = Exports(root)
@@ -83,7 +87,7 @@ class Connection:
         self._proxies_lock = threading.RLock()
         self._proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
         self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
-        self._codec = Codec(self, terms.find_class is not no_class)
+        self._codec = Codec(self, terms.find_class is not no_class, terms.types_travel)
         self._talks = Talks()
         self.here = Here()
         self._conversations = itertools.count(1 if first else 2, 2)
@@ -148,12 +152,24 @@ class Connection:
         question = Question(next(self._calls), conversation, talk.waiting)
         try:
             self._put(question, what, number, name, args, kwargs, self.terms.lane, self.link.send)
-            return question.answer() if self._await(question, talk, None) else question.wait()
+            if self.limit is None:
+                return question.answer() if self._await(question, talk, None) else question.wait()
+            return self._answer_in(self.limit, question, talk)
         except (KeyboardInterrupt, TaskCancelled):
             self.cancel(question)  # nobody waits for it any more
             raise
         finally:
             self._hand_over(talk)
+
+    def _answer_in(self, limit: float, question: Question, talk: Talk) -> Any:
+        began = time.monotonic()
+        if not self._await(question, talk, limit) and time.monotonic() - began >= limit:
+            self.cancel(question, self.expired(limit))
+        return question.wait()
+
+    def expired(self, limit: float) -> Exception:
+        """What a call raises that was not answered in `limit` seconds."""
+        return Timeout(f"no answer in {limit:g} s; {self.name} was told to stop")
 
     def _begin(
         self,

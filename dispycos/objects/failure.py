@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final
 
 from dispycos import errors
@@ -35,12 +36,18 @@ def describe(error: BaseException) -> tuple[Any, ...]:
 
     Its last part is the traceback as text; empty if no line but ours led to it.
     """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
-        trace = trace.tb_next
+    trace = trace_of(error)
     whole = trace is not None or error.__cause__ is not None
     text = "".join(traceback.format_exception(type(error), error, trace)) if whole else ""
     return (*_parts(error, 0), text)
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """Its traceback without the frames of ours that lead to what was called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        trace = trace.tb_next
+    return trace
 
 
 def _parts(error: BaseException, depth: int) -> tuple[Any, ...]:

@@ -20,10 +20,14 @@ from dispycos.objects.access import SPECIAL, Shape
 from dispycos.objects.tuples import NamedFields
 
 _SINGLE: Final = (Ellipsis, NotImplemented)
+# Types that both ends have, by their place here. Only ever add at the end, and none of those below:
+# what they make is sent by their names, which are taken for that.
+TYPES: Final = (type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset)
+_OF_TYPES: Final = object()  # the shape of a placeholder of one of them
 
 
 class Reference:
-    """A placeholder: of an object of the sender if it has a shape, else of one of the receiver."""
+    """A placeholder: of an object of the sender if it has a shape, of a type, else of one of the receiver."""
 
     __slots__ = ("number", "shape")
 
@@ -71,6 +75,14 @@ class _Single(_Word):
         return _SINGLE[number]
 
 
+class _Type(_Word):
+    __slots__ = ()
+
+    def __call__(self, number: Any) -> Reference:
+        # A placeholder as well, or what is read could call it.
+        return Reference(number, _OF_TYPES)
+
+
 class _Make(_Word):
     __slots__ = ("_kind",)
 
@@ -98,6 +110,7 @@ WORDS: Final[dict[str, _Word]] = {
     "_yours": _Yours(),
     "_tuple": _Tuple(),
     "_single": _Single(),
+    "_type": _Type(),
 }
 # What makes data of each type: nothing that is small in bytes and large in memory.
 MAKERS: Final[dict[type, _Word]] = {
@@ -171,6 +184,10 @@ class Settling:
     def _settled(self, reference: Reference) -> Any:
         if type(reference.number) is not int:
             raise LoadError("a reference without a number")
+        if reference.shape is _OF_TYPES:
+            if not 0 <= reference.number < len(TYPES):
+                raise LoadError(f"a built-in type of another number than this end knows: {reference.number}")
+            return TYPES[reference.number]
         if reference.shape is None:
             return self._object(reference.number)
         return self._proxy(reference.number, shape_of(reference.shape))

@@ -20,7 +20,7 @@ from dispycos import sharing
 from dispycos.errors import DumpError, LoadError
 from dispycos.model import Buffer
 from dispycos.objects.access import Shape
-from dispycos.objects.references import MAKERS, WORDS, Settling
+from dispycos.objects.references import MAKERS, TYPES, WORDS, Settling
 from dispycos.objects.tuples import NamedFields, names_of
 from dispycos.pickling.lone import SIMPLE, is_lone
 
@@ -62,12 +62,14 @@ class Ends(Protocol):
 class Codec:
     """Packs and unpacks for one connection.
 
-    trusting  the other end may name what `ends.find_class` finds, and so run any code here.
+    trusting      the other end may name what `ends.find_class` finds, and so run any code here.
+    types_travel  built-in types of data are sent by name.
     """
 
-    def __init__(self, ends: Ends, trusting: bool) -> None:
+    def __init__(self, ends: Ends, trusting: bool, types_travel: bool = False) -> None:
         self._ends = ends
         self._trusting = trusting
+        self._types_travel = types_travel
 
     def pack(self, value: Any, *, refer: bool = False) -> bytes:
         """The bytes of a value.
@@ -78,7 +80,7 @@ class Codec:
         if type(value) in SIMPLE:
             return pickle.dumps(value, _PROTOCOL)
         file = io.BytesIO()
-        pickler = _Pickler(file, self._ends)
+        pickler = _Pickler(file, self._ends, self._types_travel)
         try:
             if refer and isinstance(value, list | dict | set | bytearray):
                 value = ByReference(value)
@@ -136,15 +138,18 @@ class ByReference:
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, ends: Ends) -> None:
+    def __init__(self, file: io.BytesIO, ends: Ends, types_travel: bool) -> None:
         super().__init__(file, _PROTOCOL)
         self._ends = ends
+        self._types_travel = types_travel
 
     def reducer_override(self, value: Any) -> Any:
         # Numbers, texts, bytes, lists, tuples, dicts and sets never come here.
         kind = type(value)
         if kind in _BUILTIN_KINDS and not (kind in _TIMES and type(value.tzinfo) not in _ZONES):
             return NotImplemented
+        if kind is type and self._types_travel and value in TYPES:
+            return _type, (TYPES.index(value),)
         if value in _MADE_BY:
             return NotImplemented
         if type(value) is ByReference:
@@ -197,6 +202,8 @@ class _Trusting(pickle.Unpickler):
                     return NamedFields
                 case "_single":
                     return _SINGLE.__getitem__
+                case "_type":
+                    return TYPES.__getitem__
         found = _BUILTIN.get((module, name))
         if found is not None:
             return found
@@ -222,6 +229,10 @@ def _single(number: int) -> NoReturn:
     raise AssertionError
 
 
+def _type(number: int) -> NoReturn:
+    raise AssertionError
+
+
 class _MadeBy:
     # What reducing a value above brings to the pickler, which asks about it again.
 
@@ -232,4 +243,4 @@ class _MadeBy:
         return id(value) in self._identities
 
 
-_MADE_BY: Final = _MadeBy((_theirs, _yours, _tuple, _single, *_BUILTIN_KINDS))
+_MADE_BY: Final = _MadeBy((_theirs, _yours, _tuple, _single, _type, *_BUILTIN_KINDS))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dispycos.objects.access import exposed
     from dispycos.objects.failure import GenericException
+    from dispycos.objects.proxy import Proxy as BaseNetref
     from dispycos.rpc import classic, utils
     from dispycos.rpc.asynchronous import AsyncResult, async_, timed
     from dispycos.rpc.background import BgServingThread
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from dispycos.rpc.restriction import restricted
     from dispycos.rpc.server import ThreadedServer
     from dispycos.rpc.servers import ForkingServer, OneShotServer, ThreadPoolServer
-    from dispycos.rpc.service import Service, VoidService
-    from dispycos.rpc.slave import ClassicService
+    from dispycos.rpc.service import Service, VoidService, classpartial
+    from dispycos.rpc.slave import ClassicService, SlaveService
 
 __all__ = [
     "AsyncResult",
     "AsyncResultTimeout",
+    "BaseNetref",
     "BgServingThread",
     "ClassicService",
     "Connection",
@@ -50,12 +52,14 @@ __all__ = [
     "OneShotServer",
     "RegistryClient",
     "Service",
+    "SlaveService",
     "ThreadPoolServer",
     "ThreadedServer",
     "VoidService",
     "async_",
     "buffiter",
     "classic",
+    "classpartial",
     "connect",
     "connect_by_service",
     "connect_pipes",
@@ -77,6 +81,7 @@ __all__ = [
 _HOMES = {
     "AsyncResult": "rpc.asynchronous",
     "AsyncResultTimeout": "rpc.errors",
+    "BaseNetref": "objects.proxy",
     "BgServingThread": "rpc.background",
     "ClassicService": "rpc.slave",
     "Connection": "rpc.connection",
@@ -86,11 +91,13 @@ _HOMES = {
     "OneShotServer": "rpc.servers",
     "RegistryClient": "rpc.registration",
     "Service": "rpc.service",
+    "SlaveService": "rpc.slave",
     "ThreadPoolServer": "rpc.servers",
     "ThreadedServer": "rpc.server",
     "VoidService": "rpc.service",
     "async_": "rpc.asynchronous",
     "buffiter": "rpc.buffering",
+    "classpartial": "rpc.service",
     "connect": "rpc.dialling",
     "connect_by_service": "rpc.registration",
     "connect_pipes": "rpc.private",
@@ -106,6 +113,8 @@ _HOMES = {
     "timed": "rpc.asynchronous",
     "unix_connect": "rpc.dialling",
 }
+# What is called otherwise there.
+_NAMES = {"BaseNetref": "Proxy"}
 _MODULES = {"classic": "rpc.classic", "utils": "rpc.utils"}
 
 
@@ -114,6 +123,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"dispycos.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'dispycos.rpc' has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"dispycos.{_HOMES[name]}"), name)
+    home = importlib.import_module(f"dispycos.{_HOMES[name]}")
+    found = getattr(home, _NAMES.get(name, name))
     globals()[name] = found
     return found

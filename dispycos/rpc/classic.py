@@ -117,6 +117,15 @@ def interact(conn: ClassicConnection, namespace: dict[str, Any] | None = None) -
                 return
 
 
+def pm(conn: ClassicConnection) -> None:
+    """Python's debugger, here, on the last call of this connection that failed there, until `q`.
+
+    ValueError if none failed.
+    """
+    with redirected_stdio(conn):
+        conn.root.post_mortem()
+
+
 def connect_subproc() -> ClassicConnection:
     """Start a Python on this machine that serves us alone, and ends with the connection."""
     command = [sys.executable, "-u", "-m", "dispycos.rpc.classic_server", "--mode", "stdio", "--quiet"]
@@ -126,7 +135,7 @@ def connect_subproc() -> ClassicConnection:
 
 def connect_thread() -> ClassicConnection:
     """Use this process itself through a connection, to try things."""
-    conn: Any = private.connect_thread(ClassicService, ClassicService)
+    conn: Any = private.connect_thread(ClassicService, remote_service=ClassicService)
     return conn  # type: ignore[no-any-return]
 
 
@@ -159,6 +168,30 @@ def download(
 ) -> None:
     """Copy a file or folder from the other end; else as `upload`."""
     _copy(_side_of(conn), remotepath, _Side(os, open), localpath, filter, chunk_size)
+
+
+def upload_package(
+    conn: ClassicConnection, module: Any, remotepath: str | None = None, chunk_size: int = _CHUNK
+) -> None:
+    """Copy a module or package that is imported here to the other end, where it can be imported then.
+
+    remotepath  its file or folder there; where packages are installed there unless it is given.
+    ValueError if it has no source file.
+    """
+    source = getattr(module, "__file__", None)
+    if source is None or not os.path.exists(source):
+        raise ValueError(f"{module!r:.200} has no source file that could be copied")
+    if hasattr(module, "__path__"):
+        source = os.path.dirname(source)
+    if remotepath is None:
+        folder = conn.modules.sysconfig.get_paths()["purelib"]
+        *parents, _ = module.__name__.split(".")
+        remotepath = conn.modules.os.path.join(folder, *parents, os.path.basename(source))
+    upload(conn, source, remotepath, lambda name: name != "__pycache__", chunk_size)
+    conn.modules.importlib.invalidate_caches()
+
+
+upload_module = upload_package
 
 
 class _Side:

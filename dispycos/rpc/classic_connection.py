@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dispycos.model import Payload
+from dispycos.objects import failure
 from dispycos.objects.proxy import Proxy
 from dispycos.pickling import values
 from dispycos.rpc.connection import Connection
@@ -50,7 +51,12 @@ class ClassicConnection(Connection):
     ) -> tuple[Any, bool]:
         """As ever, with the standard streams of this connection."""
         with self.service.streams.applied():
-            return super().perform(what, target, name, args, kwargs)
+            try:
+                return super().perform(what, target, name, args, kwargs)
+            except Exception as exc:
+                if target is not self.service or name != "post_mortem":
+                    self.service.trace = failure.trace_of(exc)
+                raise
 
     @property
     def modules(self) -> Modules:

@@ -17,6 +17,7 @@ from dispycos.objects import connection as objects
 from dispycos.objects import wire
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.requests import GET
+from dispycos.rpc.errors import AsyncResultTimeout
 from dispycos.rpc.presence import Presence
 
 _CLOSING: Final = 5.0  # seconds for the last words of a connection that is closed
@@ -30,6 +31,7 @@ class Connection(objects.Connection):
     source   the address that the other end comes from; "" if this end dialled.
     gone     called once with this when nothing more will come.
     slots    bounds how many calls of the other end are done at once; None: each lane does its own.
+    limit    seconds for the answer of each call that is waited for; None: as long as it takes.
     resting  watches the connection while nothing happens; then it has no threads.
     """
 
@@ -44,6 +46,7 @@ class Connection(objects.Connection):
         source: str = "",
         gone: Callable[[Connection], None] = lambda conn: None,
         slots: threading.Semaphore | None = None,
+        limit: float | None = None,
         resting: Resting | None = None,
     ) -> None:
         self.service = service
@@ -66,6 +69,7 @@ class Connection(objects.Connection):
             lost=self._is_lost,
             # Who dialled hears of it in `connect`, and has the connection before others use it.
             begin=None if first or not presence.is_awaited else presence.begin,
+            limit=limit,
             resting=resting,
         )
         if first or not presence.is_awaited:
@@ -80,6 +84,10 @@ class Connection(objects.Connection):
                 hooks, self._hooks = self._hooks, []
             for hook in hooks:
                 hook()
+
+    def expired(self, limit: float) -> Exception:
+        """What a call raises that was not answered in `limit` seconds."""
+        return AsyncResultTimeout(f"no answer in {limit:g} s; {self.name} was told to stop")
 
     def when_gone(self, hook: Callable[[], object]) -> None:
         """Call it when nothing more will come; at once if that is so."""

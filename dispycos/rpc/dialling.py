@@ -15,6 +15,8 @@ from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import is_loopback
 from dispycos.rpc.service import VoidService, instance_of
+from dispycos.rpc.settings import Config, limit_of
+from dispycos.rpc.sharing import everything
 from dispycos.rpc.vdb import log_in
 
 DEFAULT_PORT: Final = 18861  # of servers of services
@@ -26,22 +28,26 @@ def connect(
     host: str,
     port: int = DEFAULT_PORT,
     service: Any = VoidService,
+    config: Config = None,
+    ipv6: bool = False,
     *,
     key: Key = None,
-    ipv6: bool = False,
     timeout: float = TIMEOUT,
 ) -> Connection:
     """Connect to a server.
 
     service  what this end offers to the server.
+    config   {"sync_request_timeout": 30}: calls raise AsyncResultTimeout after so many seconds, and are
+             stopped there; without it they take as long as they take. ValueError for other settings of
+             RPyC's that are not how it is here.
     key      proves both ends to each other: the account's key file unless it is given; see `keys`.
     ConnectionRefusedError: nothing listens there. AuthenticationError: it has another key.
     TimeoutError after `timeout` seconds without an answer, or another OSError.
     """
-    offered = instance_of(service)
+    offered, limit = offer(service, config)
     sock = _reach(host, port, ipv6, timeout)
     loopback = is_loopback(sock.getpeername()[0])
-    return _over(sock, f"{host}:{port}", offered, key, timeout, loopback)
+    return _over(sock, f"{host}:{port}", offered, limit, key, timeout, loopback)
 
 
 def ssl_connect(
@@ -55,6 +61,7 @@ def ssl_connect(
     user: str | None = None,
     password: str = "",
     key: Key = None,
+    config: Config = None,
     ipv6: bool = False,
     timeout: float = TIMEOUT,
 ) -> Connection:
@@ -69,7 +76,7 @@ def ssl_connect(
     # Loaded only where it is wanted.
     from dispycos.rpc import encryption
 
-    offered = instance_of(service)
+    offered, limit = offer(service, config)
     context = encryption.dialling(certfile, keyfile, ca_certs)
     keyring = keyring_of(key) if user is None else None
     stream = encryption.encrypted(_reach(host, port, ipv6, timeout), context, timeout, host)
@@ -80,14 +87,19 @@ def ssl_connect(
             stream.close()
             raise
     assert keyring is not None
-    return connect_stream(stream, offered, keyring, name=f"{host}:{port}", timeout=timeout)
+    return connect_stream(stream, offered, keyring, name=f"{host}:{port}", limit=limit, timeout=timeout)
 
 
 def unix_connect(
-    path: str, service: Any = VoidService, *, key: Key = None, timeout: float = TIMEOUT
+    path: str,
+    service: Any = VoidService,
+    config: Config = None,
+    *,
+    key: Key = None,
+    timeout: float = TIMEOUT,
 ) -> Connection:
     """Connect to a server that listens at a unix socket; else as `connect`."""
-    offered = instance_of(service)
+    offered, limit = offer(service, config)
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.settimeout(timeout)
@@ -95,11 +107,23 @@ def unix_connect(
     except OSError as exc:
         sock.close()
         raise _told(exc, path) from None
-    return _over(sock, path, offered, key, timeout, True)
+    return _over(sock, path, offered, limit, key, timeout, True)
+
+
+def offer(service: Any, config: Config) -> tuple[Any, float | None]:
+    """What this end shares, and how long its calls may take. TypeError, ValueError."""
+    offered = instance_of(service)
+    return offered, limit_of(config, classic=offered.terms.access is everything)
 
 
 def _over(
-    sock: socket.socket, name: str, service: Any, key: Key, timeout: float, loopback: bool
+    sock: socket.socket,
+    name: str,
+    service: Any,
+    limit: float | None,
+    key: Key,
+    timeout: float,
+    loopback: bool,
 ) -> Connection:
     try:
         keyring = keyring_of(key, loopback=loopback)
@@ -107,11 +131,18 @@ def _over(
     except BaseException:
         sock.close()
         raise
-    return connect_stream(stream, service, keyring, name=name, timeout=timeout)
+    return connect_stream(stream, service, keyring, name=name, limit=limit, timeout=timeout)
 
 
 def connect_stream(
-    stream: Stream, service: Any, keyring: Keyring, *, name: str, first: bool = True, timeout: float = TIMEOUT
+    stream: Stream,
+    service: Any,
+    keyring: Keyring,
+    *,
+    name: str,
+    first: bool = True,
+    limit: float | None = None,
+    timeout: float = TIMEOUT,
 ) -> Connection:
     """A connection over a stream, whose other end does the same with `first` the other way round.
 
@@ -121,7 +152,7 @@ def connect_stream(
         meeting = prove(stream, keyring, Limits(), dialer=first, timeout=timeout)
         offered = instance_of(service)
         connection: Connection = offered.connection_class(
-            stream, meeting, name=name, service=offered, first=first
+            stream, meeting, name=name, service=offered, first=first, limit=limit
         )
         return connection
     except BaseException:

@@ -17,6 +17,7 @@ from dispycos.rpc.dialling import connect
 from dispycos.rpc.errors import DiscoveryError
 from dispycos.rpc.keys import Key
 from dispycos.rpc.service import VoidService
+from dispycos.rpc.settings import Config
 
 log = logging.getLogger("dispycos")
 
@@ -125,6 +126,7 @@ def connect_by_service(
     host: str | None = None,
     registrar: RegistryClient | None = None,
     service: Any = VoidService,
+    config: Config = None,
     *,
     key: Key = None,
 ) -> Connection:
@@ -135,7 +137,7 @@ def connect_by_service(
     failure: Exception | None = None
     for where, port in reversed(discover(name, host, registrar)):
         try:
-            return connect(where, port, service, key=key)
+            return connect(where, port, service, config, key=key)
         except (DispycosError, OSError) as exc:
             failure = exc
     raise DiscoveryError(f"no server of {name.upper()!r} answers: {failure}") from failure

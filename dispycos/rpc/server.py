@@ -16,6 +16,8 @@ from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
 from dispycos.rpc.registration import Registration, RegistryClient
 from dispycos.rpc.service import check_service, instance_of
+from dispycos.rpc.settings import Config, limit_of
+from dispycos.rpc.sharing import everything
 from dispycos.rpc.vdb import Vdb
 
 log = logging.getLogger("dispycos")
@@ -35,6 +37,8 @@ class Server:
     ca_certs     clients must show a certificate of these authorities too.
     vdb          a file of users (`rpc.vdb`), who log in instead of proving the key; TLS only.
     registrar    registers it there, under the names of the service, while it serves.
+    auto_register  True: at this machine's registry if there is no registrar; False: nowhere.
+    protocol_config  as `config` of `connect`, for what it asks of its clients.
     OSError if it can't listen there. TypeError for what is no service.
     """
 
@@ -53,8 +57,17 @@ class Server:
         ca_certs: str | None = None,
         vdb: str | os.PathLike[str] | None = None,
         registrar: RegistryClient | None = None,
+        auto_register: bool | None = None,
+        protocol_config: Config = None,
+        authenticator: None = None,
     ) -> None:
         check_service(service)
+        if authenticator is not None:
+            raise TypeError(
+                "authenticator: there are none here; every connection proves the key, certfile= adds TLS, "
+                "ca_certs= clients' certificates, and vdb= users with passwords"
+            )
+        self._limit = limit_of(protocol_config, classic=service.terms.access is everything)
         tls = users = None
         if vdb is not None:
             if certfile is None:
@@ -84,7 +97,9 @@ class Server:
         except BaseException:
             listener.close()
             raise
-        self._registrar = registrar
+        if auto_register is None:
+            auto_register = registrar is not None
+        self._registrar = (registrar or RegistryClient(key=key)) if auto_register else None
         self._resting = Resting()
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
@@ -196,6 +211,7 @@ class Server:
                 first=False,
                 gone=self._forget,
                 slots=self._slots(),
+                limit=self._limit,
                 resting=self._resting,
             )
         )

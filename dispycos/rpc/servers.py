@@ -149,6 +149,7 @@ class ForkingServer(Server):
             service=service,
             first=False,
             gone=lambda _: os.close(told),
+            limit=self._limit,
         )
         poll = select.poll()
         poll.register(gone, select.POLLIN)

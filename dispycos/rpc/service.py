@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 from dispycos.objects.terms import Terms
@@ -41,6 +42,12 @@ class Service(Hooks):
 
 class VoidService(Service):
     """Offers nothing: what a client shares unless it says otherwise."""
+
+
+def classpartial(service: type[Service], /, *args: Any, **kwargs: Any) -> type[Service]:
+    """A service whose instances are made with these arguments, for a server that makes one a connection."""
+    made = functools.partialmethod(service.__init__, *args, **kwargs)
+    return type(service.__name__, (service,), {"__init__": made, "__doc__": service.__doc__})
 
 
 def check_service(service: Any) -> None:

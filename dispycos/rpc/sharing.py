@@ -6,6 +6,7 @@
     iterators          taking their next
     what functions made by `contextlib.contextmanager` return  entering and leaving it
     restricted ones    the names they were given
+    objects of another connection  what that one's other end shares
     data of other types  looking at it: what _LOOKING names
     all other objects  passing them back
 
@@ -34,6 +35,8 @@ from dispycos.objects.access import (
     name_of_class,
     special_method,
 )
+from dispycos.objects.proxy import Proxy
+from dispycos.objects.relaying import Relayed
 from dispycos.objects.terms import Terms
 from dispycos.rpc.restriction import Restricted, RestrictedAccess
 
@@ -62,12 +65,15 @@ _CONTEXT: Final = _Context(call=frozenset({"__enter__", "__exit__"}))
 _EXPOSED: Final = Exposed()
 _RESTRICTED: Final = RestrictedAccess()
 _FULL: Final = Full()
+_RELAYED: Final = Relayed()
 
 
 def table(value: Any) -> Access:
     """The table of an object of a service."""
     if type(value) is Restricted:
         return _RESTRICTED
+    if issubclass(type(value), Proxy):
+        return _RELAYED
     if isinstance(value, type):
         return _EXPOSED if _is_marked_class(value) else OPAQUE
     found: Access = _of_instances(type(value))  # type: ignore[arg-type]  # classes are hashable
@@ -116,7 +122,9 @@ def _class_in(module: Any, name: str) -> Any:
 
 def everything(value: Any) -> Access:
     """The table for those who may do anything here anyway."""
-    return _RESTRICTED if type(value) is Restricted else _FULL
+    if type(value) is Restricted:
+        return _RESTRICTED
+    return _RELAYED if issubclass(type(value), Proxy) else _FULL
 
 
-SERVICE: Final = Terms(access=table, find_error=loaded_error, containers_stay=False)
+SERVICE: Final = Terms(access=table, find_error=loaded_error, containers_stay=False, types_travel=True)

@@ -13,7 +13,7 @@ import platform
 import sys
 import traceback
 from collections import OrderedDict
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, TracebackType
 from typing import Any, ClassVar, Final
 
 from dispycos.model import Payload
@@ -48,11 +48,13 @@ class ClassicService(Service):
     def __init__(self) -> None:
         self.namespace = Namespace()
         self.streams = Redirection()
+        self.trace: TracebackType | None = None  # of the last call that failed
         self._code = rebuild.Namespace()  # what was delivered here
 
     def on_disconnect(self) -> None:  # type: ignore[override]  # a hook may be without `conn`
         """Give the streams back."""
         self.streams.clear()
+        self.trace = None
 
     def execute(self, source: str) -> None:
         """Run statements in the connection's namespace."""
@@ -98,10 +100,24 @@ class ClassicService(Service):
         """Have it use those from before."""
         self.streams.pop()
 
+    def post_mortem(self) -> None:
+        """Debug the last call that failed, by these streams. ValueError if none did."""
+        if self.trace is None:
+            raise ValueError("no call of this connection failed, so there is nothing to look at")
+        import pdb  # noqa: T100 - it is what was asked for; it takes long, so not before
+
+        debugger = pdb.Pdb(stdin=sys.stdin, stdout=sys.stdout)
+        debugger.reset()
+        debugger.interaction(None, self.trace)
+
     def console(self, names: dict[str, Any] | None = None) -> Console:
         """A console in the connection's namespace."""
         self.namespace.names.update(names or {})
         return Console(self)
+
+
+# As RPyC's servers name it.
+SlaveService = ClassicService
 
 
 class _Names(dict[str, Any]):

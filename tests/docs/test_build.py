@@ -18,6 +18,7 @@ REFERENCE = DOCS / "reference"
 ALIASES = {
     "dispycos": {"Computation", "DispycosTaskInfo", "logger"},
     "dispycos.gateways": {"DataFormatError", "TimeoutError"},
+    "dispycos.rpc": {"BaseNetref", "SlaveService"},
 }
 # Told in another way: settings in a table, modules and groups by what is in them.
 ELSEWHERE = {

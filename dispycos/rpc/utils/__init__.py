@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["registry", "server"]
+__all__ = ["classic", "factory", "helpers", "registry", "server"]
 
 
 def __getattr__(name: str) -> Any:

@@ -222,6 +222,21 @@ def test_an_object_that_a_pickle_refers_to_is_neither_called_nor_changed_by_it(c
 
 
 @pytest.mark.row("GN-05")
+def test_a_built_in_type_is_neither_called_nor_changed_by_a_pickle(conn):
+    named = Word(VALUES, "_type").bytes
+    for operations in (
+        named + b"(K\x05tR" + b"(J\xff\xff\xff\x7ftR",  # bytes(2**31 - 1)
+        named + b"(K\x05tR" + b"(" + b"N" + b"(Vpassword\nK\x01d" + b"tb",
+        named + b"(K\xfftR",
+        named + b"(J\xff\xff\xff\xfftR",
+        named + b"(NtR",
+    ):
+        with pytest.raises(LoadError):
+            send(conn, request(operations)).result(10)
+    assert send(conn, request(named + b"(K\x05tR")).result(10) == f"hello {bytes}"
+
+
+@pytest.mark.row("GN-05")
 def test_what_is_small_in_bytes_stays_small(conn):
     for made in (
         Word("builtins", "bytearray").bytes + b"(L99999999999999999999L\ntR",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import linecache
@@ -282,6 +283,40 @@ def test_a_console_takes_lines_until_the_end_of_input(conn, monkeypatch, capsys)
     lines = iter(["exit()", "print('not reached')"])
     rpc.classic.interact(conn)
     assert "not reached" not in capsys.readouterr().out
+
+
+@pytest.mark.row("RP-11", "RP-21")
+def test_what_failed_there_last_is_debugged_from_here(conn, monkeypatch, capsys):
+    with pytest.raises(ValueError, match="no call of this connection failed"):
+        rpc.classic.pm(conn)
+    conn.execute("def divide(by):\n    return 1 / by")
+    with pytest.raises(ZeroDivisionError):
+        conn.namespace["divide"](0)
+    assert conn.eval("1 + 1") == 2
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("p by + 40\nw\nq\n"))
+        rpc.classic.pm(conn)
+        out = capsys.readouterr().out
+        assert "40" in out and "return 1 / by" in out and "slave" not in out
+
+
+@pytest.mark.row("RP-29")
+def test_a_module_or_package_is_copied_to_where_it_can_be_imported(conn, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path / "here"))
+    package = tmp_path / "here" / "shop_of_rpc"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "__init__.py").write_text("from shop_of_rpc.price import price\n")
+    (package / "price.py").write_text("def price(): return 3\n")
+    module = importlib.import_module("shop_of_rpc")
+    there = tmp_path / "there"
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"purelib": str(there)})
+    rpc.classic.upload_package(conn, module)
+    rpc.classic.upload_package(conn, sys.modules["shop_of_rpc.price"], str(there / "single.py"))
+    rpc.classic.upload_module(conn, sys.modules["shop_of_rpc.price"])
+    assert sorted(os.listdir(there / "shop_of_rpc")) == ["__init__.py", "price.py"]
+    assert (there / "single.py").read_text() == (package / "price.py").read_text()
+    with pytest.raises(ValueError, match="no source file"):
+        rpc.classic.upload_module(conn, sys)
 
 
 @pytest.mark.row("RP-01")

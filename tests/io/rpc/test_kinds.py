@@ -78,6 +78,35 @@ def test_a_connection_to_this_process_needs_no_key_and_no_address():
         assert classic.modules.os.getpid() == os.getpid()
 
 
+class Stock(rpc.Service):
+    def __init__(self, article: str, *, count: int = 1) -> None:
+        self.article = article
+        self.count = count
+
+    def exposed_told(self) -> str:
+        return f"{self.count} {self.article}"
+
+
+@pytest.mark.row("RP-16")
+def test_a_service_is_made_with_arguments_for_each_connection():
+    service = rpc.classpartial(Stock, "tea", count=3)
+    assert service.get_service_name() == "STOCK" and issubclass(service, Stock)
+    with rpc.connect_thread(remote_service=service) as conn:
+        assert conn.root.told() == "3 tea"
+
+
+@pytest.mark.row("RP-18", "RP-30")
+def test_names_are_found_where_programs_for_rpyc_look_for_them():
+    from dispycos.rpc.utils import classic, factory, helpers, registry, server
+
+    for module in (classic, factory, helpers, registry, server):
+        assert all(hasattr(module, name) for name in module.__all__)
+        assert getattr(rpc.utils, module.__name__.rpartition(".")[2]) is module
+    assert rpc.SlaveService is rpc.ClassicService and factory.connect is rpc.connect
+    with rpc.classic.connect_thread() as conn:
+        assert isinstance(conn.modules.os, rpc.BaseNetref) and not isinstance(os, rpc.BaseNetref)
+
+
 @pytest.mark.row("RP-30")
 def test_two_pipes_are_a_connection():
     near_in, far_out = os.pipe()

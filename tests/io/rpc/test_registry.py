@@ -50,6 +50,16 @@ def test_servers_are_found_by_each_of_their_names_while_they_live(registrar):
 
 
 @pytest.mark.row("RP-20")
+def test_a_server_registers_if_it_is_told_to(registrar, monkeypatch):
+    monkeypatch.setattr("dispycos.rpc.server.RegistryClient", lambda **more: registrar)
+    with serving(Payroll, registrar=registrar, auto_register=False):
+        with serving(Payroll, auto_register=True) as one:
+            wait_until(lambda: rpc.list_services(registrar) == ("PAYROLL", "SALARIES"))
+            assert rpc.discover("payroll", registrar=registrar) == (("127.0.0.1", one.port),)
+        wait_until(lambda: rpc.list_services(registrar) == ())
+
+
+@pytest.mark.row("RP-20")
 def test_a_registration_is_forgotten_with_its_connection_and_checked(registrar):
     with registrar.connect() as conn:
         conn.root.register(["gone"], "0.0.0.0", 1)

@@ -1,0 +1,41 @@
+"""Classic mode, under the name that RPyC's programs import."""
+
+from dispycos.rpc.classic import (
+    DEFAULT_PORT,
+    connect,
+    connect_subproc,
+    connect_thread,
+    deliver,
+    download,
+    interact,
+    obtain,
+    pm,
+    redirected_stdio,
+    ssh_connect,
+    ssl_connect,
+    teleport_function,
+    unix_connect,
+    upload,
+    upload_module,
+    upload_package,
+)
+
+__all__ = [
+    "DEFAULT_PORT",
+    "connect",
+    "connect_subproc",
+    "connect_thread",
+    "deliver",
+    "download",
+    "interact",
+    "obtain",
+    "pm",
+    "redirected_stdio",
+    "ssh_connect",
+    "ssl_connect",
+    "teleport_function",
+    "unix_connect",
+    "upload",
+    "upload_module",
+    "upload_package",
+]

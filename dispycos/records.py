@@ -1,10 +1,9 @@
 """Records: slotted dataclasses that cost little until they are used.
 
-`@record` is `@dataclass(frozen=True, slots=True)`, but the standard library is asked for each
-part at its first use: for what `fields` tells, and for constructor, comparison, hash and text,
-each for itself. With the class it would compile six functions, which takes 1 ms; we have some
-300 classes of messages, events and states, of which a process uses dozens, and they were most
-of the time that importing a client took.
+`@record` is `@dataclass(frozen=True, slots=True)`, but each part is made at its first use: what
+`fields` tells, and constructor, comparison, hash and text, each for itself. With the class the
+standard library would compile six functions, which takes 1 ms; we have some 300 classes of
+messages, events and states, of which a process uses dozens.
 
 `@record(frozen=False)` is one whose fields may be set, `@record(eq=False)` one that equals
 only itself.
@@ -19,8 +18,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, field, fields
+from dataclasses import MISSING, FrozenInstanceError, field, fields
+from reprlib import recursive_repr
 from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
+
+from dispycos.written import write
 
 T = TypeVar("T")
 
@@ -54,9 +56,9 @@ def _made(cls: type[T], frozen: bool, eq: bool) -> type[T]:
         body.setdefault("__hash__", None)
     if frozen:
         body |= _FROZEN
-    told = {name for base in cls.__mro__[1:] for name in vars(base).get("__slots__", ())}
-    body["__slots__"] = tuple(name for name in own if name not in told)
-    body[_FIELDS] = _Fields({name: vars(cls)[name] for name in own if name in vars(cls)})
+    inherited = {name for base in cls.__mro__[1:] for name in vars(base).get("__slots__", ())}
+    body["__slots__"] = tuple(name for name in own if name not in inherited)
+    body[_FIELDS] = _Fields({name: vars(cls).get(name, MISSING) for name in own})
     body[_PARAMS] = _MODEL_PARAMS
     body["__match_args__"] = _Positional()
     metaclass: Any = type(cls)
@@ -75,21 +77,47 @@ def _of_class(hint: Any) -> bool:
 class _Fields:
     """`__dataclass_fields__` of a record, until somebody looks."""
 
-    def __init__(self, defaults: dict[str, Any]) -> None:
-        self.defaults = defaults
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given  # defaults of the class's own fields; MISSING: none
 
     def __get__(self, value: Any, cls: type[Any]) -> Any:
         owner = next((base for base in cls.__mro__ if vars(base).get(_FIELDS) is self), None)
         if owner is not None:  # else another thread was here just now
-            _model(owner, owner.__bases__, {"__annotations__": owner.__annotations__, **self.defaults})
+            # Two threads may both come here: they make the same twice.
+            setattr(owner, _FIELDS, getattr(self._model(owner), _FIELDS))
         return getattr(cls, _FIELDS)
+
+    def _model(self, owner: type[Any]) -> type[Any]:
+        """A dataclass with the fields of `owner`, and no method."""
+        names = {name: value for name, value in self.given.items() if value is not MISSING}
+        names |= {"__annotations__": owner.__annotations__, "__module__": owner.__module__}
+        # With a docstring, or one would be made of the signature, which takes longest of all.
+        names |= {"__qualname__": owner.__qualname__, "__doc__": "A model."}
+        write = dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)
+        return write(type(owner.__name__, owner.__bases__, names))
 
 
 class _Positional:
     """`__match_args__` of a record."""
 
     def __get__(self, value: Any, cls: type[Any]) -> tuple[str, ...]:
-        return tuple(item.name for item in fields(cls) if item.init and not item.kw_only)
+        return tuple(name for name, item in told(cls).items() if item.init and item.kw_only is not True)
+
+
+def told(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a record or dataclass by name, in order, each as `field` made it; {}: it is neither.
+
+    They may lack a name and a type. `dataclasses.fields` tells these too, which takes a record long.
+    """
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        own = vars(base).get(_FIELDS)
+        if isinstance(own, _Fields):
+            for name, value in own.given.items():
+                found[name] = value if isinstance(value, dataclasses.Field) else field(default=value)
+        elif own is not None:
+            found |= {item.name: item for item in fields(base)}
+    return found
 
 
 def _late(cls: type[Any], name: str, frozen: bool) -> Callable[..., Any]:
@@ -101,41 +129,70 @@ def _late(cls: type[Any], name: str, frozen: bool) -> Callable[..., Any]:
 
 
 def _written(cls: type[Any], name: str, frozen: bool) -> Any:
-    """Have the standard library write this method, for a class with the same fields."""
-    told = vars(cls)[_FIELDS]
-    names: dict[str, Any]
-    if isinstance(told, _Fields) and not any(map(dataclasses.is_dataclass, cls.__bases__)):
-        names = {"__annotations__": cls.__annotations__, **told.defaults}
+    """Write this method as the standard library would; it takes five times as long to do so."""
+    told_of = told(cls)
+    compared = [one for one, item in told_of.items() if item.compare]
+    names: dict[str, Any] = {}
+    if name == "__init__":
+        source = _constructor(cls, told_of, names, frozen)
+    elif name == "__repr__":
+        shown = ", ".join(f"{one}={{self.{one}!r}}" for one, item in told_of.items() if item.repr)
+        source = ["def __repr__(self):", f"    return f'{{self.__class__.__qualname__}}({shown})'"]
+    elif name == "__eq__":
+        source = [
+            "def __eq__(self, other):",
+            "    if other.__class__ is not self.__class__:",
+            "        return NotImplemented",
+            f"    return {_tuple('self', compared)} == {_tuple('other', compared)}",
+        ]
     else:
-        names = {item.name: item for item in fields(cls)}
-        names["__annotations__"] = {item.name: item.type for item in fields(cls)}
+        hashed = [one for one, item in told_of.items() if (item.compare if item.hash is None else item.hash)]
+        source = ["def __hash__(self):", f"    return hash({_tuple('self', hashed)})"]
+    write(source, f"{name} of {cls.__qualname__}", names)
+    method = names[name]
+    method.__qualname__ = f"{cls.__qualname__}.{name}"
+    # One that is reached again from within, as by a list that holds its own record, is told by dots.
+    return recursive_repr()(method) if name == "__repr__" else method
+
+
+def _tuple(value: str, names: list[str]) -> str:
+    return f"({''.join(f'{value}.{name}, ' for name in names)})"
+
+
+def _constructor(cls: type[Any], given: dict[str, Any], names: dict[str, Any], frozen: bool) -> list[str]:
+    """The lines of the constructor; what they see besides goes into `names`."""
+    positional: list[str] = []
+    named: list[str] = []
+    body: list[str] = []
+    for index, (name, item) in enumerate(given.items()):
+        value = name
+        if item.default_factory is not MISSING:
+            names |= {"_made": _made_here, f"_new{index}": item.default_factory}
+            value = f"_new{index}() if {name} is _made else {name}" if item.init else f"_new{index}()"
+            default = "=_made"
+        elif item.default is not MISSING:
+            names[f"_given{index}"] = item.default
+            default = f"=_given{index}"
+            value = name if item.init else f"_given{index}"
+        else:
+            default = ""
+        if item.init:
+            (named if item.kw_only is True else positional).append(name + default)
+        elif not default and item.default_factory is MISSING:
+            continue  # set by who makes it
+        if frozen:
+            # Filling its slot is faster than what a frozen dataclass has to do.
+            names[f"_set{index}"] = getattr(cls, name).__set__
+            body.append(f"    _set{index}(self, {value})")
+        else:
+            body.append(f"    self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
-        names["__post_init__"] = None  # the constructor calls that of its object
-    # Frozen: a constructor that gets past `_refuse_setting`, and a hash at all.
-    late = {"__init__": "init", "__repr__": "repr", "__eq__": "eq", "__hash__": "eq"}[name]
-    frozen = frozen and name in ("__init__", "__hash__")
-    return vars(_model(cls, (), names, **{late: True}, frozen=frozen))[name]
+        body.append("    self.__post_init__()")
+    arguments = ", ".join(["self", *positional, *(["*", *named] if named else [])])
+    return [f"def __init__({arguments}):", *(body or ["    pass"])]
 
 
-def _model(
-    cls: type[Any],
-    bases: tuple[type[Any], ...],
-    names: dict[str, Any],
-    *,
-    init: bool = False,
-    repr: bool = False,
-    eq: bool = False,
-    frozen: bool = False,
-) -> type[Any]:
-    """A dataclass with the fields of `cls`, which is told them if it was not yet."""
-    # With a docstring, or one would be made of the signature, which takes longest of all.
-    names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": "A model."}
-    write = dataclasses.dataclass(init=init, repr=repr, eq=eq, frozen=frozen, match_args=False)
-    model: type[Any] = write(type(cls.__name__, bases, names))
-    if isinstance(vars(cls)[_FIELDS], _Fields):
-        # Two threads may both come here: they make the same twice.
-        setattr(cls, _FIELDS, getattr(model, _FIELDS))
-    return model
+_made_here = object()  # stands for a value that is made anew for each
 
 
 def _refuse_setting(self: Any, name: str, value: Any) -> NoReturn:

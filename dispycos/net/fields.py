@@ -19,7 +19,6 @@ import enum
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 from dispycos.model import CodeHash, Incarnation, Location, Payload
@@ -37,6 +36,8 @@ from dispycos.net.scalars import (
     size_of,
     text_,
 )
+from dispycos.records import told
+from dispycos.written import write
 
 ID_BYTES = 16  # of an Incarnation or a CodeHash
 
@@ -103,7 +104,7 @@ def _list(where: str, inner: Kind) -> Kind:
         "def put(value, out):",
         f"    return [{_sent(inner, 'item', 'put_one')} for item in value]",
     ]
-    _make(source, where, names)
+    write(source, f"how {where} travels", names)
     # What msgpack may pack as it stands is not copied.
     return Kind(names["take"], names["put"] if inner.put is not None else None)
 
@@ -119,24 +120,24 @@ _records: dict[type[Any], Kind] = {}
 
 
 def _compiled(cls: type[Any]) -> Kind:
-    """Write and compile the two functions of a record, as `dataclasses` does for its own.
+    """Write the two functions of a record.
 
     One task is one record each way: a loop over the fields, with a call for each, would cost
-    several times as much. The source holds names of our own dataclasses and nothing else.
+    several times as much.
     """
     hints = typing.get_type_hints(cls)
     names: dict[str, Any] = {"cls": cls, "new": object.__new__, "refuse": refuse}
     named, filled, sent, row = [], [], [], []
-    for index, item in enumerate(fields(cls)):
+    for index, (name, item) in enumerate(told(cls).items()):
         least = item.default if type(item.default) is int and item.default < 0 else 0
-        kind = _kind(hints[item.name], f"{cls.__name__}.{item.name}", least)
-        # Filling slots is twice as fast as the constructor of a frozen record.
-        names |= {f"fill{index}": vars(cls)[item.name].__set__, f"take{index}": kind.take}
+        kind = _kind(hints[name], f"{cls.__name__}.{name}", least)
+        # Filling slots needs no constructor, and no defaults.
+        names |= {f"fill{index}": vars(cls)[name].__set__, f"take{index}": kind.take}
         names |= {f"put{index}": kind.put, **kind.names}
         value = f"v{index}"
         named.append(f"{value}, ")
         filled.append(f"    fill{index}(record, {_received(kind, value, f'take{index}')})")
-        sent.append(f"    {value} = record.{item.name}")
+        sent.append(f"    {value} = record.{name}")
         row.append(value if kind.put is None else _sent(kind, value, f"put{index}"))
     width = len(named)
     source = [
@@ -151,13 +152,8 @@ def _compiled(cls: type[Any]) -> Kind:
         *sent,
         f"    return ({''.join(f'{value}, ' for value in row)})",
     ]
-    _make(source, cls.__name__, names)
+    write(source, f"how {cls.__name__} travels", names)
     return Kind(names["take"], names["put"])
-
-
-def _make(source: list[str], what: str, names: dict[str, Any]) -> None:
-    """Add the functions of a source that we have written to `names`."""
-    exec(compile("\n".join(source), f"<how {what} travels>", "exec"), names)
 
 
 def _received(kind: Kind, value: str, take: str) -> str:
@@ -195,6 +191,6 @@ def _kind(hint: Any, where: str, least: int = 0) -> Kind:
         return bytes_(where, None)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return enum_(where, hint)
-    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+    if isinstance(hint, type) and told(hint):
         return record(hint)
     raise TypeError(f"{where}: no way to send {hint!r}")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from dispycos.records import record
+from dispycos.records import record, told
 
 
 @record
@@ -135,7 +135,7 @@ def test_what_is_used_first_is_made_first(use: Any, name: str) -> None:
     late = dict(vars(new))
     use(value)
     changed = {each for each in late if vars(new)[each] is not late[each]}
-    assert changed == {name, "__dataclass_fields__"}
+    assert changed == {name}
     assert repr(value).endswith("New(number=1, name='n')")
     assert value == new(1) and hash(value) == hash(new(1))
 
@@ -203,3 +203,16 @@ def test_threads_that_look_at_the_same_new_record_see_the_same() -> None:
             assert seen == [("number", "name")] * 3
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_a_record_that_holds_itself_can_be_shown() -> None:
+    value = Changing(1)
+    value.names.append(value)  # type: ignore[arg-type]
+    assert repr(value) == "Changing(number=1, names=[...])"
+
+
+def test_its_fields_are_told_without_making_a_dataclass() -> None:
+    new = made()
+    assert list(told(new)) == ["number", "name"] and told(new)["name"].default == "n"
+    assert type(vars(new)["__dataclass_fields__"]) is not dict
+    assert list(told(Longer)) == [*list(told(Theirs))[:2], "word"] and told(int) == {}

@@ -70,6 +70,9 @@ _FOR_DISPATCH = frozenset(
     }
 )
 
+# The answer to a submission of which its caller learns otherwise, as a Future does.
+_NOBODY_WAITS = Operation(None)
+
 _tickets = itertools.count(1)  # of orders; unique in this process, so that one scheduler may serve several
 
 
@@ -180,13 +183,14 @@ class Driver:
 
     # Tasks.
 
-    def submit(self, task: Submission, large: bool = False) -> Operation:
+    def submit(self, task: Submission, large: bool = False, awaited: bool = True) -> Operation:
         """Take a task; any thread. The answer gets its handle when it is placed, or a refusal.
 
         Placed and Ended go to the listener.
+        awaited  False: nobody waits for the answer, and it says nothing.
         """
         kernel, dispatch = self.kernel, self.dispatch
-        placed = None
+        placed, request = None, _NOBODY_WAITS
         with self._lock:
             actions = dispatch.submit(task, time.monotonic())
             self._dirty = True
@@ -202,7 +206,8 @@ class Driver:
                 # The usual case: there is a credit, and who waits for the answer is in this thread.
                 placed = actions[0]
             else:
-                request = task.owner._request = Placing(self, task.id)
+                if awaited:
+                    request = task.owner._request = Placing(self, task.id)
                 self._of_dispatch(actions, 0.0)
             if validation.ON:
                 self._check(task)
@@ -214,7 +219,7 @@ class Driver:
             self.flush()
         elif not self._watched_over:
             self._flush_soon()
-        return Operation(task.owner)
+        return Operation(task.owner) if awaited else request
 
     def define(self, function: Any, code: Any) -> None:
         """Make a definition known before a task names it; any thread."""

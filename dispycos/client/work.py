@@ -277,7 +277,7 @@ class Work:
                 return Operation(refusal(f"no server or node at {place} is in use"))
         handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else (args, kwargs)
-        return self._enter(handle, function, payload, (args, kwargs), options, where, io)
+        return self._enter(handle, function, payload, (args, kwargs), options, where, io, True)
 
     def _enter(
         self,
@@ -288,6 +288,7 @@ class Work:
         options: TaskOptions,
         where: Incarnation | None,
         io: bool,
+        awaited: bool,
     ) -> Operation:
         task = handle._submission = Submission(
             handle.number,
@@ -306,7 +307,7 @@ class Work:
         )
         for watcher in self.watchers:
             watcher.submitted(task, *given)
-        return self.driver.submit(task, is_large(payload))
+        return self.driver.submit(task, is_large(payload), awaited)
 
     def definition(self, function: Callable[..., Any]) -> CodeHash:
         """What calls name a function of any kind by, made known to the servers; any thread.
@@ -335,7 +336,7 @@ class Work:
         handle = FutureTask.wanted(self.driver, next(_numbers), name, self._reservation)
         handle._info = None if self._status_task is None else info
         future = Future(handle)
-        self._enter(handle, function, payload, info, options, where, False)
+        self._enter(handle, function, payload, info, options, where, False, False)
         return future
 
     def define(self, function: CodeHash, code: Payload) -> None:
@@ -362,7 +363,7 @@ class Work:
         handle = RelayTask.wanted(self.driver, next(_numbers), name, self._reservation)
         handle._info = None
         handle.ended = ended
-        self._enter(handle, function, payload, ((), {}), options, None, False)
+        self._enter(handle, function, payload, ((), {}), options, None, False, False)
         return handle
 
     def withdraw(self, futures: Sequence[Future]) -> None:
@@ -465,11 +466,11 @@ class Work:
 
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner
-        was_task = handle._request is None
+        told = handle._info is None  # that it was created
         for watcher in self.watchers:
             watcher.ended(action)
         handle.conclude(action.outcome, action.poisoned)
-        if was_task and self._status_task is not None:
+        if told and self._status_task is not None:
             self._tell(handle._status())
 
     def news(self, action: Any) -> None:

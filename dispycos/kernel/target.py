@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import CodeType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, NoReturn, TypeAlias
@@ -126,4 +127,5 @@ def name_of(target: object) -> str:
     while isinstance(target, functools.partial):
         target = target.func
     name = getattr(target, "__name__", None)
-    return name if isinstance(name, str) else type(target).__name__
+    # One text for all tasks of a function: a builtin makes its name anew for each who asks.
+    return sys.intern(name) if type(name) is str else type(target).__name__

@@ -301,6 +301,8 @@ def _lasting(function: Any) -> tuple[Any, ...] | None:
     """What a function's pickle depends on beside definitions; None if it can't be watched."""
     if isinstance(function, type) or is_definition(function):
         return ()
+    if type(function) is types.BuiltinFunctionType and isinstance(function.__self__, types.ModuleType):
+        return ()
     if type(function) is not types.FunctionType:
         return None
     held = [origins.contents(cell) for cell in function.__closure__ or ()]

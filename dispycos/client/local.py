@@ -9,26 +9,27 @@ I/O half. Layer 5. Rows DC-59; rules SE-06, R-64.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from dispycos import keyfile
 from dispycos.arguments import integer, seconds
 from dispycos.card import card, line
 from dispycos.client import surroundings
-from dispycos.client.client import Client
-from dispycos.client.client_executor import ClientExecutor
-from dispycos.client.local_nodes import LocalNodes
 from dispycos.client.scalable import Scalable
 from dispycos.client.surroundings import Surroundings
 from dispycos.kernel.operation import kernel_threads
 from dispycos.model import Location, Role
-from dispycos.node import embedded
-from dispycos.node.embedded import LocalNode
-from dispycos.node.settings import server_count
-from dispycos.options import Options
-from dispycos.runtime import Network, runtime
-from dispycos.scheduler.service import SchedulerService
+from dispycos.node import fresh
+from dispycos.node.fresh import FreshNode
+from dispycos.node.processors import server_count
+
+if TYPE_CHECKING:
+    from dispycos.client.client_executor import ClientExecutor
+    from dispycos.client.local_nodes import LocalNodes
+    from dispycos.node.embedded import LocalNode
+    from dispycos.runtime import Network
+    from dispycos.scheduler.service import SchedulerService
 
 LOOPBACK = "127.0.0.1"
 
@@ -60,28 +61,48 @@ class LocalCluster(Scalable):
         self._surroundings = Surroundings(self.pulse_interval, private=True)
         self._nodes: LocalNodes | None = None
         self._location: Location | None = None
+        self._ahead: FreshNode | None = None  # the process of the first one, until it is spoken to
         surroundings.made(self)
 
     def _join(self) -> tuple[Network, bool]:
+        from dispycos import keyfile
+        from dispycos.options import Options
+        from dispycos.runtime import runtime
+
         ours = runtime.present is None
         options = Options(hosts=(LOOPBACK,), roles=Role.PEER | Role.CLIENT | Role.SCHEDULER)
         return runtime.network(options, keyfile.throwaway() if ours else None), ours
 
     def _make_launcher(self, network: Network, service: SchedulerService) -> LocalNodes:
+        from dispycos.client.local_nodes import LocalNodes
+
         self._nodes = LocalNodes(network, service, lambda number: self._start_node(network, number))
         return self._nodes
 
     def start(self) -> Self:
         """Start node and scheduler. NodeNotStarted says what the node said."""
-        if self._network is None:
+        self._refuse_start_in_a_loop()
+        if self._network is not None:
+            return self
+        # Its process starts while we import and open what is ours.
+        with contextlib.suppress(OSError):  # told when it is tried again
+            self._ahead = fresh.start_node()
+        try:
             super().start()
-            assert self._nodes is not None
-            [self._location] = self._nodes.locations
-            surroundings.enter(self._surroundings, self)
+        finally:
+            if self._ahead is not None:
+                self._ahead.end()
+                self._ahead = None
+        assert self._nodes is not None
+        [self._location] = self._nodes.locations
+        surroundings.enter(self._surroundings, self)
         return self
 
     async def _start_node(self, network: Network, number: int) -> LocalNode:
+        from dispycos.node import embedded
+
         tls = network.endpoint.tls
+        ahead, self._ahead = self._ahead, None
         return await embedded.start_local_node(
             network.reactor,
             network.endpoint.keyring.own.reveal(),
@@ -90,6 +111,7 @@ class LocalCluster(Scalable):
             limits=network.limits,
             min_pulse=self.pulse_interval,
             certificates=tls.files if tls else None,
+            ahead=ahead,
         )
 
     def executor(self) -> ClientExecutor:
@@ -103,6 +125,9 @@ class LocalCluster(Scalable):
             "executor()",
             "use that of a Client, `async with LocalCluster(), Client() as client: client.executor()`",
         )
+        from dispycos.client.client import Client
+        from dispycos.client.client_executor import ClientExecutor
+
         ours = self._network is None
         self.start()
         client = Client()

@@ -1,5 +1,7 @@
 """What clusters that a program starts for itself have in common: their life, and how many nodes they have.
 
+What it needs when it starts is imported then: most of a client, and a LocalCluster's node starts meanwhile.
+
 I/O half. Layer 5. Row DC-59.
 """
 
@@ -10,18 +12,19 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dispycos.arguments import integer
-from dispycos.client.elastic import Elastic
-from dispycos.client.launcher import Launcher
 from dispycos.errors import Closed
 from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation
-from dispycos.runtime import Network, runtime
-from dispycos.scheduler import scheduler
-from dispycos.scheduler.service import SchedulerService
 from dispycos.wording import listed
+
+if TYPE_CHECKING:
+    from dispycos.client.elastic import Elastic
+    from dispycos.client.launcher import Launcher
+    from dispycos.runtime import Network
+    from dispycos.scheduler.service import SchedulerService
 
 log = logging.getLogger("dispycos")
 
@@ -81,6 +84,8 @@ class Scalable(ABC):
         await _aside(self.close)
 
     def _say_what_ends(self, kind: type[BaseException] | None) -> None:
+        from dispycos.runtime import runtime
+
         if kind is KeyboardInterrupt:
             log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
         elif kind is None and (living := runtime.kernel().lasting()):
@@ -96,13 +101,19 @@ class Scalable(ABC):
             name = type(self).__name__
             raise RuntimeError(f"{what} of a {name} here would block the running event loop: {instead}")
 
+    def _refuse_start_in_a_loop(self) -> None:
+        self._refuse_in_a_loop("start()", "use `async with`, or `await asyncio.to_thread(cluster.start)`")
+
     # Its life.
 
     def start(self) -> Self:
         """Start its scheduler in this process, and the nodes that it has from the first."""
-        self._refuse_in_a_loop("start()", "use `async with`, or `await asyncio.to_thread(cluster.start)`")
+        self._refuse_start_in_a_loop()
         if self._network is not None:
             return self
+        from dispycos.client.elastic import Elastic
+        from dispycos.scheduler import scheduler
+
         self._network, self._ours = network, _ = self._join()
         network.on_close(self._stop)
         try:
@@ -124,6 +135,8 @@ class Scalable(ABC):
         if network is None:
             return
         if self._ours:
+            from dispycos.runtime import runtime
+
             runtime.stop(network)
         network.drop_close(self._stop)
         if not network.closed:

@@ -14,11 +14,9 @@ I/O half. Layer 3. Rule SE-50.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +37,9 @@ def read(
     FileNotFoundError; OutOfReach; BadConfiguration names the file, the line and what is wrong.
     """
     text = _text(path)
+    # Most machines have no such file, and nothing to parse.
+    import tomllib
+
     try:
         values = tomllib.loads(text)
     except RecursionError:
@@ -126,6 +127,8 @@ def _plain(place: str, name: Name, value: Any) -> Value:
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Name] | tuple[str, ...]) -> BadConfiguration:
+    import difflib
+
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
     return BadConfiguration(f"{what} is not known here; {hint}")

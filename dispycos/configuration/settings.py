@@ -12,7 +12,6 @@ I/O half. Layer 3.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -139,6 +138,8 @@ def strangers(
         of_ours = variable.startswith(PREFIX) and variable not in names | OTHERS
         if not of_ours or variable.startswith(others) or _LINK.search(f"{variable}={environ[variable]}"):
             continue
+        import difflib
+
         near = difflib.get_close_matches(variable, names, 1, 0.8)
         if not whole and not near and not variable.startswith(mine):
             continue  # of whatever else is called so

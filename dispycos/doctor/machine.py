@@ -129,10 +129,10 @@ def ports() -> Iterator[Finding]:
 def _listening() -> list[tuple[int, str]]:
     """The ports that are listened at, and by whom; [] where the system does not tell."""
     found: list[tuple[int, str]] = []
-    if not net.available:
+    try:
+        import psutil
+    except ImportError:
         return found
-    import psutil
-
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr:

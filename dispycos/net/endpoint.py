@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -437,7 +437,7 @@ class Endpoint:
             name=self.name,
             roles=self.roles,
             location=self.location,
-            python=platform.python_version(),
+            python=sys.version.partition(" ")[0],
             release=RELEASE,
         )
 

@@ -17,12 +17,6 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-try:
-    import psutil
-except ImportError:
-    psutil = None  # type: ignore[assignment]  # nodes and clients work without it (DN-37)
-
-available = psutil is not None
 _LINUX = sys.platform == "linux"
 
 # Questions about an interface, of linux/sockios.h, and one of its flags, of linux/if.h.
@@ -43,14 +37,18 @@ class Interface(NamedTuple):
 
 def interfaces() -> list[Interface]:
     """The addresses of this machine's interfaces that are up, loopback among them."""
-    if available:
+    try:
         return list(_of_psutil())
+    except ImportError:
+        pass  # nodes and clients work without it (DN-37)
     if _LINUX:
         return [*_ipv4_of_linux(), *_ipv6_of_linux()]
     return [Interface("loopback", "127.0.0.1", "127.255.255.255", 0)]
 
 
 def _of_psutil() -> Iterator[Interface]:
+    import psutil  # by those who ask: most processes of a cluster never do
+
     stats = psutil.net_if_stats()
     indexes = {name: index for index, name in socket.if_nameindex()}
     for name, entries in psutil.net_if_addrs().items():

@@ -1,16 +1,24 @@
-"""`python -m dispycos.node`: the dispycosnode command."""
+"""`python -m dispycos.node`: the dispycosnode command, or (`--inherit FD`) the node of a program."""
 
 import contextlib
+import gc
 import sys
 
 if __name__ == "__main__":
-    ahead = None
-    if "--inherit" in sys.argv:
-        # The node of a program has a client at once: its zygote starts while we import the rest.
+    if sys.argv[1:2] == ["--inherit"]:
         from dispycos.node import fresh
 
+        # It has a client at once: the zygote starts while we import the rest.
+        ahead = None
         with contextlib.suppress(OSError):  # told when it is tried again
             ahead = fresh.start_zygote()
+        # What is imported stays: looking through it again and again would take a tenth of the time.
+        gc.disable()
+        from dispycos.node import inherited
+
+        gc.freeze()
+        gc.enable()
+        sys.exit(inherited.run(int(sys.argv[2]), ahead))
     from dispycos.node.cli import main
 
-    sys.exit(main(ahead=ahead))
+    sys.exit(main())

@@ -22,15 +22,14 @@ from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
 from dispycos.net.rotation import Rotation
-from dispycos.node import account, inherited, saved
+from dispycos.node import account, saved
 from dispycos.node.account import Account
 from dispycos.node.daemon import Daemon, serve
-from dispycos.node.fresh import FreshZygote
 from dispycos.node.hours import minute_now, service_times
 from dispycos.node.printed import ready_line
-from dispycos.node.processors import processors
+from dispycos.node.processors import processors, server_count
 from dispycos.node.rights import Rights, RightsByBits
-from dispycos.node.settings import NodeSettings, host_name, port_list, server_count
+from dispycos.node.settings import NodeSettings, host_name, port_list
 from dispycos.node.workspace import open_workspace
 from dispycos.supervision import Supervisor
 
@@ -57,27 +56,21 @@ _FILES = (
 )
 
 
-def main(
-    argv: Sequence[str] | None = None, *, ahead: FreshZygote | None = None, source: KeySource | None = None
-) -> int:
+def main(argv: Sequence[str] | None = None, *, source: KeySource | None = None) -> int:
     """Run a node; answers its exit code.
 
-    ahead   a zygote for its first client, started already.
     source  its keys; None: as the options say.
     """
     parser = make_parser()
-    inherits = argv is None and "--inherit" in sys.argv
     try:
         # Before anything is opened or read: that is for who started the node.
-        bits = None if inherits else account.by_bits()
+        bits = account.by_bits()
         rights = Rights() if bits is None else RightsByBits()
     except DispycosError as exc:
         print(f"dispycosnode: {exc}", file=sys.stderr)
         return 1
     arguments = commandline.normal(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments)
-    if options.inherit is not None:
-        return inherited.run(options.inherit, ahead)
     given = vars(make_parser(bare=True).parse_args(arguments))
     try:
         more = saved.load(options.config, given) if options.config is not None else []
@@ -199,7 +192,6 @@ def add_options(parser: Parser) -> None:
     add("--save_config", metavar="FILE", help="write the given options to FILE and exit; those of one node "
         "(addresses, name, secret) are left out")  # fmt: skip
     add("--config", metavar="FILE", help="take options from FILE; the command line wins")
-    add("--inherit", type=int, help=argparse.SUPPRESS)  # node.embedded
 
 
 def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:

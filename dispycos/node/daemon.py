@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -123,8 +125,8 @@ class Daemon:
             self.endpoint.incarnation,
             location,
             settings.name,
-            platform.platform(),
-            platform.python_version(),
+            _platform(),
+            sys.version.partition(" ")[0],
             settings.servers,
             self._processes.measured().avail,
         )
@@ -311,3 +313,12 @@ async def serve(
     finally:
         supervisor.stopping()
         await daemon.close()
+
+
+def _platform() -> str:
+    """What `platform.platform()` says, which would run a program to learn the processor's name."""
+    if sys.platform != "linux":
+        return platform.platform()
+    system = os.uname()
+    library = "".join(platform.libc_ver())
+    return "-".join(filter(None, (system.sysname, system.release, system.machine, "with", library)))

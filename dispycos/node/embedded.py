@@ -14,9 +14,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 
 from dispycos import folders
@@ -26,6 +24,7 @@ from dispycos.model import Incarnation, Location
 from dispycos.net.reactor import Reactor
 from dispycos.net.tls import CertificateFiles
 from dispycos.node import fresh, ties, workspace
+from dispycos.node.fresh import FreshNode
 from dispycos.node.pipe import LoopPipe, Said
 
 _START_WITHIN = 30.0  # seconds from the start of the process until it listens
@@ -107,14 +106,24 @@ async def start_local_node(
     max_pulse: float = 100.0,
     certificates: CertificateFiles | None = None,
     debug: bool = False,
+    ahead: FreshNode | None = None,
 ) -> LocalNode:
     """Start a node on loopback with `servers` servers; reactor thread.
 
-    key  32 bytes, of this program alone.
+    key    32 bytes, of this program alone.
+    ahead  its process, started already, and ended here if that fails; None: it is started now.
     NodeNotStarted says what the node said. Whoever gets the LocalNode stops it.
     """
-    path = await asyncio.to_thread(workspace.local_path)
-    ours, theirs = socket.socketpair()
+    if ahead is None:
+        try:
+            ahead = fresh.start_node()
+        except OSError as exc:
+            raise NodeNotStarted(f"a node can't be started: {exc.strerror or exc}") from None
+    try:
+        path = await asyncio.to_thread(workspace.local_path)
+    except BaseException:
+        await asyncio.to_thread(ahead.end)
+        raise
     started: asyncio.Future[Said] = reactor.loop.create_future()
 
     def heard(said: Said) -> None:
@@ -126,15 +135,7 @@ async def start_local_node(
             node.ended(reason)
         heard(Said("failed", {"reason": f"the node's process ended before it listened ({reason})"}))
 
-    try:
-        process = _exec_node(theirs)
-    except OSError as exc:
-        ours.close()
-        _remove(path)
-        raise NodeNotStarted(f"a node can't be started: {exc.strerror or exc}") from None
-    finally:
-        theirs.close()
-    node = LocalNode(process, LoopPipe(reactor.loop, ours, heard, ended), path)
+    node = LocalNode(ahead.process, LoopPipe(reactor.loop, ahead.pipe, heard, ended), path)
     values = {
         "key": key.hex(),
         "parent": os.getpid(),
@@ -163,19 +164,6 @@ async def start_local_node(
         await node.stop()
         raise
     return node
-
-
-def _exec_node(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    flags, folder = fresh.where_we_are()
-    return subprocess.Popen(
-        [sys.executable, *flags, "-m", "dispycos.node", "--inherit", str(theirs.fileno())],
-        stdin=subprocess.DEVNULL,
-        cwd=folder,
-        env=ties.clean_environment(os.environ),
-        pass_fds=[theirs.fileno()],
-        # A terminal's Ctrl-C is for the program to handle; the node is told by it (R-20).
-        start_new_session=True,
-    )
 
 
 def _remove(path: str) -> None:

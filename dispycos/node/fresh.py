@@ -1,7 +1,7 @@
-"""Fresh interpreters: how a zygote is started, and how any finds this package.
+"""Fresh interpreters: how a node and its zygotes are started, and how any finds this package.
 
-Imports little: a program's own node starts its first zygote before it imports itself, so that
-both start at the same time.
+Imports little: a program's own node runs before that program has imported what it needs for
+it, and starts its first zygote before it imports itself, so that all three do so at once.
 
 I/O half. Layer 5. Rules SE-51.
 """
@@ -9,28 +9,64 @@ I/O half. Layer 5. Rules SE-51.
 from __future__ import annotations
 
 import os
+import site
 import socket
 import subprocess
 import sys
-import sysconfig
-
-from dispycos.node import ties
-from dispycos.records import record
+from collections.abc import Mapping
 
 
-@record(frozen=False, eq=False)
+class FreshNode:
+    """A node of this program that nobody has spoken to. Who takes it owns both."""
+
+    __slots__ = ("pipe", "process")
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: socket.socket) -> None:
+        self.process = process
+        self.pipe = pipe  # our end
+
+    def end(self) -> None:
+        """Nobody has a use for it: it ends when it finds that, and is waited for."""
+        self.pipe.close()
+        self.process.wait()
+
+
 class FreshZygote:
     """A zygote that nobody has spoken to. Who takes it owns its descriptors, and waits for its end."""
 
-    process: subprocess.Popen[bytes]
-    pipe: socket.socket  # our end
-    output: int  # what it prints is read here
+    __slots__ = ("output", "pipe", "process")
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: socket.socket, output: int) -> None:
+        self.process = process
+        self.pipe = pipe  # our end
+        self.output = output  # what it prints is read here
 
     def ended(self, status: int) -> None:
         """It was waited for, and this is its wait status."""
         self.process.returncode = os.waitstatus_to_exitcode(status)
         self.pipe.close()
         os.close(self.output)
+
+
+def start_node() -> FreshNode:
+    """Start a fresh interpreter that waits for its settings and its key. OSError."""
+    ours, theirs = socket.socketpair()
+    try:
+        process = subprocess.Popen(
+            [*_python("dispycos.node"), "--inherit", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            cwd=where_we_are()[1],
+            env=clean_environment(os.environ),
+            pass_fds=[theirs.fileno()],
+            # A terminal's Ctrl-C is for the program to handle; the node is told by it (R-20).
+            start_new_session=True,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return FreshNode(process, ours)
 
 
 def start_zygote(run_as: str = "") -> FreshZygote:
@@ -41,12 +77,8 @@ def start_zygote(run_as: str = "") -> FreshZygote:
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     try:
-        flags, folder = where_we_are()
         command = [
-            sys.executable,
-            *flags,
-            "-m",
-            "dispycos.node.zygote",
+            *_python("dispycos.node.zygote"),
             str(theirs.fileno()),
             str(os.getpid()),
             *filter(None, [run_as]),
@@ -56,8 +88,8 @@ def start_zygote(run_as: str = "") -> FreshZygote:
             stdin=subprocess.DEVNULL,
             stdout=write,
             stderr=write,
-            cwd=folder,
-            env=ties.clean_environment(os.environ),
+            cwd=where_we_are()[1],
+            env=clean_environment(os.environ),
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
@@ -71,10 +103,19 @@ def start_zygote(run_as: str = "") -> FreshZygote:
     return FreshZygote(process, ours, read)
 
 
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for processes that run client code: nothing that leads to a key (SE-51)."""
+    return {name: value for name, value in environ.items() if not name.startswith("DISPYCOS_SECRET")}
+
+
 def where_we_are() -> tuple[list[str], str]:
     """Interpreter flags and working directory with which a fresh interpreter finds this package."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if root in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+    if root in site.getsitepackages():
         # Installed: found anyway, and no working directory may hide a module of the library's.
         return ["-P"], "/"
     return [], root
+
+
+def _python(module: str) -> list[str]:
+    return [sys.executable, *where_we_are()[0], "-m", module]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
+import os
 import socket
 from typing import Any
 
@@ -18,12 +18,13 @@ from dispycos.model import Location
 from dispycos.net.keys import keyring_of
 from dispycos.net.rotation import Rotation
 from dispycos.net.tls import CertificateFiles
-from dispycos.node import ties
 from dispycos.node.daemon import Daemon, serve
 from dispycos.node.fresh import FreshZygote
 from dispycos.node.pipe import LoopPipe, Pipe, Said
 from dispycos.node.settings import NodeSettings
 from dispycos.node.workspace import open_workspace
+
+_LOOK_FOR_PARENT = 1.0  # seconds between looks at the program, where the system has no pidfds
 
 
 def run(descriptor: int, ahead: FreshZygote | None = None) -> int:
@@ -39,16 +40,13 @@ def run(descriptor: int, ahead: FreshZygote | None = None) -> int:
         return 0  # the program is gone
     validation.forbid_unpickling("the node daemon")
     values = said.values
-    # The closing of the pair ends us; this does too where a forked child of the program keeps
-    # its end open.
-    ties.die_with_parent(values["parent"], signal.SIGTERM)
     keyfile.no_core_dumps()
     keyring = keyring_of([bytes.fromhex(values.pop("key"))])
     logging.basicConfig(level=logging.DEBUG if values["debug"] else logging.WARNING, format="%(message)s")
     settings = _settings(values)
     try:
         workspace = open_workspace(settings.dest_path)
-        return asyncio.run(_serve(sock, settings, keyring, workspace, ahead))
+        return asyncio.run(_serve(sock, values["parent"], settings, keyring, workspace, ahead))
     except (DispycosError, OSError) as exc:
         pipe.say(Said("failed", {"reason": str(exc)}))
         return 1
@@ -71,9 +69,15 @@ def _settings(values: dict[str, Any]) -> NodeSettings:
 
 
 async def _serve(
-    sock: socket.socket, settings: NodeSettings, keyring: Any, workspace: Any, ahead: FreshZygote | None
+    sock: socket.socket,
+    parent: int,
+    settings: NodeSettings,
+    keyring: Any,
+    workspace: Any,
+    ahead: FreshZygote | None,
 ) -> int:
     def ready(daemon: Daemon, location: Location) -> None:
+        _end_with(parent, daemon)
         Rotation(daemon.endpoint, None, daemon.renewed).start()
         pipe = LoopPipe(
             asyncio.get_running_loop(),
@@ -87,3 +91,27 @@ async def _serve(
         pipe.say(Said("ready", {**where, "incarnation": daemon.endpoint.incarnation.hex()}))
 
     return await serve(settings, keyring, workspace, ready, ahead)
+
+
+def _end_with(parent: int, daemon: Daemon) -> None:
+    """End when the program has ended, also where a forked child of it keeps its end of the pair open.
+
+    By its process, not by a parent-death signal: that would come when the thread that started
+    us ends, and any thread may start a LocalCluster.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = os.pidfd_open(parent)
+    except (AttributeError, OSError):
+        descriptor = -1
+    if os.getppid() != parent:
+        daemon.end(0)
+    elif descriptor < 0:
+        loop.call_later(_LOOK_FOR_PARENT, _end_with, parent, daemon)
+    else:
+
+        def ended() -> None:
+            loop.remove_reader(descriptor)
+            daemon.end(0)
+
+        loop.add_reader(descriptor, ended)

@@ -23,6 +23,16 @@ def processors() -> int:
     return here if share is None else max(1, min(here, math.ceil(share)))
 
 
+def server_count(cpus: int) -> int:
+    """How many servers `--cpus N` means here (DN-02). ValueError: none would be left."""
+    here = processors()
+    if cpus > 0:
+        return cpus
+    if here + cpus < 1:
+        raise ValueError(f"--cpus {cpus} leaves no processor: there are {here} here")
+    return here + cpus
+
+
 def quota(read: Read) -> float | None:
     """The processors' worth of time that control groups leave to this process; None: any."""
     shares = [share for folder in _folders(read) if (share := _share(folder, read)) is not None]

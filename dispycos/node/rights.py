@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ _CALLS = {
     "riscv64": (147, 149),
     "ppc64le": (164, 169),
     "s390x": (208, 210),
-}.get(platform.machine() if sys.platform == "linux" else "")
+}.get(os.uname().machine if sys.platform == "linux" else "")
 _libc = ctypes.CDLL(None, use_errno=True) if _CALLS else None
 
 available = _CALLS is not None  # threads of this system can have ids of their own

@@ -13,7 +13,6 @@ from dispycos import config
 from dispycos.config import Limits
 from dispycos.net.tls import CertificateFiles
 from dispycos.node.hours import ServiceTimes
-from dispycos.node.processors import processors
 from dispycos.records import record
 
 
@@ -43,16 +42,6 @@ class NodeSettings:
     hours: ServiceTimes | None = None  # None: always
     commands: bool = True  # read stdin
     limits: Limits = field(default_factory=config.limits)
-
-
-def server_count(cpus: int) -> int:
-    """How many servers `--cpus N` means here (DN-02). ValueError: none would be left."""
-    here = processors()
-    if cpus > 0:
-        return cpus
-    if here + cpus < 1:
-        raise ValueError(f"--cpus {cpus} leaves no processor: there are {here} here")
-    return here + cpus
 
 
 def port_list(ranges: Sequence[tuple[int, int]], servers: int, first: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ so that whichever of the two lives on can end also what called setsid (R-48).
 
 A process is named by its pid, its start time and the boot id: a pid alone comes back (R-49).
 
-I/O half. Layer 5. Rules R-06, R-11, R-48, R-49, SE-11, SE-51.
+I/O half. Layer 5. Rules R-06, R-11, R-48, R-49, SE-11.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from dispycos.records import record
 
@@ -85,11 +85,6 @@ def prefer_for_oom(score: int = SERVER_OOM_SCORE) -> None:
         value = max(score, min(1000, int(file.read()) + score))
         file.seek(0)
         file.write(str(value))
-
-
-def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for processes that run client code: nothing that leads to a key (SE-51)."""
-    return {name: value for name, value in environ.items() if not name.startswith("DISPYCOS_SECRET")}
 
 
 # Who a process is.

@@ -6,30 +6,38 @@ library, of dispycos or of a module that is already imported.
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
 import sys
 import types
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from dispycos.pickling import origins
 
 _sent: dict[str, tuple[str, str, bool]] = {}  # name -> path at the client, source, is a package
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+class _Finder:
+    """Finder and loader. What importlib.abc has for them takes longer to import than all of this package."""
+
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if name not in _sent:
             return None
         file, _, is_package = _sent[name]
-        spec = importlib.util.spec_from_loader(name, self, origin=file, is_package=is_package)
-        if spec is not None:
-            spec.has_location = True  # gives the module its __file__
+        loader: Any = self
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=file, is_package=is_package)
+        spec.has_location = True  # gives the module its __file__
         return spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """One as any other will do."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        exec(self.get_code(module.__name__), module.__dict__)
 
     def get_source(self, name: str) -> str:
         return _sent[name][1]
@@ -38,7 +46,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return _sent[name][2]
 
     def get_code(self, name: str) -> types.CodeType:
-        return self.source_to_code(_sent[name][1], _sent[name][0])
+        file, source, _ = _sent[name]
+        return compile(source, file, "exec", dont_inherit=True)
 
 
 _finder = _Finder()

@@ -712,20 +712,30 @@ def test_nothing_outlives_a_killed_node(tmp_path: Path, key_file: Path, master: 
 
 @pytest.mark.row("R-11", "DC-59")
 def test_a_local_node_ends_with_its_program(tmp_path: Path) -> None:
+    # With the program: neither when the thread ends that started it, nor only when a forked
+    # child of the program, which has its end of the pair, has ended too.
     program = """
-import os, sys
+import os, sys, threading, time
 from dispycos.net.reactor import Reactor
+from dispycos.node import fresh
 from dispycos.node.embedded import start_local_node
+ahead = []
+starting = threading.Thread(target=lambda: ahead.append(fresh.start_node()))
+starting.start()
+starting.join()
 reactor = Reactor.in_thread()
-node = reactor.run(start_local_node(reactor, os.urandom(32), 1)).result(20)
-print(node.pid, flush=True)
+node = reactor.run(start_local_node(reactor, os.urandom(32), 1, ahead=ahead[0])).result(20)
+child = os.fork() or time.sleep(60)
+print(node.pid, child, flush=True)
 sys.stdin.read()
 """
     with background([sys.executable, "-c", program], env={"TMPDIR": str(tmp_path)}) as user:
         wait_until(lambda: user.lines)
-        pid = int(user.lines[-1])
+        pid, child = map(int, user.lines[-1].split())
         user.signal(signal.SIGKILL)
         wait_until(lambda: not alive(pid))
+        assert alive(child)
+        os.kill(child, signal.SIGKILL)
         wait_until(lambda: not left_in(tmp_path))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispycos.folders import FolderError
-from dispycos.node import ties, workspace
+from dispycos.node import fresh, ties, workspace
 from dispycos.node.workspace import Workspace, open_workspace
 from tests.helpers import unavailable, wait_until
 
@@ -376,5 +376,5 @@ def test_ends_are_told_in_words() -> None:
 
 @pytest.mark.row("SE-51")
 def test_the_environment_of_client_code_leads_to_no_key() -> None:
-    found = ties.clean_environment({"DISPYCOS_SECRET_FILE": "/x", "DISPYCOS_SECRET": "s", "PATH": "/bin"})
+    found = fresh.clean_environment({"DISPYCOS_SECRET_FILE": "/x", "DISPYCOS_SECRET": "s", "PATH": "/bin"})
     assert found == {"PATH": "/bin"}

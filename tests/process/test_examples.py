@@ -29,6 +29,7 @@ def expected(path: Path) -> str:
     return "".join(line.removeprefix("    ") + "\n" for line in output.strip("\n").splitlines())
 
 
+@pytest.mark.row("RP-23")
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
 def test_an_example_prints_what_it_says(path, tmp_path):
     code, out, err = run_python(path, timeout=40, cwd=tmp_path)

@@ -158,17 +158,14 @@ def test_its_name_is_located(place: Place) -> None:
 
 
 @pytest.mark.row("DS-08", "DS-18", "DS-22")
-@pytest.mark.parametrize("how", ["port of the node", "port of all nodes"])
-def test_a_named_node_is_reached_whenever_it_comes(place: Place, how: str) -> None:
-    port = free_ports(3)
-    named = ["--node", f"127.0.0.1:{port}"]
-    if how == "port of all nodes":
-        named = ["--node", "127.0.0.1", "--node-port", str(port)]
-    shared = place.scheduler(*named)
-    assert "trying again" in shared.program.wait_line(f"--node 127.0.0.1:{port}", 10)
+def test_a_named_node_is_reached_whenever_it_comes(place: Place) -> None:
+    own, usual = free_ports(3), free_ports(3)  # a port of the node, and the port of all nodes
+    shared = place.scheduler("--node", f"127.0.0.1:{own}", "--node", "127.0.0.1", "--node-port", str(usual))
+    for port in (own, usual):
+        assert "trying again" in shared.program.wait_line(f"--node 127.0.0.1:{port}", 10)
     client = place.client()
     schedule(client, shared)
-    for name in ("first", "second"):
+    for name, port in (("first", own), ("second", own), ("third", usual)):
         node = place.node(port=port, name=name)
         client.wait_line(f"status NodeInitialized {name}", 45)
         run(client, 1)
@@ -233,13 +230,12 @@ def test_only_programs_with_its_key_are_heard(place: Place) -> None:
 
 
 @pytest.mark.row("DS-15", "SE-57")
-@pytest.mark.parametrize("debug", [True, False])
-def test_debug_messages_are_logged_if_they_are_asked_for_and_hold_no_key(place: Place, debug: bool) -> None:
-    shared = place.scheduler(*(["-d"] if debug else []))
+def test_debug_messages_are_logged_if_they_are_asked_for_and_hold_no_key(place: Place) -> None:
+    shared = place.scheduler("-d")
     schedule(place.client(), shared)
     shared.program.signal(signal.SIGTERM)
     assert shared.program.wait(20) == 0
-    assert (" DEBUG " in shared.program.output) is debug
+    assert " DEBUG " in shared.program.output
     assert place.key.read_text().splitlines()[-1] not in shared.program.output
 
 
@@ -257,6 +253,7 @@ def test_standard_input_ends_it_only_by_a_command(place: Place, how: str) -> Non
     close(client)
     assert shared.program.process.poll() is None
     assert "no command" not in shared.program.output
+    assert " DEBUG " not in shared.program.output, "nobody asked for that"
 
 
 # Leads a session on a terminal and starts a program in the background of it.

@@ -139,7 +139,7 @@ def test_quit_lets_the_running_client_finish_and_refuses_the_others(place: Place
 
 
 @pytest.mark.row("DS-19", "GN-06", "R-53")
-@pytest.mark.parametrize("how", ["terminate", "SIGTERM", "SIGINT", "after quit"])
+@pytest.mark.parametrize("how", ["terminate", "SIGTERM", "after quit"])
 def test_it_ends_without_waiting_for_the_running_client(place: Place, how: str) -> None:
     shared = place.scheduler()
     place.node("--peer", shared.where)
@@ -147,8 +147,8 @@ def test_it_ends_without_waiting_for_the_running_client(place: Place, how: str) 
     schedule(client, shared)
     run(client, 1, 600.0)
     client.wait_line("began 1", 20)
-    if how.startswith("SIG"):
-        shared.program.signal(getattr(signal, how))
+    if how == "SIGTERM":
+        shared.program.signal(signal.SIGTERM)
     elif how == "after quit":
         shared.program.write("quit")
         client.wait_line("is asked to close", 10)
@@ -170,7 +170,7 @@ def test_a_second_signal_ends_it_at_once(place: Place) -> None:
     client.wait_line("began 1", 20)
     node.signal(signal.SIGSTOP)
     try:
-        shared.program.signal(signal.SIGTERM)
+        shared.program.signal(signal.SIGINT)
         shared.program.wait_line("a second signal ends it", 10)
         shared.program.signal(signal.SIGTERM)
         assert shared.program.wait(5) == 1

@@ -9,7 +9,6 @@ I/O half. Layer 5. Rows DC-01 to DC-40, DC-60.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
@@ -77,7 +76,7 @@ class Client(Submitter):
         **unknown: Never,
     ) -> None:
         for name in unknown:
-            raise habits.unknown_argument(name, inspect.signature(Client).parameters)
+            raise habits.unknown_argument(type(self), name)
         self._surroundings = Surroundings.now()
         self._settings: Settings = settings(
             components=components,

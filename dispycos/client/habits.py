@@ -8,8 +8,6 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -33,6 +31,14 @@ ARGUMENTS: Final[Table] = {
     "cluster_status": "name it status_task: a task that gets messages",
     "job_status": "name it status_task: a task that gets messages",
 }
+
+# Arguments of LocalCluster.
+OF_CLUSTERS: Final[Table] = {
+    **dict.fromkeys(("n_workers", "num_cpus", "processes", "max_workers", "threads_per_worker"),
+                    "LocalCluster(4) has four servers, each a process that runs one call at a time"),
+    "dashboard_address": "HTTPServer(client), with `from dispycos.httpd import HTTPServer`",
+    "memory_limit": "dispycosnode in a container, or `ulimit -v` before it",
+}  # fmt: skip
 
 # Attributes of a Client.
 METHODS: Final[Table] = {
@@ -137,12 +143,16 @@ def hint(table: Table, name: str) -> str:
     return f"; here it is: {table[name]}" if name in table else ""
 
 
-def unknown_argument(name: str, known: Iterable[str]) -> TypeError:
-    """The error for an argument that a Client does not take."""
-    if name in ARGUMENTS:
-        return TypeError(f"Client() takes no {name}=: {ARGUMENTS[name]}")
-    near = difflib.get_close_matches(name, known, 1)
-    return TypeError(f"Client() takes no {name}={f'; did you mean {near[0]}=?' if near else ''}")
+def unknown_argument(kind: type, name: str, table: Table = ARGUMENTS) -> TypeError:
+    """The error for an argument that `kind` does not take."""
+    if name in table:
+        return TypeError(f"{kind.__name__}() takes no {name}=: {table[name]}")
+    # Imported by those who are told: a program that begins never needs them.
+    import difflib
+    import inspect
+
+    near = difflib.get_close_matches(name, inspect.signature(kind).parameters, 1)
+    return TypeError(f"{kind.__name__}() takes no {name}={f'; did you mean {near[0]}=?' if near else ''}")
 
 
 def refuse_options(way: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -157,6 +167,8 @@ def refuse_options(way: str, function: Callable[..., Any], given: Mapping[str, A
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:
+    import inspect
+
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Never, Self
 
 from dispycos.arguments import integer, seconds
 from dispycos.card import card, line
 from dispycos.client import surroundings
+from dispycos.client.habits import OF_CLUSTERS, unknown_argument
 from dispycos.client.scalable import Scalable
 from dispycos.client.surroundings import Surroundings
 from dispycos.kernel.operation import kernel_threads
@@ -52,7 +53,9 @@ class LocalCluster(Scalable):
             cluster.adapt(1, 8)
     """
 
-    def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0) -> None:
+    def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0, **unknown: Never) -> None:
+        for name in unknown:
+            raise unknown_argument(type(self), name, OF_CLUSTERS)
         self.pulse_interval = seconds("pulse_interval", pulse_interval)
         if not 0.1 <= self.pulse_interval <= 100:
             raise ValueError(f"pulse_interval must be from 0.1 to 100 seconds, not {pulse_interval!r}")

@@ -4,6 +4,7 @@ A fence that says `python` is a listing, unless a comment of Markdown stands rig
 
     <!-- not run: why -->   only its syntax is looked at
     <!-- long: why -->      runs with --long only
+    <!-- program: why -->   the same, as a file of its own
 
 A comment that begins with `run` is a listing that readers do not see; it puts in place what the
 page takes for granted. `<!-- client -->`, anywhere, gives the page a scheduled `client` of a
@@ -38,6 +39,7 @@ class Listing:
     output: str | None = None  # what it prints; None: no fence says it
     not_run: str = ""  # why it is not
     long: str = ""  # why it is not in an ordinary run
+    program: bool = False  # a process of its own runs it
 
     @property
     def where(self) -> str:
@@ -101,11 +103,13 @@ def _listings(path: Path, text: str) -> Iterator[Listing]:
                 line = text.count("\n", 0, piece.start("comment")) + 2
                 yield Listing(path, line, comment.removeprefix("run\n"))
             name, colon, why = comment.strip().partition(": ")
-            marks = {name: why} if colon and name in ("not run", "long") else {}
+            marks = {name: why} if colon and name in ("not run", "long", "program") else {}
         elif word == "python":
             line = text.count("\n", 0, piece.start("code")) + 1
+            alone = marks.get("program", "")
+            long = marks.get("long", alone)
             waiting = Listing(
-                path, line, piece["code"], not_run=marks.get("not run", ""), long=marks.get("long", "")
+                path, line, piece["code"], not_run=marks.get("not run", ""), long=long, program=bool(alone)
             )
             marks = {}
     if waiting is not None:

@@ -26,7 +26,7 @@ from typing import Any
 from dispycos import Client, LocalCluster, MonitorStatus, Task
 from dispycos.kernel import loop
 from tests.docs.listings import Listing, Page, pages
-from tests.helpers import wait_until
+from tests.helpers import run_program, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -85,6 +85,9 @@ def prepared(listing: Listing) -> tuple[CodeType, bool]:
 
 def run(listing: Listing, names: dict[str, Any]) -> None:
     """Run it among these names. What it raises, or Different."""
+    if listing.program:
+        run_alone(listing)
+        return
     code, is_task = prepared(listing)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         if code.co_flags & inspect.CO_COROUTINE:
@@ -99,6 +102,15 @@ def run(listing: Listing, names: dict[str, Any]) -> None:
             if isinstance(value, MonitorStatus) and value.info is task:
                 raise Different(f"the listing failed as a task:\n{value.value}")
     compare(listing, printed.getvalue())
+
+
+def run_alone(listing: Listing) -> None:
+    """Run it as its reader would, who saved it as a file. Different."""
+    Path("first.py").write_text(listing.code, encoding="utf-8")
+    ended = run_program([sys.executable, "first.py"], timeout=60)
+    if ended.code:
+        raise Different(f"the program ended with {ended.code}:\n{ended.err}")
+    compare(listing, ended.out)
 
 
 def compare(listing: Listing, printed: str) -> None:

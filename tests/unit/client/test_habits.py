@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import dispycos
-from dispycos import Client
+from dispycos import Client, LocalCluster
 from dispycos.client import habits
 from dispycos.client.future import Future
 
@@ -31,6 +31,7 @@ def refused() -> Future:
     [
         (lambda: Client(n_workers=4), "takes no n_workers=: `with LocalCluster(4):` around"),  # type: ignore[arg-type]
         (lambda: Client(node_setupp=plain), "did you mean node_setup=?"),  # type: ignore[arg-type]
+        (lambda: LocalCluster(n_workers=4), "takes no n_workers=: LocalCluster(4) has four servers"),  # type: ignore[arg-type]
         (lambda: Client("tcp://head:8786"), "a scheduler is named by client.schedule('HOST')"),
         (lambda: Client().gather([]), "'Client' object has no attribute 'gather'; here it is: gather("),
         (lambda: Client().options(retries=1).scatter, "no attribute 'scatter'; here it is"),

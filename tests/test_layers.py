@@ -158,6 +158,7 @@ LINES = (
         # A private scheduler and a LocalCluster run here.
         beside=frozenset({"scheduler", "node", "objects"}),
     ),
+    Line(6, "objects.arrays"),
     Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),
     Line(
         6,

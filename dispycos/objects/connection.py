@@ -87,7 +87,7 @@ class Connection:
         self._proxies_lock = threading.RLock()
         self._proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
         self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
-        self._codec = Codec(self, terms.find_class is not no_class, terms.types_travel)
+        self._codec = Codec(self, terms.find_class is not no_class, terms.data_travels)
         self._talks = Talks()
         self.here = Here()
         self._conversations = itertools.count(1 if first else 2, 2)

@@ -69,7 +69,7 @@ class Proxy:
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(
-            f"{self!r} belongs to its connection; it can't be pickled or sent through another one"
+            f"{self!r} belongs to its connection, and can't be pickled or copied: ask its owner for its data"
         )
 
     def __del__(self) -> None:

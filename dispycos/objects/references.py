@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 
 from dispycos.errors import LoadError
 from dispycos.objects.access import SPECIAL, Shape
+from dispycos.objects.arrays import made_of
 from dispycos.objects.tuples import NamedFields
 
 _SINGLE: Final = (Ellipsis, NotImplemented)
@@ -24,6 +25,7 @@ _SINGLE: Final = (Ellipsis, NotImplemented)
 # what they make is sent by their names, which are taken for that.
 TYPES: Final = (type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset)
 _OF_TYPES: Final = object()  # the shape of a placeholder of one of them
+_OF_ARRAYS: Final = object()  # that of an array, whose parts stand in place of the number
 
 
 class Reference:
@@ -83,6 +85,23 @@ class _Type(_Word):
         return Reference(number, _OF_TYPES)
 
 
+class _Array(_Word):
+    __slots__ = ()
+
+    def __call__(self, parts: Any) -> Reference:
+        # An array has much that could be called and changed.
+        return Reference(parts, _OF_ARRAYS)
+
+
+class _Same(_Word):
+    __slots__ = ()
+
+    def __call__(self, value: Any) -> Any:
+        if type(value) not in (bool, int, float, complex):
+            raise LoadError("a number of another form than this end knows")
+        return value
+
+
 class _Make(_Word):
     __slots__ = ("_kind",)
 
@@ -111,6 +130,8 @@ WORDS: Final[dict[str, _Word]] = {
     "_tuple": _Tuple(),
     "_single": _Single(),
     "_type": _Type(),
+    "_array": _Array(),
+    "_same": _Same(),
 }
 # What makes data of each type: nothing that is small in bytes and large in memory.
 MAKERS: Final[dict[type, _Word]] = {
@@ -182,6 +203,8 @@ class Settling:
         return slice(self(value.start), self(value.stop), self(value.step))
 
     def _settled(self, reference: Reference) -> Any:
+        if reference.shape is _OF_ARRAYS:
+            return made_of(reference.number)
         if type(reference.number) is not int:
             raise LoadError("a reference without a number")
         if reference.shape is _OF_TYPES:

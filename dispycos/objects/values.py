@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn, Protocol
 from dispycos import sharing
 from dispycos.errors import DumpError, LoadError
 from dispycos.model import Buffer
+from dispycos.objects import arrays
 from dispycos.objects.access import Shape
 from dispycos.objects.references import MAKERS, TYPES, WORDS, Settling
 from dispycos.objects.tuples import NamedFields, names_of
@@ -63,13 +64,13 @@ class Codec:
     """Packs and unpacks for one connection.
 
     trusting      the other end may name what `ends.find_class` finds, and so run any code here.
-    types_travel  built-in types of data are sent by name.
+    data_travels  built-in types of data are sent by name, and NumPy's numbers and arrays by value.
     """
 
-    def __init__(self, ends: Ends, trusting: bool, types_travel: bool = False) -> None:
+    def __init__(self, ends: Ends, trusting: bool, data_travels: bool = False) -> None:
         self._ends = ends
         self._trusting = trusting
-        self._types_travel = types_travel
+        self._data_travels = data_travels
 
     def pack(self, value: Any, *, refer: bool = False) -> bytes:
         """The bytes of a value.
@@ -80,7 +81,7 @@ class Codec:
         if type(value) in SIMPLE:
             return pickle.dumps(value, _PROTOCOL)
         file = io.BytesIO()
-        pickler = _Pickler(file, self._ends, self._types_travel)
+        pickler = _Pickler(file, self._ends, self._data_travels)
         try:
             if refer and isinstance(value, list | dict | set | bytearray):
                 value = ByReference(value)
@@ -138,20 +139,27 @@ class ByReference:
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, ends: Ends, types_travel: bool) -> None:
+    def __init__(self, file: io.BytesIO, ends: Ends, data_travels: bool) -> None:
         super().__init__(file, _PROTOCOL)
         self._ends = ends
-        self._types_travel = types_travel
+        self._data_travels = data_travels
 
     def reducer_override(self, value: Any) -> Any:
         # Numbers, texts, bytes, lists, tuples, dicts and sets never come here.
         kind = type(value)
         if kind in _BUILTIN_KINDS and not (kind in _TIMES and type(value.tzinfo) not in _ZONES):
             return NotImplemented
-        if kind is type and self._types_travel and value in TYPES:
+        if kind is type and self._data_travels and value in TYPES:
             return _type, (TYPES.index(value),)
         if value in _MADE_BY:
             return NotImplemented
+        if self._data_travels:
+            number = arrays.number_of(value)
+            if number is not None:
+                return _same, (number,)
+            parts = arrays.parts_of(value)
+            if parts is not None:
+                return _array, (parts,)
         if type(value) is ByReference:
             return self._reference(value.value)
         number = self._ends.ours(value)
@@ -204,6 +212,10 @@ class _Trusting(pickle.Unpickler):
                     return _SINGLE.__getitem__
                 case "_type":
                     return TYPES.__getitem__
+                case "_array":
+                    return arrays.made_of
+                case "_same":
+                    return _identity
         found = _BUILTIN.get((module, name))
         if found is not None:
             return found
@@ -233,6 +245,18 @@ def _type(number: int) -> NoReturn:
     raise AssertionError
 
 
+def _array(parts: tuple[Any, ...]) -> NoReturn:
+    raise AssertionError
+
+
+def _same(value: Any) -> NoReturn:
+    raise AssertionError
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
 class _MadeBy:
     # What reducing a value above brings to the pickler, which asks about it again.
 
@@ -243,4 +267,4 @@ class _MadeBy:
         return id(value) in self._identities
 
 
-_MADE_BY: Final = _MadeBy((_theirs, _yours, _tuple, _single, _type, *_BUILTIN_KINDS))
+_MADE_BY: Final = _MadeBy((_theirs, _yours, _tuple, _single, _type, _array, _same, *_BUILTIN_KINDS))

@@ -127,4 +127,4 @@ def everything(value: Any) -> Access:
     return _RELAYED if issubclass(type(value), Proxy) else _FULL
 
 
-SERVICE: Final = Terms(access=table, find_error=loaded_error, containers_stay=False, types_travel=True)
+SERVICE: Final = Terms(access=table, find_error=loaded_error, containers_stay=False, data_travels=True)

@@ -228,6 +228,10 @@ def test_a_built_in_type_is_neither_called_nor_changed_by_a_pickle(conn):
         named + b"(K\x05tR" + b"(J\xff\xff\xff\x7ftR",  # bytes(2**31 - 1)
         named + b"(K\x05tR" + b"(" + b"N" + b"(Vpassword\nK\x01d" + b"tb",
         named + b"(K\xfftR",
+        Word(VALUES, "_array").bytes + b"(NtR",
+        Word(VALUES, "_array").bytes + b"(NtR" + b"(tR",
+        Word(VALUES, "_array").bytes + b"((V<i8\n(K\x01tC\x0812345678ttR" + b"(N(Vdata\nK\x01dtb",
+        Word(VALUES, "_same").bytes + b"(]tR",
         named + b"(J\xff\xff\xff\xfftR",
         named + b"(NtR",
     ):

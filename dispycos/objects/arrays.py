@@ -1,0 +1,59 @@
+"""NumPy's numbers and arrays between two ends: copies, made of bytes that can be nothing but numbers.
+
+A number becomes Python's own. An array keeps its type and shape; who receives one needs NumPy.
+Arrays of objects or of fields, and subclasses of arrays, are no plain data: they stay where they are.
+NumPy is not imported before a program has it, or an array comes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import sys
+from typing import Any, Final
+
+from dispycos.errors import LoadError
+
+# How NumPy writes a type: truth values, integers, floats, complex numbers, times, bytes and texts.
+_TYPE: Final = re.compile(r"[<>|][biufcmMSU][1-9][0-9]{0,8}(\[[0-9]{0,8}[A-Za-z]{1,3}\])?")
+
+
+def number_of(value: Any) -> Any:
+    """A number of NumPy's as Python's own; None if it is none, or would lose digits."""
+    numpy: Any = sys.modules.get("numpy")
+    generic: Any = getattr(numpy, "generic", ())
+    # Not times, which are numbers of something.
+    if not isinstance(value, generic) or value.dtype.kind not in "biufc":
+        return None
+    found = value.item()
+    return found if type(found) in (bool, int, float, complex) else None
+
+
+def parts_of(value: Any) -> tuple[str, tuple[int, ...], bytes] | None:
+    """The type, shape and bytes of an array; None if it is none, or holds more than plain data."""
+    numpy: Any = sys.modules.get("numpy")
+    if type(value) is not getattr(numpy, "ndarray", None):
+        return None
+    kind = value.dtype.str
+    return (kind, value.shape, value.tobytes()) if _TYPE.fullmatch(kind) else None
+
+
+def made_of(parts: Any) -> Any:
+    """An array, which may be written. LoadError for parts of another form, or where there is no NumPy."""
+    if type(parts) is not tuple or tuple(map(type, parts)) != (str, tuple, bytes):
+        raise LoadError("an array of another form than this end knows")
+    kind, shape, data = parts
+    if not _TYPE.fullmatch(kind) or not all(type(size) is int and size >= 0 for size in shape):
+        raise LoadError("an array of another type or shape than this end knows")
+    try:
+        numpy = importlib.import_module("numpy")
+    except ImportError:
+        raise LoadError("an array came: install numpy here, or send array.tolist()") from None
+    try:
+        held = numpy.dtype(kind)
+        if math.prod(shape) * held.itemsize != len(data):
+            raise LoadError(f"an array of {math.prod(shape)} numbers came with {len(data)} bytes")
+        return numpy.ndarray(shape, held, bytearray(data))
+    except (TypeError, ValueError) as exc:
+        raise LoadError(f"an array that NumPy does not take: {exc}") from None

@@ -1,0 +1,84 @@
+"""NumPy's numbers and arrays in services: copies, without a pickle."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any
+
+import pytest
+
+from dispycos import rpc
+from dispycos.errors import LoadError
+from dispycos.objects import arrays
+
+numpy = pytest.importorskip("numpy")
+
+
+class Mill(rpc.Service):
+    def exposed_same(self, value: Any) -> Any:
+        return value
+
+    def exposed_mean(self, array: Any) -> Any:
+        array += 1  # a copy of the caller's
+        return array.mean(), array.max(), array.any()
+
+    def exposed_read(self, array: Any) -> Any:
+        return array[0]
+
+
+@pytest.mark.row("RP-12")
+def test_arrays_and_numbers_of_numpy_are_copied() -> None:
+    kinds = ("<i8", ">f4", "?", "<c16", "<M8[ns]", "<m8[3s]", "<U5", "S3", "u1")
+    with rpc.connect_thread(remote_service=Mill) as conn:
+        given = numpy.arange(6).reshape(2, 3)
+        assert conn.root.mean(given) == (3.5, 6, True) and given.max() == 5
+        assert [type(number) for number in conn.root.mean(given)] == [float, int, bool]
+        for array in [numpy.full(shape, 1, kind) for kind in kinds for shape in (3, (2, 0, 3))]:
+            back = conn.root.exposed_same({"in": [array]})["in"][0]
+            assert back.dtype == array.dtype and back.shape == array.shape and (back == array).all()
+            assert back.flags.writeable
+        turned = given.T[::-1]
+        assert (conn.root.exposed_same(turned) == turned).all()
+        assert conn.root.exposed_same(numpy.array(5)).shape == ()
+        # What is more than plain numbers stays where it is.
+        for odd in (numpy.array([[], {}], object), numpy.zeros(2, "i4,f4"), numpy.datetime64(5, "ns")):
+            assert conn.root.exposed_same(odd) is odd
+            with pytest.raises(TypeError):
+                conn.root.read(odd)
+    with rpc.classic.connect_thread() as conn:
+        array = conn.modules.numpy.arange(3)
+        assert isinstance(array, rpc.BaseNetref) and (array + 1)[2] == 3
+
+
+@pytest.mark.row("GN-05")
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("|O", (1,), b"\1" * 8),
+        ("O8", (1,), b"\1" * 8),
+        ("<i8,<i8", (1,), b"\1" * 16),
+        ("V8", (1,), b"\1" * 8),
+        ("<U0", (10**18,), b""),
+        ("<i8", (10**9,), b"\1" * 8),
+        ("<i8", (-1, -1), b"\1" * 8),
+        ("<i8", (True,), b"\1" * 8),
+        ("<i8", [1], b"\1" * 8),
+        ("<i8", (1,), "12345678"),
+        ("<i3", (1,), b"\1" * 3),
+        ("<M8[xy]", (1,), b"\1" * 8),
+        ("<i8", (1,) * 100, b"\1" * 8),
+        None,
+    ],
+)
+def test_an_array_of_another_form_is_refused(parts) -> None:
+    with pytest.raises(LoadError):
+        arrays.made_of(parts)
+
+
+@pytest.mark.row("RP-12")
+def test_an_array_needs_numpy_where_it_comes(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(LoadError, match=r"array\.tolist"):
+        arrays.made_of(("<f8", (1,), struct.pack("<d", 1)))
+    assert arrays.number_of(1) is None and arrays.parts_of([1]) is None

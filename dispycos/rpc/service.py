@@ -51,12 +51,19 @@ def classpartial(service: type[Service], /, *args: Any, **kwargs: Any) -> type[S
 
 
 def check_service(service: Any) -> None:
-    """TypeError if it is neither a subclass of Service nor an instance of one."""
+    """TypeError if it is no subclass of Service nor an instance of one, or counts on what is not asked."""
     kind = service if isinstance(service, type) else type(service)
     if not issubclass(kind, Service):
         raise TypeError(
             f"{service!r:.200} is no Service: give a subclass of rpc.Service, or an instance of one"
         )
+    # RPyC asks these what may be reached; a service that relies on them would share other things.
+    for name in ("_rpyc_getattr", "_rpyc_setattr", "_rpyc_delattr"):
+        if hasattr(kind, name):
+            raise TypeError(
+                f"{kind.__name__}.{name} is never asked here: mark what is shared by exposed_ or "
+                "@rpc.exposed, or have a method give rpc.restricted(object, names)"
+            )
 
 
 def instance_of(service: Any) -> Any:

@@ -98,6 +98,16 @@ def test_what_holds_anyway_may_be_said_and_classic_mode_shares_everything() -> N
         rpc.connect_thread(rpc.SlaveService, {"allow_all_attrs": False})
 
 
+@pytest.mark.row("RP-16")
+def test_a_service_that_decides_by_a_hook_of_rpycs_is_refused() -> None:
+    class Deciding(rpc.Service):
+        def _rpyc_getattr(self, name: str) -> object:
+            return getattr(self, name)
+
+    with pytest.raises(TypeError, match=r"Deciding\._rpyc_getattr is never asked here: mark what is shared"):
+        rpc.ThreadedServer(Deciding, port=0, key=KEY)
+
+
 @pytest.mark.row("RP-17", "RP-30")
 def test_an_authenticator_is_refused_with_what_takes_its_place() -> None:
     with pytest.raises(TypeError, match="certfile= adds TLS"):

@@ -8,35 +8,14 @@ Pure. Rule N4; requirements SE-18, R-23.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 from collections.abc import Callable
-from typing import Final
 
-from dispycos.config import MIB, Limits
+from dispycos.config import Limits
 from dispycos.model import Buffer
 from dispycos.net import frame as wire
 from dispycos.net.frame import FrameError
 from dispycos.net.outbox import URGENT
-
-# Up to here the allocator reuses pages, which is faster; beyond it, it asks the system each
-# time, and a bytearray would be written with zeros at once, however little of it ever comes.
-_HEAP_BYTES: Final = 16 * MIB
-
-
-def room(size: int) -> Buffer:
-    """Memory for `size` bytes to come; a large one is taken page by page as it is filled."""
-    if size <= _HEAP_BYTES or not hasattr(mmap, "MAP_PRIVATE"):
-        return bytearray(size)
-    try:
-        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as exc:
-        raise MemoryError(f"no room for {size} bytes") from exc
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # A fault for each 2 MiB instead of each 4 KiB: filling it takes a fifth of the time.
-        with contextlib.suppress(OSError):
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(pages)
+from dispycos.room import room
 
 
 class Partial:

@@ -22,6 +22,7 @@ from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
 from dispycos.pickling.code import HERE, Namespace, dumps
 from dispycos.pickling.pickler import CodePickler, blame
+from dispycos.room import whole
 from dispycos.wording import clip
 
 LIMITS = Limits()  # of them only config.WIRE_LIMITS, which no process may change
@@ -191,8 +192,9 @@ class _Large:
     def __init__(self, value: bytes | bytearray) -> None:
         self.value = value
 
-    def __reduce__(self) -> tuple[type[Any], tuple[pickle.PickleBuffer]]:
-        return type(self.value), (pickle.PickleBuffer(self.value),)
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[pickle.PickleBuffer]]:
+        # Received at its final size, and not copied there.
+        return whole if type(self.value) is bytes else bytearray, (pickle.PickleBuffer(self.value),)
 
 
 def _prepared(value: Any, depth: int) -> Any:

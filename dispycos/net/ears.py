@@ -112,18 +112,39 @@ class Ears:
         os.eventfd_write(self._roused, 1)
 
     def wait(self, timeout: float | None) -> None:
-        """Wait until roused, until something was read, or for so many seconds, rounded up to milliseconds."""
-        self._looks += 1
-        self._waiting = True
-        events = self._events(_LONGEST if timeout is None else min(timeout, _LONGEST))
-        self._waiting = False
-        # Awake from here on: what is read need not rouse this thread.
-        self._kernel.asleep = False
-        self._read(events)
+        """Wait until roused, until there is work, or for so many seconds, rounded up to milliseconds."""
+        kernel, clock = self._kernel, time.monotonic
+        left = _LONGEST if timeout is None else min(timeout, _LONGEST)
+        until = clock() + left
+        while True:
+            self._looks += 1
+            self._waiting = True
+            events = self._events(left)
+            self._waiting = False
+            # Awake from here on: what is read need not rouse this thread.
+            kernel.asleep = False
+            roused = self._read(events)
+            if kernel.has_work or roused or not events or (left := until - clock()) <= 0:
+                break
+            # A sign of life, or a part of what is long: a step would find nothing to do, and the
+            # reactor's timer nothing to guard.
+            if not self._waits_on():
+                break
         if not self._guarded:
             # In this order: `_guard` clears its flag before it looks whether we wait.
             self._guarded = True
             self._reactor.call(self._start_guard)
+
+    def _waits_on(self) -> bool:
+        """Do what a loop does between two waits; whether there is still no work."""
+        kernel = self._kernel
+        for call in kernel.before_wait:
+            call()
+        kernel.asleep = True
+        if kernel.has_work:
+            return False
+        kernel.idles += 1
+        return True
 
     def _events(self, timeout: float) -> list[tuple[int, int]]:
         clock, poll, patience = time.monotonic, self._poll.poll, self._patience
@@ -151,14 +172,18 @@ class Ears:
                 return
             self._read(events)
 
-    def _read(self, events: list[tuple[int, int]]) -> None:
+    def _read(self, events: list[tuple[int, int]]) -> bool:
+        """Whether somebody roused this thread."""
+        roused = False
         for descriptor, _ in events:
             if descriptor == self._roused:
                 os.eventfd_read(descriptor)
+                roused = True
             else:
                 connection = self._watched.get(descriptor)
                 if connection is not None:
                     connection.read_aside()
+        return roused
 
     # The reactor's thread.
 

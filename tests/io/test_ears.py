@@ -157,6 +157,44 @@ def test_the_guard_rests_while_the_kernel_waits_and_wakes_with_it(side):
     wait_until(lambda: not side.ears._ticks)
 
 
+def test_what_makes_no_work_is_read_without_a_guard_and_without_a_step(side):
+    side.watch()
+    side.line.say(b"first")
+    wait_until(lambda: not side.ears._ticks and not side.ears._guarded)
+    steps, idles = [], side.loop.kernel.idles
+    side.loop.kernel.step, step = lambda now: steps.append(now) or step(now), side.loop.kernel.step
+    ticks = []
+    side.ears._start_guard = lambda: ticks.append(1)
+    for number in range(20):
+        side.line.say(b"%d" % number)
+    wait_until(lambda: side.loop.kernel.idles >= idles + 20)
+    assert steps == [] and ticks == []
+    assert side.line.heard[1:] == [("kernel", b"%d" % number) for number in range(20)]
+    # Work is done at once, under the guard.
+    done = threading.Event()
+    side.loop.kernel.post(done.set)
+    assert done.wait(10)
+    wait_until(lambda: ticks)
+
+
+def test_what_is_brought_while_it_reads_is_done(side):
+    side.watch()
+    done = []
+    read = side.line.read_aside
+    side.line.read_aside = lambda: (read(), side.loop.kernel.post(done.append, len(done)))
+    for number in range(200):
+        side.line.say(b"x")
+        wait_until(lambda number=number: len(done) > number)
+    assert done == list(range(200))
+
+
+def test_a_time_that_comes_while_signs_of_life_do_is_kept(side):
+    side.watch()
+    due = threading.Event()
+    side.loop.kernel.post(side.loop.kernel.call_later, 0.05, due.set)
+    wait_until(lambda: not side.line.say(b"x") and due.is_set())
+
+
 def test_a_kernel_that_is_always_busy_looks_now_and_then(side):
     side.watch()
     stop = threading.Event()

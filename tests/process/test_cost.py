@@ -1,4 +1,4 @@
-"""What a tiny task and a message cost stays small: calls, bytes, wake-ups, copies, never times.
+"""What a task, a message and a start cost stays small: calls, bytes, wake-ups, copies, imports, never times.
 
 The bounds stand a fifth above what was measured when they were set; a batch that grows or
 shrinks with what else the machine does moves the counts by less. `python -m bench.cost` shows
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -81,6 +82,21 @@ def test_tasks_wake_few_threads_for_each(side: Side) -> None:
 def test_a_large_value_takes_little_more_than_its_size(side: Side, workload: str, payloads: float) -> None:
     peak = min(side.run(by_id(workload), 1)["value"] for _ in range(2))
     assert 0.9 < peak < payloads
+
+
+@pytest.mark.parametrize(
+    ("module", "not_needed"),
+    [
+        # While the node starts its program imports the rest, and while the zygote does the node does.
+        ("dispycos.client.local", {"asyncio", "ssl", "cloudpickle", "psutil"}),
+        ("dispycos.node.fresh", {"asyncio", "dataclasses", "ctypes", "inspect"}),
+        ("dispycos.node.zygote", {"psutil", "tomllib", "difflib", "sqlite3", "importlib.resources"}),
+    ],
+)
+def test_what_a_start_waits_for_imports_little(module: str, not_needed: set[str]) -> None:
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert not not_needed & set(done.stdout.split())
 
 
 def test_what_waits_takes_less_than_a_kibibyte_of_the_dispatch() -> None:

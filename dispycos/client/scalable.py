@@ -64,7 +64,7 @@ class Scalable(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._say_what_ends(kind)
+        self._end_block(kind)
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -80,15 +80,20 @@ class Scalable(ABC):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._say_what_ends(kind)
+        self._end_block(kind)
         await _aside(self.close)
 
-    def _say_what_ends(self, kind: type[BaseException] | None) -> None:
+    def _end_block(self, kind: type[BaseException] | None) -> None:
+        """Say what ends with the block. If Ctrl-C ended it, the program's tasks are interrupted, too."""
         from dispycos.runtime import runtime
 
+        living = runtime.kernel().lasting()
         if kind is KeyboardInterrupt:
             log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
-        elif kind is None and (living := runtime.kernel().lasting()):
+            for task in living:
+                # What it waits for of the cluster may never come now, and the program would wait for it.
+                task.interrupt("the program was interrupted")
+        elif kind is None and living:
             log.warning(
                 "the %s ends while these tasks live: %s; Task(main).value() within it waits",
                 type(self).__name__,

@@ -242,6 +242,29 @@ with LocalCluster(1):
     assert err.count("interrupted: ") == 1
 
 
+@pytest.mark.row("GN-06", "R-53")
+def test_ctrl_c_that_the_program_catches_ends_a_task_that_would_wait_for_ever():
+    code, _, err = run_python(
+        """
+import os, signal, sys
+from dispycos import LocalCluster, Task
+
+def main(task=None):
+    os.kill(os.getpid(), signal.SIGINT)
+    yield task.receive()
+
+try:
+    with LocalCluster(1):
+        Task(main).value()
+except KeyboardInterrupt:
+    sys.exit(3)
+""",
+        timeout=30,
+    )
+    assert code == 3, err
+    assert "Traceback" not in err
+
+
 def test_a_cluster_that_ends_before_its_tasks_says_so(program, caplog):
     with LocalCluster(1):
         left = Task(waits)

@@ -113,7 +113,7 @@ LINES = (
         beside=frozenset({"kernel", "chaos"}),
     ),
     Line(3, "net.stream net.waiting net.proof net.resting net.link"),
-    Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),
+    Line(3, "launch.quoting launch.target launch.python launch.program launch.wire launch.fate", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(
         3,
@@ -152,7 +152,8 @@ LINES = (
         " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.local client.progress"
         " client.launcher client.elastic client.scalable client.local_nodes"
-        " client.slurm_jobs client.slurm_cluster client.ssh_nodes client.ssh_cluster"
+        " client.slurm_jobs client.slurm_cluster client.ssh_node client.ssh_nodes"
+        " client.ssh_cluster"
         " client.watcher client.presence client.bar client.notebook client.relay client.executor"
         " client.client_executor",
         # A private scheduler and a LocalCluster run here.

@@ -20,6 +20,7 @@ from dispycos.client.scaling import (
     Demand,
     DrainNode,
     NodeEnded,
+    NodeState,
     NodeUp,
     Policy,
     Room,
@@ -104,6 +105,11 @@ class Elastic:
             "tasks": machine.demand.tasks,
             **self._launcher.told(),
         }
+
+    @property
+    def here(self) -> int:
+        """How many nodes are up; any thread."""
+        return sum(node.state is NodeState.UP for node in list(self._machine.nodes.values()))
 
     def close(self) -> None:
         """Decide no more."""

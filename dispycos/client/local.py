@@ -14,7 +14,6 @@ import threading
 from typing import TYPE_CHECKING, Never, Self
 
 from dispycos.arguments import integer, seconds
-from dispycos.card import card, line
 from dispycos.client import surroundings
 from dispycos.client.habits import OF_CLUSTERS, unknown_argument
 from dispycos.client.scalable import Scalable
@@ -156,12 +155,6 @@ class LocalCluster(Scalable):
             if ours:
                 self.close()
             raise
-
-    def __repr__(self) -> str:
-        return line("LocalCluster", *self._shown())
-
-    def _repr_html_(self) -> str:
-        return card("LocalCluster", *self._shown())
 
     def _shown(self) -> tuple[str, list[tuple[str, str]]]:
         state = "not started" if self._network is None else "open"

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dispycos.arguments import integer
+from dispycos.card import card, line
 from dispycos.errors import Closed
 from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation
@@ -100,11 +101,25 @@ class Scalable(ABC):
                 listed([str(task) for task in living]),
             )
 
+    def __repr__(self) -> str:
+        return line(type(self).__name__, *self._shown())
+
+    def _repr_html_(self) -> str:
+        return card(type(self).__name__, *self._shown())
+
+    def _shown(self) -> tuple[str, list[tuple[str, str]]]:
+        """Its state, and what else is worth a line."""
+        elastic = self._elastic
+        if elastic is None:
+            return "not started", []
+        most = "" if self._most is None else f" of {self._most}"
+        return "open", [("nodes", f"{elastic.here}{most}")]
+
     def _refuse_in_a_loop(self, what: str, instead: str) -> None:
         """RuntimeError where a loop of asyncio would stand still."""
         if event_loop.is_held_up():
             name = type(self).__name__
-            raise RuntimeError(f"{what} of a {name} here would block the running event loop: {instead}")
+            raise RuntimeError(f"{name}: {what} here would block the running event loop: {instead}")
 
     def _refuse_start_in_a_loop(self) -> None:
         self._refuse_in_a_loop("start()", "use `async with`, or `await asyncio.to_thread(cluster.start)`")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from dispycos.launch.fate import killed_by
 from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
 
@@ -101,12 +101,7 @@ class Child:
         code = self._process.poll()
         if code is None:
             return ""
-        if code >= 0:
-            return f"exit status {code}"
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
+        return f"exit status {code}" if code >= 0 else killed_by(-code)
 
     def kill(self) -> None:
         """End it at once."""

@@ -63,6 +63,7 @@ def test_hosts_have_nodes_as_many_as_asked_for_others_stand_in_and_nothing_is_le
         status = cluster.status()
         assert set(status["hosts"]) == {"one", "two"} and status["nodes"] == {"up": 2}
         assert {node.facts.name for node in cluster._service.machine.nodes.values()} == {"at-one", "at-two"}
+        assert repr(cluster).endswith("nodes 2 of 3>"), cluster
         assert "Permission denied" in status["failed"]["refused"]
         assert any(why.startswith("refused: ") and "Permission denied" in why for why in unreached())
         assert "did not start: refused: " in caplog.text and "tried again in 10 s" in caplog.text

@@ -113,11 +113,11 @@ LINES = (
         beside=frozenset({"kernel", "chaos"}),
     ),
     Line(3, "net.stream net.waiting net.proof net.resting net.link"),
-    Line(3, "launch.quoting launch.target launch.python launch.program launch.wire launch.fate", pure=True),
+    Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(
         3,
-        "launch.travelled launch.boot launch.beginning launch.carry launch.sources launch.child"
+        "launch.travelled launch.boot launch.fate launch.beginning launch.carry launch.sources launch.child"
         " launch.opening launch.launched launch.via launch.popen launch.ssh launch.container launch.socket"
         " launch.install launch.launchers launch.baggage launch.far_node launch.remote_node"
         " launch.slurm launch.slurm_nodes",

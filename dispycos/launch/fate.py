@@ -1,6 +1,6 @@
 """How a process ended, in words.
 
-Pure: no I/O, clock or randomness.
+Layer 3.
 """
 
 from __future__ import annotations

@@ -77,8 +77,9 @@ def test_hosts_have_nodes_as_many_as_asked_for_others_stand_in_and_nothing_is_le
         account = keyfile.default_path()
         assert not account.exists() or key not in account.read_text()  # it lives in memory only
         fewer = cluster.scale(1)
-        wait_until(lambda: cluster.status()["nodes"] == {"up": 1, "draining": 1})
-        assert not fewer.done()
+        wait_until(lambda: "is asked to end when its tasks have ended" in caplog.text, LIMIT)
+        assert cluster.status()["nodes"] == {"up": 1, "draining": 1}
+        assert not fewer.done() and all(task.is_alive() for task in tasks)
         open(gate, "w").close()
         assert [task.value(LIMIT)[0] for task in tasks] == [0, 1]
         assert fewer.result(LIMIT) == 1

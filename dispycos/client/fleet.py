@@ -438,8 +438,8 @@ class Fleet:
             self.holdings.granted(message, now, out)
 
     def _node_ignored(self, message: m.NodeIgnored, now: float, out: list[Action]) -> None:
-        if message.reservation != self.turn.reservation:
-            return
+        if message.reservation != self.turn.reservation or not self.turn.waits:
+            return  # an end that the scheduler could not be told
         self._ignored = f"node {message.facts.name}: {message.reason}"
         info = avail_info(message.facts, 0, message.reason)
         out.append(o.Notify(DispycosStatus(Status.NodeIgnore, info, message.reason)))

@@ -89,8 +89,8 @@ class Server(ServerProcess):
         self.begins[spec.id] = self.now
 
     def interrupt(self, id: int) -> None:
-        attempt = self.execution._tasks[id]
-        if attempt.wanted is End.TIMED_OUT:
+        attempt = self.execution._tasks.get(id)
+        if attempt is not None and attempt.wanted is End.TIMED_OUT:
             ran = self.now - self.begins[id]
             assert ran > attempt.spec.timeout - 0.1, f"task {id} is timed out after {ran:.2f} s (R-25)"
         super().interrupt(id)

@@ -317,6 +317,15 @@ def test_an_ignored_node_is_told_with_its_reason() -> None:
     assert "platform" in bench.fleet.why(bench.now)
 
 
+@pytest.mark.row("R-92")
+def test_a_node_that_is_ignored_after_the_end_of_the_turn_is_not_told() -> None:
+    bench = Bench().schedule()
+    bench.hear(SCHEDULER, m.ClientEnded(RESERVATION, "its client closed it"))
+    assert bench.told()[-1] == "ClientClosed"
+    bench.hear(SCHEDULER, m.NodeIgnored(RESERVATION, facts(), "it did not answer in time"))
+    assert "NodeIgnore" not in bench.told()
+
+
 @pytest.mark.row("ST-08")
 def test_availability_comes_bare_with_each_report() -> None:
     bench = running()

@@ -337,7 +337,10 @@ class NodeMachine:
             ):
                 self._served_by(tenancy, peer)
                 tenancy.take_lease(message.lease, message.lease_time, now, out)
-                out.append(Say(peer, m.Reserved(tenancy.reservation, tenancy.pulse)))
+                if self.state is NodeState.RESERVED:
+                    # A word of ours that was under way had it granted anew, before anything began.
+                    tenancy.grant = max(tenancy.grant, message.lease)
+                out.append(Say(peer, m.Reserved(tenancy.reservation, tenancy.pulse, message.lease)))
                 return
             busy = "it serves another client"
             if tenancy.state is NodeState.RELEASING:
@@ -378,7 +381,7 @@ class NodeMachine:
         self._served_by(self._tenancy, peer)
         self._stories.add(message.reservation, now, "reserved")
         out.append(OpenReservationKey(message.reservation))
-        out.append(Say(peer, m.Reserved(message.reservation, pulse)))
+        out.append(Say(peer, m.Reserved(message.reservation, pulse, message.lease)))
 
     def _served_by(self, tenancy: Tenancy, scheduler: Incarnation) -> None:
         tenancy.scheduler = scheduler

@@ -32,6 +32,7 @@ class Reserved:
 
     reservation: int
     pulse_interval: float = 0.0  # the one I keep (DN-12); 0: the one asked for
+    lease: int = 0  # of the Reserve that this answers; 0: it is not told
 
 
 @record

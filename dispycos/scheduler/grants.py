@@ -177,8 +177,8 @@ class Grants:
         if node is None or node.client is None or node.client.reservation != message.reservation:
             return
         node.last_heard = now
-        if node.state is not NodeState.RESERVING:
-            return
+        if node.state is not NodeState.RESERVING or message.lease not in (0, node.lease):
+            return  # the answer to an earlier question, which it was too late for
         client = node.client
         node.pulse = message.pulse_interval or client.pulse
         self._move(node, "reserved", now)

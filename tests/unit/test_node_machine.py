@@ -108,6 +108,17 @@ def test_a_free_node_tells_the_highest_lease_that_it_ever_had() -> None:
         bench.reserve(lease=lease)
 
 
+@pytest.mark.row("R-78")
+def test_a_node_that_was_granted_anew_before_it_heard_so_is_released_by_the_new_number() -> None:
+    bench = Bench().meet().reserve(lease=12)
+    bench.reserve(lease=13)
+    assert bench.said_to(SCHEDULER, m.Reserved)[-1].lease == 13
+    bench.hear(SCHEDULER, m.Release(5, True, "its client closed it", 12))
+    assert bench.machine.state is NodeState.RESERVED, "a word about the earlier grant"
+    bench.hear(SCHEDULER, m.Release(5, True, "its client closed it", 13))
+    assert bench.machine.state is not NodeState.RESERVED
+
+
 @pytest.mark.row("R-54", "R-17")
 @pytest.mark.rule("S3")
 def test_who_listens_where_the_scheduler_did_is_its_successor() -> None:
@@ -135,7 +146,7 @@ def test_a_scheduler_that_forgot_the_node_is_told_again() -> None:
 @pytest.mark.row("DN-35")
 def test_a_reservation_ends_in_two_servers_under_a_lease() -> None:
     bench = Bench().meet().reserve()
-    assert bench.said_to(SCHEDULER, m.Reserved) == [m.Reserved(5, 1.0)]
+    assert bench.said_to(SCHEDULER, m.Reserved) == [m.Reserved(5, 1.0, 1)]
     assert bench.found(f.OpenReservationKey) == [f.OpenReservationKey(5)]
     bench.prepare()
     assert bench.found(f.StartZygote) == [f.StartZygote(1, 5, CODE, SETUP)]
@@ -162,7 +173,7 @@ def test_a_node_that_has_a_client_refuses_another() -> None:
 @pytest.mark.row("DN-12", "DN-13")
 def test_a_pulse_interval_out_of_bounds_is_brought_within_and_told() -> None:
     bench = Bench(max_pulse=10.0).meet().reserve(pulse_interval=0.01)
-    assert bench.said_to(SCHEDULER, m.Reserved) == [m.Reserved(5, 0.1)]
+    assert bench.said_to(SCHEDULER, m.Reserved) == [m.Reserved(5, 0.1, 1)]
     assert bench.found(Note)
 
 

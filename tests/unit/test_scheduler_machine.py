@@ -998,3 +998,13 @@ def test_a_lease_that_two_nodes_hold_or_that_was_not_given_is_found_when_it_is_s
     assert "reserved: initialized" in bench.machine.story(found.value.args[0].thing)
     with pytest.raises(AssertionError, match=f"n2 was given lease {second}, not {second + 1}"):
         bench.machine.compare(who("n2"), replace(holds, lease=second + 1))
+
+
+@pytest.mark.row("R-78", "R-34")
+def test_the_answer_to_an_earlier_question_grants_nothing() -> None:
+    bench = Bench().node().client()
+    (asked,) = bench.said_to(who("n1"), m.Reserve)
+    bench.hear(who("n1"), m.Reserved(bench.turn, PULSE, asked.lease + 9))
+    assert not bench.said_to(who("c1"), m.NodeGranted)
+    bench.hear(who("n1"), m.Reserved(bench.turn, PULSE, asked.lease))
+    assert [granted.lease for granted in bench.said_to(who("c1"), m.NodeGranted)] == [asked.lease]

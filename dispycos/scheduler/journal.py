@@ -100,7 +100,7 @@ class Journal:
                 self._move_aside()
                 self._open()
                 self.restored = Restored(last_lease=first_lease(0, time.time()), lost=True)
-            self._change(lambda database: _note_us(database, our))
+            self._change(self._note_us)
         except sqlite3.Error as exc:
             self.close()
             raise JournalError(self._why(exc)) from None
@@ -164,7 +164,7 @@ class Journal:
             except (sqlite3.Error, OSError, ValueError) as exc:
                 raise JournalError(f"the journal {self.path} can't be made again: {exc}") from None
             log.warning("the journal %s had been removed, and is made again", self.path)
-            self._change(lambda database: _note_us(database, self._our))
+            self._change(self._note_us)
         self._write(entries, anew=True)
 
     def _write(self, entries: Iterable[Entry], anew: bool) -> None:
@@ -198,6 +198,13 @@ class Journal:
             return f"{self.path} is in use by another scheduler: end it, or give this one another --dest_path"
         return f"the journal {self.path} can't be written: {exc}"
 
+    def _note_us(self, database: sqlite3.Connection) -> None:
+        (last,) = database.execute("SELECT coalesce(max(number), 0) FROM schedulers").fetchone()
+        database.execute("INSERT INTO schedulers VALUES (?, ?)", (last + 1, self._our))
+        database.execute("DELETE FROM schedulers WHERE number <= ?", (last + 1 - MAX_FORMER,))
+        # What we grant is above it, also if none of that can be written: the clock may be set back.
+        _raise_lease(database, self.restored.last_lease)
+
     def close(self) -> None:
         """Close the file. May be repeated."""
         self._closed = True
@@ -226,10 +233,14 @@ def _put(database: sqlite3.Connection, entry: Entry) -> None:
         assert isinstance(entry, KeepLease)
         location = str(entry.location)
         database.execute("REPLACE INTO nodes VALUES (?, ?, ?)", (entry.node, entry.reservation, location))
-        database.execute(
-            "INSERT INTO leases VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET highest = max(highest, ?)",
-            (entry.lease, entry.lease),
-        )
+        _raise_lease(database, entry.lease)
+
+
+def _raise_lease(database: sqlite3.Connection, lease: int) -> None:
+    database.execute(
+        "INSERT INTO leases VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET highest = max(highest, ?)",
+        (lease, lease),
+    )
 
 
 def _read(database: sqlite3.Connection) -> Restored:
@@ -244,12 +255,6 @@ def _read(database: sqlite3.Connection) -> Restored:
         frozenset(Incarnation(row[0]) for row in former),
         tuple(_location(row[0]) for row in nodes),
     )
-
-
-def _note_us(database: sqlite3.Connection, our: Incarnation) -> None:
-    (last,) = database.execute("SELECT coalesce(max(number), 0) FROM schedulers").fetchone()
-    database.execute("INSERT INTO schedulers VALUES (?, ?)", (last + 1, our))
-    database.execute("DELETE FROM schedulers WHERE number <= ?", (last + 1 - MAX_FORMER,))
 
 
 def _client(row: tuple[Any, ...]) -> KeepClient:

@@ -12,7 +12,7 @@ import pytest
 
 from dispycos import messages as m
 from dispycos.model import Location
-from dispycos.scheduler.events import DropClient, KeepClient, KeepLease, Restored
+from dispycos.scheduler.events import UNWRITTEN_LEASES, DropClient, KeepClient, KeepLease, Restored
 from dispycos.scheduler.journal import MAX_FORMER, Journal, JournalError
 from tests.unit.bench import who
 
@@ -90,6 +90,16 @@ def test_lease_numbers_rise_whatever_happens_to_the_file(path: Path) -> None:
     assert reopened(path).last_lease > ahead
     path.unlink()
     assert reopened(path).last_lease >= first > 1 << 50
+
+
+@pytest.mark.row("R-35", "R-25")
+def test_lease_numbers_rise_though_nothing_was_written_and_the_clock_was_set_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = reopened(path).last_lease
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 86400)
+    assert reopened(path).last_lease >= first + UNWRITTEN_LEASES
 
 
 def test_only_so_many_former_schedulers_are_remembered(path: Path) -> None:

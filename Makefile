@@ -25,12 +25,13 @@ WORKERS    := $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 # The tests start Python a thousand times: compiling anew each time would take as long as the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint typed tested sim chaos soak bench bench-all bench-peers docs clean
+.PHONY: help demo test lint typed tested sim fuzz chaos soak bench bench-all bench-peers docs clean
 
 help:
 	@echo "make demo         start a small cluster here and show tasks at work"
 	@echo "make test         check style and types, run the tests"
 	@echo "make sim          run thousands of faulty clusters on a virtual clock; SEEDS=, SEED="
+	@echo "make fuzz         anything, to whatever reads bytes of others; SECONDS= for each target"
 	@echo "make chaos        hurt a cluster for three minutes and compare the ledgers; SEED=, SECONDS="
 	@echo "make soak         a steady load for ten minutes, with faults: does memory grow? SECONDS="
 	@echo "make bench        measure dispycos beside the peers that are installed (under 5 minutes)"
@@ -65,6 +66,11 @@ tested: $(FOR_TESTS)
 
 sim: $(FOR_TESTS)
 	@$(BIN)/python -m tests.sim.run $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+# atheris has no wheel for every Python: without it Hypothesis chooses.
+fuzz: $(FOR_TESTS)
+	@$(PIP) $(EDITABLE) '.[speed,test,fuzz]' 2>/dev/null || echo "atheris can't be installed here: Hypothesis chooses the inputs"
+	@$(BIN)/python -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS))
 
 chaos: $(FOR_TESTS)
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -92,13 +93,13 @@ class Cluster:
         self.ledgers = place.path / "ledgers"
         self.ledgers.mkdir()
         self._asleep: list[tuple[float, Callable[[], object]]] = []  # when, what undoes a verb
+        self._limits: dict[tuple[int, int], tuple[int, int]] = {}  # of which process, and which one -> before
+        # A disk of its own for the scheduler's journal, which can be full without ours being so.
+        self._disk = _small_disk(place)
         self.shared: Shared = place.scheduler()
         self.nodes = [Node(self, f"n{number}") for number in range(1, nodes + 1)]
-        arguments = [self.shared.where, str(seed), str(self.ledgers), *(["calm"] if calm else [])]
-        self.program = place.start(
-            [sys.executable, "-u", str(PROGRAM), *arguments],
-            {"DISPYCOS_SECRET_FILE": str(place.key)},
-        )
+        self._seed = seed
+        self.program = self._start_program(self.ledgers, *(["calm"] if calm else []))
         self.program.wait_line("running", 30)
         self.verbs: dict[str, tuple[Callable[[], None], int]] = {
             "kill a server": (lambda: self.signal_server(signal.SIGKILL), 6),
@@ -112,6 +113,14 @@ class Cluster:
             "limit a node's descriptors": (self._limit_descriptors, 1),
             "limit a server's memory": (self._limit_memory, 2),
         }
+        if self._disk is not None:
+            self.verbs["fill the scheduler's disk"] = (self.fill_disk, 2)
+
+    def _start_program(self, ledgers: Path, *more: str) -> Program:
+        return self.place.start(
+            [sys.executable, "-u", str(PROGRAM), self.shared.where, str(self._seed), str(ledgers), *more],
+            {"DISPYCOS_SECRET_FILE": str(self.place.key)},
+        )
 
     # Verbs.
 
@@ -156,20 +165,35 @@ class Cluster:
             zygote.kill()
 
     def kill_scheduler(self) -> None:
+        if self._disk is not None:
+            # Without room for its journal none starts, and says so.
+            (self._disk / "filler").unlink(missing_ok=True)
         self.shared = self.shared.kill_and_restart()
 
     def _limit_descriptors(self) -> None:
         pid = self._node().program.pid
-        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (psutil.Process(pid).num_fds(), before[1]))
-        self._undo_later(lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, before))
+        self._limit(pid, resource.RLIMIT_NOFILE, psutil.Process(pid).num_fds())
+
+    def _limit(self, pid: int, what: int, to: int) -> None:
+        # What it had before we limited it at all: two limits may overlap, and end in any order.
+        before = self._limits.setdefault((pid, what), resource.prlimit(pid, what))
+        resource.prlimit(pid, what, (to, before[1]))
+        self._undo_later(lambda: resource.prlimit(pid, what, before))
 
     def _limit_memory(self) -> None:
         server = self._server()
-        before = resource.prlimit(server.pid, resource.RLIMIT_AS)
-        size = server.memory_info().vms
-        resource.prlimit(server.pid, resource.RLIMIT_AS, (size, before[1]))
-        self._undo_later(lambda: resource.prlimit(server.pid, resource.RLIMIT_AS, before))
+        self._limit(server.pid, resource.RLIMIT_AS, server.memory_info().vms)
+
+    def fill_disk(self) -> None:
+        """No byte more fits where the journal is, for a while (R-22)."""
+        assert self._disk is not None
+        filler = self._disk / "filler"
+        with contextlib.suppress(OSError), open(filler, "ab", buffering=0) as file:
+            for size in (65536, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+        self._undo_later(lambda: filler.unlink(missing_ok=True))
 
     def _undo_later(self, undo: Callable[[], object]) -> None:
         self._asleep.append((time.monotonic() + self.random.random() * FROZEN, undo))
@@ -191,21 +215,52 @@ class Cluster:
         self.program.write("stop")
         self.program.wait_line("done", within)
         assert self.program.wait(15) == 0, self.program.output
+        self._wait_free("the client has closed")
+
+    def _wait_free(self, what: str) -> None:
+        """Every node is free of its client in time, which is the same for its end and its death (R-19)."""
         for node in self.nodes:
             try:
                 wait_until(partial(_is_free, node), 15)
             except AssertionError:
                 left = [*map(_told, node.below()), *(str(entry) for entry in node.path.iterdir())]
                 raise AssertionError(
-                    f"the client has closed, and 15 s later {node.name} still has {left}; "
+                    f"{what}, and 15 s later {node.name} still has {left}; "
                     f"it says:\n{_last(node.program)}\nand the scheduler:\n{_last(self.shared.program)}"
                 ) from None
+
+    def kill_client(self) -> None:
+        """Another program runs tasks here and is killed: they end everywhere, and nothing of them is left."""
+        ledgers = self.place.path / "killed"
+        ledgers.mkdir()
+        program = self._start_program(ledgers)
+        program.wait_line("running", 30)
+        # Its own ledger is there at once; the others are of servers in which tasks have begun.
+        wait_until(lambda: len(list(ledgers.iterdir())) > SERVERS, 30, "its tasks to begin on both nodes")
+        os.kill(program.pid, signal.SIGKILL)
+        program.process.wait()
+        self._wait_free("the client was killed")
+        size = sum(path.stat().st_size for path in ledgers.iterdir())
+        time.sleep(1.0)
+        assert sum(path.stat().st_size for path in ledgers.iterdir()) == size, "a dead client's task runs"
 
     def close(self) -> None:
         """End daemons in order; nothing is left, and no port is held."""
         for program in (*(node.program for node in self.nodes), self.shared.program):
             program.signal(signal.SIGTERM)
             assert program.wait(20) == 0, f"it ends with {program.process.returncode}: {program.output}"
+
+
+def _small_disk(place: Place) -> Path | None:
+    """The folder of the scheduler on a disk of 4 MiB; None: this system lets nobody mount one."""
+    folder = place.path / "scheduler"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        return None
+    # What runs there has ended by then: the programs are ended first.
+    place.at_end(lambda: subprocess.run(["umount", str(folder)], check=True))
+    return folder
 
 
 def _last(program: Program) -> str:

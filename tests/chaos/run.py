@@ -27,6 +27,7 @@ from tests.chaos.ledgers import Books
 from tests.process.schedulers import Place
 
 PAUSE = 0.7  # seconds between two verbs, on average
+LONG = 30.0  # seconds; a run that takes as long kills a client at its end
 HEAL = 90.0  # seconds at most until all has ended when nobody is hurt any more
 # Beside the verbs: what every process of the cluster does to itself.
 THEMSELVES = (
@@ -57,6 +58,9 @@ def chaos(folder: Path, seed: int, seconds: float, nodes: int = 2) -> tuple[Book
         books = ledgers.read(cluster.ledgers)
         problems = books.problems()
         assert not problems, f"{len(problems)} problems:\n" + "\n".join(problems[:20])
+        if seconds >= LONG:
+            cluster.kill_client()
+            struck["kill the client"] += 1
         cluster.close()
     return books, struck
 

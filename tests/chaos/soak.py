@@ -34,6 +34,7 @@ from tests.process.schedulers import Place
 
 EVERY = {"server": 30.0, "node": 300.0, "scheduler": 600.0}  # seconds between two deaths
 LOOK = 5.0  # seconds between two looks
+SETTLED = 30.0  # seconds after which a process that was started again has what it needs
 WARM = 600.0  # seconds after which memory is to be flat
 MAX_RISE = 1.0  # MB in 10 minutes
 MAX_DESCRIPTORS = 8  # more than at the first look: connections of servers come and go
@@ -109,10 +110,12 @@ class Soak:
         found = []
         since = self.seconds / 3
         for pid, life in self.lives.items():
-            rise = life.rise(since)
+            # A node that is started again has no servers at first.
+            begun = max(since, life.looks[0].when + SETTLED)
+            rise = life.rise(begun)
             if rise is None:
                 continue
-            more = life.more_descriptors(since)
+            more = life.more_descriptors(begun)
             last = life.looks[-1]
             lasted = last.when - life.looks[0].when
             print(

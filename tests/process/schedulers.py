@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -114,6 +114,10 @@ class Place:
             *SCHEDULER, "-i", "127.0.0.1", "-u", "0", "-t", str(port), "--secret_file", str(self.key),
             "--dest_path", str(self.path / "scheduler"), *more,
         ]  # fmt: skip
+
+    def at_end(self, undo: Callable[[], object]) -> None:
+        """Call it when all that is started from now on has ended."""
+        self._stack.callback(undo)
 
     def start(self, command: list[str], env: Mapping[str, str | None] | None = None) -> Program:
         return self._stack.enter_context(background(command, env=env))

@@ -78,6 +78,7 @@ class Server(ServerProcess):
 
     def judge(self, spec: TaskSpec) -> None:
         begun = self.cluster.ledger.begun.get(spec.id, {})
+        self.begins[spec.id] = self.now
         if self.cluster.losses and spec.attempt in begun:
             # A Submit that never arrived shifted the positions of a server that died before the next
             # comparison: what it had begun looks as if it had not. No session loses one (N2).
@@ -86,7 +87,6 @@ class Server(ServerProcess):
         cpu = [running for running in self.holds.values() if not running.io]
         assert spec.io or not cpu, f"{self.name} runs two CPU tasks at once: {cpu}"
         assert self.now < self.lease_ends, f"{self.name} begins a task without a lease"
-        self.begins[spec.id] = self.now
 
     def interrupt(self, id: int) -> None:
         attempt = self.execution._tasks.get(id)
@@ -385,7 +385,9 @@ class Cluster:
         begun = self.ledger.begun.get(outcome.id, {})
         assert max(begun, default=0) <= outcome.attempt, f"an old attempt ends task {outcome.id}: {outcome}"
         if outcome.end in (End.CANCELLED, End.TIMED_OUT) and "given up" not in outcome.text:
-            runs = [server.name for server in self.servers if server.runs(outcome.id, outcome.attempt)]
+            # One that sleeps computes nothing, and has ended before it could go on.
+            awake = [server for server in self.servers if server.running]
+            runs = [server.name for server in awake if server.runs(outcome.id, outcome.attempt)]
             assert not runs, f"task {outcome.id} is {outcome.end.name} and still runs at {runs} (R-97)"
         self.ledger.ended(outcome.id, outcome.end)
         self.outcomes[outcome.id] = outcome

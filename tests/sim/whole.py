@@ -300,6 +300,8 @@ class Scheduler(Process):
 
     def boot(self) -> None:
         lease = self.first_lease()
+        if not self.full:
+            self.last_lease = lease
         nodes = tuple(self.places.values())
         restored = journal.Restored(tuple(self.kept.values()), lease, self.former, nodes, self.lost)
         self.former |= {self.incarnation}
@@ -321,6 +323,9 @@ class Scheduler(Process):
             self.world.dial(self, Dial(node.location))
 
     def first_lease(self) -> int:
+        behind = self.world.wall.get(self.host, 0.0) < self.cluster.highest_clock
+        # Nor could the number that a scheduler began with be written by one whose disk was full.
+        self.cluster.clock_back |= (self.lost or self.full) and behind
         return journal.first_lease(self.last_lease, self.world.wall_clock(self.host))
 
     def say(self, peer: Incarnation, message: Any) -> None:
@@ -902,7 +907,6 @@ class Cluster:
             self.scheduler.kept, self.scheduler.places = {}, {}
             self.scheduler.former, self.scheduler.lost = frozenset(), True
             self.scheduler.last_lease, self.scheduler.failed = 0, True
-            self.clock_back |= self.world.wall.get(self.scheduler.host, 0.0) < self.highest_clock
             self.world.plan(self.random.uniform(0.05, 4), self.restart, victim)
 
     def slow_disk(self) -> None:

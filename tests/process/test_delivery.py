@@ -229,6 +229,7 @@ assert len(back) == 20_000_000 and back[0] == 0
     )
 
 
+@pytest.mark.row("R-24")
 @pytest.mark.rule("N4")
 def test_a_sender_is_held_while_its_peer_takes_nothing_and_nothing_is_lost(home):
     visit(

@@ -1,0 +1,206 @@
+"""The faults that last: a minute of silence, of a flapping link, of deaths among 100,000 tasks (R-58)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dispycos import Client, LocalCluster, Scheduler
+from dispycos.model import MonitorStatus
+from tests.helpers import Program, run_program, wait_until
+from tests.process.clusters import Watcher, node_pid, run
+from tests.process.schedulers import Place
+
+SILENCE = 60.0  # seconds
+
+
+def numbered(number: int, seconds: float, task: Any = None) -> Any:
+    yield task.sleep(seconds)
+    return number
+
+
+TWO_NODES = """
+import sys
+import threading
+
+from dispycos import Client, Pycos, Task, config, logger
+
+config.MinPulseInterval = 0.2
+
+def where(seconds, told=None, task=None):
+    import os
+    if told is not None:
+        told.send("begun")
+    yield task.sleep(seconds)
+    return os.getcwd()
+
+def show(task=None):
+    task.set_daemon()
+    while True:
+        message = yield task.receive()
+        if (status := getattr(message, "status", None)) is not None:
+            print("status", status.name, flush=True)
+
+def main(client, task=None):
+    assert (yield client.schedule(sys.argv[1])) == 0
+    while len((yield client.servers())) < 4:
+        yield task.sleep(0.05)
+    # One to each server, which is there until the silence is over.
+    long = []
+    for _ in range(4):
+        long.append((yield client.rtask(where, float(sys.argv[2]), task)))
+        assert (yield task.receive(10)) == "begun"
+    threading.Thread(target=lambda: [task.send(line) for line in sys.stdin], daemon=True).start()
+    print("begun", flush=True)
+    yield task.receive()
+    for number in range(20):
+        print("at", (yield (yield client.io_rtask(where, 0.0))()), flush=True)
+    print("placed", flush=True)
+    yield task.receive()
+    for rtask in long:
+        print("at", (yield rtask()), flush=True)
+    print("over", (yield client.close()), flush=True)
+
+Pycos(node="127.0.0.1", name="c", discover_peers=False)
+Task(main, Client([where], status_task=Task(show), pulse_interval=1.0)).value()
+"""
+
+
+def stop(node: Program, number: signal.Signals) -> None:
+    """Send it to all processes of a node."""
+    process = psutil.Process(node.pid)
+    for one in (process, *process.children(recursive=True)):
+        one.send_signal(number)
+
+
+@pytest.mark.row("R-12", "R-13", "R-29", "R-58")
+@pytest.mark.long("a minute of silence")
+@pytest.mark.timeout(240)
+def test_a_minute_of_silence_costs_no_task_and_the_other_node_at_that_address_works_on(
+    tmp_path: Path, place: Place
+) -> None:
+    shared = place.scheduler()
+    nodes = [place.node("--peer", shared.where, name=name) for name in ("n1", "n2")]
+    program = place.start(
+        [sys.executable, "-u", "-c", TWO_NODES, shared.where, "5"], {"DISPYCOS_SECRET_FILE": str(place.key)}
+    )
+    program.wait_line("begun", 30)
+    stop(nodes[0], signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        # Five pulses of a second; three times that, so that a loaded machine does not decide.
+        program.wait_line("status NodeDisconnected", 15)
+        program.write("go on")
+        program.wait_line("placed", 20)
+        assert all("/n2/" in line for line in program.lines if line.startswith("at ")), program.output
+        wait_until(lambda: time.monotonic() - began >= SILENCE, SILENCE + 5)
+        assert "Abandoned" not in program.output
+    finally:
+        stop(nodes[0], signal.SIGCONT)
+    program.wait_line("status NodeResumed", 15)
+    program.write("go on")
+    program.wait_line("over 0", 30)
+    ended = program.lines[program.lines.index("placed") :]
+    places = [line for line in ended if line.startswith("at ")]
+    assert len(places) == 4 and sum("/n1/" in line for line in places) == 2, program.output
+    assert "Abandoned" not in program.output and program.wait(15) == 0
+
+
+FLAPS = """
+import time
+
+from dispycos import Client, LocalCluster, Task
+
+def double(number, task=None):
+    yield task.sleep(0.01)
+    return 2 * number
+
+def talks(client_task, task=None):
+    number = 0
+    while True:
+        client_task.send(number)
+        number += 1
+        if (yield task.receive(timeout=0.01)) == "enough":
+            return number
+
+def main(client, task=None):
+    assert (yield client.schedule()) == 0
+    talking = yield client.io_rtask(talks, task)
+    end, number, heard = time.monotonic() + SECONDS, 0, 0
+    while time.monotonic() < end:
+        assert (yield (yield client.rtask(double, number))()) == 2 * number
+        number += 1
+        while (said := (yield task.receive(timeout=0))) is not None:
+            assert said == heard, (said, heard)
+            heard += 1
+    talking.send("enough")
+    while heard < (yield talking()) and (said := (yield task.receive(timeout=5))) is not None:
+        assert said == heard, (said, heard)
+        heard += 1
+    assert heard == (yield talking())
+    print("right", number, heard)
+
+with LocalCluster(2, pulse_interval=1.0):
+    client = Client([double, talks])
+    Task(main, client).value()
+    client.close().result(20)
+"""
+
+
+@pytest.mark.row("R-14", "R-16", "R-58")
+@pytest.mark.long("a link that breaks for a minute")
+@pytest.mark.timeout(180)
+def test_a_link_that_breaks_every_second_loses_and_doubles_nothing() -> None:
+    program = FLAPS.replace("SECONDS", str(SILENCE))
+    ended = run_program(
+        [sys.executable, "-c", program], env={"DISPYCOS_CHAOS": "seed=3,cut:session@every=1s"}, timeout=150
+    )
+    assert ended.code == 0, ended.err
+    _, tasks, messages = ended.out.split()
+    # Each of the processes breaks its own, so that they are joined for some tenths of a second at a time.
+    assert int(tasks) > 50 and int(messages) > 50
+
+
+@pytest.mark.row("R-26", "R-58")
+@pytest.mark.long("100,000 tasks")
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("program")
+def test_a_hundred_thousand_tasks_have_one_end_each_while_servers_die() -> None:
+    count = 100_000
+    watcher = Watcher()
+    ends: dict[int, Any] = {}
+    draw = random.Random(5)
+
+    def main(task: Any = None) -> Any:
+        client = Client([numbered], status_task=watcher.task)
+        assert (yield client.schedule()) == 0
+        tasks = []
+        for number in range(count):
+            tasks.append((yield client.options(retries=1).rtask(numbered, number, 0.0)))
+        for number, rtask in enumerate(tasks):
+            end = yield rtask()
+            assert number not in ends
+            ends[number] = end
+            if number % 10_000 == 5_000:
+                node = psutil.Process(node_pid(cluster))
+                servers = [one for zygote in node.children() for one in zygote.children()]
+                os.kill(draw.choice(servers).pid, signal.SIGKILL)
+        assert (yield client.close()) == 0
+
+    with LocalCluster(2) as cluster:
+        run(main, timeout=500)
+    lost = [end for end in ends.values() if isinstance(end, MonitorStatus)]
+    assert len(ends) == count
+    assert all(end == number for number, end in ends.items() if end not in lost)
+    assert all(end.type in (Scheduler.TaskAbandoned,) for end in lost) and len(lost) < 20
+    told = {id(message.info) for message in watcher.ends()}
+    assert len(watcher.ends()) == len(told) == count
+    assert watcher.names().count("ServerAbandoned") >= 5

@@ -185,14 +185,16 @@ def test_a_hundred_thousand_tasks_have_one_end_each_while_servers_die() -> None:
         tasks = []
         for number in range(count):
             tasks.append((yield client.options(retries=1).rtask(numbered, number, 0.0)))
+            if number % 10_000 == 5_000:
+                # Many wait by now, and some run.
+                node = psutil.Process(node_pid(cluster))
+                while not (servers := [one for zygote in node.children() for one in zygote.children()]):
+                    yield task.sleep(0.01)
+                os.kill(draw.choice(servers).pid, signal.SIGKILL)
         for number, rtask in enumerate(tasks):
             end = yield rtask()
             assert number not in ends
             ends[number] = end
-            if number % 10_000 == 5_000:
-                node = psutil.Process(node_pid(cluster))
-                servers = [one for zygote in node.children() for one in zygote.children()]
-                os.kill(draw.choice(servers).pid, signal.SIGKILL)
         assert (yield client.close()) == 0
 
     with LocalCluster(2) as cluster:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dispycos.cli import NAMES
+from dispycos.commands.table import COMMANDS
 from dispycos.node import cli as node_cli
 from dispycos.scheduler import cli as scheduler_cli
 from tests.helpers import ROOT
@@ -37,7 +37,7 @@ def dockerfile() -> str:
 
 def taken(command: list[str]) -> bool:
     """Whether it is a command line of ours that the parser takes."""
-    if command[0] == "dispycos" and command[1:] and command[1] in NAMES:
+    if command[0] == "dispycos" and command[1:] and command[1] in COMMANDS:
         return True
     try:
         PARSERS[command[0]]().parse_args(command[1:])

@@ -280,7 +280,7 @@ def tracing() -> Iterator[None]:
 
 
 class Used:
-    """The most bytes that this process had above those of its beginning; received ones do not count."""
+    """The most bytes that this process had above those of its beginning."""
 
     def __init__(self) -> None:
         self._before, _ = tracemalloc.get_traced_memory()
@@ -303,7 +303,8 @@ def test_arrays_travel_without_a_copy(program: None, tracing: None) -> None:
         assert future.result(LIMIT) == (False, False, 7)
         assert used.most() < MIB
         after = client.submit(resident).result(LIMIT)
-        assert size <= after - before < 1.5 * size
+        # The most that was ever there before may be a little above what was there when it came.
+        assert 0.9 * size <= after - before < 1.5 * size
         # Writable: one copy, made when it is submitted, so that a later change is not sent.
         array = numpy.full(size, 7, dtype=numpy.uint8)
         used = Used()
@@ -320,7 +321,8 @@ def test_arrays_travel_without_a_copy(program: None, tracing: None) -> None:
             used = Used()
             result = client.submit(gives, size, writeable).result(LIMIT)
             assert looks(result) == (writeable, False, 1)
-            assert used.most() < MIB
+            assert used.most() < size + MIB  # itself, where it was received
+            del result
             assert client.submit(peak).result(LIMIT) < (2 + writeable) * size
         # And by joblib.
         array.flags.writeable = False

@@ -45,7 +45,7 @@ class Figures:
             return Avail()
         now = time.monotonic()
         if self._cpu is None or now - self._cpu_at >= _CPU_APART:
-            self._cpu = max(0.0, min(100.0, 100.0 - psutil.cpu_percent(None)))
+            self._cpu = _idle()
             self._cpu_at = now
         return Avail(self._cpu, _memory(), self._disk(), _swap())
 
@@ -54,6 +54,13 @@ class Figures:
             return int(psutil.disk_usage(self._path).free)
         except OSError:
             return None
+
+
+def _idle() -> float | None:
+    try:
+        return max(0.0, min(100.0, 100.0 - psutil.cpu_percent(None)))
+    except (OSError, RuntimeError):
+        return None  # as when this process has no descriptor left
 
 
 def _memory() -> int | None:
@@ -131,10 +138,11 @@ class MemoryWatch:
             if risen:
                 return f"out of memory: limit {self._limit()}{size}"
         if available:
-            memory: Any = psutil.virtual_memory()
-            used = memory.total - memory.available
-            if used >= _NEARLY_ALL * memory.total:
-                return f"probably out of memory: {_gib(used)} of {_gib(memory.total)} in use{size}"
+            with contextlib.suppress(OSError, RuntimeError):
+                memory: Any = psutil.virtual_memory()
+                used = memory.total - memory.available
+                if used >= _NEARLY_ALL * memory.total:
+                    return f"probably out of memory: {_gib(used)} of {_gib(memory.total)} in use{size}"
         return ""
 
     def _limit(self) -> str:

@@ -18,6 +18,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,7 +100,18 @@ def unguided(name: str, seconds: float) -> None:
 def fuzz(name: str, seconds: float) -> bool:
     """One target in a process of its own; says how it ended, and whether well."""
     command = [sys.executable, "-m", "tests.fuzz.run", "--one", "--seconds", str(seconds), name]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+    # In memory where there is some; removed here, because atheris ends its process without a clean-up.
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="dispycos-fuzz-", dir=where) as folder:
+        ended = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": folder},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     lines = (ended.stdout + ended.stderr).splitlines()
     runs = next((line for line in reversed(lines) if line.startswith("Done ")), "")
     if ended.returncode == 0 and runs:

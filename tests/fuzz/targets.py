@@ -200,10 +200,9 @@ _OURS: dict[int, tempfile.TemporaryDirectory[str]] = {}
 
 
 def _folder() -> Path:
-    """A folder of this process, in memory where there is one."""
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    """A folder of this process."""
     if os.getpid() not in _OURS:
-        _OURS[os.getpid()] = tempfile.TemporaryDirectory(prefix="dispycos-fuzz-", dir=where)
+        _OURS[os.getpid()] = tempfile.TemporaryDirectory(prefix="dispycos-fuzz-")
     return Path(_OURS[os.getpid()].name)
 
 

@@ -25,10 +25,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.repeats < 5:
         parser.error("fewer than 5 repeats tell nothing")
-    names = options.only.upper().split(",") if options.only else default_ids(options.all)
+    names = options.only.upper().split(",") if options.only else ()
     if unknown := [name for name in names if not ids_of(name)]:
         parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(IDS)}")
-    options.ids = tuple(dict.fromkeys(id_ for name in names for id_ in ids_of(name)))
+    named = dict.fromkeys(id_ for name in names for id_ in ids_of(name))
+    options.ids = tuple(named) or default_ids(options.all)
     options.peers = options.peers.split(",") if options.peers else None
     if unknown := set(options.peers or ()) - set(harness.adapters()):
         parser.error(f"no peer {', '.join(sorted(unknown))}; there are {', '.join(harness.adapters())}")

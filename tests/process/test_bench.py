@@ -151,6 +151,9 @@ def test_a_peer_that_dies_or_hangs_is_named_and_the_run_goes_on(monkeypatch: pyt
 def test_a_name_stands_for_all_its_workloads_and_for_no_others() -> None:
     assert parse(["--only", "p12,P1"]).ids == ("P12G", "P12R", "P12E", "P1")
     assert parse(["--only", "P12R"]).ids == ("P12R",)
+    assert {"P5B", "P5C"} <= set(parse(["--only", "P5"]).ids)
+    assert set(IDS) - set(parse([]).ids) == {"P5B", "P5C"}, "what takes minutes is of the long set"
+    assert set(parse(["--all"]).ids) == set(IDS)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,17 @@ class Share:
     lines: int = 0
 
 
+def hand_out(
+    client: Any, folder: str, batches: Sequence[list[str]], collector: Any, task: Any = None
+) -> Generator[Any, Any, None]:
+    """Give each batch to the next server that is free, while `collector` adds up what comes."""
+    for number, names in enumerate(batches):
+        rtask = yield client.rtask(count_batch, number, folder, names, collector)
+        if isinstance(rtask, dispycos.MonitorStatus):
+            collector.send(rtask)  # it was refused, which its status task is not told otherwise
+            return
+
+
 def count_on_cluster(
     client: Any, servers: int, folder: str, batches: Sequence[list[str]], bar: Bar, task: Any = None
 ) -> Generator[Any, Any, tuple[Figures, dict[Any, Share]]]:
@@ -117,8 +128,7 @@ def count_on_cluster(
         if len((yield client.servers())) >= servers:
             break
         yield task.sleep(0.05)
-    for number, names in enumerate(batches):
-        yield client.rtask(count_batch, number, folder, names, task)
+    dispycos.Task(hand_out, client, folder, batches, task)
     total = Figures()
     shares: dict[Any, Share] = {}
     running = len(batches)

@@ -395,6 +395,10 @@ class Fleet:
     def _scheduled(self, message: m.Scheduled, now: float, out: list[Action]) -> None:
         if message.ticket != self.turn.ticket:
             return
+        if not self.turn.waits:
+            # It was refused or given up meanwhile: who holds the cluster for it is to let go.
+            self.turn.decline(message.ticket, out)
+            return
         # Also when it is said again, to who claimed its turn: another scheduler may ask for more.
         self.turn.redact = tuple(message.redact)
         if self.turn.state is not TurnState.QUEUED:

@@ -151,7 +151,8 @@ def unknown_argument(kind: type, name: str, table: Table = ARGUMENTS) -> TypeErr
     import difflib
     import inspect
 
-    near = difflib.get_close_matches(name, inspect.signature(kind).parameters, 1)
+    named = [one for one, it in inspect.signature(kind).parameters.items() if it.kind is not it.VAR_KEYWORD]
+    near = difflib.get_close_matches(name, named, 1)
     return TypeError(f"{kind.__name__}() takes no {name}={f'; did you mean {near[0]}=?' if near else ''}")
 
 

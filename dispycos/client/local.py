@@ -96,7 +96,8 @@ class LocalCluster(Scalable):
                 self._ahead.end()
                 self._ahead = None
         assert self._nodes is not None
-        [self._location] = self._nodes.locations
+        # None: it has died since; what its cluster has then says so.
+        self._location = next(iter(self._nodes.locations), None)
         surroundings.enter(self._surroundings, self)
         return self
 

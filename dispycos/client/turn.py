@@ -127,6 +127,10 @@ class Turn:
         self.move("given up")
         self._stop(out)
 
+    def decline(self, ticket: int, out: list[Action]) -> None:
+        """Nobody wants the turn that came."""
+        self._say(Unschedule(ticket), out)
+
     def add_rule(self, rule: Rule, out: list[Action]) -> None:
         """One more rule, for the scheduler of now and any later one."""
         self.rules.append(rule)

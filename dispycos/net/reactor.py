@@ -12,15 +12,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
+from dispycos.errors import Closed
 from dispycos.kernel.operation import Operation
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LOOK: Final = 0.5  # seconds between looks of who waits for the loop whether it still runs
 
 
 class Reactor:
@@ -115,13 +119,18 @@ class Reactor:
         """Run a short coroutine on the loop and block until it is done; any thread but the reactor's.
 
         Not for what waits on other processes: a task that called this would block all tasks.
-        TimeoutError after `timeout` seconds; the coroutine goes on.
+        TimeoutError after `timeout` seconds; the coroutine goes on. Closed if the loop has ended.
         """
         done = threading.Event()
         operation = self.run(coroutine)
         operation.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout):
-            raise TimeoutError(f"the network did not do its work in {timeout:g} s")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not done.wait(_LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())):
+            if self._over and not done.is_set():
+                coroutine.close()
+                raise Closed("the network of this process has ended, and did not do that any more")
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"the network did not do its work in {timeout:g} s")
         return cast(T, operation.result())
 
     def _run(self, coroutine: Coroutine[Any, Any, T], operation: Operation) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from dispycos.errors import LoadError
 
 # How NumPy writes a type: truth values, integers, floats, complex numbers, times, bytes and texts.
-_TYPE: Final = re.compile(r"[<>|][biufcmMSU][1-9][0-9]{0,8}(\[[0-9]{0,8}[A-Za-z]{1,3}\])?")
+_TYPE: Final = re.compile(r"[<>|][biufcmMSU][1-9][0-9]{0,8}(\[([1-9][0-9]{0,7})?[A-Za-z]{1,3}\])?")
 
 
 def number_of(value: Any) -> Any:
@@ -54,6 +54,8 @@ def made_of(parts: Any) -> Any:
         held = numpy.dtype(kind)
         if math.prod(shape) * held.itemsize != len(data):
             raise LoadError(f"an array of {math.prod(shape)} numbers came with {len(data)} bytes")
+        if held.kind == "U" and data and numpy.frombuffer(data, f"{held.byteorder}u4").max() > sys.maxunicode:
+            raise LoadError("an array of texts came with what is no text")
         return numpy.ndarray(shape, held, bytearray(data))
     except (TypeError, ValueError) as exc:
         raise LoadError(f"an array that NumPy does not take: {exc}") from None

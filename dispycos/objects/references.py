@@ -160,6 +160,9 @@ def shape_of(described: Any) -> Shape:
     raise LoadError("an object of another shape than this end knows")
 
 
+_FEW: Final = 64  # bytes; equal ones may be one object, and what they are made to is as small
+
+
 class Settling:
     """Puts what is referred to in the places of references, throughout a value.
 
@@ -174,15 +177,16 @@ class Settling:
         # What was made of each of the others, once: a few bytes can name one ever again. Each is
         # kept with it, or another one could get its identity.
         self._made: dict[int, tuple[Any, Any]] = {}
+        self._data: set[int] = set()  # bytes of arrays, which `_made` keeps
 
     def __call__(self, value: Any) -> Any:
         """The value with all its references settled. LoadError, TypeError, RecursionError."""
         kind = type(value)
-        if kind is Reference:
+        if kind is Reference and value.shape is not _OF_ARRAYS:
             return self._settled(value)
-        if kind in (tuple, NamedFields, frozenset, slice):
+        if kind in (Reference, tuple, NamedFields, frozenset, slice):
             if id(value) not in self._made:
-                made = self._remade(value)
+                made = self._array(value.number) if kind is Reference else self._remade(value)
                 # A list in it may have come back to it.
                 self._made.setdefault(id(value), (value, made))
             return self._made[id(value)][1]
@@ -202,9 +206,17 @@ class Settling:
             return frozenset(map(self, value))
         return slice(self(value.start), self(value.stop), self(value.step))
 
+    def _array(self, parts: Any) -> Any:
+        array = made_of(parts)
+        data = parts[2]
+        if len(data) > _FEW:
+            # An array of our own is as large as what came for it: nobody makes many of one.
+            if id(data) in self._data:
+                raise LoadError("the bytes of one array came for another one, too")
+            self._data.add(id(data))
+        return array
+
     def _settled(self, reference: Reference) -> Any:
-        if reference.shape is _OF_ARRAYS:
-            return made_of(reference.number)
         if type(reference.number) is not int:
             raise LoadError("a reference without a number")
         if reference.shape is _OF_TYPES:

@@ -265,6 +265,14 @@ except KeyboardInterrupt:
     assert "Traceback" not in err
 
 
+def test_a_cluster_whose_network_another_one_closed_is_killed_and_closed_at_once(program):
+    first = LocalCluster(1).start()
+    second = LocalCluster(1).start()
+    first.close()
+    second.kill()
+    second.close()
+
+
 def test_a_cluster_that_ends_before_its_tasks_says_so(program, caplog):
     with LocalCluster(1):
         left = Task(waits)

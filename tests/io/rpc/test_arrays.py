@@ -10,7 +10,8 @@ import pytest
 
 from dispycos import rpc
 from dispycos.errors import LoadError
-from dispycos.objects import arrays
+from dispycos.objects import arrays, references
+from dispycos.objects.references import Reference
 
 numpy = pytest.importorskip("numpy")
 
@@ -82,3 +83,30 @@ def test_an_array_needs_numpy_where_it_comes(monkeypatch) -> None:
     with pytest.raises(LoadError, match=r"array\.tolist"):
         arrays.made_of(("<f8", (1,), struct.pack("<d", 1)))
     assert arrays.number_of(1) is None and arrays.parts_of([1]) is None
+
+
+@pytest.mark.row("GN-05")
+def test_an_array_that_is_named_again_is_the_same_and_costs_nothing_more() -> None:
+    with rpc.connect_thread(remote_service=Mill) as conn:
+        given = numpy.zeros(1 << 20, "u1")
+        back = conn.root.same([given] * 300)
+        assert len(back) == 300 and all(one is back[0] for one in back)
+
+
+@pytest.mark.row("GN-05")
+def test_bytes_of_one_array_make_no_second_one() -> None:
+    parts = ("|u1", (100,), bytes(100))
+    first, second = (Reference(parts, references._OF_ARRAYS) for _ in range(2))
+    settle = references.Settling(lambda number, shape: None, lambda number: None)
+    with pytest.raises(LoadError, match="the bytes of one array came for another one"):
+        settle([first, second])
+    small = [Reference(("|u1", (1,), b"a"), references._OF_ARRAYS) for _ in range(2)]
+    one, other = references.Settling(lambda number, shape: None, lambda number: None)(small)
+    assert one is not other
+
+
+@pytest.mark.row("GN-05")
+@pytest.mark.parametrize("parts", [("<U1", (1,), b"\xff" * 4), ("<M8[0s]", (1,), b"\1" * 8)], ids=str)
+def test_arrays_that_could_not_be_printed_are_refused(parts: Any) -> None:
+    with pytest.raises(LoadError):
+        arrays.made_of(parts)

@@ -33,7 +33,9 @@ def trend(client, window, threshold, task=None):
         recent.append(number)
         position, mean = position + 1, statistics.fmean(recent)
         signal = "high" if mean > threshold else "low" if mean < -threshold else ""
-        if len(recent) == window and signal and signal != last:
+        if len(recent) < window:
+            signal = ""  # too few numbers to tell
+        if signal and signal != last:
             client.send((position, signal, mean))
         last = signal
 

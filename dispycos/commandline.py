@@ -15,7 +15,7 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from dispycos import config
 from dispycos.arguments import port, seconds
@@ -33,6 +33,14 @@ SECRET_HELP = (
     "talk only to programs with this secret; other users of this machine can see it in the list of "
     "processes, so prefer --secret_file"
 )
+
+# Exit statuses of node and scheduler.
+DAEMON_STATUSES: Final = {
+    0: "it ended in order",
+    1: "it can't start, and a sentence says why",
+    2: "wrong usage, or a setting that is wrong",
+    130: "Ctrl-C before it began",
+}
 
 # Files and variables that several commands look at.
 KEY: Pairs = (

@@ -50,9 +50,10 @@ class Parking:
         """
         calls: list[Say] = []
         if _settled(task):
-            calls, self._waiting[task] = self._waiting[task], calls
-            if not calls:
-                del self._waiting[task]
+            calls = self._waiting.pop(task)
+            if calls:
+                self._waiting[task] = []  # for what is sent until these are said
+            else:
                 task.parked = False
         if not calls:
             self._leaving.remove(task)

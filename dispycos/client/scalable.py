@@ -134,7 +134,8 @@ class Scalable(ABC):
         from dispycos.client.elastic import Elastic
         from dispycos.scheduler import scheduler
 
-        self._network, self._ours = network, _ = self._join()
+        network, self._ours = self._join()
+        self._network = network
         network.on_close(self._stop)
         try:
             self._service = service = scheduler.start(network)

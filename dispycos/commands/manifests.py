@@ -26,9 +26,9 @@ from dispycos.scheduler import cli as scheduler
 from dispycos.unit_words import quoted
 
 _PARTS = ("account", "scheduler", "nodes", "network")
-# As a registry takes it: a name with an optional tag or digest, and nothing that YAML reads as more.
-_HIDDEN = ("/tmp/", "/var/tmp/")  # PrivateTmp
+_HIDDEN = ("/tmp/", "/var/tmp/")  # a unit with PrivateTmp has others of its own
 _ELSEWHERE = "install dispycos where all may read it, as in /opt/dispycos"
+# As a registry takes it: a name with an optional tag or digest, and nothing that YAML reads as more.
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
 
 

@@ -33,12 +33,6 @@ from dispycos.node.settings import NodeSettings, host_name, port_list
 from dispycos.node.workspace import open_workspace
 from dispycos.supervision import Supervisor
 
-STATUSES = {
-    0: "it ended in order",
-    1: "it can't start, and a sentence says why",
-    2: "wrong usage, or a setting that is wrong",
-    130: "Ctrl-C before it began",
-}
 _EXAMPLES = (
     ("dispycosnode", "a server for each processor, found by UDP"),
     ("dispycosnode -c -1 --peer head.example:9705", "leave one processor out, and reach for that scheduler"),
@@ -144,7 +138,7 @@ def make_parser(bare: bool = False) -> Parser:
         "node is not found.",
         examples=_EXAMPLES,
         files=_FILES,
-        statuses=STATUSES,
+        statuses=commandline.DAEMON_STATUSES,
     )
     add_options(parser)
     return parser

@@ -52,15 +52,7 @@ def start_node() -> FreshNode:
     """Start a fresh interpreter that waits for its settings and its key. OSError."""
     ours, theirs = socket.socketpair()
     try:
-        process = subprocess.Popen(
-            [*_python("dispycos.node"), "--inherit", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            cwd=where_we_are()[1],
-            env=clean_environment(os.environ),
-            pass_fds=[theirs.fileno()],
-            # A terminal's Ctrl-C is for the program to handle; the node is told by it (R-20).
-            start_new_session=True,
-        )
+        process = _spawn("dispycos.node", "--inherit", str(theirs.fileno()), keeps=theirs)
     except BaseException:
         ours.close()
         raise
@@ -77,22 +69,8 @@ def start_zygote(run_as: str = "") -> FreshZygote:
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     try:
-        command = [
-            *_python("dispycos.node.zygote"),
-            str(theirs.fileno()),
-            str(os.getpid()),
-            *filter(None, [run_as]),
-        ]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=write,
-            stderr=write,
-            cwd=where_we_are()[1],
-            env=clean_environment(os.environ),
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
+        words = [str(theirs.fileno()), str(os.getpid()), *filter(None, [run_as])]
+        process = _spawn("dispycos.node.zygote", *words, keeps=theirs, output=write)
     except BaseException:
         ours.close()
         os.close(read)
@@ -101,6 +79,23 @@ def start_zygote(run_as: str = "") -> FreshZygote:
         theirs.close()
         os.close(write)
     return FreshZygote(process, ours, read)
+
+
+def _spawn(
+    module: str, *words: str, keeps: socket.socket, output: int | None = None
+) -> subprocess.Popen[bytes]:
+    # With one descriptor of ours, and nothing that leads to a key.
+    return subprocess.Popen(
+        [*_python(module), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=where_we_are()[1],
+        env=clean_environment(os.environ),
+        pass_fds=[keeps.fileno()],
+        # A terminal's Ctrl-C is for the program to handle; its node is told by it (R-20).
+        start_new_session=True,
+    )
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -30,13 +30,6 @@ from dispycos.usage import Section
 
 GOODBYE = 2.0  # seconds that browsers have for the last state
 
-
-STATUSES = {
-    0: "it ended in order",
-    1: "it can't start, and a sentence says why",
-    2: "wrong usage, or a setting that is wrong",
-    130: "Ctrl-C before it began",
-}
 _EXAMPLES = (
     ("dispycos", "for the nodes and programs of this network, which find it by UDP"),
     ("dispycos --node far.example --daemon", "also for those near that node of another network"),
@@ -108,7 +101,7 @@ def make_parser(bare: bool = False, further: Section | None = None) -> Parser:
         "terminate.",
         examples=_EXAMPLES,
         files=_FILES,
-        statuses=STATUSES,
+        statuses=commandline.DAEMON_STATUSES,
         further=further,
     )
     add = parser.option

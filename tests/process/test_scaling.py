@@ -91,11 +91,11 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
         assert none.result(PATIENCE) == 0
         assert "was to end with its last task, and died: killed by signal 9 (SIGKILL)" in caplog.text
         assert "nodes 0" in repr(cluster) and "127.0.0.1" not in repr(cluster)
+        client.close().result(PATIENCE)
         other, waits, same = cluster.scale(2), cluster.scale(3), cluster.scale(3)
         with pytest.raises(LocalProtocolError, match="between 3 and 3 nodes were asked for before"):
             other.result(PATIENCE)
-        elastic, late = cluster._elastic, Operation()
-        client.close().result(PATIENCE)
+        elastic, late = cluster._elastic, Operation()  # closed at once: no node can be there before
     # A call that was under way at the close is told, too.
     elastic.limit(1, 1, late)
     for operation in (waits, same, late):

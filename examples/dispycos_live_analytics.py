@@ -33,11 +33,10 @@ def trend(client, window, threshold, task=None):
         recent.append(number)
         position, mean = position + 1, statistics.fmean(recent)
         signal = "high" if mean > threshold else "low" if mean < -threshold else ""
-        if len(recent) < window:
-            signal = ""  # too few numbers to tell
-        if signal and signal != last:
-            client.send((position, signal, mean))
-        last = signal
+        if len(recent) == window and signal != last:  # fewer are too few to tell
+            if signal:
+                client.send((position, signal, mean))
+            last = signal
 
 
 def save(client, task=None):

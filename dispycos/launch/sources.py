@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,23 @@ from pathlib import Path
 PACKAGE = "dispycos"
 ROOT = Path(__file__).parent.parent
 
+# Python 3.11 counts how deep it is in a tree for all threads together: two that parse at once can
+# fail with "SystemError: AST constructor recursion depth mismatch".
+_parsing = threading.Lock()
 
-@functools.cache
+
 def pack_sources(*mains: str) -> bytes:
     """The sources of these modules and of what they import when they are loaded, packed.
 
-    A dict from names to (is a package, source), as Python writes it, compressed.
+    A dict from names to (is a package, source), as Python writes it, compressed. Any thread may
+    ask; the work is done once.
     """
+    with _parsing:
+        return _pack(mains)
+
+
+@functools.cache
+def _pack(mains: tuple[str, ...]) -> bytes:
     wanted = list(mains)
     sources: dict[str, tuple[bool, str]] = {}
     while wanted:

@@ -68,8 +68,8 @@ LINES = (
     Line(1, "pickling.values"),
     Line(
         2,
-        "scheduler.events scheduler.allocate scheduler.roster scheduler.survey scheduler.clients"
-        " scheduler.grants scheduler.turns scheduler.machine"
+        "scheduler.leases scheduler.events scheduler.allocate scheduler.roster scheduler.survey"
+        " scheduler.clients scheduler.grants scheduler.turns scheduler.machine"
         " node.events node.places node.tenancy node.machine node.attempts node.execution"
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"

@@ -95,14 +95,13 @@ class Elastic:
     def status(self) -> dict[str, Any]:
         """What it has and wants, for people."""
         machine = self._machine
-        self._feed(self._demand())
         states = Counter(node.state.value for node in machine.nodes.values())
         return {
             "minimum": machine.minimum,
             "maximum": machine.maximum,
             "needed": machine.needed,
             "nodes": dict(states),
-            "tasks": machine.demand.tasks,
+            "tasks": self._demand().tasks,
             **self._launcher.told(),
         }
 

@@ -91,21 +91,6 @@ Entry: TypeAlias = KeepClient | DropClient | KeepLease
 ENTRIES = (KeepClient, DropClient, KeepLease)
 
 
-# A scheduler whose journal fails may have granted a few numbers that are not in it, at most one
-# for each node: its successor begins above them (R-35).
-UNWRITTEN_LEASES = 1 << 20
-
-
-def first_lease(highest: int, wall: float) -> int:
-    """The number above which a scheduler begins to grant.
-
-    highest  in the journal; 0: there is none.
-    wall     seconds of the wall clock, which mostly goes forward: where the journal is lost, numbers
-             rise all the same, at fewer than a million granted a second.
-    """
-    return max(highest + UNWRITTEN_LEASES, int(wall) << 20)
-
-
 @record
 class Restored:
     """What a journal gives back after a restart (R-17)."""

@@ -26,14 +26,8 @@ from dispycos.chaos.present import before_write
 from dispycos.errors import DispycosError
 from dispycos.messages import Rule
 from dispycos.model import Incarnation, Location
-from dispycos.scheduler.events import (
-    DropClient,
-    Entry,
-    KeepClient,
-    KeepLease,
-    Restored,
-    first_lease,
-)
+from dispycos.scheduler.events import DropClient, Entry, KeepClient, KeepLease, Restored
+from dispycos.scheduler.leases import first_lease
 
 log = logging.getLogger("dispycos")
 

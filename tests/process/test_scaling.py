@@ -63,8 +63,12 @@ def test_nodes_come_and_go_as_asked_by_work_and_by_death_and_no_task_is_lost(
 
         # The work of now, also where nobody follows it.
         wait_until(lambda: cluster.status()["tasks"] == 0)
+        # A question changes nothing of what it asks.
+        machine = cluster._elastic._machine
+        demand = machine.demand
+        assert cluster.status()["nodes"] == {"up": 1} and machine.demand is demand
         # By the work; half a minute would be long for a test.
-        cluster._elastic._machine._policy = Policy(grow_after=0.1, shrink_after=0.5, say_after=0.1)
+        machine._policy = Policy(grow_after=0.1, shrink_after=0.5, say_after=0.1)
         cluster.adapt(1, 2)
         gate = str(tmp_path / "two")
         tasks = [client.rtask(naps, gate, number) for number in range(3)]

@@ -38,6 +38,7 @@ from dispycos.node import events as facts
 from dispycos.node.execution import Execution, Phase
 from dispycos.node.machine import NodeMachine, NodeState
 from dispycos.scheduler import events as journal
+from dispycos.scheduler import leases
 from dispycos.scheduler.machine import SchedulerMachine
 from dispycos.testing import Chaos, Condition, Ledger, Process, World
 from tests.sim.kinds import disturb
@@ -326,7 +327,7 @@ class Scheduler(Process):
         behind = self.world.wall.get(self.host, 0.0) < self.cluster.highest_clock
         # Nor could the number that a scheduler began with be written by one whose disk was full.
         self.cluster.clock_back |= (self.lost or self.full) and behind
-        return journal.first_lease(self.last_lease, self.world.wall_clock(self.host))
+        return leases.first_lease(self.last_lease, self.world.wall_clock(self.host))
 
     def say(self, peer: Incarnation, message: Any) -> None:
         if isinstance(message, m.Reserve):

@@ -12,7 +12,8 @@ import pytest
 
 from dispycos import messages as m
 from dispycos.model import Location
-from dispycos.scheduler.events import UNWRITTEN_LEASES, DropClient, KeepClient, KeepLease, Restored
+from dispycos.scheduler import leases
+from dispycos.scheduler.events import DropClient, KeepClient, KeepLease, Restored
 from dispycos.scheduler.journal import MAX_FORMER, Journal, JournalError
 from tests.unit.bench import who
 
@@ -99,7 +100,7 @@ def test_lease_numbers_rise_though_nothing_was_written_and_the_clock_was_set_bac
     first = reopened(path).last_lease
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 86400)
-    assert reopened(path).last_lease >= first + UNWRITTEN_LEASES
+    assert reopened(path).last_lease >= first + leases.UNWRITTEN
 
 
 def test_only_so_many_former_schedulers_are_remembered(path: Path) -> None:

@@ -66,8 +66,8 @@ class World(Stage):
         if other is not None and other.incarnation in process.links:
             del self._dials[key]
             return
-        reason = self._no_answer(process, other, dial)
-        if not reason and other is not None:
+        failed = self._no_answer(process, other, dial)
+        if failed is None and other is not None:
             del self._dials[key]
             self.connect(process, other)
             return
@@ -76,16 +76,22 @@ class World(Stage):
             0.5, 1.5
         )
         process.after(wait, self._try, process, dial)
-        process.hear(DialFailed(dial.location, reason))
+        process.hear(failed)
 
-    def _no_answer(self, process: Process, other: Process | None, dial: Dial) -> str:
+    def _no_answer(self, process: Process, other: Process | None, dial: Dial) -> DialFailed | None:
+        """Why that dial fails; None: it doesn't. `other` is who lives there."""
+        at = dial.location
+        # Who died there has left its host behind, which refuses if it can be reached.
+        hosts = {known.host for known in self.processes if known.location == at}
+        cut = any(
+            (process.host, host) in self.blocked or (host, process.host) in self.blocked for host in hosts
+        )
+        if cut or hosts & self.vanished or (other is not None and other.condition is Condition.FROZEN):
+            return DialFailed(at, "timed out")
         if other is None:
-            return "connection refused"
-        if (process.host, other.host) in self.blocked or (other.host, process.host) in self.blocked:
-            return "timed out"
-        if other.host in self.vanished or other.condition is Condition.FROZEN:
-            return "timed out"
-        return other.accepts(process, dial.reservation)
+            return DialFailed(at, "connection refused", refused=True)
+        reason = other.accepts(process, dial.reservation)
+        return DialFailed(at, reason) if reason else None
 
     # Faults.
 

@@ -17,7 +17,7 @@ from dispycos.node.machine import NodeState
 from dispycos.scheduler.events import Stop
 from dispycos.scheduler.roster import ClientState
 from dispycos.testing import each_seed
-from tests.sim.whole import LIMITS, PULSE, Cluster, run
+from tests.sim.whole import HOLD, LIMITS, PULSE, Cluster, run
 
 Z = LIMITS.zombie_pulses * PULSE
 
@@ -211,6 +211,27 @@ def test_a_killed_client_makes_room_for_the_next_within_fifteen_seconds() -> Non
         assert all(node.machine.state is NodeState.FREE for node in cluster.nodes)
 
     each_seed(scenario, 15)
+
+
+@pytest.mark.row("R-19", "R-78")
+@pytest.mark.parametrize(("gone", "within"), [("killed", 15.0), ("without power", HOLD + 2 * Z)])
+def test_a_client_that_dies_while_the_scheduler_is_away_keeps_no_node(gone: str, within: float) -> None:
+    def scenario(seed: int) -> None:
+        cluster = steady(seed)
+        client, node = cluster.clients[0], cluster.nodes[0]
+        # This node hears of nobody's death but the scheduler's.
+        cluster.world.cut(client.host, node.host)
+        cluster.scheduler.kill()
+        if gone == "killed":
+            client.kill()
+        else:
+            cluster.world.vanish(client.host)
+        cluster.world.run(2.0)
+        cluster.scheduler.start()
+        assert cluster.world.run(within, lambda: node.machine.state is NodeState.FREE)
+        assert cluster.world.run(2.0, lambda: cluster.scheduler.machine.active is None)
+
+    each_seed(scenario, 5)
 
 
 @pytest.mark.timeout(300)

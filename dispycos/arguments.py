@@ -9,6 +9,7 @@ Pure. Layer 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -48,6 +49,17 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {value!r:.200}")
     return value
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """Several strings; one alone, which is several letters, is a mistake."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be several strings, not {value!r:.200}")
+    found = tuple(value)
+    for one in found:
+        if not isinstance(one, str):
+            raise TypeError(f"{name} must be strings, not {one!r:.200}")
+    return found
 
 
 def flag(name: str, value: Any) -> bool:

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Self
 
+from dispycos import arguments
 from dispycos.easycluster import definitions as common
 from dispycos.easycluster import options as call_options
 from dispycos.easycluster.arrivals import Arrivals, Listener
@@ -37,7 +38,8 @@ class Client:
     An attribute is whatever stands under that name at the server: `rmt.addvals(3, 4)`,
     `rmt.os.getpid()`, `rmt.limit.value = 5`. Every call takes the options nonblocking,
     oncomplete, onerror, threadid and origexc beside its arguments.
-    OSError if there is no connection; AuthenticationError if the key is another one.
+    OSError if there is no connection; AuthenticationError if the key is another one; TypeError and
+    ValueError name the argument.
     """
 
     def __init__(
@@ -54,8 +56,14 @@ class Client:
         compress: bool = False,
         way: Way | None = None,
     ) -> None:
-        self._modules = (definitions,) if isinstance(definitions, str) else tuple(definitions)
-        self._compress = compress
+        if isinstance(definitions, str):
+            definitions = (definitions,)
+        self._modules = arguments.texts("definitions", definitions)
+        self._compress = arguments.flag("compress", compress)
+        arguments.text("host", host)
+        if port is not None:
+            arguments.port("port", port, least=1)
+        extra_args = arguments.texts("extra_args", extra_args)
         if way is None and ssh:
             # Its authentication is in the place of the key.
             way = Ssh(Target(host, user or "", port), rpython or PYTHON, extra_args)

@@ -14,6 +14,7 @@ import threading
 import types
 from typing import Any, Final, NoReturn
 
+from dispycos.arguments import text
 from dispycos.easycluster import proxies, server_objects
 
 DEFAULT: Final = "dispycos.easycluster.remote_code"
@@ -48,7 +49,7 @@ def define_common(source: str, name: str = DEFAULT) -> None:
     name that is no module's or belongs to a module of another origin.
     """
     with _lock:
-        run_block(name, source)
+        run_block(text("name", name), text("source", source))
 
 
 def run_block(name: str, source: str) -> None:

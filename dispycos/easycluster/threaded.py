@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any, Final
 
+from dispycos import arguments
 from dispycos.easycluster.client import Client
 from dispycos.easycluster.line import Line
 from dispycos.easycluster.options import Options
@@ -43,7 +44,7 @@ class ThreadedClient(Client):
     """
 
     def __init__(self, *args: Any, server_timeout: float = 60.0, **more: Any) -> None:
-        if not server_timeout > 0:
+        if not arguments.seconds("server_timeout", server_timeout):
             raise ValueError(f"server_timeout={server_timeout!r} is no time in seconds")
         self._server_timeout = server_timeout
         self._here = threading.local()

@@ -106,6 +106,9 @@ class Key(_Secret):
     reservation: int | None = None
 
     def __init__(self, data: bytes) -> None:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            # What it is may be a secret in another form, so it is not shown.
+            raise TypeError(f"a key must be {KEY_BYTES} bytes, not of type {type(data).__name__}")
         if len(data) != KEY_BYTES:
             raise InvalidKey(f"a key of {len(data)} bytes was given, it must have {KEY_BYTES}")
         self._data = bytes(data)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import Any, Final, NamedTuple
 
+from dispycos.arguments import integer, texts
 from dispycos.records import record
 
 MOST_AT_ONCE: Final = 1000  # calls of one object: each of them has a thread
@@ -71,21 +72,14 @@ def expose(
     """
     if not callable(make):
         raise TypeError(f"make must be a class or a function, not {make!r:.200}")
-    if type(concurrency) is not int:
-        raise TypeError(f"concurrency must be an integer, not {concurrency!r:.200}")
-    if not 1 <= concurrency <= MOST_AT_ONCE:
-        raise ValueError(f"concurrency must be from 1 to {MOST_AT_ONCE}, not {concurrency}")
+    integer("concurrency", concurrency, least=1, most=MOST_AT_ONCE)
     listed = None if methods is None else _names("methods", methods)
     return Exposure(make, listed, _names("attributes", attributes), concurrency)
 
 
 def _names(what: str, names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise TypeError(f"{what} must be several names, not the text {names!r:.200}")
-    found = tuple(names)
+    found = texts(what, names)
     for name in found:
-        if not isinstance(name, str):
-            raise TypeError(f"{what} must hold names, not {name!r:.200}")
         if not (name == "__call__" and what == "methods") and (
             not name.isidentifier() or name.startswith("_") or name == "close"
         ):

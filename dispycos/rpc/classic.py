@@ -118,7 +118,7 @@ def interact(conn: ClassicConnection, namespace: dict[str, Any] | None = None) -
 
 
 def pm(conn: ClassicConnection) -> None:
-    """Python's debugger, here, on the last call of this connection that failed there, until `q`.
+    """Python's debugger, here, on the last call of this connection whose Python code failed there, until `q`.
 
     ValueError if none failed.
     """

@@ -55,8 +55,13 @@ class ClassicConnection(Connection):
                 return super().perform(what, target, name, args, kwargs)
             except Exception as exc:
                 if target is not self.service or name != "post_mortem":
-                    self.service.trace = failure.trace_of(exc)
+                    self._keep_trace(exc)
                 raise
+
+    def _keep_trace(self, error: Exception) -> None:
+        # An iterator that ends did not fail, and of code that is not Python's there is nothing to see.
+        trace = None if isinstance(error, StopIteration) else failure.trace_of(error)
+        self.service.trace = trace or self.service.trace
 
     @property
     def modules(self) -> Modules:

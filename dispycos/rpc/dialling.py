@@ -7,6 +7,8 @@ import errno
 import socket
 from typing import Any, Final
 
+from dispycos.arguments import port as port_number
+from dispycos.arguments import seconds, text
 from dispycos.config import Limits
 from dispycos.net.keys import Keyring
 from dispycos.net.proof import prove
@@ -42,7 +44,8 @@ def connect(
              RPyC's that are not how it is here.
     key      proves both ends to each other: the account's key file unless it is given; see `keys`.
     ConnectionRefusedError: nothing listens there. AuthenticationError: it has another key.
-    TimeoutError after `timeout` seconds without an answer, or another OSError.
+    TimeoutError after `timeout` seconds without an answer, or another OSError. TypeError and ValueError
+    name the argument.
     """
     offered, limit = offer(service, config)
     sock = _reach(host, port, ipv6, timeout)
@@ -161,6 +164,9 @@ def connect_stream(
 
 
 def _reach(host: str, port: int, ipv6: bool, timeout: float) -> socket.socket:
+    text("host", host)
+    port_number("port", port, least=1)
+    seconds("timeout", timeout)
     name = f"{host}:{port}"
     family = socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
     try:

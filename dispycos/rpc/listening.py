@@ -18,6 +18,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from dispycos.arguments import port as port_number
+from dispycos.arguments import text
 from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, DispycosError, Timeout
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
@@ -39,6 +41,8 @@ def is_loopback(address: str) -> bool:
 
 def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.socket:
     """A TCP listener. OSError says what is wrong with the address."""
+    text("hostname", hostname)
+    port_number("port", port)
     family = socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
     try:
         *_, address = socket.getaddrinfo(hostname, port, family, socket.SOCK_STREAM)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dispycos.arguments import texts
 from dispycos.objects.access import SPECIAL, Names, Shape, kind_of, refuse
 
 
@@ -58,9 +59,10 @@ def restricted(thing: Any, attrs: Iterable[str], wattrs: Iterable[str] = ()) -> 
 
     attrs   may be read and called; special methods such as `__len__` work if they are named.
     wattrs  may be written.
+    TypeError for what is no names.
     """
-    names = frozenset(attrs)
-    return Restricted(thing, Names(read=names - SPECIAL, write=frozenset(wattrs), call=names & SPECIAL))
+    names, written = frozenset(texts("attrs", attrs)), frozenset(texts("wattrs", wattrs))
+    return Restricted(thing, Names(read=names - SPECIAL, write=written, call=names & SPECIAL))
 
 
 def _inside(value: Restricted) -> Any:

@@ -69,7 +69,14 @@ _CLASSIC: Final[dict[str, tuple[Any, str]]] = {
 
 
 def limit_of(config: Config, *, classic: bool) -> float | None:
-    """Seconds for the answer of each call, or None. ValueError for a setting that does not hold here."""
+    """Seconds for the answer of each call, or None.
+
+    ValueError for a setting that does not hold here; TypeError for what is no settings.
+    """
+    if config is not None and not isinstance(config, Mapping):
+        raise TypeError(
+            f'config must be a dict of settings, such as {{"sync_request_timeout": 30}}, not {config!r:.200}'
+        )
     limit = None
     known = _CLASSIC if classic else _SERVICES
     for name, value in (config or {}).items():

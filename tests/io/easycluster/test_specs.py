@@ -8,6 +8,7 @@ import optparse
 import pytest
 
 from dispycos.easycluster import (
+    ThreadedClient,
     add_key_options,
     decode_key,
     generate_key,
@@ -126,3 +127,23 @@ def test_a_bad_specification_is_refused(spec):
 def test_a_missing_key_file_is_an_oserror(tmp_path):
     with pytest.raises(OSError):
         parse_connection_spec(f"host:kf={tmp_path}/none")
+
+
+@pytest.mark.row("EC-08", "EC-11")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"host": 5},
+        {"port": "11999"},
+        {"definitions": 5},
+        {"compress": "yes"},
+        {"ssh": True, "extra_args": "-v"},
+        {"key": "00" * 32},
+        {"server_timeout": None},
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_type_is_named(given):
+    with pytest.raises(TypeError, match=r"\b(\w+) must be .*, not ") as told:
+        ThreadedClient(**{"key": None, "port": 1, **given})
+    assert list(given)[-1] in str(told.value) and "00" not in str(told.value)

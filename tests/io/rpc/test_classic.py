@@ -293,6 +293,12 @@ def test_what_failed_there_last_is_debugged_from_here(conn, monkeypatch, capsys)
     with pytest.raises(ZeroDivisionError):
         conn.namespace["divide"](0)
     assert conn.eval("1 + 1") == 2
+    # What ends an iteration, or has no line of Python, leaves nothing to look at.
+    conn.execute("class Empty:\n    def __next__(self):\n        raise StopIteration")
+    with pytest.raises(StopIteration):
+        next(conn.eval("Empty()"))
+    with pytest.raises(TypeError):
+        conn.builtins.len(5)
     for _ in range(2):
         monkeypatch.setattr(sys, "stdin", io.StringIO("p by + 40\nw\nq\n"))
         rpc.classic.pm(conn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -74,6 +75,8 @@ def test_a_server_has_a_limit_for_what_it_asks_of_its_clients() -> None:
         ({"include_local_traceback": False}, "traceback goes along"),
         ({"compress": True}, "no setting 'compress'"),
         ({"sync_request_timeout": -1}, "sync_request_timeout"),
+        ([], r"config must be a dict of settings, such as .*, not \[\]"),
+        ("quick", "not 'quick'"),
     ],
 )
 def test_a_setting_that_does_not_hold_here_is_refused_and_says_what_to_write(config, told) -> None:
@@ -83,8 +86,25 @@ def test_a_setting_that_does_not_hold_here_is_refused_and_says_what_to_write(con
         lambda: rpc.connect("localhost", 1, config=config, key=KEY),
         lambda: rpc.unix_connect("/no/such/socket", config=config, key=KEY),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError if isinstance(config, dict) else TypeError, match=told):
             make()
+
+
+@pytest.mark.row("RP-01", "RP-17")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rpc.connect(None, key=KEY),  # type: ignore[arg-type]
+        lambda: rpc.connect("localhost", "18861", key=KEY),  # type: ignore[arg-type]
+        lambda: rpc.connect("localhost", 1, timeout=None, key=KEY),  # type: ignore[arg-type]
+        lambda: rpc.ThreadedServer(Slow, 5, key=KEY),  # type: ignore[arg-type]
+        lambda: rpc.ThreadedServer(Slow, port="0", key=KEY),  # type: ignore[arg-type]
+        lambda: rpc.restricted([], "append"),
+    ],
+)
+def test_an_argument_of_another_type_is_named(make: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match=r"^(host|hostname|port|timeout|attrs) must be .*, not "):
+        make()
 
 
 @pytest.mark.row("RP-01")

@@ -80,11 +80,11 @@ def test_what_makes_it_has_a_name():
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"concurrency": 0}, ValueError, "from 1 to 1000, not 0"),
-    ({"concurrency": MOST_AT_ONCE + 1}, ValueError, "from 1 to 1000"),
-    ({"concurrency": True}, TypeError, "an integer, not True"),
-    ({"methods": "take"}, TypeError, "several names, not the text 'take'"),
-    ({"methods": [1]}, TypeError, "must hold names, not 1"),
+    ({"concurrency": 0}, ValueError, "must be at least 1, not 0"),
+    ({"concurrency": MOST_AT_ONCE + 1}, ValueError, "must be at most 1000"),
+    ({"concurrency": True}, TypeError, "a whole number, not True"),
+    ({"methods": "take"}, TypeError, "several strings, not 'take'"),
+    ({"methods": [1]}, TypeError, "must be strings, not 1"),
     ({"methods": ["_hidden"]}, ValueError, "'_hidden' can't be shared"),
     ({"methods": ["close"]}, ValueError, "`close` ends the object"),
     ({"attributes": ["__class__"]}, ValueError, "'__class__' can't be shared"),

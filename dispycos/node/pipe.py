@@ -18,7 +18,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -146,19 +146,21 @@ class Pipe:
             self.socket.sendall(data)
             self.socket.sendall(said.body)
         finally:
-            for descriptor in said.descriptors:
-                os.close(descriptor)
+            close_all(said.descriptors)
 
     def hear(self) -> Said | None:
-        """The next message, waiting for it; None when the other side is gone."""
+        """The next message, waiting for it; None when the other side is gone.
+
+        It has fewer descriptors than were sent if this process has no room for them.
+        """
         while not self._ready:
             try:
-                data, descriptors, _lost = _receive(self.socket)
+                data, descriptors, lost = _receive(self.socket)
             except ConnectionError:
                 return None
             if not data:
                 return None
-            self._ready.extend(self._decoder.feed(data, descriptors))
+            self._ready.extend(self._decoder.feed(data, descriptors, lost))
         return self._ready.popleft()
 
     @property
@@ -201,7 +203,7 @@ class LoopPipe:
     def say(self, said: Said) -> None:
         """Send a message soon; the descriptors are ours to close. No effect once closed."""
         if self._closed:
-            _close_all(said.descriptors)
+            close_all(said.descriptors)
             return
         self._queue.append((memoryview(encode(said)), said.descriptors))
         if memoryview(said.body).nbytes:
@@ -215,7 +217,7 @@ class LoopPipe:
                 data, descriptors = self._queue[0]
                 if descriptors:
                     count = socket.send_fds(self._socket, [data], descriptors)
-                    _close_all(descriptors)
+                    close_all(descriptors)
                 else:
                     count = self._socket.send(data)
                 if count == data.nbytes:
@@ -278,7 +280,7 @@ class LoopPipe:
 
     def _drop_queue(self) -> None:
         for _data, descriptors in self._queue:
-            _close_all(descriptors)
+            close_all(descriptors)
         self._queue.clear()
 
 
@@ -289,6 +291,7 @@ def _has_bytes(sock: socket.socket) -> bool:
         return False
 
 
-def _close_all(descriptors: Sequence[int]) -> None:
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close what came with a message, or was to go with one."""
     for descriptor in descriptors:
         os.close(descriptor)

@@ -50,7 +50,7 @@ from dispycos.node.events import (
 from dispycos.node.figures import Figures, MemoryWatch, cpu_seconds, resident_bytes
 from dispycos.node.fresh import FreshZygote, start_zygote
 from dispycos.node.output import Output
-from dispycos.node.pipe import LoopPipe, Said
+from dispycos.node.pipe import LoopPipe, Said, close_all
 from dispycos.node.settings import NodeSettings
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
 from dispycos.node.workspace import ClientFolder, Workspace
@@ -225,8 +225,7 @@ class Processes:
             else:
                 raise RemoteProtocolError(f"a zygote says {said.what!r}")
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
 
     def _place_of(self, zygote: Zygote, said: Said) -> Server:
         server = self._servers.get(said.number("index"))
@@ -366,8 +365,7 @@ class Processes:
                 server.ahead = said
         elif said.what == "problem":
             server.problem = said.text("reason")
-        for descriptor in said.descriptors:
-            os.close(descriptor)
+        close_all(said.descriptors)
 
     def _up(self, server: Server, said: Said) -> None:
         here = self.location

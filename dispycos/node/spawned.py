@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dispycos.model import Payload
 from dispycos.node import fresh, server, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure
-from dispycos.node.pipe import Pipe, Said
+from dispycos.node.pipe import Pipe, Said, close_all
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values, unpack
 
 needed = not hasattr(os, "fork")
@@ -37,7 +37,11 @@ def start_server(
 
     descriptors  output, control and page; they are closed here, whatever happens.
     """
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        close_all(descriptors)
+        raise
     output = descriptors[0]
     pipe = Pipe(ours, max_body=0)
     try:
@@ -62,8 +66,7 @@ def start_server(
     finally:
         theirs.close()
         pipe.close()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_all(descriptors)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -40,10 +40,11 @@ from dispycos.kernel.task import Task
 from dispycos.model import Payload
 from dispycos.node import account, server, spawned, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
-from dispycos.node.pipe import Pipe, Said
+from dispycos.node.pipe import Pipe, Said, close_all
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
 from dispycos.records import record
 
+_OF_A_SERVER = 3  # descriptors: output, control, page
 _POLL_WITHOUT_PIDFD = 50  # milliseconds between looks at the children, where nothing wakes us
 _POLL_FOR_ORPHANS = 1000  # ... and at what was left to us, of which nothing else tells
 _PARENT_ENDS = 1.0  # seconds from the end of the daemon's pipe until its death shows, if it died
@@ -153,10 +154,13 @@ class Zygote:
 
     def _fork(self, said: Said) -> server.Birth | None:
         start = ServerStart.of(said.values["start"])
-        output, control, page = said.descriptors
         if self._start is None or self._namespace is None:
-            _close(said.descriptors)
+            close_all(said.descriptors)
             self._not_forked(start.index, "the zygote is not ready")
+            return None
+        if len(said.descriptors) < _OF_A_SERVER:
+            close_all(said.descriptors)
+            self._not_forked(start.index, f"can't start: EMFILE ({os.strerror(errno.EMFILE)})")
             return None
         _flush()
         if self._code is not None:
@@ -169,14 +173,14 @@ class Zygote:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
         except OSError as exc:
-            _close(said.descriptors)
+            close_all(said.descriptors)
             name = errno.errorcode.get(exc.errno or 0, "?")
             self._not_forked(start.index, f"can't start: {name} ({exc.strerror})")
             return None
         if pid == 0:
             self._leave()
-            return server.Birth(self._start, start, self._namespace, parent, output, control, page)
-        _close(said.descriptors)
+            return server.Birth(self._start, start, self._namespace, parent, *said.descriptors)
+        close_all(said.descriptors)
         self._forked(start.index, pid)
         return None
 
@@ -205,7 +209,7 @@ class Zygote:
         self._pipe.say(Said("not_forked", {"index": index, "reason": reason}))
 
     def _leave(self) -> None:
-        """In the child: let go of what is the zygote's."""
+        """Let go of what is the zygote's: its child is none, and at its end it needs the descriptors."""
         self._pipe.close()
         for child in self._children.values():
             if child.pidfd >= 0:
@@ -244,6 +248,7 @@ class Zygote:
             if time.monotonic() >= deadline:
                 return
             time.sleep(_LOOK_AGAIN)
+        self._leave()
         deadline = time.monotonic() + _KILL_PATIENCE
         while ties.kill_below(os.getpid()) and time.monotonic() < deadline:
             time.sleep(_LOOK_AGAIN)
@@ -265,11 +270,6 @@ def run_alone(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T
         return task
     finally:
         running.terminate()
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def _flush() -> None:

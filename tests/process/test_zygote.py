@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -299,6 +300,28 @@ def forbid_forks(task=None):  # type: ignore[no-untyped-def]
     os.fork = no_fork
     yield
     return 0
+
+
+@pytest.mark.row("R-27")
+def test_a_zygote_without_free_descriptors_says_so_and_forks_when_it_has_some(zygote: Zygote) -> None:
+    zygote.prepare()
+    pid = zygote.process.pid
+    before = open_numbers(pid)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    for free in (0, 2):
+        # So many numbers are below the limit and not in use.
+        limit = [number for number in range(64) if number not in before][free]
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limits[1]))
+        zygote.servers.append(Server(zygote, 1, zygote.path / "dispycosproc-1"))
+        assert "EMFILE" in zygote.hear("not_forked").text("reason")
+        assert open_numbers(pid) == before
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    server, _pid = zygote.fork()
+    server.up()
+
+
+def open_numbers(pid: int) -> set[int]:
+    return set(map(int, os.listdir(f"/proc/{pid}/fd")))
 
 
 @pytest.mark.row("SE-09", "SE-51")

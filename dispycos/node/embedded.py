@@ -28,7 +28,6 @@ from dispycos.node.fresh import FreshNode
 from dispycos.node.pipe import LoopPipe, Said
 
 _START_WITHIN = 30.0  # seconds from the start of the process until it listens
-_END_WITHIN = 5.0  # seconds from the closing of the pair until the node is killed
 
 
 class NodeNotStarted(DispycosError, OSError):
@@ -85,12 +84,7 @@ class LocalNode:
         """End the node with all its processes, wait until they are gone. May be repeated."""
         self._pipe.close()
         if self._process.returncode is None:
-            try:
-                await asyncio.to_thread(self._process.wait, _END_WITHIN)
-            except subprocess.TimeoutExpired:
-                # Its zygotes and servers die with it (R-11).
-                self._process.kill()
-                await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(fresh.await_end, self._process)
         await asyncio.to_thread(_remove, self._path)
 
 

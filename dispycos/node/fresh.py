@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+_END_WITHIN = 5.0  # seconds from the closing of its pipe until a node is killed
+
 
 class FreshNode:
     """A node of this program that nobody has spoken to. Who takes it owns both."""
@@ -28,7 +30,7 @@ class FreshNode:
     def end(self) -> None:
         """Nobody has a use for it: it ends when it finds that, and is waited for."""
         self.pipe.close()
-        self.process.wait()
+        await_end(self.process)
 
 
 class FreshZygote:
@@ -79,6 +81,18 @@ def start_zygote(run_as: str = "") -> FreshZygote:
         theirs.close()
         os.close(write)
     return FreshZygote(process, ours, read)
+
+
+def await_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a node whose pipe is closed; one that does not see that is killed.
+
+    Its zygotes and servers die with it (R-11).
+    """
+    try:
+        process.wait(_END_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _spawn(

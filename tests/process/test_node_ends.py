@@ -13,6 +13,7 @@ from dispycos.events import PeerUp
 from dispycos.messages import FileAnswer, FileOffer, FileVerdict, NodeReport, ServerEnded, ServerStarted
 from dispycos.model import Role
 from dispycos.net.keys import Keyring
+from dispycos.node import fresh
 from dispycos.node.embedded import LocalNode
 from tests.helpers import alive, background, wait_until
 from tests.io.hostile import Party
@@ -113,3 +114,11 @@ def test_what_a_dead_zygote_left_is_ended_before_the_node_can_die_too(
     assert master.run(again, start_children)
     assert len(master.all(ServerEnded)) == ended
     master.release(local.incarnation)
+
+
+def test_a_node_that_nobody_needs_and_that_does_not_see_it_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh, "_END_WITHIN", 0.05)
+    node = fresh.start_node()
+    node.process.send_signal(signal.SIGSTOP)
+    node.end()
+    assert node.process.returncode == -signal.SIGKILL

@@ -17,6 +17,7 @@ from types import CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
 from dispycos.kernel.target import begin, name_of, runs
+from dispycos.kernel.task import is_interruption
 from dispycos.model import Payload
 from dispycos.pickling import values
 
@@ -79,9 +80,9 @@ class Each:
                     value = function(*item) if spread else function(item)
                     if type(value) is GeneratorType or type(value) is CoroutineType:
                         value = yield value
-            except (KeyboardInterrupt, GeneratorExit):
-                raise  # somebody wants this task to end
             except BaseException as error:
+                if isinstance(error, GeneratorExit) or is_interruption(error):
+                    raise  # somebody wants this task to end
                 failure = _without_us(error)
                 break
             results.append(value)

@@ -41,6 +41,7 @@ class FutureTask(ClientTask):
 
     __slots__ = ("future",)
 
+    _cancellation = FutureCancelled
     future: Future | None
 
     def conclude(self, outcome: Outcome, poisoned: bool) -> None:
@@ -124,17 +125,8 @@ class Future(Late, concurrent.futures.Future[Any]):
         return super()._wait(task) if elsewhere is None else elsewhere
 
     def _make(self) -> tuple[Any, BaseException | None]:
-        task = self.task
-        assert task is not None
-        value, error = task._outcome(True)
-        if task._end is End.CANCELLED or isinstance(error, KeyboardInterrupt):
-            # Raised as it is, a KeyboardInterrupt would look like Ctrl-C at this program.
-            interrupted = isinstance(error, KeyboardInterrupt)
-            text = (str(error) or "the call raised KeyboardInterrupt") if interrupted else task._text
-            cancelled = FutureCancelled(text)
-            cancelled.__cause__ = error if interrupted else None
-            return None, cancelled
-        return value, error
+        assert self.task is not None
+        return self.task._outcome(True)
 
     def __repr__(self) -> str:
         what = "no task" if self.task is None else str(self.task)

@@ -20,7 +20,7 @@ from dispycos.errors import PoisonTask, TaskCancelled, TaskLost, TaskRejected, T
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
-from dispycos.kernel.task import Task
+from dispycos.kernel.task import Task, is_interruption
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
 from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Payload, Status
@@ -32,7 +32,6 @@ from dispycos.pickling.values import loads
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {
-    End.CANCELLED: TaskCancelled,
     End.TIMED_OUT: Timeout,
     End.REJECTED: TaskRejected,
     End.SERVER_LOST: TaskLost,
@@ -103,6 +102,8 @@ class ClientTask(RemoteTask):
         handle._where = _NOWHERE
         handle._daemon = False
         return handle
+
+    _cancellation: type[TaskCancelled] = TaskCancelled  # raised where somebody ended it
 
     _driver: Maker
     _request: Operation | None  # who waits for it to be placed
@@ -248,10 +249,12 @@ class ClientTask(RemoteTask):
             return self._status(), None
         error = self._error
         assert error is not None
-        if isinstance(error, SystemExit | GeneratorExit):
-            # Who waits for a call is not ended with it. An interrupt is told as such: see `Future`.
-            error = values.survivable(error, self.name)
-        return None, error.with_traceback(None)
+        if is_interruption(error):
+            # Raised as it is, it would look like Ctrl-C at this program.
+            cancelled = self._cancellation(str(error))
+            cancelled.__cause__ = error
+            return None, cancelled
+        return None, values.survivable(error, self.name).with_traceback(None)
 
     def _status(self) -> MonitorStatus:
         if self._outcome_raw is not None:
@@ -289,8 +292,8 @@ class ClientTask(RemoteTask):
             self._error = values.load_exception(value, text)
             self._text = text
         else:
-            kind = PoisonTask if self._poisoned else _ERRORS[end]
-            self._error, self._text = kind(text), text
+            kind = self._cancellation if end is End.CANCELLED else _ERRORS[end]
+            self._error, self._text = (PoisonTask if self._poisoned else kind)(text), text
         self._outcome_raw = None
 
     def _not_loaded(self, error: Exception) -> None:

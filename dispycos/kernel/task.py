@@ -311,7 +311,7 @@ class Task(Receiver):
     def interrupt(self, reason: str = "") -> int:
         """Raise KeyboardInterrupt at its current `yield`, and let it go on if it catches that; any thread."""
         error = KeyboardInterrupt(reason) if reason else KeyboardInterrupt()
-        error.by_request = True  # type: ignore[attr-defined]  # an end by this is no failure to log
+        error.by_request = True  # type: ignore[attr-defined]  # see is_interruption
         return self._throw_in(error)
 
     def _throw_in(self, error: BaseException) -> int:
@@ -433,7 +433,7 @@ class Task(Receiver):
         """End by an exception that nothing in the task caught."""
         trace.trim(error)
         tb: TracebackType | None = error.__traceback__
-        if getattr(error, "by_request", False):
+        if is_interruption(error):
             log.info("%s was interrupted", self)
         elif self.number & CLIENT_MADE:
             # Its client gets it, and says so where nobody asks there.
@@ -500,6 +500,11 @@ def _by_keyword(
     target: Any = None, args: Any = (), kwargs: dict[str, Any] | None = None
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     return target, tuple(args), dict(kwargs or {})
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether it is of `Task.interrupt`: an end by this is no failure. It says so where it travels, too."""
+    return getattr(error, "by_request", False)
 
 
 def _exception(*args: Any) -> BaseException:

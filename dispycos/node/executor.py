@@ -20,7 +20,7 @@ from dispycos.config import Limits
 from dispycos.events import Heard
 from dispycos.kernel import trace
 from dispycos.kernel.core import Kernel
-from dispycos.kernel.task import Task
+from dispycos.kernel.task import Task, is_interruption
 from dispycos.messages import (
     CancelTask,
     Define,
@@ -240,7 +240,7 @@ class Executor:
         else:
             error = task._error
             assert error is not None
-            if end is not End.FAILED or getattr(error, "by_request", False):
+            if end is not End.FAILED or is_interruption(error):
                 end = End.CANCELLED
             value, text = values.dump_exception(error)
         spec = self._over(task.number, end, value, text)

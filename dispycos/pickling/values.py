@@ -100,7 +100,6 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
 
 
 loads = pickle.loads  # of data without code and buffers
-ENDS = (SystemExit, KeyboardInterrupt, GeneratorExit)  # what ends a program or a task where it is raised
 
 WITH_CODE = b"\0"  # how data begins that has definitions before its pickle: only `load` understands it
 
@@ -342,7 +341,11 @@ def dump_exception(exc: BaseException) -> tuple[Payload | None, str]:
 
 def survivable(error: BaseException, what: str) -> BaseException:
     """The error; a RemoteError in its place, if it would end this program, or who asked for it."""
-    if not isinstance(error, ENDS):
+    if isinstance(error, Exception):
+        return error
+    from asyncio import CancelledError  # for the few that come here
+
+    if not isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit, CancelledError)):
         return error
     failure = RemoteError(f"{what} raised {type(error).__name__}" + (f": {error}" if str(error) else ""))
     failure.__cause__ = error

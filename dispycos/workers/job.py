@@ -24,7 +24,6 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from dispycos.errors import RemoteError
 from dispycos.model import Buffer, Payload
 from dispycos.pickling import origins, values
 from dispycos.pickling.rebuild import Namespace
@@ -71,7 +70,7 @@ class JobFunction:
             before = home.enter(self._folder, self._path)
         except OSError as exc:
             text = f"the working directory {self._folder!r} of the job is not on this worker: {exc.strerror}"
-            return _failure(type(exc)(exc.errno, text))
+            return self._failure(type(exc)(exc.errno, text))
         try:
             if self._code is not None:
                 self._function, self._code = values.load(self._code, home.names), None
@@ -81,22 +80,16 @@ class JobFunction:
         except BaseException as exc:
             if exc.__traceback__ is not None:
                 exc.__traceback__ = exc.__traceback__.tb_next  # the first entry is this line's
-            return _failure(exc)
+            return self._failure(exc)
         finally:
             home.leave(before)
         return (True, payload.data, *map(pickle.PickleBuffer, payload.buffers))
 
-
-def _failure(exc: BaseException) -> tuple[Any, ...]:
-    if isinstance(exc, values.ENDS):
-        # It ended the job, and is not to end the program that asked for it.
-        payload, text = values.dump_exception(exc)
-        payload, _ = values.dump_exception(RemoteError(f"the job raised {type(exc).__name__}: {exc}\n{text}"))
-    else:
-        payload, text = values.dump_exception(exc)
-    if payload is None:
-        return (False, text, None)
-    return (False, text, payload.data, *map(pickle.PickleBuffer, payload.buffers))
+    def _failure(self, exc: BaseException) -> tuple[Any, ...]:
+        payload, text = values.dump_exception(values.survivable(exc, self.__name__))
+        if payload is None:
+            return (False, text, None)
+        return (False, text, payload.data, *map(pickle.PickleBuffer, payload.buffers))
 
 
 # Programs.

@@ -25,7 +25,7 @@ from dispycos import (
     TaskRejected,
     Timeout,
 )
-from dispycos.client.future import Future, FutureCancelled
+from dispycos.client.future import Future
 from dispycos.kernel.wait import Waitable
 from tests.helpers import wait_until
 from tests.process.clusters import LIMIT, Watcher, opened, scheduled, sleeps, waits
@@ -79,8 +79,12 @@ def exits() -> Any:
     sys.exit(3)
 
 
-def interrupts_itself() -> None:
-    raise KeyboardInterrupt
+def raises(kind: type[BaseException], text: str) -> None:
+    raise kind(text)
+
+
+async def raises_late(kind: type[BaseException], text: str) -> None:
+    raise kind(text)
 
 
 def stops() -> None:
@@ -351,12 +355,32 @@ def test_asyncio_wraps_a_future_and_a_cancelled_wrapping_cancels_the_call(cluste
         asyncio.run(main())
 
 
-@pytest.mark.row("DC-62")
-def test_a_call_that_raises_keyboard_interrupt_itself_says_so(cluster: Any) -> None:
+@pytest.mark.row("DC-60", "DC-62")
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+def test_a_call_that_raises_what_would_cancel_its_caller_is_told_as_a_failure(
+    cluster: Any, kind: type[BaseException]
+) -> None:
     with opened() as client:
-        future = client.submit(interrupts_itself)
-        with pytest.raises(FutureCancelled, match="the call raised KeyboardInterrupt"):
-            future.result(LIMIT)
+
+        async def main() -> None:
+            task = await client.rtask(raises_late, kind, "why")
+            waits = [
+                client.submit(raises, kind, "why"),
+                client.submit(raises_late, kind, "why"),
+                task.result(),
+            ]
+            for waiting in (*waits, asyncio.wrap_future(client.submit(raises, kind, "why"))):
+                with pytest.raises(RemoteError, match=f"raised {kind.__name__}: why") as caught:
+                    await waiting
+                assert isinstance(caught.value.__cause__, kind)
+            assert not any(future.cancelled() for future in waits[:2])
+
+        asyncio.run(main())
+        if kind is not GeneratorExit:  # which ends the task of the whole chunk
+            results = client.map(lambda n: n or raises(kind, "why"), [1, 0], chunksize=2)
+            assert next(results) == 1
+            with pytest.raises(RemoteError, match=f"an item's call raised {kind.__name__}: why"):
+                next(results)
 
 
 @pytest.mark.row("DC-60", "DC-62")

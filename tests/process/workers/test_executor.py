@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -96,9 +97,11 @@ def test_what_a_call_raises_is_raised_here_with_its_traceback(executor: ClusterE
 
 
 def test_what_would_end_the_caller_is_told_instead(executor: ClusterExecutor) -> None:
-    for error in (SystemExit("enough"), KeyboardInterrupt()):
-        with pytest.raises(RemoteError, match=type(error).__name__):
+    for error in (SystemExit("enough"), KeyboardInterrupt(), asyncio.CancelledError()):
+        with pytest.raises(RemoteError, match=f"^raises raised {type(error).__name__}") as caught:
             executor.submit(raises, error).result(20)
+        assert isinstance(caught.value.__cause__, type(error))  # with its traceback
+        assert "raise error" in str(caught.value.__cause__.__cause__)
     assert executor.submit(abs, -1).result(20) == 1
 
 

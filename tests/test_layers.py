@@ -208,8 +208,8 @@ LINES = (
         "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.vdb rpc.encryption rpc.presence rpc.connection"
         " rpc.service rpc.listening rpc.dialling rpc.registration rpc.server rpc.servers rpc.utils.server"
         " rpc.private rpc.expiry rpc.registry rpc.utils.registry"
-        " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.classic_connection"
-        " rpc.slave rpc.classic rpc.utils.classic rpc.utils.factory rpc.utils.helpers",
+        " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.copies"
+        " rpc.classic_connection rpc.slave rpc.classic rpc.utils.classic rpc.utils.factory rpc.utils.helpers",
     ),
     Line(
         7,

@@ -106,6 +106,8 @@ class _Pickler(pickle.Pickler):
             raise DumpError(
                 f"can't serialize {_named(value)}: plain values only, which are numbers, texts, bytes, "
                 "and lists, tuples, sets and dicts of them"
+                # Arrays have it, and numbers that look like Python's own but are NumPy's.
+                f"{'; send what its tolist() gives' if hasattr(type(value), 'tolist') else ''}"
             )
         self._count += 1
         if self._count > MOST:

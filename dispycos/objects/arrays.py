@@ -1,8 +1,9 @@
-"""NumPy's numbers and arrays between two ends: copies, made of bytes that can be nothing but numbers.
+"""NumPy's values between two ends: copies, made of bytes that can be nothing but numbers.
 
-A number becomes Python's own. An array keeps its type and shape; who receives one needs NumPy.
-Arrays of objects or of fields, and subclasses of arrays, are no plain data: they stay where they are.
-NumPy is not imported before a program has it, or an array comes.
+A number or text becomes Python's own. A time keeps its type, an array its type and shape; who
+receives one needs NumPy. Long doubles differ between machines, arrays of objects or of fields and
+subclasses of arrays are no plain data: they stay where they are.
+NumPy is not imported before a program has it, or one of these comes.
 """
 
 from __future__ import annotations
@@ -15,36 +16,56 @@ from typing import Any, Final
 
 from dispycos.errors import LoadError
 
+PLAIN: Final = (bool, int, float, complex, str, bytes)  # what a number or text becomes
+
 # How NumPy writes a type: truth values, integers, floats, complex numbers, times, bytes and texts.
-_TYPE: Final = re.compile(r"[<>|][biufcmMSU][1-9][0-9]{0,8}(\[([1-9][0-9]{0,7})?[A-Za-z]{1,3}\])?")
+_TYPE: Final = re.compile(
+    r"[<>|]([biumMSU][1-9][0-9]{0,8}|f[248]|c8|c16)(\[([1-9][0-9]{0,7})?[A-Za-z]{1,3}\])?"
+)
+# Kinds of types.
+_PLAIN: Final = "biufcSU"
+_TIMES: Final = "mM"
 
 
-def number_of(value: Any) -> Any:
-    """A number of NumPy's as Python's own; None if it is none, or would lose digits."""
+def plain_of(value: Any) -> Any:
+    """A number or text of NumPy's as Python's own; None if it is none, or would lose digits."""
     numpy: Any = sys.modules.get("numpy")
     generic: Any = getattr(numpy, "generic", ())
     # Not times, which are numbers of something.
-    if not isinstance(value, generic) or value.dtype.kind not in "biufc":
+    if not isinstance(value, generic) or value.dtype.kind not in _PLAIN:
         return None
     found = value.item()
-    return found if type(found) in (bool, int, float, complex) else None
+    return found if type(found) in PLAIN else None
 
 
-def parts_of(value: Any) -> tuple[str, tuple[int, ...], bytes] | None:
-    """The type, shape and bytes of an array; None if it is none, or holds more than plain data."""
+def parts_of(value: Any) -> tuple[str, tuple[int, ...] | None, bytes] | None:
+    """The type, shape and bytes of an array; None if it is none, or holds more than plain data.
+
+    A time has no shape.
+    """
     numpy: Any = sys.modules.get("numpy")
-    if type(value) is not getattr(numpy, "ndarray", None):
+    if numpy is None or type(value) not in (numpy.ndarray, numpy.datetime64, numpy.timedelta64):
         return None
     kind = value.dtype.str
-    return (kind, value.shape, value.tobytes()) if _TYPE.fullmatch(kind) else None
+    shape = value.shape if type(value) is numpy.ndarray else None
+    return (kind, shape, value.tobytes()) if _TYPE.fullmatch(kind) else None
 
 
 def made_of(parts: Any) -> Any:
-    """An array, which may be written. LoadError for parts of another form, or where there is no NumPy."""
-    if type(parts) is not tuple or tuple(map(type, parts)) != (str, tuple, bytes):
+    """An array, which may be written, or a time.
+
+    LoadError for parts of another form, or where there is no NumPy.
+    """
+    if type(parts) is not tuple or len(parts) != 3 or (type(parts[0]), type(parts[2])) != (str, bytes):
         raise LoadError("an array of another form than this end knows")
     kind, shape, data = parts
-    if not _TYPE.fullmatch(kind) or not all(type(size) is int and size >= 0 for size in shape):
+    if shape is None and kind[1:2] in _TIMES:
+        return made_of((kind, (), data))[()]
+    if (
+        type(shape) is not tuple
+        or not _TYPE.fullmatch(kind)
+        or not all(type(size) is int and size >= 0 for size in shape)
+    ):
         raise LoadError("an array of another type or shape than this end knows")
     try:
         numpy = importlib.import_module("numpy")

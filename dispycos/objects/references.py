@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from dispycos.errors import LoadError
 from dispycos.objects.access import SPECIAL, Shape
-from dispycos.objects.arrays import made_of
+from dispycos.objects.arrays import PLAIN, made_of
 from dispycos.objects.tuples import NamedFields
 
 _SINGLE: Final = (Ellipsis, NotImplemented)
@@ -97,8 +97,8 @@ class _Same(_Word):
     __slots__ = ()
 
     def __call__(self, value: Any) -> Any:
-        if type(value) not in (bool, int, float, complex):
-            raise LoadError("a number of another form than this end knows")
+        if type(value) not in PLAIN:
+            raise LoadError("a number or text of another form than this end knows")
         return value
 
 

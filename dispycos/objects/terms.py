@@ -36,8 +36,8 @@ class Terms:
     proxy_class: Callable[[Shape], Callable[[Any, int, Shape], Proxy]] = lambda shape: class_of(shape.special)
     # Built-in containers that are read as an attribute stay here, and are used from afar.
     containers_stay: bool = True
-    # Built-in types of data, such as `int`, are sent by name, for each end has its own; and NumPy's
-    # numbers and arrays as copies.
+    # Built-in types of data, such as `int`, are sent by name, for each end has its own; and what
+    # `arrays` knows of NumPy's as copies.
     data_travels: bool = False
     # The lane in which the other end does what this one asks.
     lane: int = 0

@@ -64,7 +64,7 @@ class Codec:
     """Packs and unpacks for one connection.
 
     trusting      the other end may name what `ends.find_class` finds, and so run any code here.
-    data_travels  built-in types of data are sent by name, and NumPy's numbers and arrays by value.
+    data_travels  built-in types of data are sent by name, and NumPy's plain values as copies.
     """
 
     def __init__(self, ends: Ends, trusting: bool, data_travels: bool = False) -> None:
@@ -154,9 +154,9 @@ class _Pickler(pickle.Pickler):
         if value in _MADE_BY:
             return NotImplemented
         if self._data_travels:
-            number = arrays.number_of(value)
-            if number is not None:
-                return _same, (number,)
+            plain = arrays.plain_of(value)
+            if plain is not None:
+                return _same, (plain,)
             parts = arrays.parts_of(value)
             if parts is not None:
                 return _array, (parts,)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispycos.model import Payload
 from dispycos.objects import failure
 from dispycos.objects.proxy import Proxy
-from dispycos.pickling import values
 from dispycos.rpc.connection import Connection
+from dispycos.rpc.copies import packed, unpacked
 
 
 class Modules:
@@ -98,21 +97,15 @@ class ClassicConnection(Connection):
         names  a dict there that has its global variables; None: what it needs of its own goes along,
                and what is not here is looked up in `namespace`, each time.
         """
-        return self.root.teleport(*_packed(function, "teleport"), names)
+        return self.root.teleport(*packed(function, f"{type(function).__name__} to teleport"), names)
 
     def deliver(self, value: Any) -> Any:
         """A copy of any object there; the proxy of it. NotSerializable says what can't be sent."""
-        return self.root.load(*_packed(value, "deliver"))
+        return self.root.load(*packed(value, f"{type(value).__name__} to deliver"))
 
     def obtain(self, proxy: Any) -> Any:
         """A copy of an object that is there. NotSerializable says what can't be sent."""
-        data, buffers = self.root.dump(proxy)
-        return values.load(Payload(data, tuple(buffers)))
-
-
-def _packed(value: Any, verb: str) -> tuple[bytes, list[bytes]]:
-    payload = values.dump(value, what=f"{type(value).__name__} to {verb}")
-    return bytes(payload.data), [bytes(buffer) for buffer in payload.buffers]
+        return unpacked(*self.root.dump(proxy))
 
 
 def connection_of(proxy: Any) -> ClassicConnection | None:

@@ -16,12 +16,12 @@ from collections import OrderedDict
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, ClassVar, Final
 
-from dispycos.model import Payload
 from dispycos.objects.terms import Terms
-from dispycos.pickling import rebuild, values
+from dispycos.pickling import rebuild
 from dispycos.rpc import sharing
 from dispycos.rpc.classic_connection import ClassicConnection
 from dispycos.rpc.connection import Connection
+from dispycos.rpc.copies import Packed, packed, unpacked
 from dispycos.rpc.namespace import Namespace, by_reference
 from dispycos.rpc.service import Service
 from dispycos.rpc.stdio import Redirection
@@ -70,11 +70,11 @@ class ClassicService(Service):
 
     def load(self, data: bytes, buffers: list[Any]) -> Any:
         """Take in an object that was made elsewhere."""
-        return by_reference(values.load(Payload(data, tuple(buffers)), self._code))
+        return by_reference(unpacked(data, buffers, self._code))
 
     def teleport(self, data: bytes, buffers: list[Any], names: dict[str, Any] | None = None) -> Any:
         """Take in a function, whose global variables are `names`; None: its own, then those of here."""
-        function = values.load(Payload(data, tuple(buffers)), self._code)
+        function = unpacked(data, buffers, self._code)
         if type(function) is not FunctionType:
             return function  # a method, or an object that is called
         if names is None:
@@ -87,10 +87,9 @@ class ClassicService(Service):
         made.__kwdefaults__ = function.__kwdefaults__
         return functools.update_wrapper(made, function, updated=("__dict__",))
 
-    def dump(self, value: Any) -> tuple[bytes, list[bytes]]:
+    def dump(self, value: Any) -> Packed:
         """An object as bytes, for a copy of it."""
-        payload = values.dump(value)
-        return bytes(payload.data), [bytes(buffer) for buffer in payload.buffers]
+        return packed(value)
 
     def redirect(self, stdin: Any, stdout: Any, stderr: Any) -> None:
         """Have what this connection calls use these streams."""

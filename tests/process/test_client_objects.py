@@ -49,6 +49,17 @@ def stands_for(client: Client, thing: RemoteObject) -> Any:
 
 
 @pytest.mark.row("DC-60")
+def test_arrays_of_all_kinds_come_back_as_they_are(client: Client):
+    from tests.arrays import ODD, PLAIN, is_copy  # which skip this test alone where there is no NumPy
+
+    given = {**PLAIN, **ODD}
+    (echoed,), _ = one(client, Counter).echo(given).result(LIMIT)
+    for found in (client.submit(dict, given).result(LIMIT), echoed):
+        for name, array in given.items():
+            assert is_copy(found[name], array), name
+
+
+@pytest.mark.row("DC-60")
 def test_an_object_is_used_in_all_three_ways(client: Client):
     counter = one(client, Counter, 5)
     assert counter.add(step=2).result(LIMIT) == 7

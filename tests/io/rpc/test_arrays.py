@@ -1,4 +1,4 @@
-"""NumPy's numbers and arrays in services: copies, without a pickle."""
+"""NumPy's values in services: copies, without a pickle; and in classic mode."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from dispycos import rpc
 from dispycos.errors import LoadError
 from dispycos.objects import arrays, references
 from dispycos.objects.references import Reference
-
-numpy = pytest.importorskip("numpy")
+from tests.arrays import ODD, PLAIN, TIMES, is_copy, numpy
 
 
 class Mill(rpc.Service):
@@ -29,27 +28,47 @@ class Mill(rpc.Service):
 
 
 @pytest.mark.row("RP-12")
-def test_arrays_and_numbers_of_numpy_are_copied() -> None:
-    kinds = ("<i8", ">f4", "?", "<c16", "<M8[ns]", "<m8[3s]", "<U5", "S3", "u1")
+def test_arrays_of_numbers_times_and_texts_are_copied() -> None:
     with rpc.connect_thread(remote_service=Mill) as conn:
         given = numpy.arange(6).reshape(2, 3)
         assert conn.root.mean(given) == (3.5, 6, True) and given.max() == 5
-        assert [type(number) for number in conn.root.mean(given)] == [float, int, bool]
-        for array in [numpy.full(shape, 1, kind) for kind in kinds for shape in (3, (2, 0, 3))]:
-            back = conn.root.exposed_same({"in": [array]})["in"][0]
-            assert back.dtype == array.dtype and back.shape == array.shape and (back == array).all()
-            assert back.flags.writeable
-        turned = given.T[::-1]
-        assert (conn.root.exposed_same(turned) == turned).all()
-        assert conn.root.exposed_same(numpy.array(5)).shape == ()
-        # What is more than plain numbers stays where it is.
-        for odd in (numpy.array([[], {}], object), numpy.zeros(2, "i4,f4"), numpy.datetime64(5, "ns")):
+        back = conn.root.exposed_same({"in": list(PLAIN.values())})["in"]
+        for found, array in zip(back, PLAIN.values(), strict=True):
+            assert found is not array and is_copy(found, array)
+
+
+@pytest.mark.row("RP-12")
+def test_numbers_and_texts_become_pythons_own_and_times_stay_times() -> None:
+    with rpc.connect_thread(remote_service=Mill) as conn:
+        assert [type(number) for number in conn.root.mean(numpy.zeros(3))] == [float, float, bool]
+        for value in (numpy.uint64(2**64 - 1), numpy.str_("ü"), numpy.bytes_(b"a"), numpy.complex64(1j)):
+            found = conn.root.same(value)
+            assert found == value and type(found) in (int, str, bytes, complex)
+        for time in TIMES:
+            found = conn.root.same(time)
+            assert found == time and found.dtype == time.dtype and found is not time
+        assert numpy.isnat(conn.root.same(numpy.datetime64("NaT")))
+
+
+@pytest.mark.row("RP-12", "RP-16")
+def test_what_is_more_than_plain_data_stays_where_it_is() -> None:
+    with rpc.connect_thread(remote_service=Mill) as conn:
+        for odd in (*ODD.values(), numpy.longdouble(1) / 3, numpy.void(b"ab")):
             assert conn.root.exposed_same(odd) is odd
             with pytest.raises(TypeError):
                 conn.root.read(odd)
+
+
+@pytest.mark.row("RP-12")
+def test_classic_mode_copies_arrays_of_all_kinds_where_it_is_told_to() -> None:
     with rpc.classic.connect_thread() as conn:
         array = conn.modules.numpy.arange(3)
         assert isinstance(array, rpc.BaseNetref) and (array + 1)[2] == 3
+        there = conn.deliver(numpy.zeros(9000))
+        there[0] = 5
+        assert there[0] == 5
+        for given in {**PLAIN, **ODD}.values():
+            assert is_copy(rpc.classic.obtain(conn.deliver(given)), given)
 
 
 @pytest.mark.row("GN-05")
@@ -68,6 +87,11 @@ def test_arrays_and_numbers_of_numpy_are_copied() -> None:
         ("<i8", (1,), "12345678"),
         ("<i3", (1,), b"\1" * 3),
         ("<M8[xy]", (1,), b"\1" * 8),
+        ("<M8[s]", None, b"\1" * 7),
+        ("<i8", None, b"\1" * 8),
+        ("", None, b""),
+        ("<f16", (1,), b"\1" * 16),
+        ("<c32", (1,), b"\1" * 32),
         ("<i8", (1,) * 100, b"\1" * 8),
         None,
     ],
@@ -82,7 +106,7 @@ def test_an_array_needs_numpy_where_it_comes(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(LoadError, match=r"array\.tolist"):
         arrays.made_of(("<f8", (1,), struct.pack("<d", 1)))
-    assert arrays.number_of(1) is None and arrays.parts_of([1]) is None
+    assert arrays.plain_of(1) is None and arrays.parts_of([1]) is None
 
 
 @pytest.mark.row("GN-05")

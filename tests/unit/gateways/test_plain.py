@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import io
 import pickle
 import pickletools
@@ -44,6 +45,13 @@ def test_a_plain_value_is_the_same_afterwards(value):
 def test_anything_else_is_refused_with_its_type(value):
     with pytest.raises(DumpError, match="plain values only"):
         dumps(value)
+
+
+@pytest.mark.row("EX-09")
+def test_of_an_array_it_is_told_what_to_send_instead():
+    for value in (array.array("i", [1]), [[array.array("d")]]):
+        with pytest.raises(DumpError, match=r"a array\.array: .*; send what its tolist\(\) gives"):
+            dumps(value)
 
 
 def test_a_value_that_is_nested_without_end_is_refused():

@@ -288,12 +288,13 @@ class ClientTask(RemoteTask):
                 self._value = values.load(value)
             except Exception as error:
                 self._not_loaded(error)
-        elif end is End.FAILED and not self._poisoned:
-            self._error = values.load_exception(value, text)
-            self._text = text
+        elif self._poisoned:
+            self._error, self._text = PoisonTask(text), text
+        elif end is End.FAILED:
+            self._error, self._text = values.load_exception(value, text), text
         else:
             kind = self._cancellation if end is End.CANCELLED else _ERRORS[end]
-            self._error, self._text = (PoisonTask if self._poisoned else kind)(text), text
+            self._error, self._text = kind(text), text
         self._outcome_raw = None
 
     def _not_loaded(self, error: Exception) -> None:

@@ -9,6 +9,7 @@ I/O half, reactor thread. Layer 5.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from typing import Any
@@ -31,6 +32,7 @@ from dispycos.client.switchboard import Switchboard
 from dispycos.errors import Closed, LocalProtocolError
 from dispycos.kernel.operation import Operation
 from dispycos.net.reactor import Later
+from dispycos.node.embedded import NodeNotStarted
 from dispycos.runtime import Network
 
 log = logging.getLogger("dispycos")
@@ -46,18 +48,20 @@ class Elastic:
     ) -> None:
         self._network = network
         self._launcher = launcher
-        launcher.host = self
+        launcher.owner = self
         self._machine = Scaling(servers, present, policy or Policy())
         self._switchboard = network.service(Switchboard, lambda: Switchboard(network.endpoint))
         self._waiting: list[Operation] = []  # each for who asked for a number, until it is so
         self._timer: Later | None = None
         self._follows = False
         self._closed = False
+        self._most: tuple[float, str] = (math.inf, "")  # there will never be more, and why
 
     def limit(self, minimum: int, maximum: int, answer: Operation | None = None) -> None:
         """Have between so many and so many nodes; `answer` is completed when it is so.
 
-        It fails with Closed, or with LocalProtocolError when other numbers are asked for before.
+        It fails with Closed, with LocalProtocolError when other numbers are asked for before, or with
+        NodeNotStarted when there never can be so many.
         """
         if self._closed:
             if answer is not None:
@@ -75,6 +79,7 @@ class Elastic:
         # In one: the work alone would be answered under the limits that are no more.
         self._feed(Between(minimum, maximum, self._demand()))
         self._look_later()
+        self._fail_above_most()
 
     # As launcher.Host.
 
@@ -82,6 +87,13 @@ class Elastic:
         """So many there can be at the moment."""
         self._feed(Room(nodes))
         self._look_later()
+
+    def at_most(self, nodes: int, reason: str) -> None:
+        """There will never be more than so many."""
+        self._most = nodes, reason
+        if not nodes:
+            log.error("no host of this cluster can have a node: what waits for one would wait for ever")
+        self._fail_above_most()
 
     def came(self, number: int, servers: int = 0) -> None:
         """A node is here."""
@@ -113,10 +125,15 @@ class Elastic:
     def close(self) -> None:
         """Decide no more."""
         self._closed = True
-        self._launcher.host = None
+        self._launcher.owner = None
         if self._timer is not None:
             self._timer.cancel()
         self._fail_waiting(_closed())
+
+    def _fail_above_most(self) -> None:
+        most, reason = self._most
+        if self._machine.minimum > most:
+            self._fail_waiting(NodeNotStarted(f"the cluster can't have more than {most:g} nodes: {reason}"))
 
     def _fail_waiting(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, []

@@ -1,8 +1,8 @@
 """Hosts that may have a node each: which one is next, and when one that failed is tried again.
 
 A host that failed waits, ever longer, while others are used: who refuses a login may lock out who
-asks too often. Among those that are free the one that never failed comes first, then the one whose
-failure is the oldest.
+asks too often. One whose node refuses its options would do so again, and is given up. Among those
+that are free the one that never failed comes first, then the one whose failure is the oldest.
 
 Pure: no I/O, clock or randomness. Layer 2.
 """
@@ -68,13 +68,26 @@ class Hosts:
         host.reason, host.failed, host.again = reason, now, now + wait
         return wait
 
+    def give_up(self, name: str, reason: str) -> None:
+        """It will never have a node."""
+        host = self._hosts[name]
+        host.taken = False
+        host.reason, host.again = reason, math.inf
+
+    @property
+    def given_up(self) -> int:
+        """How many there are of those."""
+        return sum(host.again == math.inf for host in self._hosts.values())
+
     def free(self, now: float) -> int:
         """How many `take` would give at this moment."""
         return sum(self._is_free(host, now) for host in self._hosts.values())
 
     def next_deadline(self, now: float) -> float | None:
         """When more of them become free by themselves; None: never."""
-        waiting = [host.again for host in self._hosts.values() if not host.taken and host.again > now]
+        waiting = [
+            host.again for host in self._hosts.values() if not host.taken and now < host.again < math.inf
+        ]
         return min(waiting, default=None)
 
     def failed(self) -> dict[str, str]:

@@ -18,6 +18,9 @@ class Host(Protocol):
     def room(self, nodes: int) -> None:
         """So many there can be at the moment."""
 
+    def at_most(self, nodes: int, reason: str) -> None:
+        """There will never be more than so many."""
+
     def came(self, number: int, servers: int = 0) -> None:
         """A node is here; with how many servers, if that is known."""
 
@@ -26,9 +29,9 @@ class Host(Protocol):
 
 
 class Launcher(ABC):
-    """Starts and ends nodes by their numbers, and tells its host. Nothing but `begin` and `stop` waits."""
+    """Starts and ends nodes by their numbers, and tells its owner. Nothing but `begin` and `stop` waits."""
 
-    host: Host | None = None  # None: nobody is told
+    owner: Host | None = None  # None: nobody is told
 
     @abstractmethod
     async def begin(self) -> int:
@@ -36,11 +39,11 @@ class Launcher(ABC):
 
     @abstractmethod
     def start(self, number: int) -> None:
-        """Start a node; `host.came` or `host.ended` answers."""
+        """Start a node; `owner.came` or `owner.ended` answers."""
 
     @abstractmethod
     def drain(self, number: int) -> None:
-        """Have it end with its last task, or not come at all; `host.ended` answers."""
+        """Have it end with its last task, or not come at all; `owner.ended` answers."""
 
     @abstractmethod
     def present(self) -> Mapping[Incarnation, int]:
@@ -59,11 +62,11 @@ class Launcher(ABC):
         return []
 
     def came(self, number: int, servers: int = 0) -> None:
-        """Tell the host."""
-        if self.host is not None:
-            self.host.came(number, servers)
+        """Tell the owner."""
+        if self.owner is not None:
+            self.owner.came(number, servers)
 
     def ended(self, number: int, reason: str, *, in_order: bool = False, elsewhere: bool = False) -> None:
-        """Tell the host."""
-        if self.host is not None:
-            self.host.ended(number, reason, in_order=in_order, elsewhere=elsewhere)
+        """Tell the owner."""
+        if self.owner is not None:
+            self.owner.ended(number, reason, in_order=in_order, elsewhere=elsewhere)

@@ -141,8 +141,13 @@ class Scalable(ABC):
             self._service = service = scheduler.start(network)
             self._launcher = launcher = self._make_launcher(network, service)
             service.expect(launcher.coming)
-            present = network.reactor.wait(launcher.begin())
-            self._elastic = Elastic(network, launcher, self._each, present)
+
+            async def begin() -> None:
+                present = await launcher.begin()
+                # In the same turn of the loop: a node that dies from here on is replaced.
+                self._elastic = Elastic(network, launcher, self._each, present)
+
+            network.reactor.wait(begin())
         except BaseException:
             self.close()
             raise
@@ -184,7 +189,8 @@ class Scalable(ABC):
         Those that are too many take no new tasks, and end with their last one; who waits for a server
         goes on to wait, also where none is left. The servers of a new node follow it in a moment. A node
         that ends by itself is replaced. Closed if the cluster is closed before, LocalProtocolError if
-        `scale` or `adapt` asks for other numbers before. ValueError for more than it can have.
+        `scale` or `adapt` asks for other numbers before, NodeNotStarted if hosts that it needs for that
+        refuse its options. ValueError for more than it can have.
         """
         count = integer("nodes", nodes, least=0, most=self._most)
         answer = Operation()
@@ -192,7 +198,10 @@ class Scalable(ABC):
         return answer
 
     def adapt(self, minimum: int, maximum: int) -> None:
-        """Have more or fewer nodes by the work that there is, from now on.
+        """Have from `minimum` to `maximum` nodes by the work that there is, from now on.
+
+        Nodes, each with the servers that the cluster was made with: LocalCluster(2) has 2 to 16 by
+        `adapt(1, 8)`.
 
         More, where the tasks that wait would last longer than 5 seconds; fewer, where for half a
         minute fewer would have done, and then only a node without a task ends. Nodes above a new

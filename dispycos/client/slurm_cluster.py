@@ -31,8 +31,8 @@ class SlurmCluster(Scalable):
     options  of dispycosnode; how many servers it has is said by `servers` alone.
 
     Clients of this program use its nodes, and others that reach its scheduler. It has none until it
-    is to have some. When it closes, its jobs are drained for 20 seconds, then cancelled. SlurmError, at
-    the start: Slurm does not answer.
+    is to have some. When it closes, its jobs end with the tasks that they have, and those that are there
+    20 seconds later are cancelled. SlurmError, at the start: Slurm does not answer.
     """
 
     def __init__(

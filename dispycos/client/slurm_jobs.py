@@ -21,7 +21,7 @@ from dispycos.scheduler.service import SchedulerService
 log = logging.getLogger("dispycos")
 
 LOOK_EVERY = 2.0  # seconds between questions to Slurm while it has nodes of ours
-END_WITHIN = 20.0  # seconds for jobs to end at the close, before they are left to Slurm
+END_WITHIN = 20.0  # seconds for jobs to end at the close, before they are cancelled
 
 
 class SlurmJobs(Launcher):

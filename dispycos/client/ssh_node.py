@@ -21,6 +21,7 @@ log = logging.getLogger("dispycos")
 
 _PARTING: Final = 2.0  # seconds for an ssh whose node has ended
 _KEPT_LINES: Final = 5  # of what it prints before it is ready: it says why it never is
+_WRONG_USAGE: Final = 2  # the exit status of a node that refuses its options
 
 
 class Host(Protocol):
@@ -33,13 +34,13 @@ class Host(Protocol):
         """It listens at `node.ready`."""
 
     def is_over(self, node: SSHNode, reason: str, well: bool) -> None:
-        """It is gone, or does not come; `well`: its exit code is 0, or it was never wanted."""
+        """It is gone, or does not come; `well`: it ended as it was asked to."""
 
 
 class SSHNode:
     """It, from its login on.
 
-    name    of its host, for the log and before what tasks print.
+    host    where it is, as the user wrote it, for the log and before what tasks print.
     launch  logs in and starts it, which takes a while; see RemoteNode.
     logins  how many there may be at a time.
     """
@@ -47,21 +48,22 @@ class SSHNode:
     def __init__(
         self,
         number: int,
-        name: str,
+        host: str,
         launch: Callable[[Tell], RemoteNode],
         logins: threading.Semaphore,
         owner: Host,
     ) -> None:
         self.number = number
-        self.name = name
+        self.host = host
         self.ready: Ready | None = None
+        self.refuses = False  # its options; it would do so again
         self._launch = launch
         self._logins = logins
         self._owner = owner
         self._refused = threading.Event()
         self._remote: RemoteNode | None = None  # None: the login is under way
         self._over = False  # it has ended
-        self._said: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._kept: deque[str] = deque()  # lines that are not shown yet
 
     def start(self) -> None:
         """Log in. RuntimeError if there can't be one more thread."""
@@ -96,34 +98,54 @@ class SSHNode:
     def _log_in(self) -> None:
         with self._logins:
             try:
-                if self._refused.is_set():
-                    raise InterruptedError("it is not needed")
-                self._remote = self._launch(self._hear)
+                if not self.unwanted:
+                    self._remote = self._launch(self._hear)
             except Exception as exc:
-                self._owner.call(self._owner.is_over, self, why_none(exc), self._refused.is_set())
+                self._owner.call(self._owner.is_over, self, why_none(exc), False)
                 return
         # Who wants it no more, or heard of its end, may have found no login to part from.
-        if self._refused.is_set() or self._over:
+        if self.unwanted or self._over:
             self.part()
-        if self._refused.is_set():
+        if self.unwanted:
             self._owner.call(self._owner.is_over, self, "it is not needed", True)
 
     def _hear(self, event: Line | Ended) -> None:
         """In the thread of its link."""
         if isinstance(event, Ended):
             self._over = True
-            words = "" if self.ready or not self._said else f": {'; '.join(self._said)}"
-            self._owner.call(self._owner.is_over, self, f"{event.reason}{words}", event.code == 0)
+            self.refuses = self.ready is None and event.code == _WRONG_USAGE
+            well = event.code == 0 or (self.ready is None and self.unwanted)
+            self._owner.call(self._owner.is_over, self, self._why(event), well)
+            return
+        if self.ready is not None:
+            self._show(event.text)
             return
         read = printed.read(event.text)
-        if isinstance(read, Ready) and self.ready is None:
+        if isinstance(read, Ready):
             self.ready = read
             self._owner.call(self._owner.is_ready, self)
-            return
-        line = harmless(read.text if isinstance(read, Logged) else event.text)
-        self._said.append(line)
+        else:
+            self._kept.append(event.text)
+        # Of one that never is ready they are the reason, and are told as that.
+        while len(self._kept) > (0 if self.ready else _KEPT_LINES):
+            self._show(self._kept.popleft())
+
+    def _why(self, event: Ended) -> str:
+        said = [_words(line) for line in self._kept]
+        if self.refuses and said:
+            # Last, behind its usage.
+            return f"its node refuses to start: {said[-1].removeprefix('dispycosnode: error: ')}"
+        return f"{event.reason}: {'; '.join(said)}" if said else event.reason
+
+    def _show(self, line: str) -> None:
+        read = printed.read(line)
         if isinstance(read, Logged):
-            log.log(read.level, "%s: %s", self.name, line)
+            log.log(read.level, "%s: %s", self.host, harmless(read.text))
         else:
             with contextlib.suppress(OSError, ValueError):  # our output may be closed
-                print(f"{self.name}: {line}", flush=True)
+                print(f"{self.host}: {harmless(line)}", flush=True)
+
+
+def _words(line: str) -> str:
+    read = printed.read(line)
+    return harmless(read.text if isinstance(read, Logged) else line)

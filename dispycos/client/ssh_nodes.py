@@ -115,12 +115,12 @@ class SSHNodes(Launcher):
 
     def told(self) -> dict[str, Any]:
         """Which host has which node, and why others have none."""
-        hosts = {node.name: node.number for node in self._nodes.values()}
+        hosts = {node.host: node.number for node in self._nodes.values()}
         return {"hosts": hosts, "failed": self._hosts.failed()}
 
     def coming(self) -> list[str]:
         """See `Launcher`."""
-        waiting = [node.name for node in list(self._nodes.values()) if node.number not in self._here]
+        waiting = [node.host for node in list(self._nodes.values()) if node.number not in self._here]
         failed = [f"{host}: {why}" for host, why in self._hosts.failed().items()]
         return [*([f"nodes are being started by ssh: {listed(waiting)}"] if waiting else []), *failed]
 
@@ -141,7 +141,7 @@ class SSHNodes(Launcher):
             log.warning("%d nodes by ssh have not ended yet; they end by themselves", len(self._nodes))
             for node in self._nodes.values():
                 self._aside(node.part)
-        await asyncio.gather(*self._calls)
+        await asyncio.gather(*self._calls, return_exceptions=True)
 
     # As ssh_node.Host.
 
@@ -168,8 +168,8 @@ class SSHNodes(Launcher):
                 self._here.add(number)
                 node = self._nodes[number]
                 assert node.ready is not None
-                self._hosts.came(node.name)
-                log.info("the cluster's node %d is on %s, at %s", number, node.name, node.ready.location)
+                self._hosts.came(node.host)
+                log.info("the cluster's node %d is on %s, at %s", number, node.host, node.ready.location)
                 self.came(number, node.ready.servers)
             for number, since in self._waiting.items():
                 if time.monotonic() - since >= FIRST_WORD and number not in told:
@@ -184,7 +184,7 @@ class SSHNodes(Launcher):
             "the cluster's node on %s runs at %s, and neither reaches this program at %s nor is reached from "
             "here%s: TCP must be open one way; options=['--ext_ip_addr=ADDRESS', '--tcp_ports=9706-9714'] "
             "say how it is reached, Pycos(ext_host=ADDRESS, tcp_port=PORT) how this program is",
-            node.name,
+            node.host,
             node.ready.location,
             self._network.endpoint.location,
             f" ({why})" if why else "",
@@ -196,7 +196,6 @@ class SSHNodes(Launcher):
         number = node.number
         if self._nodes.pop(number, None) is None:
             return
-        came = number in self._here
         self._here.discard(number)
         self._forsaken.discard(number)
         self._waiting.pop(number, None)
@@ -205,13 +204,19 @@ class SSHNodes(Launcher):
         if self._over is not None:
             if not self._nodes:
                 self._over.set()
-        elif node.unwanted and (well or not came):
-            self._hosts.leave(node.name)
-            self._tell_ended(number, "it is not needed", well)
+        elif node.unwanted and well:
+            self._hosts.leave(node.host)
+            self._tell_ended(number, "it is not needed", True)
         else:
-            wait = self._hosts.fail(node.name, reason, time.monotonic())
-            text = f"{node.name}: {reason}; that host is tried again in {wait:g} s"
-            self._tell_ended(number, text, False)
+            if node.refuses:
+                self._hosts.give_up(node.host, reason)
+                then = "that host is not tried again: SSHCluster(options=[..]) has the options of its node"
+            else:
+                wait = self._hosts.fail(node.host, reason, time.monotonic())
+                then = f"that host is tried again in {wait:g} s"
+            self._tell_ended(number, f"{node.host}: {reason}; {then}", False)
+            if node.refuses and self.owner is not None:
+                self.owner.at_most(len(self._hosts) - self._hosts.given_up, "; ".join(self.coming()))
 
     def _tell_ended(self, number: int, reason: str, in_order: bool) -> None:
         # First how many there can be: another one is to be started only where there is a host for it.
@@ -221,13 +226,13 @@ class SSHNodes(Launcher):
     def _tell_room(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
-        if self.host is None:
+        if self.owner is None:
             return
         now = time.monotonic()
         deadline = self._hosts.next_deadline(now)
         if deadline is not None:
             self._retry = self._network.reactor.later(deadline - now, self._tell_room)
-        self.host.room(len(self._nodes) - len(self._forsaken) + self._hosts.free(now))
+        self.owner.room(len(self._nodes) - len(self._forsaken) + self._hosts.free(now))
 
     def _aside(self, function: Callable[[], object]) -> None:
         """Call what may wait for a stream, in a thread."""

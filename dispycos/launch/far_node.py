@@ -141,6 +141,8 @@ def _folder() -> Iterator[tuple[str, int]]:
         lock = os.open(os.path.join(draft, _LOCK), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # For an account of --run_as, which loads its modules there; no secret is among them.
+            os.chmod(draft, 0o755)
             # Only now is it seen by those that sweep.
             folder = os.path.join(place, os.path.basename(draft)[1:])
             os.rename(draft, folder)
@@ -169,7 +171,9 @@ def _unpack(folder: str, archive: bytes) -> None:
         names = packed.namelist()
         if _has_fast_msgpack():
             names = [name for name in names if not name.startswith("msgpack/")]
+        kept = os.umask(0o022)
         packed.extractall(folder, names)
+        os.umask(kept)
 
 
 def _has_fast_msgpack() -> bool:

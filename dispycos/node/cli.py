@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None, *, source: KeySource | None = None) 
         loopback = all(addresses.is_loopback(host) for host in settings.hosts)
         as_root = bits.uid == 0 if bits is not None else os.geteuid() == 0 and not settings.run_as
         if as_root and not loopback and not options.allow_root:
-            raise DispycosError(
+            parser.error(
                 f"tasks of clients would run as root here, and other machines reach {settings.hosts[0]}: "
                 "start this node as another user, with --run_as USER, or with --allow_root"
             )

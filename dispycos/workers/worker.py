@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from dispycos import commandline, keyfile, validation
 from dispycos.commandline import Parser
-from dispycos.errors import DispycosError
 from dispycos.model import Location
 from dispycos.net import addresses
 from dispycos.net.rotation import Rotation
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(commandline.normal(sys.argv[1:] if argv is None else argv))
     commandline.log_to_stderr(options.debug)
-    return commandline.carry_out(PROGRAM, lambda: _run(options))
+    return commandline.carry_out(PROGRAM, lambda: _run(parser, options))
 
 
 def _parser() -> Parser:
@@ -63,7 +62,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(parser: Parser, options: argparse.Namespace) -> int:
     validation.forbid_unpickling("the worker's daemon")
     host, port = options.master
     master = Location(host, port or PORT)
@@ -71,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
     hosts = tuple(addresses.bind_addresses(options.hosts, loopback_only=near and not options.hosts))
     loopback = all(map(addresses.is_loopback, hosts))
     if os.geteuid() == 0 and not loopback and not options.allow_root:
-        raise DispycosError(
+        parser.error(
             f"jobs would run as root here, and other machines reach {hosts[0]}: start this worker as "
             "another user, or with --allow_root"
         )

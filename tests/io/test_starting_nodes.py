@@ -38,9 +38,11 @@ class Told:
 
     def __init__(self, launcher: Launcher) -> None:
         self.all: list[tuple[int, str]] = []
-        launcher.host = self
+        launcher.owner = self
 
     def room(self, nodes: int) -> None: ...
+
+    def at_most(self, nodes: int, reason: str) -> None: ...
 
     def came(self, number: int, servers: int = 0) -> None: ...
 

@@ -193,7 +193,7 @@ def test_a_node_that_others_reach_runs_no_tasks_as_root_unless_that_is_allowed(
     command = [sys.executable, "-m", "dispycos.node", "--daemon", "-u", "0", "--secret_file", str(key)]
     command += ["--dest_path", str(tmp_path / "node")]
     code, out, err = a.run([*command, "-i", a.address])
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "would run as root" in err and a.address in err and "--allow_root" in err
     assert not (tmp_path / "node").exists()
     with a.start([*command, "-i", "127.0.0.1"]) as running:

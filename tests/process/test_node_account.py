@@ -381,6 +381,6 @@ def test_bits_of_root_are_warned_of_and_refused_where_others_reach_the_node(pyth
         copy = with_bits(python, folder, stat.S_ISUID, "root")
         line = [str(copy), "-m", "dispycos.node", "--host", "0.0.0.0", "--dest_path", f"{folder}/work"]
         found = run_program(run_as_starter(line), env=of_a_copy(python), cwd="/")
-    assert found.code == 1, found.err
+    assert found.code == 2, found.err
     assert "tasks of clients run as root, for" in found.err
     assert "tasks of clients would run as root here, and other machines reach 0.0.0.0" in found.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -10,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from dispycos import Client, Closed, LocalCluster
+from dispycos import Client, Closed, LocalCluster, keyfile
+from dispycos.client.launcher import Launcher
+from dispycos.client.scalable import Scalable
 from dispycos.client.scaling import Policy
 from dispycos.errors import LocalProtocolError
 from dispycos.kernel.operation import Operation
+from dispycos.model import Incarnation
+from dispycos.options import Options
+from dispycos.runtime import Network, runtime
+from dispycos.scheduler.service import SchedulerService
 from tests.helpers import wait_until
 from tests.process.clusters import program
 
@@ -27,6 +34,47 @@ def naps(gate: str, number: int, task=None) -> Iterator[object]:
     while not os.path.exists(gate):
         yield task.sleep(0.02)
     return number
+
+
+class Dying(Launcher):
+    """Its first node dies before who asked for it has heard that it is here."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+
+    async def begin(self) -> int:
+        asyncio.get_running_loop().call_soon(self.ended, 1, "it died")
+        return 1
+
+    def start(self, number: int) -> None:
+        self.started.append(number)
+        self.came(number)
+
+    def drain(self, number: int) -> None: ...
+
+    def present(self) -> dict[Incarnation, int]:
+        return {}
+
+    async def stop(self) -> None: ...
+
+
+class DyingCluster(Scalable):
+    def _join(self) -> tuple[Network, bool]:
+        return runtime.network(Options(hosts=("127.0.0.1",), udp_port=None), keyfile.throwaway()), True
+
+    def _make_launcher(self, network: Network, service: SchedulerService) -> Dying:
+        return Dying()
+
+
+def test_a_first_node_that_dies_at_once_is_told_and_replaced(
+    program: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with DyingCluster(1) as cluster:
+        assert isinstance(cluster._launcher, Dying)
+        wait_until(
+            lambda: cluster.status()["nodes"] == {"up": 1} and cluster._launcher.started == [2], PATIENCE
+        )
+    assert "the cluster's node 1 ended: it died" in caplog.text
 
 
 @pytest.mark.row("DC-59", "DN-22")

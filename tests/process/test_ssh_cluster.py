@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 from dispycos import Client, SSHCluster, keyfile
+from dispycos.node.embedded import NodeNotStarted
 from dispycos.runtime import runtime
 from tests.helpers import wait_until
 from tests.process.clusters import LIMIT
@@ -30,7 +33,11 @@ def naps(gate: str, number: int, task: Any = None) -> Iterator[object]:
 
 
 def ssh_cluster(hosts: Hosts, *names: str, **options: Any) -> SSHCluster:
-    own = ["--ip_addr=127.0.0.1", "--min_pulse_interval=0.1"]  # tests may be root
+    own = [
+        "--ip_addr=127.0.0.1",
+        "--min_pulse_interval=0.1",
+        *options.pop("options", ()),
+    ]  # tests may be root
     return SSHCluster(
         {name: [f"--name=at-{name}"] for name in names},
         python=hosts.python,
@@ -97,6 +104,46 @@ def test_hosts_have_nodes_as_many_as_asked_for_others_stand_in_and_nothing_is_le
         assert sum(client.map(abs, [-1, -2])) == 3
     nothing_left(hosts)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.row("R-99", "SE-52")
+@pytest.mark.usefixtures("program")
+def test_a_host_whose_node_refuses_its_options_is_told_once_and_given_up(
+    hosts: Hosts, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ssh_cluster(hosts, "one", options=["--serve=0"]) as cluster:
+        one = cluster.scale(1)
+        with pytest.raises(
+            NodeNotStarted, match="more than 0 nodes: one: its node refuses to start: --serve 0"
+        ):
+            one.result(LIMIT)
+        with pytest.raises(NodeNotStarted, match="--serve 0 is neither"):
+            cluster.scale(1).result(LIMIT)
+        status = cluster.status()
+        assert (status["nodes"], status["hosts"], list(status["failed"])) == ({}, {}, ["one"])
+        assert cluster.scale(0).result(LIMIT) == 0
+    assert caplog.text.count("--serve 0 is neither") == 1 and "that host is not tried again" in caplog.text
+    assert "what waits for one would wait for ever" in caplog.text
+    assert "--serve" not in capfd.readouterr().out
+    nothing_left(hosts)
+
+
+@pytest.mark.long("a second node by ssh, for an option that root alone has")
+@pytest.mark.row("DN-39", "SE-52")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another account")
+@pytest.mark.usefixtures("program")
+def test_a_node_of_root_runs_tasks_as_another_account(bare: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPYCOS_CLIENT_HOST", "127.0.0.1")
+    with tempfile.TemporaryDirectory(prefix="dispycos-test-") as folder:
+        os.chmod(folder, 0o711)  # others pass through it, as through /tmp
+        hosts = Hosts(Path(folder), bare)
+        os.chmod(hosts.files, 0o711)
+        try:
+            with ssh_cluster(hosts, "one", options=["--run_as=nobody"]), Client() as client:
+                assert client.submit(os.getuid).result(LIMIT) == pwd.getpwnam("nobody").pw_uid
+            nothing_left(hosts)
+        finally:
+            hosts.sshd.close()
 
 
 @pytest.mark.row("R-99", "SE-53")

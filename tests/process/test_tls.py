@@ -137,10 +137,12 @@ def test_a_bad_certificate_is_named_and_nothing_starts(
 
 
 @pytest.mark.row("GN-03")
-def test_a_local_cluster_in_a_program_under_tls_joins_it(ours: Files) -> None:
+def test_a_local_cluster_in_a_program_under_tls_joins_it_and_one_by_ssh_needs_certificates_there(
+    ours: Files,
+) -> None:
     code, out, err = run_python(
         f"""
-from dispycos import Client, LocalCluster, Pycos, Task
+from dispycos import Client, LocalCluster, Pycos, SSHCluster, Task
 
 def double(n, task=None):
     yield
@@ -156,10 +158,16 @@ def main(task=None):
 Pycos(node="127.0.0.1", discover_peers=False, certfile={str(ours.both)!r})
 with LocalCluster(1):
     Task(main).value()
+try:
+    SSHCluster(["there"]).start()
+except ValueError as exc:
+    print(exc)
 """,
         timeout=40,
     )
-    assert (code, out) == (0, "42\n"), err
+    assert code == 0 and out.startswith(
+        "42\nthis program speaks TLS, and a node that ssh starts on there "
+    ), err
 
 
 @pytest.mark.row("GN-03")

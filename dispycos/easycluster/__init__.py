@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dispycos.surface import on_use
 
 if TYPE_CHECKING:
     from dispycos.easycluster import server
@@ -56,40 +57,34 @@ __all__ = [
     "write_key_file",
 ]
 
-_HOMES = {
-    "SINGLE": "options",
-    "AutoThreadingClient": "threaded",
-    "Client": "client",
-    "ClientGroup": "group",
-    "RemoteException": "failures",
-    "RemoteProxy": "proxies",
-    "Response": "response",
-    "SelfIterProxy": "proxies",
-    "ServerObject": "server_objects",
-    "ThreadedClient": "threaded",
-    "add_key_options": "keys",
-    "call_method_multi": "multi",
-    "call_multi": "multi",
-    "decode_key": "keys",
-    "define_common": "definitions",
-    "eval_multi": "multi",
-    "exec_return": "definitions",
-    "execblock_multi": "multi",
-    "generate_key": "keys",
-    "key_from_options": "keys",
-    "make_server_class": "server_objects",
-    "make_singleton": "server_objects",
-    "parse_connection_spec": "specs",
-    "read_key_file": "keys",
-    "write_key_file": "keys",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "server":
-        return importlib.import_module("dispycos.easycluster.server")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dispycos.easycluster' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dispycos.easycluster.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = on_use(
+    globals(),
+    {
+        "AutoThreadingClient": "easycluster.threaded",
+        "Client": "easycluster.client",
+        "ClientGroup": "easycluster.group",
+        "RemoteException": "easycluster.failures",
+        "RemoteProxy": "easycluster.proxies",
+        "Response": "easycluster.response",
+        "SINGLE": "easycluster.options",
+        "SelfIterProxy": "easycluster.proxies",
+        "ServerObject": "easycluster.server_objects",
+        "ThreadedClient": "easycluster.threaded",
+        "add_key_options": "easycluster.keys",
+        "call_method_multi": "easycluster.multi",
+        "call_multi": "easycluster.multi",
+        "decode_key": "easycluster.keys",
+        "define_common": "easycluster.definitions",
+        "eval_multi": "easycluster.multi",
+        "exec_return": "easycluster.definitions",
+        "execblock_multi": "easycluster.multi",
+        "generate_key": "easycluster.keys",
+        "key_from_options": "easycluster.keys",
+        "make_server_class": "easycluster.server_objects",
+        "make_singleton": "easycluster.server_objects",
+        "parse_connection_spec": "easycluster.specs",
+        "read_key_file": "easycluster.keys",
+        "server": "easycluster.server:",
+        "write_key_file": "easycluster.keys",
+    },
+)

@@ -9,8 +9,9 @@ Each name is imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dispycos.surface import on_use
 
 if TYPE_CHECKING:
     from dispycos.errors import DumpError, HostNotFound, LoadError
@@ -53,40 +54,33 @@ __all__ = [
     "set_execmodel",
 ]
 
-_MODULES = {
-    "dispycos.errors": ("DumpError", "HostNotFound", "LoadError"),
-    "dispycos.gateways.channel": ("Channel",),
-    "dispycos.gateways.failure": ("RemoteError",),
-    "dispycos.gateways.gateway": ("Gateway", "RInfo", "RemoteStatus"),
-    # It knows the group that these open their gateways in.
-    "dispycos.gateways.group": (
-        "Group",
-        "PopenGateway",
-        "SocketGateway",
-        "SshGateway",
-        "default_group",
-        "makegateway",
-        "set_execmodel",
-    ),
-    "dispycos.gateways.multichannel": ("MultiChannel",),
-    "dispycos.gateways.plain": ("dump", "dumps", "load", "loads"),
-    "dispycos.gateways.rsync": ("RSync",),
-    "dispycos.launch.spec": ("XSpec",),
-}
-_HOMES = {name: (module, name) for module, names in _MODULES.items() for name in names} | {
-    "DataFormatError": ("dispycos.errors", "LoadError"),
-    "TimeoutError": ("dispycos.errors", "Timeout"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, there = _HOMES[name]
-    value = getattr(importlib.import_module(module), there)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_use(
+    globals(),
+    {
+        "Channel": "gateways.channel",
+        "DataFormatError": "errors:LoadError",
+        "DumpError": "errors",
+        "Gateway": "gateways.gateway",
+        "Group": "gateways.group",
+        "HostNotFound": "errors",
+        "LoadError": "errors",
+        "MultiChannel": "gateways.multichannel",
+        # The group's, which knows in which one these open their gateways.
+        "PopenGateway": "gateways.group",
+        "RInfo": "gateways.gateway",
+        "RSync": "gateways.rsync",
+        "RemoteError": "gateways.failure",
+        "RemoteStatus": "gateways.gateway",
+        "SocketGateway": "gateways.group",
+        "SshGateway": "gateways.group",
+        "TimeoutError": "errors:Timeout",
+        "XSpec": "launch.spec",
+        "default_group": "gateways.group",
+        "dump": "gateways.plain",
+        "dumps": "gateways.plain",
+        "load": "gateways.plain",
+        "loads": "gateways.plain",
+        "makegateway": "gateways.group",
+        "set_execmodel": "gateways.group",
+    },
+)

@@ -11,8 +11,9 @@ Each name is imported when it is used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dispycos.surface import on_use
 
 if TYPE_CHECKING:
     from dispycos.objects.access import exposed
@@ -77,53 +78,43 @@ __all__ = [
     "utils",
 ]
 
-# Where each name is defined.
-_HOMES = {
-    "AsyncResult": "rpc.asynchronous",
-    "AsyncResultTimeout": "rpc.errors",
-    "BaseNetref": "objects.proxy",
-    "BgServingThread": "rpc.background",
-    "ClassicService": "rpc.slave",
-    "Connection": "rpc.connection",
-    "DiscoveryError": "rpc.errors",
-    "ForkingServer": "rpc.servers",
-    "GenericException": "objects.failure",
-    "OneShotServer": "rpc.servers",
-    "RegistryClient": "rpc.registration",
-    "Service": "rpc.service",
-    "SlaveService": "rpc.slave",
-    "ThreadPoolServer": "rpc.servers",
-    "ThreadedServer": "rpc.server",
-    "VoidService": "rpc.service",
-    "async_": "rpc.asynchronous",
-    "buffiter": "rpc.buffering",
-    "classpartial": "rpc.service",
-    "connect": "rpc.dialling",
-    "connect_by_service": "rpc.registration",
-    "connect_pipes": "rpc.private",
-    "connect_stdpipes": "rpc.private",
-    "connect_subproc": "rpc.private",
-    "connect_thread": "rpc.private",
-    "discover": "rpc.registration",
-    "exposed": "objects.access",
-    "list_services": "rpc.registration",
-    "restricted": "rpc.restriction",
-    "ssh_connect": "rpc.private",
-    "ssl_connect": "rpc.dialling",
-    "timed": "rpc.asynchronous",
-    "unix_connect": "rpc.dialling",
-}
-# What is called otherwise there.
-_NAMES = {"BaseNetref": "Proxy"}
-_MODULES = {"classic": "rpc.classic", "utils": "rpc.utils"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"dispycos.{_MODULES[name]}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dispycos.rpc' has no attribute {name!r}")
-    home = importlib.import_module(f"dispycos.{_HOMES[name]}")
-    found = getattr(home, _NAMES.get(name, name))
-    globals()[name] = found
-    return found
+__getattr__, __dir__ = on_use(
+    globals(),
+    {
+        "AsyncResult": "rpc.asynchronous",
+        "AsyncResultTimeout": "rpc.errors",
+        "BaseNetref": "objects.proxy:Proxy",
+        "BgServingThread": "rpc.background",
+        "ClassicService": "rpc.slave",
+        "Connection": "rpc.connection",
+        "DiscoveryError": "rpc.errors",
+        "ForkingServer": "rpc.servers",
+        "GenericException": "objects.failure",
+        "OneShotServer": "rpc.servers",
+        "RegistryClient": "rpc.registration",
+        "Service": "rpc.service",
+        "SlaveService": "rpc.slave",
+        "ThreadPoolServer": "rpc.servers",
+        "ThreadedServer": "rpc.server",
+        "VoidService": "rpc.service",
+        "async_": "rpc.asynchronous",
+        "buffiter": "rpc.buffering",
+        "classic": "rpc.classic:",
+        "classpartial": "rpc.service",
+        "connect": "rpc.dialling",
+        "connect_by_service": "rpc.registration",
+        "connect_pipes": "rpc.private",
+        "connect_stdpipes": "rpc.private",
+        "connect_subproc": "rpc.private",
+        "connect_thread": "rpc.private",
+        "discover": "rpc.registration",
+        "exposed": "objects.access",
+        "list_services": "rpc.registration",
+        "restricted": "rpc.restriction",
+        "ssh_connect": "rpc.private",
+        "ssl_connect": "rpc.dialling",
+        "timed": "rpc.asynchronous",
+        "unix_connect": "rpc.dialling",
+        "utils": "rpc.utils:",
+    },
+)

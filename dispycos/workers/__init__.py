@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dispycos.surface import on_use
 
 if TYPE_CHECKING:
     from dispycos.workers.client_thread import ClientThread
@@ -27,24 +28,19 @@ __all__ = [
     "stop",
 ]
 
-_HOMES = {
-    "ClientThread": "client_thread",
-    "ClusterExecutor": "cluster_executor",
-    "MasterLost": "errors",
-    "NoMaster": "errors",
-    "PoolError": "mp",
-    "RemoteException": "errors",
-    "WorkerLost": "errors",
-    "allocate": "pools",
-    "master_host": "slurm",
-    "start": "pools",
-    "stop": "pools",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dispycos.workers' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"dispycos.workers.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = on_use(
+    globals(),
+    {
+        "ClientThread": "workers.client_thread",
+        "ClusterExecutor": "workers.cluster_executor",
+        "MasterLost": "workers.errors",
+        "NoMaster": "workers.errors",
+        "PoolError": "workers.mp",
+        "RemoteException": "workers.errors",
+        "WorkerLost": "workers.errors",
+        "allocate": "workers.pools",
+        "master_host": "workers.slurm",
+        "start": "workers.pools",
+        "stop": "workers.pools",
+    },
+)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from dispycos.surface import on_use
 
 __all__ = ["classic", "factory", "helpers", "registry", "server"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'dispycos.rpc.utils' has no attribute {name!r}")
-    return importlib.import_module(f"dispycos.rpc.utils.{name}")
+__getattr__, __dir__ = on_use(globals(), {name: f"rpc.utils.{name}:" for name in __all__})

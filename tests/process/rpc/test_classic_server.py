@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,7 +16,7 @@ import pytest
 from dispycos import rpc
 from dispycos.config import Limits
 from dispycos.errors import HostNotFound, PeerLost
-from tests.helpers import ROOT, Program, alive, background, run_program, run_python, wait_until
+from tests.helpers import Program, alive, background, run_program, run_python, wait_until
 from tests.process.gateways.sshd import Sshd
 
 SERVER = [sys.executable, "-m", "dispycos.rpc.classic_server"]
@@ -180,13 +179,6 @@ def test_a_console_takes_piped_input(tmp_path):
     assert code == 0, err
     assert out.replace(">>> ", "").replace("... ", "").split()[:2] == ["0", "1"]
     assert "Python 3" in err
-
-
-def test_everything_is_found_from_the_package():
-    names = [name for name in rpc.__all__ if getattr(rpc, name) is None]
-    assert not names
-    assert rpc.utils.server.ThreadedServer is rpc.ThreadedServer
-    assert Path(ROOT, "dispycos", "rpc").is_dir()
 
 
 @pytest.mark.row("RP-30")

@@ -140,9 +140,10 @@ LINES = (
         5,
         "scheduler.journal scheduler.storage scheduler.service scheduler.scheduler scheduler.shared"
         " node.daemon node.zygote node.server node.workspace node.namespace node.executor node.early"
-        " node.ties node.pipe node.page node.start node.processors node.settings node.figures node.output"
-        " node.fresh node.children node.processes node.console node.hours node.neighbours node.inherited"
-        " node.embedded node.oversize node.printed node.sights node.rights node.account node.spawned",
+        " node.ties node.marks node.pipe node.page node.start node.processors node.settings node.figures"
+        " node.output node.fresh node.children node.processes node.console node.hours node.neighbours"
+        " node.inherited node.embedded node.oversize node.printed node.sights node.rights"
+        " node.account node.spawned",
     ),
     # Objects in a cluster need the endpoint and the kernel, and no links.
     Line(5, "objects.exposure objects.holders", pure=True),

@@ -11,13 +11,11 @@ I/O half. Layer 5. Rows DC-59; rules SE-06, R-11.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import subprocess
 from collections.abc import Callable, Sequence
 
-from dispycos import folders
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Incarnation, Location
@@ -85,7 +83,7 @@ class LocalNode:
         self._pipe.close()
         if self._process.returncode is None:
             await asyncio.to_thread(fresh.await_end, self._process)
-        await asyncio.to_thread(_remove, self._path)
+        await asyncio.to_thread(workspace.remove_local, self._path)
 
 
 async def start_local_node(
@@ -158,15 +156,3 @@ async def start_local_node(
         await node.stop()
         raise
     return node
-
-
-def _remove(path: str) -> None:
-    """The node removes its directory itself, unless it was killed."""
-    with contextlib.suppress(OSError):
-        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            folders.remove_tree(os.path.basename(path), parent)
-        finally:
-            os.close(parent)
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.dirname(path))  # the last one

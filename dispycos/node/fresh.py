@@ -68,11 +68,13 @@ def start_zygote(run_as: str = "") -> FreshZygote:
 
     run_as  the account that it is to become; "": ours.
     """
+    from dispycos.node import marks  # a program that starts a node has no use for it
+
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     try:
         words = [str(theirs.fileno()), str(os.getpid()), *filter(None, [run_as])]
-        process = _spawn("dispycos.node.zygote", *words, keeps=theirs, output=write)
+        process = _spawn("dispycos.node.zygote", *words, keeps=theirs, output=write, mark=marks.ours())
     except BaseException:
         ours.close()
         os.close(read)
@@ -96,7 +98,11 @@ def await_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _spawn(
-    module: str, *words: str, keeps: socket.socket, output: int | None = None
+    module: str,
+    *words: str,
+    keeps: socket.socket,
+    output: int | None = None,
+    mark: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     # With one descriptor of ours, and nothing that leads to a key.
     return subprocess.Popen(
@@ -105,7 +111,7 @@ def _spawn(
         stdout=output,
         stderr=output,
         cwd=where_we_are()[1],
-        env=clean_environment(os.environ),
+        env=clean_environment(os.environ) | (mark or {}),
         pass_fds=[keeps.fileno()],
         # A terminal's Ctrl-C is for the program to handle; its node is told by it (R-20).
         start_new_session=True,

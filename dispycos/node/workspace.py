@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator
 
 from dispycos.folders import FolderError, default_path, give_to_owner, open_private, remove_tree
-from dispycos.node import ties
+from dispycos.node import marks, ties
 from dispycos.node.account import Account
 from dispycos.node.rights import Rights
 from dispycos.node.ties import Identity
@@ -52,8 +52,7 @@ def local_path() -> str:
         try:
             for name in os.listdir(folder):
                 if name.startswith(_LOCAL_PREFIX) and not _in_use(folder, name):
-                    with contextlib.suppress(OSError):
-                        remove_tree(name, folder)
+                    remove_local(os.path.join(base, name))
             name = _LOCAL_PREFIX + secrets.token_hex(8)
             with contextlib.suppress(FileNotFoundError):
                 os.mkdir(name, 0o700, dir_fd=folder)
@@ -61,6 +60,20 @@ def local_path() -> str:
         finally:
             os.close(folder)
     raise FolderError(f"{base} is removed by others as often as it is made")
+
+
+def remove_local(path: str) -> None:
+    """End and remove what is left of a LocalCluster's node that was killed; the others leave nothing."""
+    if os.path.lexists(path):
+        with contextlib.suppress(OSError, FolderError):
+            # As the next node there would do it.
+            open_workspace(path).close()
+    with contextlib.suppress(OSError):
+        parent = os.open(os.path.dirname(path), _FOLDER)
+        try:
+            remove_tree(os.path.basename(path), parent)
+        finally:
+            os.close(parent)
 
 
 def _in_use(parent: int, name: str) -> bool:
@@ -172,6 +185,7 @@ class Workspace:
         of the refusal. Files of dead ones go, with a notice (R-86).
         """
         alive: list[str] = []
+        gone: list[tuple[str, Identity | None]] = []
         for name, who in self._left_over():
             if who is not None and name != "dispycosnode" and not alive:
                 # Its node is dead, of which it hears as soon as we do: it is about to end.
@@ -184,8 +198,7 @@ class Workspace:
                     continue
             else:
                 self.notices.append(f"removed the pid file of {name}, which no longer runs")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name + _PID_SUFFIX, dir_fd=self._folder)
+            gone.append((name, who))
         if alive:
             advice = (
                 "they could not be ended"
@@ -193,9 +206,19 @@ class Workspace:
                 else "end them with --clean, or give this node another --dest_path"
             )
             raise FolderError(f"{self.path} is in use by {', '.join(alive)}: {advice}")
+        for name, who in gone:
+            if name == "dispycosnode" and who is not None:
+                self._end_bearers(who)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name + _PID_SUFFIX, dir_fd=self._folder)
         for name in os.listdir(self._folder):
             if _CLIENT_NAME.fullmatch(name):
                 self._remove_client(name)
+
+    def _end_bearers(self, node: Identity) -> None:
+        ended = self.rights.over_processes(marks.end_bearers, node)
+        if ended:
+            self.notices.append(f"ended {ended} processes that tasks of an earlier run had started")
 
     def _remove_client(self, name: str) -> None:
         if self._account is not None and self._account.by_bits:

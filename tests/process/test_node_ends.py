@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,22 @@ def test_a_killed_zygote_leaves_its_servers_children_to_the_node(master: Master,
     zygote.kill()
     master.next(ServerEnded, 2)
     master.release(local.incarnation)
+    assert not any(map(alive, started))
+
+
+@pytest.mark.row("R-11", "R-48")
+def test_a_node_killed_together_with_its_zygote_leaves_nothing_once_its_program_has_seen_it(
+    master: Master, own_local: LocalNode
+) -> None:
+    (server, _other) = master.use(own_local.location, 2, [start_children])
+    started = master.run(server, start_children)
+    (zygote,) = psutil.Process(own_local.pid).children()
+    for pid in (zygote.pid, own_local.pid):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not zygote.is_running(), what="the zygote's end")
+    # Nobody is left who could tell by parentage whose they are.
+    assert any(map(alive, started))
+    master.reactor.run(own_local.stop()).result(20)
     assert not any(map(alive, started))
 
 

@@ -190,6 +190,24 @@ def test_clean_kills_what_ignores_the_request(folder: Path) -> None:
         assert process.wait(5) == -signal.SIGKILL
 
 
+@pytest.mark.row("R-11", "R-49")
+def test_what_a_dead_node_s_tasks_left_is_ended_and_nothing_of_another_node(folder: Path) -> None:
+    dead = dead_pid()
+    forge(folder, "dispycosnode", dead, "17")
+    # The last one's node had the same pid, at another time.
+    marks = [{"_DISPYCOS_OF_NODE": f"{dead}:{start}:{ties.boot_id()}"} for start in ("17", "17", "171")]
+    left, more, other = (subprocess.Popen(["sleep", "60"], env=mark) for mark in marks)
+    try:
+        place = open_workspace(str(folder))
+        assert (left.wait(5), more.wait(5), other.poll()) == (-signal.SIGKILL, -signal.SIGKILL, None)
+        assert "ended 2 processes that tasks of an earlier run had started" in place.notices
+        place.close()
+    finally:
+        for process in (left, more, other):
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.row("DN-25", "R-49", "R-86")
 @pytest.mark.parametrize("forged", [{"start": "12345"}, {"boot": "another-boot"}])
 def test_clean_never_ends_a_stranger_with_a_reused_pid(

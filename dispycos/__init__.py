@@ -209,9 +209,9 @@ def __getattr__(name: str) -> Any:
     if name in _SETTINGS:
         return getattr(importlib.import_module("dispycos.config"), name)
     if name not in _HOMES:
-        habits = importlib.import_module("dispycos.client.habits")
-        text = f"module 'dispycos' has no attribute {name!r}{habits.hint(habits.NAMES, name)}"
-        raise AttributeError(text, name=name)
+        from dispycos.client import habits, hints
+
+        raise AttributeError(f"module 'dispycos' has no attribute {name!r}{hints.hint(habits.NAMES, name)}")
     module, _, attribute = _HOMES[name].partition(":")
     for other in ("log", _WITH.get(name, module)):
         importlib.import_module(f"dispycos.{other}")

@@ -13,9 +13,10 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Never
 
 from dispycos import arguments, config
+from dispycos.client import hints
 from dispycos.messages import Avail, NodeFacts, Rule
 from dispycos.model import Incarnation, Location
 from dispycos.net import addresses
@@ -44,7 +45,9 @@ class DispycosNodeAllocate:
         cpus: int | None = 0,
         memory: int | None = 0,
         disk: int | None = 0,
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown)
         self.name = _name(node)
         self.port = arguments.port("port", config.DispycosNodePort if port is None else port, least=1)
         self.ip_addr = _address(node)

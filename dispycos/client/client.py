@@ -16,7 +16,7 @@ from typing import Any, Never, Self
 
 from dispycos.arguments import seconds_or_none
 from dispycos.card import card, line
-from dispycos.client import habits, orders, surroundings
+from dispycos.client import habits, hints, orders, surroundings
 from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
@@ -75,8 +75,7 @@ class Client(Submitter):
         zombie_period: float | None = None,
         **unknown: Never,
     ) -> None:
-        for name in unknown:
-            raise habits.unknown_argument(type(self), name)
+        hints.refuse(type(self), unknown, habits.ARGUMENTS)
         self._surroundings = Surroundings.now()
         self._settings: Settings = settings(
             components=components,

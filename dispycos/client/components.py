@@ -104,4 +104,5 @@ def check_target(target: Any, what: str = "gen") -> Callable[..., Any]:
     for candidate in (function, inspect.unwrap(function), type(function).__call__):
         if inspect.isgeneratorfunction(candidate) or inspect.iscoroutinefunction(candidate):
             return target  # type: ignore[no-any-return]  # a function of some kind, or callable
-    raise TypeError(f"{needed} {target!r:.200}")
+    instead = "; client.submit(f, ...) calls any function" if what == "gen" else ""
+    raise TypeError(f"{needed} {target!r:.200}{instead}")

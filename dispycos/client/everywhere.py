@@ -22,7 +22,7 @@ class Everywhere(Operation):
     """Gives a dict of Location to result or status; see `Submitter.run_everywhere`."""
 
     __slots__ = (
-        "_args",
+        "_arguments",
         "_found",
         "_function",
         "_left",
@@ -39,6 +39,7 @@ class Everywhere(Operation):
         work: Work,
         function: Callable[..., Any],
         args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         per_node: bool,
         options: TaskOptions,
     ) -> None:
@@ -46,8 +47,8 @@ class Everywhere(Operation):
         self._work = work
         self._name = name_of(function)
         self._function = work.definition(function)
-        self._args = args
-        self._payload = work.pickled(self._name, args, {})
+        self._arguments = args, kwargs
+        self._payload = work.pickled(self._name, args, kwargs)
         self._options = options
         self._per_node = per_node
         # On the kernel's thread from here on.
@@ -64,8 +65,9 @@ class Everywhere(Operation):
         )
         servers = self._sent.setdefault(where, set())
         if not servers and self._work.open:
-            info: tuple[tuple[Any, ...], dict[str, Any]] = (self._args, {})
-            future = self._work.call(self._function, self._name, self._payload, info, self._options, where)
+            future = self._work.call(
+                self._function, self._name, self._payload, self._arguments, self._options, where
+            )
             self._left += 1
             future.add_done_callback(partial(self._ended, location))
         servers.add(place.server)

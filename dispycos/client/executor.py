@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from dispycos.arguments import integer, seconds_or_none
 from dispycos.card import card
@@ -33,10 +33,10 @@ class PoolExecutor(concurrent.futures.Executor):
     """An executor; a subclass says how a call is begun."""
 
     _what = "executor"  # in refusals
+    _refusal = ""  # why it takes no more calls
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._refusal = ""  # why it takes no more calls
         self._open: set[Future[Any]] = set()  # futures that have not ended
         self._maps: weakref.WeakSet[Mapped] = weakref.WeakSet()  # that have not read all their input
         self._awaited = False  # somebody waits in `shutdown`, and lets go himself
@@ -153,6 +153,9 @@ class PoolExecutor(concurrent.futures.Executor):
                 return
             self._let_go = True
         self._release()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} stays in its program")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._what}: {self._state()}, {len(self._open)} calls>"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from dispycos.card import card
-from dispycos.client import habits
+from dispycos.client import habits, hints
 from dispycos.client.request import UNAWAITED, stays_there
 from dispycos.client.submission import Stage
 from dispycos.client.tasks import ClientTask
@@ -79,7 +79,7 @@ class Future(Late, concurrent.futures.Future[Any]):
         return future
 
     def __dir__(self) -> Iterable[str]:
-        return habits.own(super().__dir__(), habits.OF_FUTURES)
+        return hints.own(super().__dir__(), habits.OF_FUTURES)
 
     def running(self) -> bool:
         """Whether a server has it and it has not ended; there it may wait for the call before it."""
@@ -221,4 +221,4 @@ class _Waited:
                     waiter.add_result(future)
 
 
-habits.tell(Future, habits.OF_FUTURES)
+hints.tell(Future, habits.OF_FUTURES)

@@ -1,30 +1,48 @@
-"""Words of Dask, Ray, multiprocessing, pycos and dispy, with what is written here instead.
+"""Words of Dask, Ray, multiprocessing, ipyparallel, pycos and dispy, with what is written here instead.
 
-Who comes from there writes them first: the errors that they get name the new way. Nothing is done
-under the old names.
+Who comes from there writes them first: the errors that they get name the new way (`client.hints`).
+In what is said of an argument, {0} is its name and {1!r} its value.
 
 Pure. Layer 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 Table = Mapping[str, str]
+
+NO_WORDS: Final[Table] = {}
 
 _CLUSTER: Final = "`with LocalCluster(4):` around Client() starts a cluster here; elsewhere run dispycosnode"
 _SCHEDULER: Final = "client.schedule('HOST') names a scheduler, and without a name it finds the one nearby"
 _CALL: Final = "client.submit(f, x).result()"
+_FUTURE: Final = "client.submit(f, x): a Future"
 _DATA: Final = "keep it in an object, client.object_at(None, Class), or load it in server_setup or node_setup"
+_SERVERS: Final = "client.servers().result(), or `dispycos status` in a terminal"
+_MONITOR: Final = "HTTPServer(client).link, with `from dispycos.httpd import HTTPServer`"
+_TASKS: Final = "client.tasks().result()"
+_WAITS: Final = "nothing: what is submitted waits for the first server"
+_SETUP: Final = "Client(server_setup=f): it runs once in each server"
+_PLACES: Final = "client.run_everywhere(f) for all servers, client.rtask_at(location, f) for one"
+_RULES: Final = "rules for nodes: Client(nodes=[DispycosNodeAllocate(...)])"
+_ONE_CALL: Final = "leave it out: a server is a process, and runs one call at a time"
+_ACTOR: Final = "client.object_at(None, Class)"
+_INSIDE: Final = "nothing: a task yields, and asks the program for more calls by a message"
+_WITHOUT_FAILURES: Final = "ask each: future.exception() is None"
 
 # Arguments of Client.
 ARGUMENTS: Final[Table] = {
     **dict.fromkeys(("n_workers", "threads_per_worker", "num_cpus", "processes", "cluster"), _CLUSTER),
-    **dict.fromkeys(("address", "scheduler", "scheduler_file", "scheduler_node"), _SCHEDULER),
+    **dict.fromkeys(("max_workers", "memory_limit", "resources", "num_gpus"), _CLUSTER),
+    **dict.fromkeys(("address", "scheduler", "scheduler_file", "scheduler_node", "url_file"), _SCHEDULER),
     **dict.fromkeys(("secret", "security", "certfile"), "it is of Scheduler(...) and of dispycosnode"),
     "asynchronous": "leave it out: `async with Client() as client` and `await` work with the same Client",
     "timeout": "client.schedule().result(SECONDS), or client.options(timeout=SECONDS) for each task",
+    "heartbeat_interval": "name it pulse_interval",
+    "dashboard_address": _MONITOR,
+    "runtime_env": "its modules and files are the components: Client([module, 'file'])",
     "depends": "they are the components: Client([function, module, 'file'])",
     "setup": "name it node_setup, which runs once a machine, or server_setup, once a server",
     "initializer": "name it server_setup: a generator function or `async def` that returns 0",
@@ -32,44 +50,86 @@ ARGUMENTS: Final[Table] = {
     "job_status": "name it status_task: a task that gets messages",
 }
 
+_FOUR: Final = "LocalCluster(4) has four servers, each a process that runs one call at a time"
+
 # Arguments of LocalCluster.
 OF_CLUSTERS: Final[Table] = {
-    **dict.fromkeys(("n_workers", "num_cpus", "processes", "max_workers", "threads_per_worker"),
-                    "LocalCluster(4) has four servers, each a process that runs one call at a time"),
-    "dashboard_address": "HTTPServer(client), with `from dispycos.httpd import HTTPServer`",
+    **dict.fromkeys(("n_workers", "num_cpus", "processes", "max_workers", "threads_per_worker", "n"), _FOUR),
+    "dashboard_address": _MONITOR,
     "memory_limit": "dispycosnode in a container, or `ulimit -v` before it",
-}  # fmt: skip
+}
+
+# Arguments of SSHCluster.
+OF_SSH: Final[Table] = {
+    **dict.fromkeys(("workers", "n_workers", "nprocs", "nworkers"), "servers={1!r}, on each host"),
+    **dict.fromkeys(("nthreads", "threads_per_worker"), _ONE_CALL),
+    "connect_options": "[USER@]HOST[:PORT] for a host, and ssh_config= for all else",
+    "remote_python": "python={1!r}",
+    **dict.fromkeys(("worker_options", "scheduler_options"), "options=[...], of dispycosnode"),
+}
+
+# Arguments of SlurmCluster.
+OF_SLURM: Final[Table] = {
+    **dict.fromkeys(("cores", "processes", "cpus"), "servers={1!r}, the processors of each node's job"),
+    **dict.fromkeys(("n_workers", "jobs", "nodes"), "cluster.scale({1!r}), or cluster.adapt(0, {1!r})"),
+    **dict.fromkeys(("queue", "partition"), "SlurmCluster(['--partition={1}'])"),
+    **dict.fromkeys(("project", "account"), "SlurmCluster(['--account={1}'])"),
+    "walltime": "SlurmCluster(['--time={1}'])",
+    "memory": "SlurmCluster(['--mem={1}'])",
+    **dict.fromkeys(("job_extra", "job_extra_directives"), "SlurmCluster([...]), options of sbatch"),
+    "log_directory": "log_dir={1!r}",
+}
+
+# Arguments of an executor.
+OF_EXECUTORS: Final[Table] = {
+    **dict.fromkeys(("max_workers", "nworkers"), "leave it out: as many calls run as there are servers"),
+    "mp_context": "leave it out: the servers run already",
+    **dict.fromkeys(("initializer", "initargs"), _SETUP),
+    "max_tasks_per_child": "client.restart_server(location)",
+}
+
+# Attributes of a cluster.
+OF_OPEN_CLUSTERS: Final[Table] = {
+    **dict.fromkeys(("workers", "worker_spec"), "client.servers().result(), or cluster.status()"),
+    "dashboard_link": _MONITOR,
+    **dict.fromkeys(("get_client", "scheduler_address"), "`with Client() as client:` in its block"),
+    **dict.fromkeys(("submit", "map", "run"), "of a Client: `with cluster, Client() as client:`"),
+    **dict.fromkeys(("scale_up", "scale_down"), "cluster.scale(n)"),
+    **dict.fromkeys(("get_logs", "logs"), "`dispycosnode --debug` and `dispycos dump` in a terminal"),
+    "wait_for_workers": _WAITS,
+    **dict.fromkeys(("shutdown", "stop", "terminate"), "cluster.close()"),
+    "print_status": "cluster.status(), or `dispycos status` in a terminal",
+}
 
 # Attributes of a Client.
 METHODS: Final[Table] = {
     "gather": "gather(futures).result(), with `from dispycos import gather`",
-    "scatter": _DATA,
-    "put": _DATA,
-    "compute": _CALL,
-    "persist": _CALL,
-    "remote": _CALL,
+    **dict.fromkeys(("scatter", "put", "push", "pull", "publish_dataset"), _DATA),
+    **dict.fromkeys(("compute", "persist", "remote", "apply", "apply_sync"), _CALL),
     "get": "future.result(), or gather(futures).result()",
     "wait": "wait(futures).result(), with `from dispycos import wait`",
     "cancel": "future.cancel()",
     "retry": "client.options(retries=2).submit(f, x)",
     "upload_file": "Client([module, 'file']): what its tasks need",
     "get_executor": "client.executor()",
-    "scheduler_info": "client.servers(), or `dispycos status` in a terminal",
+    **dict.fromkeys(("scheduler_info", "nthreads", "ncores", "ids", "available_resources"), _SERVERS),
+    **dict.fromkeys(("cluster_resources", "get_worker_logs"), "`dispycos status` in a terminal"),
+    **dict.fromkeys(("who_has", "has_what", "processing", "call_stack"), _TASKS),
     "print_status": "`dispycos status` in a terminal",
-    "nthreads": "client.servers()",
-    "dashboard_link": "HTTPServer(client).link, with `from dispycos.httpd import HTTPServer`",
-    "wait_for_workers": "nothing: what is submitted waits for the first server",
+    "dashboard_link": _MONITOR,
+    "wait_for_workers": _WAITS,
     "retire_workers": "client.close_server(location)",
     "restart": "client.restart_server(location)",
     "shutdown": "client.close().result()",
-    "register_plugin": "Client(server_setup=f): it runs once in each server",
-    "apply": _CALL,
-    "apply_async": "client.submit(f, x): a Future",
-    "imap": "client.map(f, items): it is lazy, and in order",
+    **dict.fromkeys(("register_plugin", "register_worker_plugin"), _SETUP),
+    **dict.fromkeys(("apply_async", "map_async", "starmap_async"), _FUTURE),
+    **dict.fromkeys(("imap", "map_sync"), "client.map(f, items): it is lazy, and in order"),
     "imap_unordered": "as_completed([client.submit(f, x) for x in items]), of dispycos",
     "starmap": "client.map(f, firsts, seconds)",
     "terminate": "client.close(terminate=True).result()",
     "join": "client.close().result(), which waits for what runs",
+    "load_balanced_view": "the client itself: client.submit(f, x), client.map(f, items)",
+    **dict.fromkeys(("direct_view", "broadcast_view", "execute", "__getitem__"), _PLACES),
 }
 
 # Attributes of a Future.
@@ -79,103 +139,86 @@ OF_FUTURES: Final[Table] = {
     "wait": "wait([future]).result(), with `from dispycos import wait`",
     "successful": "future.done() and future.exception() is None",
     "status": "future.done(), future.running(), future.cancelled()",
+    "traceback": "future.exception(), whose cause is the traceback from there",
     "add_callback": "future.add_done_callback(f)",
+    "abort": "future.cancel()",
+    "release": "nothing: a result is let go with its last reference",
+    "retry": "client.options(retries=2).submit(f, x), where a server may be lost",
+    "key": "str(future.task)",
 }
 
-# Arguments of submit and map that are not the function's.
+# Attributes of what client.map gives.
+OF_MAPS: Final[Table] = {
+    "get": "list(client.map(f, items))",
+    "__getitem__": "list(client.map(f, items)): a map gives results as they come",
+}
+
+# Attributes of a method of an object in a server.
+OF_REMOTE_METHODS: Final[Table] = {
+    "remote": "without it: thing.method(x), which answers an Operation: .result(), yield or await",
+}
+
+# Arguments of dispycos.expose.
+OF_EXPOSE: Final[Table] = {
+    "max_concurrency": "concurrency={1!r}",
+    "max_restarts": "leave it out: what the object held is gone with its server; make a new one",
+    **dict.fromkeys(
+        ("name", "lifetime"), "send the object to who needs it: it lives while somebody refers to it"
+    ),
+    **dict.fromkeys(("num_cpus", "num_gpus", "resources"), "client.object_at(node, Class)"),
+}
+
+# Arguments of submit, map, options and others that are not the function's.
 OPTIONS: Final[Table] = {
     **dict.fromkeys(("retries", "timeout", "priority", "max_worker_deaths"), "client.options({0}={1!r})"),
-    "max_retries": "client.options(retries={1!r})",
+    **dict.fromkeys(("max_retries", "retry"), "client.options(retries={1!r})"),
     "workers": "client.rtask_at({1!r}, ...)",
-    "resources": "rules for nodes: Client(nodes=[DispycosNodeAllocate(...)])",
+    "allow_other_workers": "leave it out: what is not sent to one place goes to any",
+    **dict.fromkeys(("resources", "num_gpus", "memory"), _RULES),
     "num_cpus": "a server is one processor; see dispycosnode --cpus",
-    "num_gpus": "rules for nodes: Client(nodes=[DispycosNodeAllocate(...)])",
-    "actor": "client.object_at(None, Class)",
+    **dict.fromkeys(("actor", "lifetime", "max_concurrency", "max_restarts"), _ACTOR),
+    "runtime_env": "its modules and files are the components: Client([module, 'file'])",
     "pure": "leave it out: each call runs",
-    "key": "leave it out: each call has a number",
+    **dict.fromkeys(("key", "name"), "leave it out: each call has a number"),
     "batch_size": "client.map(f, items, chunksize={1!r})",
+    **dict.fromkeys(("callback", "error_callback"), "future.add_done_callback(f)"),
+}
+
+# Arguments of wait, gather, as_completed and progress.
+OF_WAITING: Final[Table] = {
+    "num_returns": "return_when='FIRST_COMPLETED', or as_completed(futures)",
+    "with_results": "for future in as_completed(futures): future.result()",
+    **dict.fromkeys(("errors", "return_exceptions", "raise_errors"), _WITHOUT_FAILURES),
+    "fetch_local": "leave it out: results come to the client",
+    **dict.fromkeys(("notebook", "multi"), "leave it out: it is seen where it draws"),
+    "direct": "leave it out: servers and client talk directly",
 }
 
 # Names of the module.
 NAMES: Final[Table] = {
-    "init": _CLUSTER,
+    **dict.fromkeys(("init", "is_initialized"), _CLUSTER),
     "remote": f"{_CALL}, or client.object_at(None, Class): nothing is decorated",
     "get": "future.result(), or gather(futures).result()",
     "put": _DATA,
-    "delayed": _CALL,
-    "compute": _CALL,
+    **dict.fromkeys(("delayed", "compute"), _CALL),
+    "map": "client.map(f, items)",
+    "submit": _FUTURE,
+    "cancel": "future.cancel()",
+    "kill": "thing.close(), of an object in a server",
+    "get_actor": "send the object to who needs it, or find a task by `yield Task.locate(name)`",
+    "Future": "what client.submit(f, x) gives",
+    "ObjectRef": "what client.submit(f, x) gives",
     "shutdown": "client.close().result()",
+    "fire_and_forget": "nothing: what was submitted runs, and closing the client waits for it",
+    **dict.fromkeys(("get_client", "worker_client", "secede", "rejoin", "get_worker"), _INSIDE),
+    **dict.fromkeys(("Variable", "Pub", "Sub", "Manager"), "a Channel, or client.object_at(None, Class)"),
     "Pool": "`with LocalCluster(4):`, and client.map(f, items); or LocalCluster(4).executor()",
+    "Process": "client.rtask(f, x) for a task, client.submit(f, x) for a function",
     "SysTask": "Task; programs of pycos run as they are by `python -m dispycos.compat PROGRAM`",
     "JobCluster": "Client([function]) and client.submit(function, x)",
     "SharedJobCluster": "Client([function]) and client.schedule('HOST')",
     "HTTPServer": "`from dispycos.httpd import HTTPServer`",
-    "Worker": "dispycosnode, in a terminal of each machine",
+    "ClusterExecutor": "`from dispycos.workers import ClusterExecutor`, or client.executor()",
+    **dict.fromkeys(("Worker", "Nanny"), "dispycosnode, in a terminal of each machine"),
     "Queue": "a task's mailbox (task.send, yield task.receive()) or a Channel",
-}
-
-
-class _Elsewhere:
-    """An attribute that its class does not have, and why. Of the class, so that others cost nothing more."""
-
-    def __init__(self, name: str, told: str) -> None:
-        self._name = name
-        self._told = told
-
-    def __get__(self, thing: object, kind: type) -> Any:
-        raise AttributeError(f"{kind.__name__!r} object has no attribute {self._name!r}{self._told}")
-
-
-def tell(kind: type, table: Table) -> None:
-    """Have the error for each attribute of the table, which `kind` does not have, name the new way."""
-    for name in table:
-        if not hasattr(kind, name):
-            setattr(kind, name, _Elsewhere(name, hint(table, name)))
-
-
-def own(names: Iterable[str], table: Table) -> list[str]:
-    """What `dir()` shows: not what is only there to tell."""
-    return [name for name in names if name not in table]
-
-
-def hint(table: Table, name: str) -> str:
-    """What the end of an error says of a name; empty if nobody writes it elsewhere."""
-    return f"; here it is: {table[name]}" if name in table else ""
-
-
-def unknown_argument(kind: type, name: str, table: Table = ARGUMENTS) -> TypeError:
-    """The error for an argument that `kind` does not take."""
-    if name in table:
-        return TypeError(f"{kind.__name__}() takes no {name}=: {table[name]}")
-    # Imported by those who are told: a program that begins never needs them.
-    import difflib
-    import inspect
-
-    named = [one for one, it in inspect.signature(kind).parameters.items() if it.kind is not it.VAR_KEYWORD]
-    near = difflib.get_close_matches(name, named, 1)
-    return TypeError(f"{kind.__name__}() takes no {name}={f'; did you mean {near[0]}=?' if near else ''}")
-
-
-def refuse_options(way: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """TypeError for an option of another library's `submit` that the function itself does not take."""
-    for name in given:
-        if name in OPTIONS and not _takes(function, name):
-            instead = OPTIONS[name].format(name, given[name])
-            called = getattr(function, "__name__", "the function")
-            raise TypeError(
-                f"{way}() hands {name}= on to {called}, which does not take it; as an option it is: {instead}"
-            )
-
-
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    import inspect
-
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return True  # nobody knows
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return any(
-        one.kind is inspect.Parameter.VAR_KEYWORD or (one.name == name and one.kind in by_name)
-        for one in parameters.values()
-    )
+}  # fmt: skip

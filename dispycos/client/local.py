@@ -14,8 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Never, Self
 
 from dispycos.arguments import integer, seconds
-from dispycos.client import surroundings
-from dispycos.client.habits import OF_CLUSTERS, unknown_argument
+from dispycos.client import habits, hints, surroundings
 from dispycos.client.scalable import Scalable
 from dispycos.client.surroundings import Surroundings
 from dispycos.kernel.operation import kernel_threads
@@ -53,8 +52,7 @@ class LocalCluster(Scalable):
     """
 
     def __init__(self, cpus: int = 0, *, pulse_interval: float = 1.0, **unknown: Never) -> None:
-        for name in unknown:
-            raise unknown_argument(type(self), name, OF_CLUSTERS)
+        hints.refuse(type(self), unknown, habits.OF_CLUSTERS)
         self.pulse_interval = seconds("pulse_interval", pulse_interval)
         if not 0.1 <= self.pulse_interval <= 100:
             raise ValueError(f"pulse_interval must be from 0.1 to 100 seconds, not {pulse_interval!r}")
@@ -117,13 +115,14 @@ class LocalCluster(Scalable):
             ahead=ahead,
         )
 
-    def executor(self) -> ClientExecutor:
+    def executor(self, **unknown: Never) -> ClientExecutor:
         """A `concurrent.futures.Executor` on this cluster, with a Client of its own.
 
             with LocalCluster(4).executor() as executor: ...
 
         A cluster that was not started yet is started, and ends when the executor is shut down.
         """
+        hints.refuse(self.executor, unknown, habits.OF_EXECUTORS)
         self._refuse_in_a_loop(
             "executor()",
             "use that of a Client, `async with LocalCluster(), Client() as client: client.executor()`",

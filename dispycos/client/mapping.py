@@ -17,6 +17,7 @@ from typing import Any
 
 from dispycos.arguments import integer
 from dispycos.card import card, line
+from dispycos.client import habits, hints
 from dispycos.client.arrivals import Arrivals
 from dispycos.client.chunk import Each, Results
 from dispycos.client.chunking import MAX_ITEMS, Chunking
@@ -57,6 +58,9 @@ class Map(Arrivals):
         self._done: deque[Future] = deque()
         self._closed = False
         self._fill()
+
+    def __dir__(self) -> Iterable[str]:
+        return hints.own(super().__dir__(), habits.OF_MAPS)
 
     def __repr__(self) -> str:
         return line("Map", *self._shown())
@@ -192,6 +196,9 @@ class Map(Arrivals):
         self._more = False
         if self._chunks:
             self._withdraw()
+
+
+hints.tell(Map, habits.OF_MAPS)
 
 
 def _length(iterables: Sequence[Iterable[Any]]) -> int | None:

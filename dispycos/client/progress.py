@@ -10,8 +10,9 @@ I/O half. Layer 5. Rows DC-60, DC-66.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any, Never, TextIO
 
+from dispycos.client import habits, hints
 from dispycos.client.bar import Bar
 from dispycos.client.waiting import Completed, has_failed
 from dispycos.kernel import event_loop
@@ -67,7 +68,7 @@ class Progress(Completed):
         yield self._all()
 
 
-def progress(fs: Iterable[Any], label: str = "", stream: TextIO | None = None) -> Progress:
+def progress(fs: Iterable[Any], label: str = "", stream: TextIO | None = None, **unknown: Never) -> Progress:
     """Futures as they complete, as `as_completed` gives them, with a bar that shows how many are done.
 
     It shows total, rate, time left and failures while somebody waits here: `for f in progress(fs)`,
@@ -76,4 +77,5 @@ def progress(fs: Iterable[Any], label: str = "", stream: TextIO | None = None) -
     stream  where to draw: by default the notebook, else standard error; plain lines, one in ten
             seconds, where that is no terminal.
     """
+    hints.refuse(progress, unknown, habits.OF_WAITING)
     return Progress(fs, label, stream)

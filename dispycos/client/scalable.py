@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dispycos.arguments import integer
 from dispycos.card import card, line
+from dispycos.client import habits, hints
 from dispycos.errors import Closed
 from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation
@@ -100,6 +101,12 @@ class Scalable(ABC):
                 type(self).__name__,
                 listed([str(task) for task in living]),
             )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} stays in its program")
+
+    def __dir__(self) -> Iterable[str]:
+        return hints.own(super().__dir__(), habits.OF_OPEN_CLUSTERS)
 
     def __repr__(self) -> str:
         return line(type(self).__name__, *self._shown())
@@ -232,6 +239,9 @@ class Scalable(ABC):
                 f"this {type(self).__name__} is not started: use it in a `with` block, or start() it"
             )
         return self._elastic, self._network
+
+
+hints.tell(Scalable, habits.OF_OPEN_CLUSTERS)
 
 
 def _aside(function: Callable[[], object]) -> Operation:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Never
 
 from dispycos.arguments import integer
+from dispycos.client import habits, hints
 from dispycos.client.scalable import Scalable
 from dispycos.client.slurm_jobs import SlurmJobs
 from dispycos.launch import slurm
@@ -42,7 +44,9 @@ class SlurmCluster(Scalable):
         servers: int = 1,
         log_dir: str | None = None,
         options: Sequence[str] = (),
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown, habits.OF_SLURM)
         super().__init__(integer("servers", servers, least=1))
         self._sbatch = [f"--cpus-per-task={servers}", *sbatch]
         self._folder = os.path.abspath(log_dir or os.curdir)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Self
+from typing import Final, Never, Self
 
 from dispycos import keyfile
 from dispycos.arguments import integer, text
+from dispycos.client import habits, hints
 from dispycos.client.hosts import Hosts
 from dispycos.client.scalable import Scalable
 from dispycos.client.ssh_nodes import SSHNodes
@@ -59,7 +60,9 @@ class SSHCluster(Scalable):
         python: str | None = None,
         ssh_config: str | os.PathLike[str] | None = None,
         options: Sequence[str] = (),
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown, habits.OF_SSH)
         if isinstance(hosts, str) or not hosts:
             raise ValueError(f"hosts must be a list of [USER@]HOST[:PORT], not {hosts!r:.200}")
         self._specs = {host: spec_of(text("hosts", host), python, ssh_config) for host in hosts}

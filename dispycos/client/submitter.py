@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Never, NoReturn
 
-from dispycos.client import habits
+from dispycos.client import habits, hints
 from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
@@ -40,6 +40,7 @@ class Submitter:
         timeout: float | None = _KEPT,
         max_worker_deaths: int = _KEPT,
         priority: int = _KEPT,
+        **unknown: Never,
     ) -> Submitter:
         """The same client with other options, for what is submitted through the answer.
 
@@ -50,6 +51,7 @@ class Submitter:
         priority           higher ones are placed first, equal ones in order; negative: after others.
         TypeError and ValueError name the option.
         """
+        hints.refuse(self.options, unknown, habits.OPTIONS)
         given = {
             "retries": retries,
             "timeout": timeout,
@@ -67,7 +69,7 @@ class Submitter:
         pickled raises here.
         """
         if kwargs:
-            habits.refuse_options("rtask", gen, kwargs)
+            hints.refuse_options("rtask", gen, kwargs)
         work = self._work
         if work is None or not work.open:
             return self._refused()
@@ -85,7 +87,7 @@ class Submitter:
     def io_rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
         """As `rtask`, for a task that mostly waits: it runs beside others, at once."""
         if kwargs:
-            habits.refuse_options("io_rtask", gen, kwargs)
+            hints.refuse_options("io_rtask", gen, kwargs)
         work = self._work
         if work is None or not work.open:
             return self._refused()
@@ -111,7 +113,7 @@ class Submitter:
         if not callable(func):
             raise TypeError(f"func must be a function, not {func!r:.200}")
         if kwargs:
-            habits.refuse_options("submit", func, kwargs)
+            hints.refuse_options("submit", func, kwargs)
         work = self._work
         if work is None or not work.open:
             return Future.refused(self._why_refused())
@@ -126,6 +128,7 @@ class Submitter:
         *iterables: Iterable[Any],
         chunksize: int | None = None,
         timeout: float | None = None,
+        **unknown: Never,
     ) -> Map:
         """`func` of each item of the input, as the builtin `map`: the results, in order, as they are taken.
 
@@ -142,6 +145,7 @@ class Submitter:
         """
         if not callable(func):
             raise TypeError(f"func must be a function, not {func!r:.200}")
+        hints.refuse(self.map, unknown, habits.OPTIONS)
         if not iterables:
             raise TypeError("map() needs at least one iterable")
         work = self._work
@@ -149,22 +153,25 @@ class Submitter:
             raise TaskRejected(self._why_refused())
         return Map(work, func, iterables, chunksize, timeout, self._task_options)
 
-    def run_everywhere(self, func: Callable[..., Any], /, *args: Any, per: str = "server") -> Operation:
+    def run_everywhere(
+        self, func: Callable[..., Any], /, *args: Any, per: str = "server", **kwargs: Any
+    ) -> Operation:
         """Yield this: a dict of Location to result, or to the MonitorStatus of a failure.
 
-        `func(*args)` runs once on each server in use (`per="node"`: on one server of each node),
+        `func(*args, **kwargs)` runs once on each server in use (`per="node"`: on one server of each node),
         when its turn comes there, and on each that comes until the client closes: the dict gets
         its result then. Waits for the first server if there is none yet.
         func  any function that `submit` takes.
         """
         if not callable(func):
             raise TypeError(f"func must be a function, not {func!r:.200}")
+        hints.refuse_options("run_everywhere", func, kwargs)
         if per not in ("server", "node"):
             raise ValueError(f"per must be 'server' or 'node', not {per!r:.200}")
         work = self._work
         if work is None or not work.open:
             raise TaskRejected(self._why_refused())
-        return Everywhere(work, func, args, per == "node", self._task_options)
+        return Everywhere(work, func, args, kwargs, per == "node", self._task_options)
 
     def object_at(
         self,
@@ -203,12 +210,13 @@ class Submitter:
 
         return place(submit, exposure, args, kwargs, options.timeout or None)
 
-    def executor(self) -> ClientExecutor:
+    def executor(self, **unknown: Never) -> ClientExecutor:
         """A `concurrent.futures.Executor` on the servers of this client.
 
         Its futures are those of `submit`: `cancel` ends also a call that runs. RuntimeError if this
         client is not scheduled. Shutting it down leaves the client open.
         """
+        hints.refuse(self.executor, unknown, habits.OF_EXECUTORS)
         work = self._work
         if work is None or not work.open:
             raise RuntimeError(self._why_refused())
@@ -219,8 +227,11 @@ class Submitter:
     run_async = io_rtask
     run_async_at = io_rtask_at
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Client stays in its program: a task asks that by a message")
+
     def __dir__(self) -> Iterable[str]:
-        return habits.own(super().__dir__(), habits.METHODS)
+        return hints.own(super().__dir__(), habits.METHODS)
 
     def _refused(self) -> Operation:
         return Operation(refusal(self._why_refused()))
@@ -231,7 +242,7 @@ class Submitter:
         return f"the client is {state}"
 
 
-habits.tell(Submitter, habits.METHODS)
+hints.tell(Submitter, habits.METHODS)
 
 
 class _View(Submitter):

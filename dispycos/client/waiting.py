@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 from dispycos.arguments import seconds_or_none
+from dispycos.client import habits, hints
 from dispycos.client.arrivals import Arrivals
 from dispycos.client.bell import Bell
 from dispycos.client.deadline import Deadline
 from dispycos.client.future import Future
+from dispycos.client.mapping import Map
 from dispycos.kernel.late import NOT_MADE, Late
 from dispycos.kernel.loop import current_kernel
 from dispycos.kernel.operation import Operation
@@ -29,6 +31,11 @@ ALL_COMPLETED = "ALL_COMPLETED"
 
 def operations(fs: Iterable[Any]) -> list[Operation]:
     """`fs` as a list. TypeError names what is no Future."""
+    if isinstance(fs, Map):
+        raise TypeError(
+            "fs must be Futures, and a map gives results: take those, or make Futures by "
+            "[client.submit(f, x) for x in items]"
+        )
     if isinstance(fs, Operation) or not isinstance(fs, Iterable):
         raise TypeError(f"fs must be Futures in a list or another iterable, not {fs!r:.200}")
     found = list(fs)
@@ -90,13 +97,14 @@ class Completed(Arrivals):
         return f"{self._left} of {self.total} futures were not done"
 
 
-def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Completed:
+def as_completed(fs: Iterable[Any], timeout: float | None = None, **unknown: Never) -> Completed:
     """The Futures of `fs` as they complete: those that are done first, each once.
 
     `for f in as_completed(fs)` in a plain thread, `async for` in asyncio or an `async def` task,
     `f = yield it.next(None)` in a generator task; `yield it` gives all, in that order.
     timeout  seconds from now until TimeoutError is raised; the Futures go on.
     """
+    hints.refuse(as_completed, unknown, habits.OF_WAITING)
     return Completed(fs, timeout)
 
 
@@ -171,12 +179,15 @@ class _Wait(_Some):
         return Waited(done, set(self._fs) - done), None
 
 
-def wait(fs: Iterable[Any], timeout: float | None = None, return_when: str = ALL_COMPLETED) -> Operation:
+def wait(
+    fs: Iterable[Any], timeout: float | None = None, return_when: str = ALL_COMPLETED, **unknown: Never
+) -> Operation:
     """Yield, await or ask `.result()` of this: `(done, not_done)`, two sets of Futures.
 
     timeout      seconds after which it answers in any case; the Futures go on.
     return_when  "ALL_COMPLETED", "FIRST_COMPLETED" or "FIRST_EXCEPTION", as `concurrent.futures` has them.
     """
+    hints.refuse(wait, unknown, habits.OF_WAITING)
     if return_when not in (ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION):
         raise ValueError(
             f"return_when must be {ALL_COMPLETED!r}, {FIRST_COMPLETED!r} or {FIRST_EXCEPTION!r}, "
@@ -215,9 +226,10 @@ class _Gathered(_Some):
             return None, error  # it can't be loaded here
 
 
-def gather(fs: Iterable[Any]) -> Operation:
+def gather(fs: Iterable[Any], **unknown: Never) -> Operation:
     """Yield, await or ask `.result()` of this: the results of all Futures, in their order.
 
     Raises what the first one that fails raises, at once; the others go on.
     """
+    hints.refuse(gather, unknown, habits.OF_WAITING)
     return _Gathered(operations(fs))

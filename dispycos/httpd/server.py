@@ -12,9 +12,10 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Never
 
 from dispycos.arguments import flag
+from dispycos.client import hints
 from dispycos.client.client import Client
 from dispycos.httpd import argtext, listening, running
 from dispycos.httpd.client_source import ClientSource
@@ -60,7 +61,9 @@ class HTTPServer:
         allow_hosts: Sequence[str] = (),
         read_only: bool = False,
         metrics_public: bool = False,
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown)
         if not isinstance(client, Client):
             raise TypeError(f"client must be a Client, not {client!r:.200}")
         source = ClientSource(client, flag("show_task_args", show_task_args), argtext.patterns(redact))

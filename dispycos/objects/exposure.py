@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Never
 
 from dispycos.arguments import integer, texts
+from dispycos.client import habits, hints
 from dispycos.records import record
 
 MOST_AT_ONCE: Final = 1000  # calls of one object: each of them has a thread
@@ -59,6 +60,7 @@ def expose(
     methods: Iterable[str] | None = None,
     attributes: Iterable[str] = (),
     concurrency: int = 1,
+    **unknown: Never,
 ) -> Exposure:
     """Say what `client.object_at` shares of an object, and how many calls it does at once.
 
@@ -70,6 +72,7 @@ def expose(
 
     TypeError and ValueError name the argument.
     """
+    hints.refuse(expose, unknown, habits.OF_EXPOSE)
     if not callable(make):
         raise TypeError(f"make must be a class or a function, not {make!r:.200}")
     integer("concurrency", concurrency, least=1, most=MOST_AT_ONCE)

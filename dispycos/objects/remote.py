@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dispycos.arguments import seconds_or_none
+from dispycos.client import habits, hints
 from dispycos.errors import Closed, TaskCancelled, TaskLost, Timeout
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Change
@@ -124,8 +126,14 @@ class RemoteMethod:
         """The same method with a deadline: its call ends with Timeout then, here and there."""
         return RemoteMethod(self._object, self.__name__, seconds_or_none("timeout", timeout))
 
+    def __dir__(self) -> Iterable[str]:
+        return hints.own(super().__dir__(), habits.OF_REMOTE_METHODS)
+
     def __repr__(self) -> str:
         return f"<method {self.__name__} of {self._object!r}>"
+
+
+hints.tell(RemoteMethod, habits.OF_REMOTE_METHODS)
 
 
 class Asked(Operation):

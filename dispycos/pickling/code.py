@@ -174,8 +174,9 @@ class _Gathering:
         pickler = CodePickler(file)
         try:
             pickler.dump(value)
-        except Exception:
+        except Exception as exc:
             # A lock, a socket, a client: whoever uses it there finds no such name (DC-50).
+            unsent[name] = str(exc)
             return
         kind = (
             "object" if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType) else "value"
@@ -183,6 +184,8 @@ class _Gathering:
         self.names[scope, name] = (scope, name, kind, file.getvalue())
         self._take(pickler.needs.values(), pickler.codes)
 
+
+unsent: dict[str, str] = {}  # names of globals that could not be pickled, and why
 
 _NEVER = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 

@@ -20,7 +20,7 @@ from tblib import pickling_support
 from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
-from dispycos.pickling.code import HERE, Namespace, dumps
+from dispycos.pickling.code import HERE, Namespace, dumps, unsent
 from dispycos.pickling.pickler import CodePickler, blame
 from dispycos.room import whole
 from dispycos.wording import clip
@@ -230,7 +230,7 @@ def _where(value: Any, exc: Exception) -> str:
     """The path to the innermost part that fails, and why it does."""
     path, tries = "", MAX_TRIES
     seen = {id(value)}
-    while True:
+    while not _refuses(value):
         for step, part in _parts(value):
             tries -= 1
             if tries < 0:
@@ -247,6 +247,15 @@ def _where(value: Any, exc: Exception) -> str:
     if isinstance(value, types.FunctionType) and not isinstance(exc, NotSerializable):
         exc = blame(value, exc)
     return f"{path}: {exc}"
+
+
+def _refuses(value: Any) -> bool:
+    """Whether it can't be pickled whatever it holds: then its own words are the reason."""
+    try:
+        value.__reduce_ex__(5)
+    except Exception:
+        return True
+    return False
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
@@ -365,6 +374,8 @@ def load_exception(payload: Payload | None, text: str, namespace: Namespace | No
         return RemoteError(text)
     if not isinstance(exc, BaseException):
         return RemoteError(text)
+    if isinstance(exc, NameError):
+        _explain(exc)
     if text:
         first, seen = exc, {id(exc)}
         while first.__cause__ is not None and id(first.__cause__) not in seen:
@@ -373,3 +384,11 @@ def load_exception(payload: Payload | None, text: str, namespace: Namespace | No
         if not isinstance(first, RemoteTraceback):
             first.__cause__ = RemoteTraceback(text)
     return exc
+
+
+def _explain(exc: NameError) -> None:
+    """Say of a global of this program why it was not sent, if that is what is missing there."""
+    # Its text is all that travels: `name 'lock' is not defined`.
+    name = str(exc).partition("'")[2].partition("'")[0]
+    if name in unsent:
+        exc.add_note(f"{name!r} of this program can't be sent: {unsent[name]}")

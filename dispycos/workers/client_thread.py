@@ -10,9 +10,10 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from dispycos.arguments import integer, seconds
+from dispycos.client import hints
 from dispycos.errors import Closed
 from dispycos.workers import places
 from dispycos.workers.cluster_executor import CONNECT_WITHIN
@@ -44,7 +45,9 @@ class ClientThread(threading.Thread):
         *,
         retries: int = 0,
         timeout: float = CONNECT_WITHIN,
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown)
         super().__init__(name="dispycos-client-thread", daemon=True)
         if not callable(callback):
             raise TypeError(f"callback must be a function, not {callback!r:.200}")

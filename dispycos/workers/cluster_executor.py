@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 from dispycos.arguments import integer, seconds
+from dispycos.client import habits, hints
 from dispycos.client.executor import PoolExecutor
 from dispycos.workers import places
 from dispycos.workers.connection import masters
@@ -33,6 +34,8 @@ class ClusterExecutor(PoolExecutor):
     A future raises what its job raised, with the traceback from there; WorkerLost; MasterLost.
     """
 
+    _refusal = "it could not be made"  # until it is
+
     def __init__(
         self,
         host: str = "localhost",
@@ -40,9 +43,10 @@ class ClusterExecutor(PoolExecutor):
         *,
         retries: int = 0,
         timeout: float = CONNECT_WITHIN,
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown, habits.OF_EXECUTORS)
         super().__init__()
-        self._refusal = "it could not be made"  # until it is
         self._retries = integer("retries", retries, least=0, most=1000)
         where = places.location(host, port)
         self._what = f"the workers of {where}"

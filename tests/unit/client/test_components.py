@@ -113,5 +113,8 @@ def test_generator_functions_and_async_functions_are_targets(target: Any) -> Non
 @pytest.mark.row("DC-21")
 @pytest.mark.parametrize("target", [plain, None, "steps", Point, functools.partial(plain, 1), len])
 def test_any_other_target_is_a_type_error_that_names_it(target: Any) -> None:
-    with pytest.raises(TypeError, match=r"generator function \(one with a `yield`\) or `async def`"):
+    with pytest.raises(
+        TypeError, match=r"generator function \(one with a `yield`\) or `async def`"
+    ) as refused:
         check_target(target)
+    assert ("client.submit(f, ...) calls any function" in str(refused.value)) is callable(target)

@@ -465,8 +465,10 @@ def test_a_captured_variable_that_cannot_travel_is_named(main: Any) -> None:
 
 @pytest.mark.row("DC-50")
 def test_a_global_that_cannot_travel_stays_behind(main: Any, server: Server) -> None:
-    with pytest.raises(NameError, match="lock"):
+    with pytest.raises(NameError, match="lock") as missing:
         server.call(main.use_lock)
+    told = values.load_exception(*values.dump_exception(missing.value))
+    assert told.__notes__ == ["'lock' of this program can't be sent: cannot pickle '_thread.lock' object"]
 
 
 @pytest.mark.row("DC-46")

@@ -73,8 +73,8 @@ LINES = (
     Line(
         2,
         "scheduler.leases scheduler.events scheduler.allocate scheduler.roster scheduler.survey"
-        " scheduler.clients scheduler.grants scheduler.turns scheduler.machine"
-        " node.events node.places node.tenancy node.machine node.attempts node.execution"
+        " scheduler.clients scheduler.judge scheduler.audit scheduler.grants scheduler.turns"
+        " scheduler.machine node.events node.places node.tenancy node.machine node.attempts node.execution"
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"

@@ -19,11 +19,12 @@ from dispycos.config import Limits
 from dispycos.deadlines import Deadlines
 from dispycos.events import Action, Dial, Note, Say
 from dispycos.model import Incarnation
-from dispycos.scheduler import allocate
+from dispycos.scheduler import audit
 from dispycos.scheduler.clients import Clients
 from dispycos.scheduler.events import KeepLease
+from dispycos.scheduler.judge import Judge
 from dispycos.scheduler.roster import HELD, Client, ClientState, Node, NodeState
-from dispycos.story import About, Stories
+from dispycos.story import Stories
 
 
 class Grants:
@@ -57,12 +58,11 @@ class Grants:
         self._idle_limit = idle_limit
         self._hold = hold
         self._max_file_bytes = max_file_bytes
-        self._questions: dict[int, tuple[Node, Client, int]] = {}  # number -> node, asked, rule
-        self._question = 0
         self._deadlines = deadlines
         self._stories = stories
-        self._clients = clients
+        self.clients = clients
         self._on_node_left = on_node_left
+        self.judge = Judge(limits, deadlines, clients, self._reserve)
 
     # What a node says of itself.
 
@@ -102,14 +102,14 @@ class Grants:
             self._left(node, "the node forgot its reservation", True, now, out)
 
     def _says_taken(self, node: Node, message: m.NodeHere, now: float, out: list[Action]) -> None:
-        client = self._clients.of(message.reservation)
+        client = self.clients.of(message.reservation)
         wanted = client is not None and client.state is ClientState.SCHEDULED
         if client is not None and wanted and node.incarnation not in client.excluded:
             self._adopt(node, client, message.lease, now, out)
             return
         ours = message.scheduler in self._our
         known = client is not None or message.reservation in self._over
-        if known or (ours and not self._clients.settling):
+        if known or (ours and not self.clients.settling):
             text = "that turn is over"
             out.append(Say(node.incarnation, m.Release(message.reservation, True, text, message.lease)))
             if node.state is NodeState.DISCOVERED:
@@ -169,7 +169,7 @@ class Grants:
             )
         node.avail = message.avail
         if message.reservation == 0 and node.state is NodeState.DISCOVERED:
-            self.consider(node, now, out)
+            self.judge.consider(node, now, out)
 
     def reserved(self, peer: Incarnation, message: m.Reserved, now: float, out: list[Action]) -> None:
         """It serves the client from now on."""
@@ -213,7 +213,7 @@ class Grants:
         client = node.client
         self._detach(node, client)
         self._move(node, "refused", now)
-        self._ignore(node, client, f"it refused: {message.reason}", out)
+        self.judge.ignore(node, client, f"it refused: {message.reason}", out)
         self._on_node_left(client, now, out)
 
     def released(self, peer: Incarnation, message: m.Released, now: float, out: list[Action]) -> None:
@@ -275,12 +275,12 @@ class Grants:
         told = node.state in (NodeState.INITIALIZED, NodeState.ZOMBIE)
         self.free.pop(incarnation, None)
         self._deadlines.drop(("node", incarnation))
-        self._forget_question(node)
+        self.judge.forget(node)
         if client is not None:
             self._detach(node, client)
         self._move(node, "lost", now)
         del self.nodes[incarnation]
-        active = self._clients.active
+        active = self.clients.active
         if active is not None:
             active.excluded.discard(incarnation)
             active.ignored.pop(incarnation, None)
@@ -299,76 +299,19 @@ class Grants:
         if node.state is NodeState.SUSPENDED and node.free:
             self._move(node, "free", now)
             self.free[node.incarnation] = node
-            self.consider(node, now, out)
+            self.judge.consider(node, now, out)
         elif node.state is NodeState.DISCOVERED and not node.free:
-            self._forget_question(node)
+            self.judge.forget(node)
             self._move(node, "suspend", now)
         elif node.state is NodeState.DISCOVERED:
-            self.consider(node, now, out)
+            self.judge.consider(node, now, out)
 
     # Granting.
 
     def consider_all(self, now: float, out: list[Action]) -> None:
         """A turn began, or its rules grew: every free node is judged."""
         for node in list(self.free.values()):
-            self.consider(node, now, out)
-
-    def consider(self, node: Node, now: float, out: list[Action]) -> None:
-        """Offer a free node to the running client."""
-        client = self._clients.active
-        if client is None or client.state is not ClientState.SCHEDULED:
-            return
-        if node.question or self._clients.unwritten:
-            return
-        # A client that is not heard gets nothing new: another may need it sooner.
-        if client.unheard_since is not None:
-            return
-        if node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
-            self._judged(node, client, allocate.choose(client.rules, node.described()), now, out)
-
-    def _judged(
-        self, node: Node, client: Client, verdict: allocate.Verdict, now: float, out: list[Action]
-    ) -> None:
-        if verdict.ask is not None:
-            self._question += 1
-            node.question = self._question
-            self._questions[self._question] = (node, client, verdict.ask)
-            self._deadlines.set(("question", self._question), now + self.limits.request_timeout)
-            question = m.AskAllocate(self._question, verdict.ask, node.described())
-            out.append(Say(client.incarnation, question))
-        elif verdict.servers > 0:
-            self._reserve(node, client, verdict.servers, now, out)
-        else:
-            self._ignore(node, client, verdict.reason, out)
-
-    def _ignore(self, node: Node, client: Client, reason: str, out: list[Action]) -> None:
-        # Judged again and again as its figures change: told once.
-        if node.incarnation not in client.ignored:
-            ignored = m.NodeIgnored(client.reservation, node.described(), reason)
-            out.append(Say(client.incarnation, ignored))
-        client.ignored[node.incarnation] = reason
-
-    def allocated(self, peer: Incarnation, message: m.Allocated, now: float, out: list[Action]) -> None:
-        """The client's own rule answered (S5)."""
-        asked = self._questions.get(message.question)
-        if asked is not None and asked[1].incarnation == peer:
-            self._answered(message.question, message.servers, now, out)
-
-    def _answered(self, question: int, servers: int | None, now: float, out: list[Action]) -> None:
-        node, client, index = self._questions[question]
-        self._forget_question(node)
-        running = client is self._clients.active and client.state is ClientState.SCHEDULED
-        if self._clients.unwritten or not running:
-            return
-        if node.state is NodeState.DISCOVERED and node.incarnation not in client.excluded:
-            verdict = allocate.answered(client.rules, node.described(), index, servers)
-            self._judged(node, client, verdict, now, out)
-
-    def _forget_question(self, node: Node) -> None:
-        if node.question:
-            self._questions.pop(node.question, None)
-            self._deadlines.drop(("question", node.question))
-            node.question = 0
+            self.judge.consider(node, now, out)
 
     def _reserve(self, node: Node, client: Client, servers: int, now: float, out: list[Action]) -> None:
         incarnation = node.incarnation
@@ -483,7 +426,7 @@ class Grants:
         client = node.client
         if node.state is NodeState.RESERVING:
             self.release(node, "it did not answer in time", now, out)
-            self._ignore(node, client, "it did not answer in time", out)
+            self.judge.ignore(node, client, "it did not answer in time", out)
             self._on_node_left(client, now, out)
         elif node.state is NodeState.INITIALIZED:
             until = max(node.last_heard, self.gap_end) + self._silence(node, client)
@@ -500,11 +443,6 @@ class Grants:
                 out.append(Say(client.incarnation, withdrawn))
             self._on_node_left(client, now, out)
 
-    def question_due(self, question: int, now: float, out: list[Action]) -> None:
-        """The client did not answer: as if its rule had failed (ST-13)."""
-        if question in self._questions:
-            self._answered(question, None, now, out)
-
     def _move(self, node: Node, cause: str, now: float) -> None:
         if node.state is NodeState.DISCOVERED:
             self.free.pop(node.incarnation, None)
@@ -512,52 +450,9 @@ class Grants:
         self._stories.add(node.incarnation, now, f"{cause}: {node.state.value}")
 
     def check(self) -> None:
-        """Every invariant of nodes and grants."""
-        leases: set[int] = set()
-        for incarnation, node in self.nodes.items():
-            problem = self._problem(incarnation, node, leases)
-            assert not problem, About(incarnation, f"node {node.facts.name} {problem}")
-            leases.add(node.lease if node.state in HELD else 0)
-        for node, client, _ in self._questions.values():
-            assert self.nodes.get(node.incarnation) is node, About(
-                node.incarnation, "a lost node is asked for"
-            )
-            assert client.state is ClientState.SCHEDULED, About(
-                client.reservation, "an ended client is asked"
-            )
-
-    def _problem(self, incarnation: Incarnation, node: Node, leases: set[int]) -> str:
-        """Which invariant this node breaks; "": none."""
-        client = node.client
-        if node.incarnation != incarnation:
-            return "is filed under another's name"
-        if (node.state is NodeState.DISCOVERED) != (incarnation in self.free):
-            return f"is {node.state.value}, and {'free' if incarnation in self.free else 'not free'}"
-        if node.question and node.question not in self._questions:
-            return "waits for an answer that nobody was asked for"
-        if node.state in HELD:
-            if client is None or client.nodes.get(incarnation) is not node:
-                return f"is {node.state.value}, and held by nobody"
-            if client is not self._clients.active:
-                return "is held by a client whose turn it is not"
-            if node.lease in leases:
-                return f"has lease {node.lease}, which was granted twice"
-            if node.lease > self.last_lease:
-                return f"has lease {node.lease}, above the last one, {self.last_lease}"
-        elif client is not None and (node.state is not NodeState.RELEASING or incarnation in client.nodes):
-            return f"is {node.state.value}, and held by client {client.name}"
-        return ""
+        """Assert every invariant of nodes and grants."""
+        audit.check(self)
 
     def compare(self, peer: Incarnation, message: m.NodeHere) -> None:
         """Assert, before it is heard, that the lease which a node says it holds can be ours (R-62)."""
-        if not message.reservation:
-            return
-        for node in self.nodes.values():
-            client = node.client
-            if node.state not in HELD or client is None or client.reservation != message.reservation:
-                continue
-            lease, name = message.lease, node.facts.name
-            if node.incarnation != peer:
-                assert lease != node.lease, About(peer, f"lease {lease} of node {name} is held twice")
-            else:
-                assert lease <= node.lease, About(peer, f"{name} was given lease {node.lease}, not {lease}")
+        audit.compare(self, peer, message)

@@ -135,7 +135,7 @@ class SchedulerMachine:
             m.Reserved: grants.reserved,
             m.ReserveRefused: grants.refused,
             m.Released: grants.released,
-            m.Allocated: grants.allocated,
+            m.Allocated: grants.judge.allocated,
             m.Schedule: turns.schedule,
             m.Unschedule: turns.unschedule,
             m.AddRule: turns.add_rule,
@@ -174,7 +174,7 @@ class SchedulerMachine:
             if kind == "node":
                 self._grants.due(key, now, out)
             elif kind == "question":
-                self._grants.question_due(key, now, out)
+                self._grants.judge.due(key, now, out)
             elif kind == "why":
                 self._show(key, now, out)
             elif kind == "silent":

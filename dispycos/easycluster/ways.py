@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from dispycos import keyfile
 from dispycos.config import Limits
-from dispycos.errors import HostNotFound, PeerLost, VersionMismatch
+from dispycos.errors import HostNotFound, VersionMismatch
 from dispycos.launch import opening, ssh
 from dispycos.launch.child import Child
 from dispycos.launch.launched import opened
@@ -23,7 +23,7 @@ from dispycos.launch.python import python_of
 from dispycos.launch.ssh import PYTHON
 from dispycos.launch.target import Target
 from dispycos.net.keys import ClusterKey, Keyring
-from dispycos.net.proof import Meeting, prove
+from dispycos.net.proof import Meeting, dialled, prove
 from dispycos.net.stream import Stream
 
 PORT: Final = 11999
@@ -80,13 +80,9 @@ class Tcp:
             raise type(exc)(exc.errno, f"can't connect to {self.name}: {exc.strerror}{hint}") from None
         stream = Stream.of_socket(connection)
         try:
-            meeting = prove(stream, self._keyring, Limits(), dialer=True, timeout=_DIAL_TIME)
+            with dialled(self.name):
+                meeting = prove(stream, self._keyring, Limits(), dialer=True, timeout=_DIAL_TIME)
             address = connection.getpeername()
-        except (PeerLost, ConnectionResetError, BrokenPipeError):
-            stream.close()
-            raise PeerLost(
-                f"{self.name} ended the connection before the key was proved; may this machine connect there?"
-            ) from None
         except BaseException:
             stream.close()
             raise

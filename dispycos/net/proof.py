@@ -5,13 +5,15 @@ For plain threads, and for whoever feeds a Handshake by himself. I/O half. Layer
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from dispycos.config import Limits
-from dispycos.errors import PeerLost, Timeout
+from dispycos.errors import DispycosError, PeerLost, Timeout
 from dispycos.model import Incarnation, Role
 from dispycos.net.auth import Failed, Handshake, Proven
 from dispycos.net.hello import NONCE_BYTES
@@ -89,3 +91,17 @@ def prove(
     if isinstance(proven, Failed):
         raise proven.error()
     return meet(proven, limits)
+
+
+@contextlib.contextmanager
+def dialled(name: str) -> Iterator[None]:
+    """In the block, what fails before the key is proved says whom we dialled."""
+    try:
+        yield
+    except (PeerLost, ConnectionResetError, BrokenPipeError):
+        raise PeerLost(
+            f"{name} ended the connection before the key was proved; may this machine connect there?"
+        ) from None
+    except (DispycosError, ConnectionError, TimeoutError) as exc:
+        exc.args = (f"{name}: {exc}",)
+        raise

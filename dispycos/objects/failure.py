@@ -107,7 +107,7 @@ def _rebuilt(parts: tuple[Any, ...], find: Callable[[str, str], Any]) -> BaseExc
             error = None
     if error is None:
         full = name if module == "builtins" else f"{module}.{name}"
-        error = GenericException(f"{full}: {shown}")
+        error = GenericException(f"{full}: {shown}" if shown else full)
     if inner is not None:
         error.__cause__ = _rebuilt(inner, find)
     return error

@@ -89,7 +89,7 @@ class Codec:
         except pickle.PicklingError as exc:
             raise DumpError(str(exc)) from None
         except RecursionError:
-            raise DumpError("the value is nested too deeply") from None
+            raise DumpError("the value is nested too deeply, or the calls are that lead here") from None
         return file.getvalue()
 
     def pack_request(

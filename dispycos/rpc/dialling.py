@@ -11,7 +11,7 @@ from dispycos.arguments import port as port_number
 from dispycos.arguments import seconds, text
 from dispycos.config import Limits
 from dispycos.net.keys import Keyring
-from dispycos.net.proof import prove
+from dispycos.net.proof import dialled, prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key, keyring_of
@@ -82,15 +82,17 @@ def ssl_connect(
     offered, limit = offer(service, config)
     context = encryption.dialling(certfile, keyfile, ca_certs)
     keyring = keyring_of(key) if user is None else None
-    stream = encryption.encrypted(_reach(host, port, ipv6, timeout), context, timeout, host)
-    if user is not None:
-        try:
-            keyring = log_in(stream, user, password, timeout)
-        except BaseException:
-            stream.close()
-            raise
-    assert keyring is not None
-    return connect_stream(stream, offered, keyring, name=f"{host}:{port}", limit=limit, timeout=timeout)
+    sock, name = _reach(host, port, ipv6, timeout), f"{host}:{port}"
+    with dialled(name):
+        stream = encryption.encrypted(sock, context, timeout, host)
+        if user is not None:
+            try:
+                keyring = log_in(stream, user, password, timeout)
+            except BaseException:
+                stream.close()
+                raise
+        assert keyring is not None
+        return connect_stream(stream, offered, keyring, name=name, limit=limit, timeout=timeout)
 
 
 def unix_connect(
@@ -134,7 +136,8 @@ def _over(
     except BaseException:
         sock.close()
         raise
-    return connect_stream(stream, service, keyring, name=name, limit=limit, timeout=timeout)
+    with dialled(name):
+        return connect_stream(stream, service, keyring, name=name, limit=limit, timeout=timeout)
 
 
 def connect_stream(

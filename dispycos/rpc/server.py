@@ -176,7 +176,7 @@ class Server:
         return self._stopping
 
     def _take(self) -> bool:
-        # Whether one more connection that has proved the key is served.
+        # Whether one more connection that has proved the key, and has its service, is served.
         return True
 
     def _admit(self, sock: socket.socket, source: str) -> None:
@@ -192,13 +192,13 @@ class Server:
         if received is None:
             return
         stream, meeting = received
-        if not self._take():
-            stream.close()
-            return
         try:
             service = instance_of(self.service)
         except Exception:
             log.exception("a connection from %s is closed: its service could not be made", source)
+            stream.close()
+            return
+        if not self._take():
             stream.close()
             return
         self._keep(

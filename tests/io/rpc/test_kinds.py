@@ -57,10 +57,21 @@ def test_a_pool_does_so_many_calls_at_once_and_all_in_the_end():
 
 
 def test_a_oneshot_server_serves_one_and_ends():
-    server = rpc.OneShotServer(Meter, port=0, key=KEY)
+    broken = [True]
+
+    class Late(Meter):
+        def __init__(self) -> None:
+            if broken:
+                raise LookupError(broken.pop())
+
+        get_service_aliases = Meter.get_service_aliases
+
+    server = rpc.OneShotServer(Late, port=0, key=KEY)
     thread = server.start_in_thread()
     with pytest.raises(ConnectionError):
         rpc.connect("localhost", server.port, key=b"x" * 32)  # which is none
+    with pytest.raises((OSError, EOFError)):
+        connect(server).root  # neither is one without a service
     with connect(server) as conn:
         assert conn.root.get_service_name() == "METER"
         with pytest.raises((OSError, EOFError)):

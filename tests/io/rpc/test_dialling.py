@@ -1,0 +1,74 @@
+"""Dialling what is no server: the error says whom we dialled."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dispycos import rpc
+from dispycos.easycluster import Client
+from dispycos.errors import DispycosError, PeerLost, RemoteProtocolError, Timeout
+from tests.io.rpc.servers import KEY
+
+Behaviour = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def behaving(behaviour: Behaviour) -> Iterator[int]:
+    """The port of a listener that treats each connection so."""
+
+    def serve() -> None:
+        with contextlib.ExitStack() as kept, contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                behaviour(kept.enter_context(sock))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def resets(sock: socket.socket) -> None:
+    sock.recv(1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def speaks_http(sock: socket.socket) -> None:
+    sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@pytest.mark.row("RP-01", "EC-08")
+@pytest.mark.parametrize(
+    ("behaviour", "error", "told"),
+    [
+        (socket.socket.close, PeerLost, " ended the connection before the key was proved"),
+        (resets, PeerLost, " ended the connection before the key was proved"),
+        (speaks_http, RemoteProtocolError, ": the peer does not speak"),
+    ],
+)
+def test_what_is_no_server_is_named(behaviour: Behaviour, error: type[DispycosError], told: str) -> None:
+    with behaving(behaviour) as port:
+        for dial in (
+            lambda: rpc.connect("localhost", port, key=KEY),
+            lambda: Client(KEY, "localhost", port),
+        ):
+            with pytest.raises(error, match=f"^localhost:{port}{told}"):
+                dial()
+
+
+@pytest.mark.row("RP-01")
+def test_who_says_nothing_is_named() -> None:
+    with behaving(lambda sock: None) as port:
+        with pytest.raises(Timeout, match=f"^localhost:{port}: the other end did not prove the key in 0.1 s"):
+            rpc.connect("localhost", port, key=KEY, timeout=0.1)
+        with pytest.raises(TimeoutError, match=f"^localhost:{port}: no TLS in 0.1 s"):
+            rpc.ssl_connect("localhost", port, key=KEY, timeout=0.1)

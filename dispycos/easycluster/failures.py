@@ -24,7 +24,7 @@ class RemoteException(RemoteError):
     """
 
     def __init__(self, orig: BaseException, text: str) -> None:
-        super().__init__(f"{type(orig).__name__}: {orig}")
+        super().__init__(": ".join(filter(None, (type(orig).__name__, str(orig)))))
         self.orig = orig
         self.text = text
 

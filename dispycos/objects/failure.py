@@ -56,13 +56,20 @@ def _parts(error: BaseException, depth: int) -> tuple[Any, ...]:
     inner = None
     if cause is not None and not isinstance(cause, RemoteTraceback) and depth < _MAX_DEPTH:
         inner = _parts(cause, depth + 1)
-    args = tuple(item if _is_plain(item) else _shown(item) for item in error.args)
+    args = tuple(item if _is_plain(item) else _shown(item) for item in _arguments(error))
     facts = {
         name: value
         for name, value in getattr(error, "__dict__", {}).items()
         if type(name) is str and type(value) in _PLAIN
     }
     return kind.__module__, kind.__qualname__, args, facts, _shown(error), inner
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...]:
+    # The file that it is about stands beside them, unless a class of its own takes others.
+    if isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins":
+        return OSError.__reduce__(error)[1]  # type: ignore[return-value]  # the stubs say less
+    return error.args
 
 
 def _is_plain(value: Any) -> bool:

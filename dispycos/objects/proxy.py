@@ -8,7 +8,7 @@ what it can answer by itself: its identity, its hash and its text where these ar
 from __future__ import annotations
 
 import functools
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from dispycos.objects import failure
 from dispycos.objects.access import CONTEXT, Shape, refuse
@@ -71,6 +71,10 @@ class Proxy:
         raise TypeError(
             f"{self!r} belongs to its connection, and can't be pickled or copied: ask its owner for its data"
         )
+
+    def __mro_entries__(self, bases: object) -> NoReturn:
+        # Else Python would make a proxy of what stands in the class.
+        raise TypeError(f"no class here can derive from one of {self._connection.name}: define it there")
 
     def __del__(self) -> None:
         # In any thread, at any moment: it only leaves word.

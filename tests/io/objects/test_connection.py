@@ -151,6 +151,21 @@ def test_errors_keep_type_arguments_cause_and_the_other_ends_traceback(root):
     assert "in fail" in text and "objects/connection" not in text
 
 
+def test_a_file_that_an_error_is_about_is_told(root):
+    for fail, files in ((lambda: root.os.listdir("/none"), ("/none", None)),
+                        (lambda: root.os.rename("/none", "/too"), ("/none", "/too"))):  # fmt: skip
+        with pytest.raises(FileNotFoundError, match=r"No such file or directory: '/none'") as caught:
+            fail()
+        assert (caught.value.filename, caught.value.filename2) == files
+
+
+def test_no_class_derives_from_what_is_at_the_other_end(root):
+    with pytest.raises(TypeError, match="no class here can derive from one of the far end: define it there"):
+
+        class Mine(root.os.PathLike):
+            pass
+
+
 def test_what_would_end_the_other_program_does_not_end_this_one(root):
     with pytest.raises(GenericException, match="SystemExit: 3"):
         root.leave()

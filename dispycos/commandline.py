@@ -385,6 +385,11 @@ def host_or_port(text: str) -> tuple[str, int | None]:
         raise argparse.ArgumentTypeError(str(exc)) from None
 
 
+def place(text: str) -> tuple[str | None, int | None]:
+    """HOST, HOST:PORT, or a port alone, where the host is known without it."""
+    return (None, some_port(text)) if text.isdecimal() else host_or_port(text)
+
+
 def peer(text: str) -> tuple[str, int]:
     """HOST:PORT."""
     host, number = host_or_port(text)

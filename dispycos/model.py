@@ -135,6 +135,9 @@ def host_and_port(text: str) -> tuple[str, int | None]:
 
     An IPv6 address stands in brackets where a port follows. ValueError for what is neither.
     """
+    if text.isdecimal():
+        # The system would take it for an address in one number, which nobody writes.
+        raise ValueError(f"{text!r} is a number and names no host: a port is written HOST:PORT")
     found = _PLACE.fullmatch(text)
     if found is not None:
         port = int(found[3]) if found[3] else None

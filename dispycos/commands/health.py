@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
             2: "wrong usage",
         },
     )
-    parser.add_argument("where", nargs="?", type=commandline.host_or_port, default=(None, None),
+    parser.add_argument("where", nargs="?", type=commandline.place, default=(None, None),
         metavar="HOST[:PORT]",
-        help="where it listens (default: this machine)")  # fmt: skip
+        help="where it listens, or at which port of this machine (default: this machine)")  # fmt: skip
     parser.add_argument("-p", "--port", type=commandline.some_port, default=config.DispycosNodePort,
         metavar="N", help=f"port, if it is not named (default: {config.DispycosNodePort}, a node's; "
         f"{config.DispycosSchedulerPort} is a scheduler's)")  # fmt: skip
@@ -58,17 +58,19 @@ def main(argv: Sequence[str]) -> int:
 
     def run() -> int:
         host, port = options.where
-        where = Location(host or addresses.default_address(), port or options.port)
+        # Here it may listen at what others reach, or at loopback alone.
+        hosts = [host] if host else [addresses.default_address(), addresses.LOOPBACK]
+        where = Location(hosts[0], port or options.port, hosts[1:])
         try:
             # What was never there proves nothing to anybody: a question leaves no key behind.
-            keys = commandline.key_source(options, [where.addr]).present()
+            keys = commandline.key_source(options, where.addresses).present()
         except FileNotFoundError as exc:
             raise DispycosError(
                 f"{exc.filename} does not exist: there is no key to ask with; name the file of the cluster's "
                 "by --secret_file, or copy it there"
             ) from None
         found = asyncio.run(_ask(where, keys, commandline.certificates(options), options.wait))
-        print(f"{found.name} at {where} answers")
+        print(f"{found.name} at {where if host else found.location} answers")
         return 0
 
     return commandline.carry_out("dispycos health", run)

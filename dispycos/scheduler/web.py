@@ -47,8 +47,8 @@ def add_options(parser: Parser) -> None:
     parser.section("web monitor")
     add = parser.option
     add("--http", nargs="?", type=_place, const=(None, None), metavar="HOST[:PORT]",
-        help=f"serve the web monitor there (default: loopback, port {listening.PORT}; port 0: a free one); "
-        "the address to open is printed")  # fmt: skip
+        help="serve the web monitor there, or at a port of loopback (default: loopback, port "
+        f"{listening.PORT}; port 0: a free one); the address to open is printed")  # fmt: skip
     add("--http_readonly", action="store_true", help="nobody may act in the web monitor, only look")
     add("--allow_host", action="append", default=[], metavar="NAME",
         help="a further name under which browsers may ask for the web monitor; may be repeated")  # fmt: skip
@@ -68,14 +68,15 @@ def asked_for(parser: Parser, options: argparse.Namespace) -> Web | None:
     host, port = options.http
     hosts = tuple(options.allow_host)
     number = listening.PORT if port is None else port
-    return Web(host or None, number, options.http_readonly, options.metrics_public, hosts)
+    return Web(host, number, options.http_readonly, options.metrics_public, hosts)
 
 
-def _place(text: str) -> tuple[str, int | None]:
-    """HOST or HOST:PORT, where port 0 is any free one."""
-    if text.endswith(":0"):
-        return commandline.host_or_port(text.removesuffix(":0"))[0], 0
-    return commandline.host_or_port(text)
+def _place(text: str) -> tuple[str | None, int | None]:
+    """HOST, HOST:PORT or PORT, where port 0 is any free one."""
+    host, _, port = text.rpartition(":")
+    if port != "0":
+        return commandline.place(text)
+    return commandline.host_or_port(host)[0] if host else None, 0
 
 
 def _pattern(text: str) -> str:

@@ -49,8 +49,8 @@ def _parser() -> Parser:
         files=(*commandline.KEY, ("$TMPDIR", "where its files are, while it lives; --dest_path")),
         statuses={0: "a signal ended it", 1: "it can't start, and a sentence says why", 2: "wrong usage"},
     )
-    parser.add_argument("master", nargs="?", type=commandline.host_or_port, default=("localhost", None),
-        metavar="HOST[:PORT]", help=f"where the master is (default: localhost; port {PORT})")  # fmt: skip
+    parser.add_argument("master", nargs="?", type=commandline.place, default=(None, None),
+        metavar="HOST[:PORT]", help=f"where the master is, or its port here (default: localhost; port {PORT})")  # fmt: skip
     parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
         metavar="ADDR", help="address or host name to use (default: loopback if the master is there, "
         "else that of the default route)")  # fmt: skip
@@ -64,7 +64,8 @@ def _parser() -> Parser:
 
 def _run(parser: Parser, options: argparse.Namespace) -> int:
     validation.forbid_unpickling("the worker's daemon")
-    host, port = options.master
+    named, port = options.master
+    host = named or "localhost"
     master = Location(host, port or PORT)
     near = addresses.is_loopback(master.addr)
     hosts = tuple(addresses.bind_addresses(options.hosts, loopback_only=near and not options.hosts))

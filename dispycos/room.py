@@ -5,7 +5,7 @@ the memory, and most of the time that a large value takes. Here the `bytes` is m
 of zeros, and filled through its address before anyone has seen it. That is done on CPython,
 whose layout of `bytes` is known; elsewhere room is a bytearray, and is copied.
 
-Pure. Layer 0.
+No I/O but the system's memory. Layer 0.
 """
 
 from __future__ import annotations

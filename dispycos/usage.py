@@ -2,7 +2,7 @@
 
 One shape for all commands, and for their pages of the manual. Nothing here is about dispycos.
 
-Pure. Layer 0.
+No file, clock or network; what a command is asked for stands in a variable of its context. Layer 0.
 """
 
 from __future__ import annotations

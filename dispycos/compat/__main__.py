@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dispycos.compat import launcher
 from dispycos.usage import Described
 
-USAGE = "usage: python -m dispycos.compat PROGRAM [ARGS]"
-
 # Programs of pycos that are ours where there is no file of that name: what has their `main`.
 OURS = {"dispycosnode.py": "dispycos.node.cli", "dispycos.py": "dispycos.cli"}
 
@@ -25,7 +23,7 @@ OURS = {"dispycosnode.py": "dispycos.node.cli", "dispycos.py": "dispycos.cli"}
 def _parser() -> Described:
     parser = Described(
         prog="python -m dispycos.compat",
-        usage=USAGE.removeprefix("usage: "),
+        usage="python -m dispycos.compat PROGRAM [ARGS]",
         about="Run a program that was written for pycos, or pycos's dispycosnode.py and dispycos.py, on "
         "dispycos: `import pycos`, `pycos.netpycos` and `pycos.dispycos` are all there. pycos need not be "
         "installed.",
@@ -38,27 +36,28 @@ def _parser() -> Described:
     parser.add_argument(
         "program", metavar="PROGRAM", help="a file of Python, or dispycosnode.py or dispycos.py"
     )
-    parser.add_argument("arguments", nargs="*", metavar="ARGS", help="what the program is given")
+    parser.add_argument("arguments", nargs="*", default=[], metavar="ARGS", help="what the program is given")
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run a pycos program."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a pycos program; answers its exit code, unless it ends itself."""
     given = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
     if not given or given[0].startswith("-"):
-        _parser().parse_args(given)  # help, or wrong usage: what follows PROGRAM is the program's
+        parser.parse_args(given)  # help, or wrong usage: what follows PROGRAM is the program's
     path, *arguments = given
     ours = OURS.get(os.path.basename(path))
     if ours is not None and not os.path.exists(path):
-        sys.exit(importlib.import_module(ours).main(arguments))
+        return int(importlib.import_module(ours).main(arguments))
     try:
         with io.open_code(os.path.abspath(path)) as file:
             source = file.read()
     except OSError as error:
-        print(f"{USAGE}\ncan't open {path!r}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        parser.error(f"can't open {path!r}: {error.strerror}")
     launcher.run(path, source, arguments)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -36,9 +36,8 @@ def look(secret: str, secret_file: str | None) -> tuple[Keyring | None, list[Fin
 def _missing(path: str, *, named: bool) -> Finding:
     if named:
         return wrong("key", f"{path} does not exist", "name the file, or copy it from a machine that has it")
-    return wrong(
+    return note(
         "key",
-        f"{path} does not exist: this account has no key yet, and the first program would make its own",
-        "copy the file from a machine of the cluster (scp, mode 600); the first machine of all makes one by "
-        f"`dispycos key new {path}`",
+        f"{path} does not exist yet: the first program of this account makes it",
+        "for machines that have a key already, copy the file from one of them before that (scp, mode 600)",
     )

@@ -50,7 +50,8 @@ def _parser() -> Parser:
         statuses={0: "a signal ended it", 1: "it can't start, and a sentence says why", 2: "wrong usage"},
     )
     parser.add_argument("master", nargs="?", type=commandline.place, default=(None, None),
-        metavar="HOST[:PORT]", help=f"where the master is, or its port here (default: localhost; port {PORT})")  # fmt: skip
+        metavar="HOST[:PORT]",
+        help=f"where the master is, or its port here (default: localhost; port {PORT})")  # fmt: skip
     parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
         metavar="ADDR", help="address or host name to use (default: loopback if the master is there, "
         "else that of the default route)")  # fmt: skip

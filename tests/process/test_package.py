@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispycos import config
-from dispycos.commands import helping
+from dispycos.commands import topics
 from dispycos.commands.manual import pages
 from tests.helpers import ROOT, run_program, run_python
 
@@ -106,7 +106,7 @@ def test_the_wheel_has_every_module_and_nothing_else(wheel: Path) -> None:
     expected |= {
         f"dispycos/docs/{page.relative_to(ROOT / 'docs')}" for page in (ROOT / "docs/howto").iterdir()
     }
-    expected |= {f"dispycos/docs/{page}" for page, _ in helping.TOPICS.values()}
+    expected |= {f"dispycos/docs/{page}" for page, _ in topics.TOPICS.values()}
     with zipfile.ZipFile(wheel) as archive:
         manual = {name for name in archive.namelist() if "/data/share/man/man1/" in name}
         assert {Path(name).name for name in manual} == set(pages())

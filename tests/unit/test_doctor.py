@@ -150,3 +150,11 @@ def test_a_broken_file_of_settings_is_one_finding_and_the_rest_is_looked_at(
     told = json.loads(out)
     assert "is no TOML" in told["settings"] and told["doctor"][0]["area"] == "settings"
     assert told["versions"]["dispycos"]
+
+
+def test_a_key_that_nothing_has_made_yet_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("DISPYCOS_SECRET_FILE", raising=False)
+    keyring, (found,) = key.look("", None)
+    assert keyring is None and found.level is Level.NOTE
+    assert "the first program of this account makes it" in found.found and "copy the file" in found.todo

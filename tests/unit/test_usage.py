@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dispycos import cli
-from dispycos.commands import helping, manual, table
+from dispycos.commands import manual, table, topics
 from dispycos.usage import Described, parser_of, told_default
 from tests.helpers import ROOT, run_main
 
@@ -72,20 +73,46 @@ def test_the_pages_of_the_manual_are_set_without_a_warning(tmp_path: Path) -> No
     assert 'peer = ["head.example:9705"]' in typed.stdout
 
 
-@pytest.mark.parametrize("name", [*helping.TOPICS, "ports", "tls"])
+@pytest.mark.parametrize("name", [*topics.TOPICS, "ports", "tls"])
 def test_a_topic_is_a_page_of_the_documentation(name: str) -> None:
     code, out, err = run_main(cli.main, "help", name)
     assert (code, err) == (0, "") and out.startswith("# ")
     assert "](" not in out and "<!--" not in out
-    assert helping.TOPICS.get(name) is None or (ROOT / "docs" / helping.TOPICS[name][0]).exists()
+    code = re.sub("^```.*?^```$", "", out, flags=re.DOTALL | re.MULTILINE)
+    assert all(len(line) <= 80 for line in code.splitlines() if " " in line.strip())
+    assert topics.TOPICS.get(name) is None or (ROOT / "docs" / topics.TOPICS[name][0]).exists()
 
 
 def test_help_names_everything_and_what_is_near() -> None:
     code, out, _ = run_main(cli.main, "help")
-    assert code == 0 and all(f"\n  {name} " in out for name in (*PROGRAMS, *helping.TOPICS))
+    assert code == 0 and all(f"\n  {name} " in out for name in (*PROGRAMS, *topics.TOPICS))
     assert run_main(cli.main, "help", "doctor")[1] == parser_of(table.COMMANDS["doctor"].main()).format_help()
     code, out, err = run_main(cli.main, "help", "docter")
     assert (code, out) == (1, "") and "did you mean 'doctor'?" in err
     code, out, err = run_main(cli.main, "docter")
     assert (code, out) == (2, "") and "did you mean 'doctor'?" in err
     assert run_main(cli.main, "help", "--man", "doctor")[1].startswith('.TH "DISPYCOS-DOCTOR"')
+
+
+def test_a_page_is_laid_out_and_its_links_are_told_by_their_place() -> None:
+    page = (
+        "a [key](../security.md) and\n[another](security.md#x)\n\n- one two three\n  four\n- five\n\n"
+        "| a | b | c |\n|---|---|---|\n| x | `y\\|z` is longer | w |\n\n"
+        "```\n  code   as it is, however long\n\nmore\n```\n"
+    )
+    assert topics.laid_out(page, "howto", 24).split("\n") == [
+        "a key (`dispycos help",
+        "security`) and another",
+        "",
+        "- one two three four",
+        "- five",
+        "",
+        "  a  b; c",
+        "  x  `y|z` is longer; w",
+        "",
+        "```",
+        "  code   as it is, however long",
+        "",
+        "more",
+        "```",
+    ]

@@ -1,0 +1,119 @@
+"""The topics of `dispycos help`: pages of the documentation, laid out for a terminal.
+
+The package has the pages beside its modules.
+
+Layer 8.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from dispycos import config
+from dispycos.usage import columns
+
+# Each with its page, below docs/.
+TOPICS: Final = {
+    "keys": ("howto/keys.md", "who is believed: the key, fingerprints, TLS"),
+    "network": ("howto/lan.md", "how nodes and programs find each other: ports, addresses, firewalls"),
+    "settings": ("howto/settings.md", "options in files and variables"),
+    "statuses": ("howto/scripts.md", "exit statuses, JSON and signals, for scripts"),
+    "trouble": ("howto/trouble.md", "when it does not work"),
+    "tuning": ("howto/tuning.md", "how many servers, how large tasks, when to give up"),
+    "docker": ("howto/docker.md", "nodes in containers"),
+    "cloud": ("howto/cloud.md", "nodes on machines that come and go"),
+    "engines": ("engines.md", "Slurm, systemd, Kubernetes"),
+    "launching": ("launching.md", "nodes and gateways by ssh, in containers, through others"),
+    "monitor": ("monitor.md", "the web monitor, its JSON and metrics"),
+    "security": ("security.md", "what is promised, and what is not"),
+    "reliability": ("reliability.md", "what happens when something fails"),
+}
+# Where people may look for them.
+ALSO: Final = {
+    **dict.fromkeys(("key", "tls", "secret", "certificates", "fingerprint"), "keys"),
+    **dict.fromkeys(("ports", "discovery", "lan", "udp", "firewall", "addresses"), "network"),
+    **dict.fromkeys(("variables", "options", "environment"), "settings"),
+    **dict.fromkeys(("exit", "status codes", "scripts", "signals", "json", "man", "manual"), "statuses"),
+    **dict.fromkeys(("gateways", "via"), "launching"),
+}
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
+_FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_ITEM = re.compile(r"\s*(?:[-*]|[0-9]+\.) ")
+_CELL = re.compile(r"(?<!\\)\|")
+
+
+def topic(name: str, width: int) -> str:
+    """The page of a topic, its links as names of other topics. OSError: the pages are not here."""
+    page = TOPICS[name][0]
+    package = Path(config.__file__).parent
+    # Installed they are in the package; in its sources beside it.
+    places = [package / "docs" / page, package.parent / "docs" / page]
+    path = next((place for place in places if place.exists()), places[0])
+    return laid_out(path.read_text(encoding="utf-8"), posixpath.dirname(page), width)
+
+
+def laid_out(page: str, folder: str, width: int) -> str:
+    """A page that lies in a folder of the documentation, for a terminal."""
+    text = re.sub(r"<!--.*?-->\n*", "", page, flags=re.DOTALL)
+    text = _LINK.sub(lambda link: _told(link, folder), text)
+    return "\n\n".join(_blocks(text, width))
+
+
+def _told(link: re.Match[str], folder: str) -> str:
+    text, target = link.groups()
+    page = target.partition("#")[0]
+    for name, (of_topic, _) in TOPICS.items():
+        if page and posixpath.normpath(posixpath.join(folder, page)) == of_topic:
+            return f"{text} (`dispycos help {name}`)"
+    return text if "://" not in target else f"{text} ({target})"
+
+
+def _blocks(text: str, width: int) -> Iterator[str]:
+    """Its blocks: paragraphs and lists are filled, tables too where they are too wide; code is left alone."""
+    done = 0
+    for code in [*_FENCED.finditer(text), None]:
+        for block in text[done : code.start() if code else None].split("\n\n"):
+            lines = block.strip("\n").splitlines()
+            if lines and lines[0].startswith("|"):
+                yield "\n".join(_table(lines, width))
+            elif lines:
+                yield "\n".join(_filled(lines, width))
+        if code is not None:
+            yield code[0]
+            done = code.end()
+
+
+def _filled(lines: list[str], width: int) -> Iterator[str]:
+    items: list[str] = []
+    for line in lines:
+        if items and not _ITEM.match(line):
+            items[-1] += f" {line.strip()}"
+        else:
+            items.append(line)
+    for item in items:
+        mark = _ITEM.match(item)
+        yield from _lines(item, width, " " * len(mark[0]) if mark else "")
+
+
+def _table(lines: list[str], width: int) -> list[str]:
+    if max(map(len, lines)) <= width:
+        return lines
+    pairs = []
+    for line in (lines[0], *lines[2:]):
+        first, *more = (cell.strip().replace(r"\|", "|") for cell in _CELL.split(line.strip("|")))
+        *above, last = _lines(first, width - 2)
+        pairs += [*((part, "") for part in above), (last, "; ".join(filter(None, more)))]
+    return columns(pairs, width)
+
+
+def _lines(text: str, width: int, indent: str = "") -> list[str]:
+    # What is typed stays in one piece.
+    whole = textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return whole or [""]

@@ -100,7 +100,7 @@ class Driver:
         # What was posted last and is not heard yet. News join it unless something else was posted
         # since: a task's last message comes before the news of its end.
         self._batch: list[Any] | None = None
-        self._counted = (0, 0)  # what the scheduler was told last
+        self._counted: Say | None = None  # what the scheduler was told last
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
         self._parking = Parking()
@@ -143,13 +143,15 @@ class Driver:
         self._after()
 
     def _count(self) -> None:
-        """At each pulse the scheduler gets the counts, if they have changed (D4)."""
+        """At each pulse the scheduler gets the counts, if it has not heard them (D4)."""
         dispatch, turn = self.dispatch, self.fleet.turn
-        counts = (dispatch.submitted, dispatch.done)
-        if counts != self._counted and turn.scheduler is not None:
+        if turn.scheduler is None:
+            return
+        tasks = Counts(turn.reservation, dispatch.submitted, dispatch.done, self._listener.monitor)
+        counts = Say(turn.scheduler, tasks)
+        if counts != self._counted:
             self._counted = counts
-            submitted, done = counts
-            self._say(Say(turn.scheduler, Counts(turn.reservation, submitted, done, submitted - done)))
+            self._say(counts)
 
     def tell_dispatch(self, event: Any) -> None:
         """Closing, CancelAll or CloseNow; any thread."""

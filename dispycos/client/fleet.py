@@ -51,7 +51,7 @@ _CLOSE = ("close", Incarnation(b""))
 class Fleet:
     """Decides for one Client.
 
-    our, name, location  this process, as the scheduler shows it.
+    our, name, pid, location  this process, as the scheduler shows it.
     code, node_setup, server_setup  what Prepare and SetUpServer carry where no arguments were given.
     files            components that are files go to each node before it is prepared (SendFiles).
     silence          Z, seconds; 0: silent nodes are never shown or given up.
@@ -63,6 +63,7 @@ class Fleet:
         limits: Limits,
         *,
         name: str,
+        pid: int = 0,
         location: Location | None,
         code: Payload,
         node_setup: Payload | None = None,
@@ -79,7 +80,9 @@ class Fleet:
         if silence is None:
             silence = limits.zombie_pulses * pulse_interval
         self.limits = limits
-        self.turn = Turn(our, name, location, list(rules or ()), pulse_interval, silence, abandon_zombies)
+        self.turn = Turn(
+            our, name, pid, location, list(rules or ()), pulse_interval, silence, abandon_zombies
+        )
         self._ignored = ""  # why the last node that no rule took was ignored
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()

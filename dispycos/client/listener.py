@@ -14,6 +14,10 @@ from dispycos.model import Incarnation
 class Listener(Protocol):
     """The program's side of a driver. All is called on the kernel's thread, in order."""
 
+    @property
+    def monitor(self) -> str:
+        """Where its web monitor listens; "": it has none. Any thread."""
+
     def placed(self, action: Placed) -> None: ...
     def ended(self, action: Ended) -> None: ...
     def news(self, action: Any) -> None:

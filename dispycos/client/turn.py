@@ -46,12 +46,13 @@ _MOVES: dict[tuple[TurnState, str], TurnState] = {
 class Turn:
     """The state of one turn and what is said for it.
 
-    name, our_location  what queue listings show of this client.
-    rules               grows while the turn lasts (DC-36).
+    name, pid, our_location  what queue listings show of this client.
+    rules                    grows while the turn lasts (DC-36).
     """
 
     our: Incarnation
     name: str
+    pid: int
     our_location: Location | None
     rules: list[Rule]
     pulse_interval: float  # seconds
@@ -104,6 +105,7 @@ class Turn:
                     self.silence,
                     self.abandon,
                     self.reservation,
+                    self.pid,
                 ),
             )
         )

@@ -17,6 +17,10 @@ from dispycos.client.submission import Ended, Placed, Submission
 class Watcher(Protocol):
     """One who is told."""
 
+    @property
+    def address(self) -> str:
+        """Where people can see it; "": nowhere. Any thread."""
+
     def submitted(self, task: Submission, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A task is about to be placed; in the thread of who asked for it."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -99,6 +100,7 @@ class Work:
             endpoint.incarnation,
             network.limits,
             name=endpoint.name,
+            pid=os.getpid(),
             location=endpoint.location,
             code=self._shipping.components,
             node_setup=node_setup,
@@ -124,6 +126,11 @@ class Work:
     def network(self) -> Network:
         """The network that it uses."""
         return self._network
+
+    @property
+    def monitor(self) -> str:
+        """Where its web monitor listens; "": it has none."""
+        return next((watcher.address for watcher in self.watchers if watcher.address), "")
 
     @property
     def settings(self) -> Settings:

@@ -37,6 +37,7 @@ from dispycos.httpd.events import (
 )
 from dispycos.httpd.feed import Feed
 from dispycos.httpd.metrics import Tally
+from dispycos.httpd.places import EVERYTHING
 from dispycos.httpd.sampling import Sampling
 from dispycos.httpd.source import Look, Result
 from dispycos.httpd.tasks import GOOD
@@ -67,8 +68,11 @@ class ClientSource:
     redact     patterns of names of keyword arguments that are not shown, checked by `argtext`.
     """
 
+    known = EVERYTHING
+
     def __init__(self, client: Client, show_args: bool, redact: Sequence[str] = ()) -> None:
         self.name = os.path.basename(sys.argv[0]) or "python"
+        self.address = ""  # where the monitor listens, when it does
         self.show_args = show_args
         self._client = client
         self._redact = tuple(redact)
@@ -88,6 +92,7 @@ class ClientSource:
         self._second = 0.0  # when the present count of texts began
         self._made = 0
         self._failed = 0
+        self._running = 0  # at the last survey
         # server -> [ended, failed]; dropped when it is gone
         self._counts: dict[Incarnation, list[int]] = {}
         # Of servers there are many: what was told last, without a dict for each.
@@ -331,6 +336,7 @@ class ClientSource:
 
     def _survey_servers(self, work: Work, look: Look, wall: float, clock: float) -> None:
         crew = work.driver.fleet.crew
+        self._running = 0
         placement = work.driver.dispatch.placement
         waits = crew.plan.wait
         alive = dict(crew.servers)
@@ -338,6 +344,7 @@ class ClientSource:
             placed = placement.servers.get(key)
             ended, failed = self._counted(key)
             running, waiting = client_survey.server_counts(placed)
+            self._running += running
             state = client_survey.server_state(server, placed)
             mean = placed.mean if placed is not None and placed.mean >= 0 else None
             # To the tenth: the difference of two clocks is not the same twice. Who looks sees it move.
@@ -419,7 +426,6 @@ class ClientSource:
                 "one_in": self._sampling.one_in if look.tasks else 1,
             },
         )
-        running = dispatch.submitted - dispatch.done
         values = {
             "name": turn.name,
             "location": str(turn.our_location) if turn.our_location is not None else None,
@@ -428,7 +434,11 @@ class ClientSource:
             "why": turn.reason,
             "submitted": dispatch.submitted,
             "done": dispatch.done,
-            "running": running,
+            "running": self._running,
+            "pid": turn.pid,
+            "nodes": len(self._nodes),
+            "servers": len(self._servers),
+            "monitor": self.address,
         }
         self._telling.put("client", "ours", values)
 

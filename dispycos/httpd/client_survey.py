@@ -20,9 +20,9 @@ from dispycos.client.submission import Stage, Submission
 from dispycos.client.turn import TurnState
 from dispycos.httpd.events import PastTask
 from dispycos.httpd.tasks import MAX_WAITING
+from dispycos.httpd.telling import NO_PSUTIL
 from dispycos.model import Incarnation
 
-NO_PSUTIL = "psutil not installed on this node"
 MAX_SURVEYED = 100_000  # tasks looked at in one survey
 
 CLIENT_STATES = {

@@ -63,7 +63,7 @@ def text(view: View, figures: Mapping[str, Any], refused: Mapping[str, int], gap
              refused {reason: n}.
     """
     cluster = view.cluster
-    tally: Tally = figures.get("tally") or Tally()
+    tally: Tally | None = figures.get("tally")  # None: tasks are not seen here
     lines: list[str] = []
 
     def family(name: str, kind: str, about: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> None:
@@ -87,19 +87,20 @@ def text(view: View, figures: Mapping[str, Any], refused: Mapping[str, int], gap
         "dispycos_tasks",
         "gauge",
         "Tasks that live, by state.",
-        [({"state": s}, cluster[s]) for s in ("waiting", "running")],
+        [({"state": s}, cluster[s]) for s in ("waiting", "running") if cluster[s] is not None],
     )
-    ends: Counter[str] = Counter()
-    for end in End:
-        ends[ENDS[end]] += tally.ends[end]
-    family(
-        "dispycos_tasks_total",
-        "counter",
-        "Tasks that ended, by outcome.",
-        [({"outcome": name.replace(" ", "_")}, count) for name, count in sorted(ends.items())],
-    )
-    _histograms(lines, "dispycos_task_seconds", "From handed over to ended.", tally.seconds, "function")
-    _histograms(lines, "dispycos_queue_seconds", "From submitted to handed over.", {"": tally.queued}, "")
+    if tally is not None:
+        ends: Counter[str] = Counter()
+        for end in End:
+            ends[ENDS[end]] += tally.ends[end]
+        family(
+            "dispycos_tasks_total",
+            "counter",
+            "Tasks that ended, by outcome.",
+            [({"outcome": name.replace(" ", "_")}, count) for name, count in sorted(ends.items())],
+        )
+        _histograms(lines, "dispycos_task_seconds", "From handed over to ended.", tally.seconds, "function")
+        _histograms(lines, "dispycos_queue_seconds", "From submitted to handed over.", {"": tally.queued}, "")
     living = [node.row for node in view.nodes.values() if not node.closed]
     if len(living) <= MAX_NODES:
         family(

@@ -24,12 +24,14 @@ from dispycos.config import RELEASE, WIRE_VERSION
 from dispycos.httpd import actions, metrics, situation, why
 from dispycos.httpd.actions import Wanted
 from dispycos.httpd.audience import Audience
+from dispycos.httpd.causes import Cause
 from dispycos.httpd.events import Changed, Ended, Happened, Sample
 from dispycos.httpd.feed import Feed
 from dispycos.httpd.files import Page
 from dispycos.httpd.history import STEP
 from dispycos.httpd.login import Logins
 from dispycos.httpd.rows import Row
+from dispycos.httpd.situation import Situation
 from dispycos.httpd.source import Look, Result, Source
 from dispycos.httpd.view import View
 
@@ -69,7 +71,7 @@ class Monitor:
         self.options = options
         self.epoch = secrets.token_hex(8)
         self.feed = Feed()
-        self.view = View(source.name, self.wall())
+        self.view = View(source.name, self.wall(), source.known)
         self.audience = Audience(
             self.view,
             {
@@ -168,15 +170,17 @@ class Monitor:
     def stuck(self) -> str:
         """What keeps tasks from running, in a few words, as of now; empty if they run."""
         causes = self.causes() if self.view.ended is None and self._stuck(self.wall()) else []
-        return causes[0].title if causes else ""
+        return next((cause.title for cause in causes if not cause.usual), "")
 
     def _stuck(self, now: float) -> bool:
         """Tasks wait and none begins, or there is nothing to run them (MO-24)."""
         cluster = self.view.cluster
+        if cluster["elsewhere"]:
+            return True  # a scheduler knows of nothing else that could be well
         if cluster["state"] in ("closed", "not scheduled"):
             return False
         quiet = now - (self.view.moved or cluster["scheduled"] or cluster["started"]) >= why.QUIET
-        return not cluster["nodes_initialized"] or (cluster["waiting"] > 0 and quiet)
+        return not cluster["nodes_initialized"] or ((cluster["waiting"] or 0) > 0 and quiet)
 
     async def next_tick(self, topics: Iterable[str]) -> None:
         """Wait for the next tick, for one who polls these topics."""
@@ -288,15 +292,19 @@ class Monitor:
 
     # What else is asked for.
 
-    def causes(self) -> list[why.Cause]:
+    def causes(self) -> list[Cause]:
         """Why nothing runs: every cause that holds, the most specific first."""
-        return why.causes(situation.of(self.view, self.source.surroundings(), self.wall()))
+        return why.found(self._situation())
+
+    def _situation(self) -> Situation:
+        return situation.of(self.view, self.source.surroundings(), self.wall())
 
     def why(self) -> dict[str, Any]:
-        causes = self.causes()
+        now = self._situation()
+        causes = why.found(now)
         return {
             "seq": self.view.seq,
-            "text": why.text(causes),
+            "text": why.text(now),
             "causes": [
                 {"id": cause.id, "title": cause.title, "evidence": cause.evidence, "advice": cause.advice}
                 for cause in causes

@@ -15,9 +15,21 @@ LAST_ENDED = 50  # tasks shown of those that ended at a server
 MAX_LINES = 200  # of a server's log ...
 MAX_LOG = 64 * 1024  # ... and characters
 MAX_LINE = 4096  # characters of one line; the rest is cut
+MOST_SAMPLES = 24  # of a node over which its tasks per second are taken, however slow its pulse
 
 # What servers count and nodes add up.
 COUNTS = ("submitted", "done", "failed", "running", "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a source can tell of tasks; the rest is unknown, and shown as such (MO-14)."""
+
+    counts: tuple[str, ...] = COUNTS  # what it can count at servers; in the order of COUNTS
+    by_pulse: bool = False  # the figures come with pulses; else they are of now
+
+
+EVERYTHING = Known()
 
 
 @dataclass(slots=True)
@@ -63,8 +75,8 @@ class NodePlace:
     """A node, its servers and its history."""
 
     row: Row
+    retired: dict[str, int]  # counts of servers that were forgotten
     servers: dict[str, ServerPlace] = field(default_factory=dict)  # by row id
-    retired: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))  # of forgotten ones
     history: Ring | None = None  # made with the first sample
-    done_before: int = 0  # at the last sample
+    done_before: deque[int] = field(default_factory=lambda: deque(maxlen=MOST_SAMPLES))  # at the last ones
     closed: bool = False

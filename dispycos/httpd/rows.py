@@ -38,8 +38,8 @@ CLUSTER = (
     Field("servers_busy", "count", "with a running task", True),
     Field("servers_idle", "count", "ready, without one", True),
     Field("servers_other", "count", "any other state but closed", True),
-    Field("submitted", "count", "tasks that were submitted", True),
-    Field("done", "count", "tasks that ended, in whatever way", True),
+    Field("submitted", "count", "tasks that were submitted, by the client that has the cluster", True),
+    Field("done", "count", "of these, ended in whatever way", True),
     Field("failed", "count", "of these: raised, lost, timed out, or never begun", True),
     Field("running", "count", "tasks that run now", True),
     Field("waiting", "count", "tasks that were submitted and do not run", True),
@@ -48,6 +48,9 @@ CLUSTER = (
     Field("show_args", "flag", "the program lets arguments be shown", True),
     Field("browsers", "count", "that watch now", True),
     Field("collapsed", "count", "changes of tasks that were too many to be shown one by one", True),
+    Field(
+        "elsewhere", "text", "of a shared scheduler: where tasks are shown, for it sees none; '' here", True
+    ),
     Field("one_in", "count", "tasks are shown one in so many now, because there are too many; 1: each", True),
     Field("notes", "notes", "why fields are unknown: {field: reason}", True),
 )
@@ -55,10 +58,14 @@ CLUSTER = (
 CLIENT = (
     Field("name", "text", "as queue listings show it", True),
     Field("location", "text", "where its program listens", True),
+    Field("pid", "count", "its process there", True),
     Field("state", "text", "queued, scheduled, closing, closed", True),
     Field("place", "count", "in the queue, from 1; 0 has the cluster", True),
     Field("since", "time", "when it entered this state", True),
     Field("why", "text", "what it waits for", True),
+    Field("nodes", "count", "nodes that it has", True),
+    Field("servers", "count", "servers that run for it", True),
+    Field("monitor", "text", "address of its own monitor, which shows its tasks; '' it has none", True),
     Field("submitted", "count", "its tasks so far", True),
     Field("done", "count", "of these, ended", True),
     Field("running", "count", "of these, running now", True),
@@ -95,8 +102,8 @@ NODE = (
     Field("incarnation", "text", "which process it is, in hex; never used again"),
     Field("lease", "count", "number of the grant"),
     Field("lease_end", "time", "when the lease of its servers ends, unless it is renewed"),
-    Field("holder", "text", "the client that holds the lease"),
-    Field("since", "time", "when it was granted to this client"),
+    Field("holder", "text", "the client that holds the lease", True),
+    Field("since", "time", "when it was granted to the client that holds it"),
     Field("closed", "time", "when it was closed; the row stays 10 minutes"),
     Field("notes", "notes", "why fields are unknown: {field: reason}", True),
 )

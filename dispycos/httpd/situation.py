@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dispycos.httpd import lending
 from dispycos.httpd.view import View
 
 MAX_NAMED = 10  # nodes and servers that are named one by one
@@ -26,6 +27,7 @@ class Place:
     why: str = ""
     since: float | None = None  # when it was heard last, or entered this state
     abandon: bool = False  # of a silent node: it is given up
+    lease_end: float | None = None  # of a node: when its lease lapses, unless it is renewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,19 @@ class Ignored:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Borrower:
+    """A client of a shared scheduler."""
+
+    who: str  # name, place, process
+    state: str  # queued, scheduled, closing
+    place: int = 0  # in the queue; 0: it has the cluster
+    since: float | None = None  # when it came, or its turn began
+    why: str = ""  # what it waits for
+    nodes: int | None = None  # that it has
+    servers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,17 @@ class Situation:
     longest_since: float | None = None
     mean: float | None = None  # seconds that a task takes
     resources: tuple[str, ...] = ()  # disk full, no descriptor, a fork that failed
+    # Of a shared scheduler.
+    elsewhere: str = ""  # where tasks are seen; "": here, it is none
+    clients: tuple[Borrower, ...] = ()  # in the order of their turns
+    holder_unheard: float | None = None  # when the one that has the cluster was last heard; None: it is
+    stopping: str = ""  # why it takes no client any more
+    journal: str = ""  # why it can't write down who waits
+
+    @property
+    def lent_to(self) -> Borrower | None:
+        """The client that has the cluster."""
+        return next((client for client in self.clients if client.place == 0), None)
 
 
 def of(view: View, told: Mapping[str, Any], now: float) -> Situation:
@@ -89,13 +115,19 @@ def of(view: View, told: Mapping[str, Any], now: float) -> Situation:
         now,
         state=cluster["state"],
         scheduled=cluster["scheduled"],
-        submitted=cluster["submitted"],
-        done=cluster["done"],
+        submitted=cluster["submitted"] or 0,
+        done=cluster["done"] or 0,
         running=cluster["running"],
-        waiting=cluster["waiting"],
+        waiting=cluster["waiting"] or 0,
         last_begun=view.moved,
         nodes=tuple(
-            Place(f"{row['name']} ({row['address']})", row["state"], row["why"] or "", row["pulse"])
+            Place(
+                f"{row['name']} ({row['address']})",
+                row["state"],
+                row["why"] or "",
+                row["pulse"],
+                lease_end=row["lease_end"],
+            )
             for row in nodes
         ),
         servers=tuple(
@@ -105,13 +137,25 @@ def of(view: View, told: Mapping[str, Any], now: float) -> Situation:
         ),
         busy=sum(row["state"] == "busy" for row in servers),
         idle=sum(row["state"] == "idle" for row in servers),
-        credits_used=sum(row["waiting"] for row in servers),
+        credits_used=sum(row["waiting"] or 0 for row in servers),
         longest=longest,
         longest_since=since,
         mean=sum(means) / len(means) if means else None,
         poisonous=tuple(_poisonous(view)),
+        elsewhere=cluster["elsewhere"],
+        clients=tuple(_borrowers(view)) if cluster["elsewhere"] else (),
     )
     return replace(found, **told.get("situation", {}))
+
+
+def _borrowers(view: View) -> Iterable[Borrower]:
+    """Clients of a shared scheduler, the one that has the cluster first."""
+    rows = [row for row in view.clients.values() if row["state"] != "closed"]
+    for row in sorted(rows, key=lambda row: int(row["place"])):
+        who = lending.who(row["name"], row["location"], row["pid"])
+        yield Borrower(
+            who, row["state"], row["place"], row["since"], row["why"] or "", row["nodes"], row["servers"]
+        )
 
 
 def _longest(view: View) -> tuple[str, float | None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dispycos.httpd.feed import Feed
+from dispycos.httpd.places import Known
 from dispycos.kernel.operation import Operation
 
 
@@ -37,6 +38,10 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Of the program, as people know it."""
+
+    @property
+    def known(self) -> Known:
+        """What it can tell of tasks."""
 
     @property
     def show_args(self) -> bool:

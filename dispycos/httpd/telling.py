@@ -14,6 +14,8 @@ from typing import Any
 from dispycos.httpd.events import Changed, Gone, Happened
 from dispycos.httpd.feed import Feed
 
+NO_PSUTIL = "psutil not installed on this node"  # why figures are unknown
+
 
 def now() -> float:
     """Seconds since the epoch: for people, who see no more than milliseconds."""

@@ -33,7 +33,7 @@ from dispycos.httpd.events import (
     TaskSubmitted,
 )
 from dispycos.httpd.history import DAY, HOUR, STEP, Day, Ring
-from dispycos.httpd.places import COUNTS, NodePlace, ServerPlace
+from dispycos.httpd.places import COUNTS, EVERYTHING, Known, NodePlace, ServerPlace
 from dispycos.httpd.rows import FULL, INDEX, LETTERS, STATE, Row
 from dispycos.httpd.tasks import ENDS, GOOD, Tasks, shortened
 
@@ -53,8 +53,6 @@ NODE_GROUPS = {
 }
 SERVER_GROUPS = {"busy": "servers_busy", "idle": "servers_idle", "closed": ""}
 
-_counts = itemgetter(*(INDEX["server"][name] for name in COUNTS))
-_COUNTED = sum(1 << INDEX["server"][name] for name in COUNTS)
 _STATE_OF_SERVER = INDEX["server"]["state"]
 _sampled = itemgetter(*(INDEX["node"][name] for name in ("cpu", "memory", "running", "done")))
 
@@ -62,10 +60,11 @@ _sampled = itemgetter(*(INDEX["node"][name] for name in ("cpu", "memory", "runni
 class View:
     """The rows of one cluster.
 
-    name  of the program or scheduler.
+    name   of the program or scheduler.
+    known  what it can tell of tasks.
     """
 
-    def __init__(self, name: str, now: float) -> None:
+    def __init__(self, name: str, now: float, known: Known = EVERYTHING) -> None:
         self.rows: dict[str, Row] = {}
         self.changes = Changes()
         self.nodes: dict[Hashable, NodePlace] = {}
@@ -88,13 +87,16 @@ class View:
         self._rates: deque[tuple[float, int]] = deque()  # (time, tasks done) of the last RATE_OVER
         self._failures = 0  # told in this tick
         self._unshown: Counter[str] = Counter()  # rows for which there was no room, by kind
+        self._known = known
+        self._counts = itemgetter(*(INDEX["server"][name] for name in known.counts))
+        self._counted = sum(1 << INDEX["server"][name] for name in known.counts)
+        self._zeros = {name: 0 if name in known.counts else None for name in COUNTS}
         self.cluster = Row("cluster", "cluster", None)
         self.rows["cluster"] = self.cluster
-        zeros = dict.fromkeys((*COUNTS, "browsers", "collapsed", "waiting_clients"), 0)
-        self._put(
-            self.cluster, {"name": name, "state": "not scheduled", "started": now, "rate": 0.0, **zeros}
-        )
-        self._put(self.cluster, {"why": "", "show_args": False, "client": "", "one_in": 1})
+        zeros = dict.fromkeys(("browsers", "collapsed", "waiting_clients"), 0)
+        self._put(self.cluster, {"name": name, "state": "not scheduled", "started": now, "rate": 0.0})
+        self._put(self.cluster, {**self._zeros, **zeros, "one_in": 1, "show_args": False})
+        self._put(self.cluster, {"why": "", "client": "", "elsewhere": ""})
         self._group()
         self._on: dict[type[Any], Callable[[Any], None]] = {
             Changed: self._changed,
@@ -170,16 +172,15 @@ class View:
     def _new_node(self, key: Hashable) -> NodePlace | None:
         if not self._room("node", len(self.nodes), MAX_NODES):
             return None
-        row = self._new("node", key, {"state": "discovered", "servers": 0, **dict.fromkeys(COUNTS, 0)})
-        node = self.nodes[key] = NodePlace(row)
+        row = self._new("node", key, {"state": "discovered", "servers": 0, **self._zeros})
+        node = self.nodes[key] = NodePlace(row, dict.fromkeys(self._known.counts, 0))
         return node
 
     def _new_server(self, key: Hashable, node_key: Hashable) -> ServerPlace | None:
         node = self.nodes.get(node_key)
         if node is None or not self._room("server", len(self.servers), MAX_SERVERS):
             return None
-        zeros = dict.fromkeys(COUNTS, 0)
-        row = self._new("server", key, {"state": "discovered", "node": node.row.id, **zeros})
+        row = self._new("server", key, {"state": "discovered", "node": node.row.id, **self._zeros})
         server = self.servers[key] = ServerPlace(row, node)
         node.servers[row.id] = server
         self._put(node.row, {"servers": node.row["servers"] + 1})
@@ -241,7 +242,7 @@ class View:
             states = self._states["server"]
             states[before] -= 1
             states[row.values[_STATE_OF_SERVER]] += 1
-        if mask & _COUNTED:
+        if mask & self._counted:
             self._moved_nodes[server.node] = None
         self.changes.mark(row, mask)
 
@@ -250,8 +251,10 @@ class View:
         more = 0
         for node in self._moved_nodes:
             row = node.row
-            own = [_counts(server.row.values) for server in node.servers.values()]
-            sums = dict(zip(COUNTS, map(sum, zip(node.retired.values(), *own, strict=True)), strict=True))
+            own = [self._counts(server.row.values) for server in node.servers.values()]
+            sums = dict(
+                zip(node.retired, map(sum, zip(node.retired.values(), *own, strict=True)), strict=True)
+            )
             more += sums["running"] - row["running"]
             self.changes.mark(row, row.put(sums))
         self._moved_nodes.clear()
@@ -282,7 +285,8 @@ class View:
                 self._closed.append((event.time, "node", event.key))
 
     def _server_gone(self, server: ServerPlace, end: dict[str, Any], time: float) -> None:
-        self._put_server(server, {**end, "closed": time, "running": 0, "waiting": 0})
+        none = {name: self._zeros[name] for name in ("running", "waiting")}
+        self._put_server(server, {**end, "closed": time, **none})
         self.tasks.server_closed(server, time)
         server.closed = True
         self._put(server.node.row, {"servers": server.node.row["servers"] - 1})
@@ -297,7 +301,7 @@ class View:
             server = self.servers.pop(key, None)
             if server is not None:
                 del server.node.servers[server.row.id]
-                for name in COUNTS:
+                for name in server.node.retired:
                     server.node.retired[name] += server.row[name]
                 self.tasks.server_forgotten(server)
                 self._forget_row(server.row)
@@ -388,9 +392,11 @@ class View:
             cpu, held, running, done = _sampled(node.row.values)
             if node.history is None:
                 node.history = Ring(HOUR)
-                node.done_before = done
-            rate = max(0, done - node.done_before) / STEP
-            node.done_before = done
+                node.done_before.append(done)
+            before = node.done_before
+            steps = min(len(before), max(1, round(self._rate_over() / STEP)))
+            rate = max(0, done - before[-steps]) / (steps * STEP)
+            before.append(done)
             node.history.add((cpu, held, running, rate))
             if cpu is not None:
                 cpus.append(cpu)
@@ -403,13 +409,22 @@ class View:
         self.sampled = event.time
         self.changes.touch()
 
-    def _rate(self, now: float) -> float:
+    def _rate_over(self) -> float:
+        """Seconds over which tasks per second are taken: by pulses it is told of two."""
+        pulses = 2 * (self.cluster["pulse_interval"] or 0.0) if self._known.by_pulse else 0.0
+        return max(RATE_OVER, pulses)
+
+    def _rate(self, now: float) -> float | None:
         """Tasks that ended per second, over the last seconds."""
         rates = self._rates
         done = self.cluster["done"]
+        if rates and (done is None or done < rates[-1][1]):
+            rates.clear()  # the turn of another client
+        if done is None:
+            return None
         if not rates or rates[-1][1] != done or now - rates[-1][0] >= 1.0:
             rates.append((now, done))
-        while len(rates) > 1 and rates[1][0] <= now - RATE_OVER:
+        while len(rates) > 1 and rates[1][0] <= now - self._rate_over():
             rates.popleft()
         passed = now - rates[0][0]
         return round((done - rates[0][1]) / max(passed, 1.0), 1) if passed > 0 else 0.0
@@ -433,9 +448,10 @@ class View:
                 group = groups.get(state, f"{kind}s_other")
                 if group and count:
                     values[group] += count
-        cluster = self.cluster
-        values["waiting"] = max(0, cluster["submitted"] - cluster["done"] - cluster["running"])
-        self._put(cluster, values)
+        self._put(self.cluster, values)
+        submitted, done, running = (self.cluster[name] for name in ("submitted", "done", "running"))
+        known = submitted is not None and done is not None
+        self._put(self.cluster, {"waiting": max(0, submitted - done - running) if known else None})
 
     # Invariants.
 
@@ -453,7 +469,7 @@ class View:
         for node in self.nodes.values():
             if node in self._moved_nodes:
                 continue
-            for name in COUNTS:
+            for name in node.retired:
                 total = node.retired[name] + sum(server.row[name] for server in node.servers.values())
                 assert node.row[name] == total, f"{node.row.id} shows {node.row[name]} {name}, not {total}"
             living = sum(not server.closed for server in node.servers.values())

@@ -2,43 +2,34 @@
 
 A cause says what holds, with the evidence and one thing to do. `CAUSES` is their order: what
 blocks everything and can be mended at one place goes before what blocks a part, and what is a
-matter of waiting comes last.
+matter of waiting comes last. A shared scheduler has causes of its own: `why_lent`.
 
 Pure. Layer 2. Rows MO-24, MO-25; rule S6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+from dispycos.httpd import causes, why_lent
+from dispycos.httpd.causes import Cause, ago, more, places, some
+from dispycos.httpd.situation import MAX_NAMED, Situation
 
 QUIET = 10.0  # seconds without a task that begins, while some wait (MO-24)
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One thing that keeps tasks from running."""
-
-    id: str  # for programs
-    title: str  # for people, in a few words
-    evidence: list[str]  # what was seen, a line each
-    advice: str  # one thing to do
-
-
-def causes(now: Situation) -> list[Cause]:
+def found(now: Situation) -> list[Cause]:
     """Every cause that holds, the most specific first; [] if something runs as it should."""
-    return [cause for test in CAUSES if (cause := test(now)) is not None]
+    tests = why_lent.CAUSES if now.elsewhere else CAUSES
+    return [cause for test in tests if (cause := test(now)) is not None]
 
 
-def text(found: Iterable[Cause]) -> str:
+def text(now: Situation) -> str:
     """The same for a terminal."""
-    parts = []
-    for number, cause in enumerate(found, 1):
-        lines = "\n".join(f"   {line}" for line in cause.evidence)
-        parts.append(f"{number}. {cause.title}\n{lines}\n   -> {cause.advice}")
-    return "\n".join(parts) or "nothing keeps tasks from running"
+    said = causes.text(found(now))
+    if not now.elsewhere:
+        return said or "nothing keeps tasks from running"
+    return f"{said or 'no client waits'}\n{now.elsewhere}"
 
 
 # The causes.
@@ -51,7 +42,7 @@ def poisonous(now: Situation) -> Cause | None:
     return Cause(
         "poisonous",
         "a task was declared poisonous",
-        _some(now.poisonous),
+        some(now.poisonous),
         "look at what it does to its process: memory, native code, os._exit; "
         "client.options(max_worker_deaths=...) sets how many servers it may end",
     )
@@ -64,7 +55,7 @@ def resources(now: Situation) -> Cause | None:
     return Cause(
         "resources",
         "a node lacks resources",
-        _some(now.resources),
+        some(now.resources),
         "free them there; it is tried again by itself",
     )
 
@@ -76,7 +67,7 @@ def refused(now: Situation) -> Cause | None:
     return Cause(
         "refused",
         "a peer was refused",
-        _some(now.refused),
+        some(now.refused),
         "install the same release, and a Python of the same minor version, on both sides",
     )
 
@@ -117,7 +108,7 @@ def setup(now: Situation) -> Cause | None:
         return Cause(
             "setup failed",
             "a setup has failed",
-            _places(failed, now),
+            places(failed, now),
             "mend it, then client.enable_node(address) or client.enable_server(location) starts it again",
         )
     running = [place for place in now.nodes if place.state in ("preparing", "restarting")]
@@ -127,7 +118,7 @@ def setup(now: Situation) -> Cause | None:
     return Cause(
         "setup",
         "nodes are being prepared",
-        _places(running, now),
+        places(running, now),
         "wait; a setup that never ends is the program's own",
     )
 
@@ -144,7 +135,7 @@ def disabled(now: Situation) -> Cause | None:
     return Cause(
         "disabled",
         "nodes or servers wait to be enabled",
-        _places(waiting, now),
+        places(waiting, now),
         "client.enable_node(address) and client.enable_server(location) do that",
     )
 
@@ -159,11 +150,11 @@ def silent(now: Situation) -> Cause | None:
         next_step = (
             "it is given up with its tasks" if place.abandon else "its tasks are kept until it is back"
         )
-        evidence.append(f"{place.name} was last heard {_ago(place.since, now)}; {next_step}")
+        evidence.append(f"{place.name} was last heard {ago(place.since, now)}; {next_step}")
     return Cause(
         "silent",
         "nodes are silent",
-        evidence + _more(found),
+        evidence + more(found),
         "look at the machine and its network; client.abandon_zombie(address, True) gives it up",
     )
 
@@ -176,7 +167,7 @@ def suspended(now: Situation) -> Cause | None:
     return Cause(
         "suspended",
         "nodes or servers are suspended",
-        _places(found, now),
+        places(found, now),
         "resume them here or by client.resume_node(address); hours of service end by themselves",
     )
 
@@ -211,7 +202,7 @@ def none_accepted(now: Situation) -> Cause | None:
     return Cause(
         "no node accepted",
         "nodes are known, and none was accepted",
-        evidence + _more(now.ignored),
+        evidence + more(now.ignored),
         "ask for less in DispycosNodeAllocate, or add a rule by client.node_allocate(...)",
     )
 
@@ -233,7 +224,7 @@ def no_task(now: Situation) -> Cause | None:
     if now.state != "scheduled" or now.waiting or now.running:
         return None
     since = (
-        f"the client was scheduled {_ago(now.scheduled, now)}" if now.scheduled else "the client is scheduled"
+        f"the client was scheduled {ago(now.scheduled, now)}" if now.scheduled else "the client is scheduled"
     )
     if now.submitted:
         evidence = [f"{since}; all {now.submitted:,} tasks that it submitted have ended"]
@@ -250,7 +241,7 @@ def all_busy(now: Situation) -> Cause | None:
         return None
     evidence = [f"{now.waiting:,} tasks wait; {now.busy:,} servers are busy, none is idle"]
     if now.longest:
-        evidence.append(f"the longest running task: {now.longest}, begun {_ago(now.longest_since, now)}")
+        evidence.append(f"the longest running task: {now.longest}, begun {ago(now.longest_since, now)}")
     if now.mean is not None:
         evidence.append(
             f"a task takes {now.mean:.3g} s on average: a server is free every {now.mean / now.busy:.3g} s"
@@ -288,26 +279,3 @@ CAUSES: tuple[Callable[[Situation], Cause | None], ...] = (
     all_busy,
     no_task,
 )
-
-
-# Wording.
-
-
-def _ago(time: float | None, now: Situation) -> str:
-    return "at a time that is not known" if time is None else f"{max(0.0, now.now - time):.0f} s ago"
-
-
-def _places(places: list[Place], now: Situation) -> list[str]:
-    lines = []
-    for place in places[:MAX_NAMED]:
-        since = f" since {max(0.0, now.now - place.since):.0f} s" if place.since is not None else ""
-        lines.append(f"{place.name} is {place.state}{since}{f': {place.why}' if place.why else ''}")
-    return lines + _more(places)
-
-
-def _some(lines: tuple[str, ...]) -> list[str]:
-    return [*lines[:MAX_NAMED], *_more(lines)]
-
-
-def _more(found: tuple[object, ...] | list[Place]) -> list[str]:
-    return [f"and {len(found) - MAX_NAMED:,} more"] if len(found) > MAX_NAMED else []

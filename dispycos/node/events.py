@@ -83,6 +83,7 @@ class ServerSample:
     begun_io: int
     running: int  # tasks begun and not ended, of both kinds
     unresponsive: float  # seconds since its kernel stepped; 0: it steps
+    ended: int = 0  # tasks that ended, of both kinds
 
 
 @record

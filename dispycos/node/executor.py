@@ -86,6 +86,7 @@ class Executor:
         self._lease: LeaseGiven | None = None  # given before that
         self._lease_at = 0.0
         self._begun: dict[int, tuple[int, float]] = {}  # task -> attempt, when it began; those that run
+        self._ended = 0  # tasks so far
         self._flushed = 0.0  # when outcomes were last handed over
         self._armed = False  # the reactor will look whether some wait
         self._ending = False
@@ -209,7 +210,7 @@ class Executor:
         # Into the page first: a death from here on counts it as begun (R-05).
         self._page.begin(machine.begun_io if spec.io else machine.begun, spec.io)
         begun[spec.id] = (spec.attempt, time.monotonic())
-        self._page.set_running(len(begun))
+        self._page.count(len(begun), self._ended)
         try:
             function = self._namespace.function(spec.function)
             args, kwargs = self._namespace.load(spec.args)
@@ -250,6 +251,7 @@ class Executor:
     def _over(self, id: int, end: End, value: Payload | None, text: str) -> TaskSpec | None:
         """Tell the machine how a task ended; answers which one begins now, if one does."""
         attempt, began = self._begun.pop(id)
+        self._ended += 1
         self._early.ended(id)
         machine, runner = self._machine, self._runner
         assert machine is not None
@@ -261,7 +263,7 @@ class Executor:
             spec: TaskSpec | None = actions[0].spec  # the usual case
         else:
             spec = None
-            self._page.set_running(len(self._begun))
+            self._page.count(len(self._begun), self._ended)
             runner.carry_out(actions)
         if machine.unsent:
             self._report(now)

@@ -485,6 +485,7 @@ class NodeMachine:
             place.begun = sample.begun
             place.begun_io = sample.begun_io
             place.running = sample.running
+            place.ended = sample.ended
             place.unresponsive = sample.unresponsive
         if tenancy.measure_by is not None:
             self._pulse(tenancy, now, out)

@@ -3,6 +3,7 @@
     begun       position of the last CPU task begun    written before the task's first step, so a
     begun_io    position of the last I/O task begun    death under it always counts it as begun
     running     tasks begun and not ended
+    ended       tasks that ended, in whatever way
     step        odd while the kernel runs tasks, even while it waits; rises with each change
 
 The daemon samples `step`: the same odd value for n seconds means that one step lasts that
@@ -23,8 +24,8 @@ import tempfile
 
 from dispycos.records import record
 
-_BEGUN, _BEGUN_IO, _RUNNING, _STEP = range(4)
-_LAYOUT = struct.Struct("=4q")  # one machine: its own byte order
+_BEGUN, _BEGUN_IO, _RUNNING, _ENDED, _STEP = range(5)
+_LAYOUT = struct.Struct("=5q")  # one machine: its own byte order
 _SIZE = 4096
 
 
@@ -33,6 +34,7 @@ class Counters:
     begun: int = 0
     begun_io: int = 0
     running: int = 0
+    ended: int = 0
     step: int = 0
 
 
@@ -48,7 +50,7 @@ def make() -> int:
 
 
 def read(descriptor: int, before: Counters | None = None) -> Counters:
-    """What stands in a page now. Positions never fall: client code may have scribbled on it."""
+    """What stands in a page now. Positions and counts never fall: client code may have scribbled on it."""
     data = os.pread(descriptor, _LAYOUT.size, 0)
     values = Counters(*_LAYOUT.unpack(data.ljust(_LAYOUT.size, b"\0")))
     before = before or Counters()
@@ -56,6 +58,7 @@ def read(descriptor: int, before: Counters | None = None) -> Counters:
         max(values.begun, before.begun),
         max(values.begun_io, before.begun_io),
         max(values.running, 0),
+        max(values.ended, before.ended),
         values.step,
     )
 
@@ -72,8 +75,9 @@ class Page:
         """A task is about to begin at this position (of its own kind, from 1)."""
         self._values[_BEGUN_IO if io else _BEGUN] = position
 
-    def set_running(self, count: int) -> None:
-        self._values[_RUNNING] = count
+    def count(self, running: int, ended: int) -> None:
+        self._values[_RUNNING] = running
+        self._values[_ENDED] = ended
 
     def enter(self) -> None:
         """The kernel begins a step, the first one since it waited or the next."""

@@ -60,6 +60,7 @@ class Place:
     begun: int = 0  # last counters seen in its page
     begun_io: int = 0
     running: int = 0
+    ended: int = 0
     unresponsive: float = 0.0
     asked: bool = False  # somebody told it to end
     restart: bool = False  # ... and wants another in its place
@@ -86,7 +87,7 @@ class Place:
         self.incarnation = incarnation
         self.pid = pid
         self.location = location
-        self.begun = self.begun_io = self.running = 0
+        self.begun = self.begun_io = self.running = self.ended = 0
         self.unresponsive = 0.0
 
     def clear(self) -> None:
@@ -115,4 +116,6 @@ class Place:
             self.begun,
             self.begun_io,
             self.unresponsive,
+            self.running,
+            self.ended,
         )

@@ -136,7 +136,14 @@ class Processes:
             unresponsive = server.steps.sample(counters.step, now)
             server.resident = resident_bytes(server.pid) or server.resident
             samples.append(
-                ServerSample(server.index, counters.begun, counters.begun_io, counters.running, unresponsive)
+                ServerSample(
+                    server.index,
+                    counters.begun,
+                    counters.begun_io,
+                    counters.running,
+                    unresponsive,
+                    counters.ended,
+                )
             )
         return AvailMeasured(self._figures.measure(), tuple(samples))
 

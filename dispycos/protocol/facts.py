@@ -43,6 +43,8 @@ class ServerFacts:
     begun: int  # position of the last CPU task begun, from the shared page
     begun_io: int  # likewise for I/O tasks
     unresponsive: float = 0.0  # seconds its kernel has not stepped; 0: it steps
+    running: int = 0  # tasks begun and not ended, of both kinds
+    ended: int = 0  # tasks that ended there, in whatever way
 
 
 @record

@@ -27,6 +27,7 @@ class Schedule:
     zombie_period: float
     abandon_zombies: bool
     reservation: int = 0  # one I hold already, from before you forgot me (S3)
+    pid: int = 0  # of my process, for people; 0: it is not told
 
 
 @record
@@ -71,12 +72,12 @@ class CloseClient:
 
 @record
 class Counts:
-    """Tasks of my turn so far, in batches (D4)."""
+    """Tasks of my turn so far, in batches (D4), and where people can see them."""
 
     reservation: int
     submitted: int
     done: int
-    running: int
+    monitor: str = ""  # address of my web monitor, without its token; "": I have none
 
 
 # The scheduler says to the client.

@@ -111,6 +111,7 @@ class Clients:
             message.zombie_period,
             message.abandon_zombies,
             now,
+            message.pid,
         )
         self._of_peer.setdefault(peer, {})[message.ticket] = client
         self.queue[reservation] = client

@@ -134,7 +134,7 @@ class Grants:
         client.nodes[node.incarnation] = node
         self._move(node, "adopt", now)
         self._granted(node, client, now, out)
-        self._renew(node, client, out)
+        self._renew(node, client, now, out)
 
     def adopt_foreign(self, client: Client, now: float, out: list[Action]) -> None:
         """A client claimed a turn that nodes named before it did."""
@@ -161,7 +161,7 @@ class Grants:
             if node.state is NodeState.ZOMBIE:
                 self._heard(node, now, out)
             if node.state is NodeState.INITIALIZED:
-                self._renew(node, client, out)
+                self._renew(node, client, now, out)
         elif message.reservation and not node.foreign and node.state is not NodeState.RELEASING:
             # Pulse and our record disagree: its NodeHere decides (S3).
             out.append(
@@ -186,7 +186,7 @@ class Grants:
 
     def _granted(self, node: Node, client: Client, now: float, out: list[Action]) -> None:
         client.granted += 1
-        node.last_heard = now
+        node.since = node.last_heard = now
         self._arm_silence(node, client, now)
         facts, pulse = node.described(), node.pulse
         granted = m.NodeGranted(client.reservation, node.lease, facts, node.servers, pulse)
@@ -315,9 +315,11 @@ class Grants:
 
     def _reserve(self, node: Node, client: Client, servers: int, now: float, out: list[Action]) -> None:
         incarnation = node.incarnation
+        seconds = self.limits.zombie_pulses * client.pulse
         # A number is used once, whatever becomes of this grant (S2, R-35).
         self.last_lease += 1
         node.lease = self.last_lease
+        node.lease_until = now + seconds
         node.client = client
         node.servers = servers
         client.nodes[incarnation] = node
@@ -331,7 +333,7 @@ class Grants:
                 m.Reserve(
                     client.reservation,
                     node.lease,
-                    self.limits.zombie_pulses * client.pulse,
+                    seconds,
                     client.incarnation,
                     servers,
                     client.pulse,
@@ -342,13 +344,14 @@ class Grants:
             )
         )
 
-    def _renew(self, node: Node, client: Client, out: list[Action]) -> None:
+    def _renew(self, node: Node, client: Client, now: float, out: list[Action]) -> None:
         # The same words at each pulse: made once a grant (P10).
         renewal = node.renewal
         if renewal is None or renewal.message.lease != node.lease:
             seconds = self.limits.zombie_pulses * (node.pulse or client.pulse)
             message = m.Renew(client.reservation, node.lease, seconds)
             renewal = node.renewal = Say(node.incarnation, message)
+        node.lease_until = now + renewal.message.lease_time
         out.append(renewal)
 
     # Letting go.
@@ -414,7 +417,7 @@ class Grants:
         self._move(node, "heard", now)
         client.granted += 1
         self._arm_silence(node, client, now)
-        self._renew(node, client, out)
+        self._renew(node, client, now, out)
         renewed = m.LeaseRenewed(client.reservation, node.incarnation, node.lease)
         out.append(Say(client.incarnation, renewed))
 

@@ -269,6 +269,11 @@ class SchedulerMachine:
     def _stop(self, event: Stop, now: float, out: list[Action]) -> None:
         self._turns.stop(event.reason, event.terminate, now, out)
 
+    @property
+    def stopping(self) -> str:
+        """Why no client is taken any more; "": they are."""
+        return self._turns.stopping
+
     # The journal.
 
     @property
@@ -327,7 +332,7 @@ class SchedulerMachine:
         if self.active is not None:
             waiting[self.active.reservation] = self.why(self.active, now)
         return {
-            "stopping": self._turns.stopping,
+            "stopping": self.stopping,
             "journal": self.unwritten,
             "active": survey.of_client(self.active, now, waiting) if self.active else None,
             "queue": [survey.of_client(client, now, waiting) for client in self.queue.values()],

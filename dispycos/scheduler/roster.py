@@ -74,6 +74,8 @@ class Node:
     refused: str = ""  # why it refused; forgotten when it says again what it is
     client: Client | None = None  # whose it is, or was until it has let go
     lease: int = 0  # of the present or last grant
+    lease_until: float = 0.0  # when it lapses, unless it is renewed
+    since: float = 0.0  # when it was granted
     servers: int = 0  # granted
     pulse: float = 0.0  # seconds between its pulses
     last_heard: float = 0.0
@@ -130,6 +132,7 @@ class Client:
     silence: float  # Z, seconds; 0: a node is never a zombie
     abandon: bool
     since: float  # when it came, and then when its turn began
+    pid: int = 0  # of its process; 0: not told
     state: ClientState = ClientState.QUEUED
     claimed: bool = True  # False: known from the journal only; its process has not said so yet
     kept: bool = True  # False: its request is not on disk yet, so it was told nothing

@@ -143,6 +143,7 @@ class Turns:
             out.append(Say(peer, m.ScheduleRefused(message.ticket, "that turn is over")))
             return
         client.rules = message.rules[: self.limits.max_client_rules]
+        client.pid = message.pid
         clients.claimed(client, out)
         if client.state is ClientState.QUEUED:
             self._overtake(client, now, out)

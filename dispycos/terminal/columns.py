@@ -75,6 +75,11 @@ def _id(row: Row, model: Model, now: float) -> int:
     return int(row["id"][1:])
 
 
+def _place(row: Row, model: Model, now: float) -> int | str:
+    """In the queue."""
+    return row.get("place") or "has it"
+
+
 def _standing(row: Row, model: Model, now: float) -> str:
     return texts.stack(row.get("where"))
 
@@ -163,6 +168,20 @@ EVENTS = (
     Column("LEVEL", 7, field("level"), need=1),
     Column("ABOUT", 22, field("subject"), need=2),
     Column("WHAT HAPPENED", 20, field("text"), grows=True, need=0),
+)
+
+CLIENTS = (
+    Column("PLACE", 6, _place, right=True, need=0),
+    Column("CLIENT", 14, field("name"), most=24, need=0),
+    _state(),
+    Column("AT", 21, field("location"), need=4),
+    Column("PROCESS", 8, field("pid"), right=True, need=6),
+    Column("FOR", 8, since("since"), texts.span, right=True),
+    _number("NODES", "nodes", 6, 5),
+    _number("SERVERS", "servers", 7, 3),
+    _number("RUNNING", "running", 7, 3),
+    _number("DONE", "done", 10, 4),
+    Column("WAITS FOR, OR ITS MONITOR", 20, _first(field("why"), field("monitor")), grows=True, need=2),
 )
 
 

@@ -36,14 +36,15 @@ PAGES = {
         Page("servers", "server", columns.SERVERS, 0, opens="server",
              empty="no server yet: they start when a client's turn has begun and a node is initialized"),
         Page("tasks", "task", columns.TASKS, 5, opens="",
-             empty="no task yet, or this is a shared scheduler's monitor: it is told counts only"),
+             empty="no task yet: each that the program submits appears here"),
         Page("events", "event", columns.EVENTS, 0, empty="nothing has happened yet"),
+        Page("clients", "client", columns.CLIENTS, 0, empty="no client asks for the cluster"),
         Page("node", "server", columns.NODE_SERVERS, 0, opens="server", empty="it has no server"),
         Page("server", "task", columns.SERVER_TASKS, 2, falling=True, empty="it has no task now"),
     )
 }  # fmt: skip
-MENU = ("nodes", "servers", "tasks", "events")
-_TOPIC = {"nodes": "cluster", "servers": "cluster", "tasks": "tasks", "events": "events"}
+MENU = ("nodes", "servers", "tasks", "events", "clients")
+_TOPIC = dict.fromkeys(("nodes", "servers", "clients"), "cluster") | {"tasks": "tasks", "events": "events"}
 
 
 @dataclass(slots=True)
@@ -230,7 +231,7 @@ _KEYS = {
 
 # What the help says, by groups: keys and what they do.
 HELP: Sequence[tuple[str, str]] = (
-    ("1 2 3 4, Tab", "nodes, servers, tasks, events"),
+    ("1 2 3 4 5, Tab", "nodes, servers, tasks, events, clients"),
     ("↑ ↓ j k, PgUp PgDn, Home End", "choose a row"),
     ("Enter →", "open it: a node's servers, a server's tasks"),
     ("Esc ← Backspace", "back"),

@@ -59,6 +59,11 @@ class Model:
         topic = self.topics.get("cluster")
         return topic.rows.get("cluster") if topic is not None else None
 
+    @property
+    def elsewhere(self) -> str:
+        """Where tasks are shown, of a shared scheduler, which sees none; "": here."""
+        return self.cluster["elsewhere"] if self.cluster is not None else ""
+
     def rows(self, topic: str, kind: str) -> list[tuple[str, Row]]:
         """The rows of a kind, with their ids."""
         found = self.topics.get(topic)

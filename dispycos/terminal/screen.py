@@ -102,7 +102,8 @@ def _head(model: Model, link: Link, width: int, now: float) -> Iterable[Text]:
     yield first.append(clock)
     counts = f"nodes {texts.nodes_of(cluster)} · servers {texts.servers_of(cluster)}"
     yield _line(width, (f"{counts}{_clients(cluster)}", ""))
-    why = f" · why nothing runs: {cluster['why']}" if cluster["why"] else ""
+    stuck = "" if cluster["elsewhere"] else "why nothing runs: "
+    why = f" · {stuck}{cluster['why']}" if cluster["why"] else ""
     yield _line(width, (f"tasks {texts.tasks_of(cluster)}", ""), (why, "bold yellow"))
 
 
@@ -152,11 +153,11 @@ def _facts(desk: Desk, model: Model, width: int, now: float) -> list[Text]:
     row = model.find(place.row) if place.row else None
     if row is None:
         return []
-    facts = _of_node(row, now) if place.page.name == "node" else _of_server(row, model)
+    facts = _of_node(row, model, now) if place.page.name == "node" else _of_server(row, model)
     return [_line(width, (" · ".join(filter(None, line)), "")) for line in facts]
 
 
-def _of_node(row: Row, now: float) -> list[list[str]]:
+def _of_node(row: Row, model: Model, now: float) -> list[list[str]]:
     """Two lines about a node; a part is "" where it is not known."""
     said = {
         name: texts.size(row.get(name)) for name in ("memory", "swap", "disk") if row.get(name) is not None
@@ -172,7 +173,8 @@ def _of_node(row: Row, now: float) -> list[list[str]]:
         [
             f"CPU free {texts.percent(row['cpu'])}" if row["cpu"] is not None else "",
             *(f"{name} free {text}" for name, text in said.items()),
-            f"{row['done']:,} done, {row['failed'] or 0:,} failed",
+            texts.ended_of(row),
+            f"lent to {row['holder']}" if model.elsewhere and row.get("holder") else "",
             f"heard {texts.span(max(0.0, now - row['pulse']))} ago" if row["pulse"] is not None else "",
         ],
     ]
@@ -186,7 +188,7 @@ def _of_server(row: Row, model: Model) -> list[list[str]]:
         [
             f"{row['location']} {row['state']}{_because(row)}",
             f"on {node['name']}" if node is not None else "",
-            f"{row['done']:,} done, {row['failed'] or 0:,} failed",
+            texts.ended_of(row),
             f"a task takes {texts.span(row['mean'])}" if row["mean"] is not None else "",
             f"CPU {texts.percent(row['cpu'])}" if row["cpu"] is not None else "",
             f"memory {texts.size(row['memory'])}" if row["memory"] is not None else "",
@@ -218,7 +220,8 @@ def _table(desk: Desk, model: Model, width: int, now: float) -> Iterable[Text]:
     rows = desk.rows(model, moment)
     place = desk.here
     if not rows:
-        text = f"no row has {desk.filter!r} in it" if desk.filter else page.empty
+        empty = model.elsewhere if page.kind == "task" and model.elsewhere else page.empty
+        text = f"no row has {desk.filter!r} in it" if desk.filter else empty
         yield _line(width, (text if model.cluster is not None else "", "dim"))
     for row_id, row in rows[place.first : place.first + desk.height]:
         chosen = row_id == place.cursor
@@ -281,5 +284,5 @@ def _foot(desk: Desk, width: int) -> Text:
     else:
         opens = " · Enter open" if desk.here.page.opens else ""
         back = " · Esc back" if len(desk.trail) > 1 or desk.filter else ""
-        text = f"q end · ? help · 1-4 page{opens}{back} · s sort · r reverse · / filter · p hold"
+        text = f"q end · ? help · 1-5 page{opens}{back} · s sort · r reverse · / filter · p hold"
     return _line(width, (text, "reverse"))

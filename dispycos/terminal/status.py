@@ -9,11 +9,12 @@ import json
 import time
 from typing import Any
 
-from dispycos.httpd import asking
+from dispycos.httpd import asking, lending
 from dispycos.httpd.asking import Link
 from dispycos.terminal import columns, texts
 from dispycos.terminal.model import Model
 
+_CLIENTS = 10  # named one by one
 _ROWS = 10_000  # asked for at a time: the most that is answered
 
 
@@ -27,9 +28,9 @@ def text(link: Link) -> str:
         f"servers  {texts.servers_of(cluster)}",
         f"tasks    {texts.tasks_of(cluster)}",
     ]
-    if cluster["client"] or cluster["waiting_clients"]:
-        waiting = f", {cluster['waiting_clients']} waiting" if cluster["waiting_clients"] else ""
-        lines.append(f"client   {cluster['client'] or 'none'}{waiting}")
+    lines += _clients(found["clients"])
+    if cluster["elsewhere"]:
+        lines.append(f"seen     {cluster['elsewhere']}")
     if cluster["why"]:
         lines.append(f"stuck    {cluster['why']}: see `dispycos why`")
     if found["nodes"]:
@@ -51,6 +52,22 @@ def _ask(link: Link) -> dict[str, Any]:
         nodes += answer["nodes"]
         after = answer["next"]
     return {"cluster": found["cluster"], "clients": found["clients"], "nodes": nodes}
+
+
+def _clients(rows: list[dict[str, Any]]) -> list[str]:
+    """Who has the cluster, and who waits for it."""
+    now = time.time()
+    lines = []
+    for row in sorted((row for row in rows if row["state"] != "closed"), key=lambda row: row["place"]):
+        who = lending.who(row["name"], row["location"], row["pid"])
+        what = f"waits at place {row['place']}" if row["state"] == "queued" else f"is {row['state']}"
+        since = f" for {texts.span(now - row['since'])}" if row["since"] else ""
+        has = f": {row['servers']:,} servers on {row['nodes']:,} nodes" if row["nodes"] else ""
+        why = f": {row['why']}" if row["why"] else ""
+        lines.append(f"client   {who} {what}{since}{has}{why}")
+    if len(lines) > _CLIENTS:
+        lines[_CLIENTS:] = [f"         and {len(lines) - _CLIENTS:,} more"]
+    return lines
 
 
 def _table(nodes: list[dict[str, Any]]) -> list[str]:

@@ -64,6 +64,8 @@ class _Member:
 class _Changes:
     """Watches a client for what changes the number of its servers (`client.watcher.Watcher`)."""
 
+    address = ""  # nobody sees it
+
     def __init__(self, changed: Callable[[], object]) -> None:
         self._changed = changed
 

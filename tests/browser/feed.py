@@ -35,6 +35,7 @@ from dispycos.httpd.events import (
 )
 from dispycos.httpd.feed import Feed
 from dispycos.httpd.metrics import Tally
+from dispycos.httpd.places import EVERYTHING
 from dispycos.httpd.source import Look, Result
 from dispycos.kernel.operation import Operation
 from dispycos.model import CLIENT_MADE, End
@@ -98,6 +99,8 @@ class SyntheticSource:
     rate      tasks per second.
     failures  share of tasks that fail.
     """
+
+    known = EVERYTHING
 
     def __init__(
         self, nodes: int, servers: int, rate: float, failures: float = 0.01, seed: int = 1, churn: bool = True

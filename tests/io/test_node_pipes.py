@@ -144,11 +144,13 @@ def test_a_page_shows_what_began() -> None:
     server = Page(descriptor)
     server.begin(7, io=False)
     server.begin(3, io=True)
-    server.set_running(2)
+    server.count(2, 8)
     server.enter()
-    assert page.read(descriptor) == Counters(begun=7, begun_io=3, running=2, step=1)
+    assert page.read(descriptor) == Counters(begun=7, begun_io=3, running=2, ended=8, step=1)
     server.begin(1, io=False)
-    assert page.read(descriptor, Counters(begun=7)).begun == 7
+    server.count(-1, -1)
+    found = page.read(descriptor, Counters(begun=7, ended=8))
+    assert (found.begun, found.running, found.ended) == (7, 0, 8)
     os.close(descriptor)
 
 

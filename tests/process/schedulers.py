@@ -85,6 +85,9 @@ def main(task=None):
             print("located", (yield Pycos().locate(args[1], 5)), flush=True)
         elif word == "nodes":
             print("nodes", *sorted((yield client.nodes())), flush=True)
+        elif word == "monitor":
+            from dispycos.httpd import HTTPServer
+            print("monitor", HTTPServer(client, port=0).port, flush=True)
         elif word == "exit":
             return
 

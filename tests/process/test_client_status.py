@@ -160,7 +160,7 @@ def test_the_scheduler_tells_who_runs_and_counts_its_tasks(program, capsys):
             for _ in range(5):
                 yield (yield client.rtask(pid))()
             scheduler = Scheduler()
-            while (scheduler.status()["active"]["counts"] or Counts(0, 0, 0, 0)).done < 5:
+            while (scheduler.status()["active"]["counts"] or Counts(0, 0, 0)).done < 5:
                 yield task.sleep(0.02)
             scheduler.print_status()
 

@@ -17,13 +17,16 @@ from typing import Any
 import pytest
 
 from dispycos import Client, DispycosStatus, LocalCluster, Task
-from dispycos.httpd import HTTPServer, sampling
+from dispycos.httpd import HTTPServer, asking, sampling
 from dispycos.httpd.events import TaskEnded, TaskPlaced, TaskSubmitted
+from dispycos.httpd.lending import NOBODY
 from dispycos.model import Status
+from dispycos.terminal import status as terminal
 from tests.helpers import ROOT, background, environment, run_python, wait_until
 from tests.monitors import Asker, Viewer, play, synthetic
 from tests.process.clusters import Watcher, run, sleeps, two_servers
-from tests.process.schedulers import Place
+from tests.process.schedulers import Place, schedule
+from tests.process.schedulers import run as run_task
 
 
 def stands(task: Any = None) -> Iterator[Any]:
@@ -491,31 +494,55 @@ SCHEDULER = (
 )
 
 
-@pytest.mark.row("HT-10", "MO-01", "SE-24")
-def test_a_shared_scheduler_serves_a_monitor_that_only_looks(tmp_path: Path) -> None:
-    path = tmp_path / "scheduler.py"
-    path.write_text(SCHEDULER)
-    arguments = ["--tcp_port", "0", "--udp_port", "0", "--host", "127.0.0.1", "--http", "127.0.0.1:0"]
-    process = subprocess.Popen(
-        [sys.executable, str(path), *arguments, "--daemon", "--dest_path", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=environment(),
+@pytest.mark.row("HT-10", "MO-01", "MO-14", "MO-23", "MO-24", "SE-24")
+def test_a_scheduler_shows_who_has_its_servers_and_says_who_sees_their_tasks(place: Place) -> None:
+    shared = place.scheduler("--http", "127.0.0.1:0")
+    link = shared.program.wait_line("dispycos monitor: ").rpartition(" ")[2]
+    asker = LinkAsker(link)
+
+    def cluster() -> Any:
+        return asker.get("/api/v1/cluster")["cluster"]
+
+    assert asker.ask("GET", "/api/v1/cluster").status == 401
+    found = cluster()
+    assert (found["state"], found["show_args"], found["elsewhere"]) == ("not scheduled", False, NOBODY)
+    tasks = ("submitted", "done", "failed", "waiting", "rate")
+    assert [found[name] for name in tasks] == [None] * 5
+    assert found["notes"].keys() == set(tasks)
+    assert "start dispycosnode" in asker.get("/api/v1/why")["text"]
+
+    place.node("--peer", shared.where, servers=1)
+    one, two = place.client("one"), place.client("two")
+    schedule(one, shared)
+    two.write(f"schedule '{shared.where}'")
+    run_task(one, 1, 60)
+    run_task(one, 2, 60)
+    wait_until(
+        lambda: (cluster()["waiting_clients"], cluster()["running"], cluster()["waiting"]) == (1, 1, 1)
     )
-    with process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline(), process.stdout.readline()]
-        link = lines[0].removeprefix("dispycos monitor: ").strip()
-        assert "scheduler ready at 127.0.0.1:" in lines[1]
-        asker = LinkAsker(link)
-        found = asker.get("/api/v1/cluster")["cluster"]
-        assert (found["state"], found["show_args"]) == ("not scheduled", False)
-        assert found["notes"]["failed"].startswith("a scheduler is not told")
-        assert asker.ask("GET", "/api/v1/cluster").status == 401
-        assert asker.get("/api/v1/nodes")["nodes"] == []
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+    assert [cluster()[name] for name in ("client", "submitted", "done", "failed")] == ["one", 2, 0, None]
+    holder, waiting = asker.get("/api/v1/cluster")["clients"]
+    assert (holder["place"], holder["pid"], holder["nodes"], holder["servers"]) == (0, one.pid, 1, 1)
+    assert (waiting["name"], waiting["place"], waiting["submitted"]) == ("two", 1, None)
+    [node] = asker.get("/api/v1/nodes")["nodes"]
+    assert (node["holder"], node["running"], node["submitted"]) == ("one", 1, None)
+    assert node["since"] <= time.time() < node["lease_end"]
+    assert node["notes"]["submitted"].startswith("a scheduler is not told")
+    [server] = asker.get(f"/api/v1/nodes/{node['id']}")["servers"]
+    assert (server["state"], server["running"], server["done"], server["waiting"]) == ("busy", 1, 0, None)
+    figures = asker.ask("GET", "/metrics", token=asker.token).body.decode()
+    assert 'dispycos_tasks{state="running"} 1' in figures and "dispycos_tasks_total" not in figures
+
+    why = asker.get("/api/v1/why")["text"]
+    assert re.search(rf"place 1: two at \S+ \(process {two.pid}\), for \d+ s: client one holds", why)
+    # A monitor that is made in the middle of the turn is known with the next pulse.
+    assert "It has no monitor" in cluster()["elsewhere"]
+    one.write("monitor")
+    port = one.wait_line("monitor ").split()[1]
+    wait_until(lambda: f"its monitor at http://127.0.0.1:{port} on its machine" in cluster()["elsewhere"])
+    told = terminal.text(asking.link(link))
+    assert "tasks    1 running, 1 waiting, 0 done" in told
+    assert f"(process {two.pid}) waits at place 1 for" in told
 
 
 CLIENT = """

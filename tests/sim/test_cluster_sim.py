@@ -307,7 +307,7 @@ def test_words_of_strangers_break_nothing() -> None:
             m.Allocated(wrong, 3),
             m.ReturnNode(wrong, victim),
             m.CloseClient(wrong),
-            m.Counts(wrong, 1, 1, 1),
+            m.Counts(wrong, 1, 1),
         ):
             stranger.say(scheduler, message)
         for node in cluster.nodes:

@@ -436,10 +436,11 @@ def test_a_pulse_waits_a_moment_for_figures_and_goes_without_them() -> None:
     bench = Bench().serve()
     assert f.Measure() in bench.wait(1.0)
     assert not bench.found(m.Pulse)
-    bench.feed(f.AvailMeasured(m.Avail(42.0), (f.ServerSample(1, 3, 0, 1, 2.5),)))
+    bench.feed(f.AvailMeasured(m.Avail(42.0), (f.ServerSample(1, 3, 0, 1, 2.5, 2),)))
     (pulse,) = bench.said_to(SCHEDULER, m.Pulse)
     (report,) = bench.said_to(CLIENT, m.NodeReport)
     assert pulse.avail == report.avail == m.Avail(42.0)
+    assert [(s.running, s.ended) for s in pulse.servers] == [(1, 2), (0, 0)]
     assert [(s.begun, s.unresponsive) for s in report.servers] == [(3, 2.5), (0, 0.0)]
     assert (report.lease, report.lease_left) == (1, pytest.approx(4.0))
     bench.wait(1.0)

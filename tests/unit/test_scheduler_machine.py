@@ -372,7 +372,7 @@ def test_each_pulse_is_answered_with_a_renewal() -> None:
         m.Allocated(99, 1),
         m.AddRule(99, rule()),
         m.ReturnNode(99, who("n1")),
-        m.Counts(99, 1, 1, 1),
+        m.Counts(99, 1, 1),
         m.CloseClient(99),
         m.Unschedule(99),
         m.Goodbye("so long"),
@@ -917,7 +917,7 @@ def test_a_waiting_client_is_told_again_what_it_waits_for() -> None:
 @pytest.mark.row("DS-19")
 def test_status_is_a_dict_of_clients_and_nodes() -> None:
     bench = granted().client("c2")
-    bench.hear(who("c1"), m.Counts(1, 10, 5, 2))
+    bench.hear(who("c1"), m.Counts(1, 10, 5))
     status = bench.machine.status(bench.now)
     assert status["active"]["name"] == "c1"
     assert status["active"]["counts"].submitted == 10

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dispycos.httpd import situation, why
+from dispycos.httpd import causes, situation, why, why_lent
 from dispycos.httpd.events import Changed, TaskEnded
-from dispycos.httpd.situation import Ignored, Place, Situation
+from dispycos.httpd.situation import Borrower, Ignored, Place, Situation
 from dispycos.httpd.view import View
 from dispycos.model import End
 
@@ -30,7 +30,7 @@ def scenarios() -> Iterator[tuple[str, dict[str, Any], str, list[str]]]:
             elif name == "says":
                 says.append(value)
             elif name:
-                fields[name] = eval(value, {"Place": Place, "Ignored": Ignored})
+                fields[name] = eval(value, {"Place": Place, "Ignored": Ignored, "Borrower": Borrower})
         yield title, fields, first, says
 
 
@@ -42,14 +42,14 @@ ALL = list(scenarios())
 def test_the_cause_of_a_scenario_stands_first(
     title: str, fields: dict[str, Any], first: str, says: list[str]
 ) -> None:
-    causes = why.causes(Situation(1000.0, **fields))
+    found = why.found(Situation(1000.0, **fields))
 
-    assert [cause.id for cause in causes][:1] == [first]
-    text = why.text(causes[:1])
+    assert [cause.id for cause in found][:1] == [first]
+    text = causes.text(found[:1])
     for part in says:
         assert part in text
-    assert causes[0].advice
-    assert causes[0].evidence
+    assert found[0].advice
+    assert found[0].evidence
 
 
 @pytest.mark.row("MO-25")
@@ -57,19 +57,28 @@ def test_each_cause_is_first_in_some_scenario() -> None:
     firsts = set()
     for _, fields, _, _ in ALL:
         now = Situation(1000.0, **fields)
-        firsts.add(next(cause for cause in why.CAUSES if cause(now) is not None))
-    assert firsts == set(why.CAUSES)
+        tests = why_lent.CAUSES if now.elsewhere else why.CAUSES
+        firsts.add(next(cause for cause in tests if cause(now) is not None))
+    assert firsts == {*why.CAUSES, *why_lent.CAUSES}
 
 
 def test_where_tasks_run_nothing_is_to_be_explained() -> None:
     busy = Situation(1000.0, nodes=(Place("n1", "initialized"),), running=3, busy=3, idle=1, waiting=0)
-    assert why.causes(busy) == []
-    assert why.text([]) == "nothing keeps tasks from running"
+    assert why.found(busy) == []
+    assert why.text(busy) == "nothing keeps tasks from running"
+
+
+@pytest.mark.row("MO-24")
+def test_a_scheduler_whose_client_has_nodes_says_where_its_tasks_are_seen() -> None:
+    node, holder = Place("n1", "initialized"), Borrower("a", "scheduled", nodes=1, servers=2)
+    lent = Situation(1000.0, nodes=(node,), clients=(holder,), elsewhere="a's own monitor shows them")
+    assert why.found(lent) == []
+    assert why.text(lent) == "no client waits\na's own monitor shows them"
 
 
 def test_many_nodes_are_named_up_to_ten() -> None:
     places = tuple(Place(f"n{number}", "zombie", "", 1.0) for number in range(25))
-    [cause] = why.causes(Situation(1000.0, waiting=1, nodes=places))
+    [cause] = why.found(Situation(1000.0, waiting=1, nodes=places))
     assert len(cause.evidence) == 11
     assert cause.evidence[-1] == "and 15 more"
 
@@ -91,4 +100,4 @@ def test_the_situation_is_that_of_the_view() -> None:
     assert found.servers == (Place("10.0.0.1:9707", "zombie"),)
     assert (found.waiting, found.submitted, found.fingerprint) == (4, 5, "abc")
     assert found.poisonous == (poison,)
-    assert [cause.id for cause in why.causes(found)] == ["poisonous", "silent"]
+    assert [cause.id for cause in why.found(found)] == ["poisonous", "silent"]

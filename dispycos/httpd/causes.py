@@ -1,0 +1,58 @@
+"""Causes: what keeps tasks from running or clients from their turn, for people.
+
+Pure. Layer 2. Rows MO-24, MO-25; rule S6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One thing that keeps tasks from running."""
+
+    id: str  # for programs
+    title: str  # for people, in a few words
+    evidence: list[str]  # what was seen, a line each
+    advice: str  # one thing to do
+    usual: bool = False  # it is how things are meant to go
+
+
+def text(found: Iterable[Cause]) -> str:
+    """Causes for a terminal; "" if there is none."""
+    parts = []
+    for number, cause in enumerate(found, 1):
+        lines = "\n".join(f"   {line}" for line in cause.evidence)
+        parts.append(f"{number}. {cause.title}\n{lines}\n   -> {cause.advice}")
+    return "\n".join(parts)
+
+
+# Wording.
+
+
+def ago(time: float | None, now: Situation) -> str:
+    return "at a time that is not known" if time is None else f"{max(0.0, now.now - time):.0f} s ago"
+
+
+def lasting(since: float | None, now: Situation) -> str:
+    return "a time that is not known" if since is None else f"{max(0.0, now.now - since):.0f} s"
+
+
+def places(places: list[Place], now: Situation) -> list[str]:
+    lines = []
+    for place in places[:MAX_NAMED]:
+        since = f" since {max(0.0, now.now - place.since):.0f} s" if place.since is not None else ""
+        lines.append(f"{place.name} is {place.state}{since}{f': {place.why}' if place.why else ''}")
+    return lines + more(places)
+
+
+def some(lines: Sequence[str]) -> list[str]:
+    return [*lines[:MAX_NAMED], *more(lines)]
+
+
+def more(found: Sequence[object]) -> list[str]:
+    return [f"and {len(found) - MAX_NAMED:,} more"] if len(found) > MAX_NAMED else []

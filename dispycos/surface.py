@@ -25,7 +25,7 @@ def on_use(
 
     def find(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}", name=name)
+            raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
         module, colon, there = homes[name].partition(":")
         home = importlib.import_module(f"dispycos.{module}")
         found = package[name] = home if colon and not there else getattr(home, there or name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -19,7 +19,7 @@ from dispycos.card import card, line
 from dispycos.client import habits, hints
 from dispycos.errors import Closed
 from dispycos.kernel import event_loop
-from dispycos.kernel.operation import Operation
+from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.wording import listed
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Scalable(ABC):
             await starting
         except BaseException:
             # Who is cancelled meanwhile does not leave the block, for he never was in it.
-            starting.add_done_callback(lambda _: _aside(self.close))
+            starting.add_done_callback(lambda _: _aside(self._close))
             raise
         return self
 
@@ -83,7 +83,10 @@ class Scalable(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_block(kind)
-        await _aside(self.close)
+        await _aside(self._close)
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self.__aenter__().__await__()
 
     def _end_block(self, kind: type[BaseException] | None) -> None:
         """Say what ends with the block. If Ctrl-C ended it, the program's tasks are interrupted, too."""
@@ -129,12 +132,15 @@ class Scalable(ABC):
             raise RuntimeError(f"{name}: {what} here would block the running event loop: {instead}")
 
     def _refuse_start_in_a_loop(self) -> None:
-        self._refuse_in_a_loop("start()", "use `async with`, or `await asyncio.to_thread(cluster.start)`")
+        self._refuse_in_a_loop("start()", f"use `async with`, or `await {type(self).__name__}(...)`")
 
     # Its life.
 
     def start(self) -> Self:
-        """Start its scheduler in this process, and the nodes that it has from the first."""
+        """Start its scheduler in this process, and the nodes that it has from the first.
+
+        `cluster = await LocalCluster(4)` does so where an event loop runs, and in `async def` tasks.
+        """
         self._refuse_start_in_a_loop()
         if self._network is not None:
             return self
@@ -156,13 +162,22 @@ class Scalable(ABC):
 
             network.reactor.wait(begin())
         except BaseException:
-            self.close()
+            self._close()
             raise
         return self
 
-    def close(self) -> None:
-        """End everything of it, and wait until it is gone. May be repeated."""
-        self._refuse_in_a_loop("close()", "use `async with`, or `await asyncio.to_thread(cluster.close)`")
+    def close(self) -> Operation:
+        """End everything of it, and wait until it is gone. May be repeated.
+
+        Where an event loop runs, and in tasks, the answer is awaited or yielded for that.
+        """
+        self._leave()
+        if event_loop.is_held_up() or threading.get_ident() in kernel_threads:
+            return _aside(self._close)
+        self._close()
+        return Operation(None)
+
+    def _close(self) -> None:
         self._leave()
         network, self._network = self._network, None
         if network is None:

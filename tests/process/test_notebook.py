@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,18 @@ print(value(shown[1])["text/plain"], len(pictures(shown[2])) > 0, len(below()))
     [
         ("asyncio", ["49", "[0, 1, 4, 9, 16]", "done: True", "done: True"]),
         ("joblib", ["[0, 1, 4, 9, 16]"]),
+        ("Notebooks", ["[0, 1, 4, 9, 16]"]),  # its cells, as an asyncio program
     ],
 )
 def test_the_programs_of_the_page_run_as_they_stand(part: str, expected: list[str], tmp_path: Path) -> None:
-    (program,) = listings(part)
+    program = "\n".join(listings(part))
+    if part == "Notebooks":
+        shown = program.replace(
+            "await client.map(square, range(5))", "print(await client.map(square, range(5)))"
+        )
+        program = (
+            f"import asyncio\nasync def cells():\n{textwrap.indent(shown, '    ')}\nasyncio.run(cells())"
+        )
     code, out, err = run_python(program, cwd=tmp_path)
     assert (code, out.splitlines()) == (0, expected), err
 

@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 VENV  := .venv
 BIN   := $(VENV)/bin
-PIP   := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
+# What pip would compile is compiled when it is first imported, which most of it never is.
+PIP   := $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --no-compile
 # By a line in a .pth file: the finder that setuptools would install doubles the time that Python takes to start.
 EDITABLE := --config-settings editable_mode=compat --editable
 

@@ -40,9 +40,9 @@ def _missing() -> str:
     return ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """The browser, started once for a file of tests."""
+    """The browser, started once for this folder in each worker."""
     missing = _missing()
     if missing:
         unavailable("browser", missing)
@@ -65,7 +65,7 @@ def chromium() -> Iterator[Any]:
     helpers.lasting.difference_update(driver)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def profile(chromium: Any) -> Any:
     """What the first page of each test shares: a page that stays open keeps what the next one needs warm.
 

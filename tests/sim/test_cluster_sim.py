@@ -26,13 +26,13 @@ Z = LIMITS.zombie_pulses * PULSE
 @pytest.mark.row("R-55", "R-17", "R-31", "R-35", "R-36", "R-48", "R-78", "R-92", "R-93", "DS-20", "DS-21")
 @pytest.mark.rule("S1", "S2", "S3", "S4", "S6")
 def test_a_shared_scheduler_serves_its_clients_under_random_faults() -> None:
-    each_seed(run, 60)
+    each_seed(run, 40)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.row("R-55", "R-19", "R-48", "R-78", "R-92")
 def test_a_private_scheduler_serves_its_client_under_random_faults() -> None:
-    each_seed(lambda seed: run(seed, shared=False, clients=1), 60)
+    each_seed(lambda seed: run(seed, shared=False, clients=1), 40)
 
 
 @pytest.mark.timeout(300)
@@ -44,13 +44,13 @@ def test_any_order_of_starts_and_no_fault_ends_well() -> None:
             assert client.seen[-1] is Status.ClientClosed
             assert client.answers[client.ticket] == (0, "")
 
-    each_seed(scenario, 60)
+    each_seed(scenario, 20)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.row("R-76", "DS-22")
 def test_private_schedulers_of_two_programs_share_the_nodes_without_harm() -> None:
-    each_seed(lambda seed: run(seed, shared=False, clients=2), 40)
+    each_seed(lambda seed: run(seed, shared=False, clients=2), 25)
 
 
 def steady(seed: int, **options: object) -> Cluster:

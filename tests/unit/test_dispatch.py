@@ -229,7 +229,7 @@ def test_a_full_batch_asks_for_a_flush() -> None:
 @pytest.mark.rule("D1")
 def test_credits_grow_quickly_for_tiny_tasks_and_allow_one_ahead_for_long_ones() -> None:
     client = Driven(S1)
-    waiting = client.submit(2000)
+    waiting = client.submit(800)
     rounds = 0
     while client.machine.placement.servers[S1].cpu_credits < 256:
         known = [task for task in waiting if task.server is not None]

@@ -78,7 +78,8 @@ LINES = (
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
-        " client.cancels client.audit client.demand client.dispatch client.growing client.scaling"
+        " client.cancels client.losses client.acknowledgements client.audit client.demand"
+        " client.dispatch client.growing client.scaling"
         " client.hosts",
         pure=True,
         reach=only(0),

@@ -3,7 +3,7 @@
 `submit` places a task at once where a server has a credit, or lets it wait (`placement`). Each
 task gets exactly one outcome (D3, R-31): `gate` alone gives it. What had not begun when its
 server died is placed again; what had begun is lost, and tried again only if the caller allowed
-it (R-05, R-41). Tasks that somebody wants ended stand in `cancels`.
+it (`losses`). Tasks that somebody wants ended stand in `cancels`.
 
 Rules of use for the I/O half, which calls this from several threads under one lock:
   - Say actions are put on their way in the order in which they were answered, also across
@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dispycos.client import audit, demand, reasons
+from dispycos.client import audit, demand
+from dispycos.client.acknowledgements import Acknowledgements
 from dispycos.client.cancels import Agenda, Cancels, Due
 from dispycos.client.credits import Node, Server
 from dispycos.client.demand import Work
@@ -35,6 +36,7 @@ from dispycos.client.events import (
     ServerUsable,
 )
 from dispycos.client.gate import Gate, Phase
+from dispycos.client.losses import RETRIED, Losses
 from dispycos.client.placement import Placement
 from dispycos.client.submission import (
     CancelAll,
@@ -55,23 +57,17 @@ from dispycos.messages import (
     Holding,
     NodeReport,
     Outcomes,
-    OutcomesSeen,
     Recalled,
     SubmitRefused,
 )
-from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
+from dispycos.model import CodeHash, End, Incarnation, Payload
 
-SEEN_AFTER = 64  # outcomes, before the server is told that they were seen ...
-SEEN_WITHIN = 1.0  # ... or seconds after the first: it keeps them, and their values, until then
 REFUSED_FIRST = 0.1  # seconds until a server that refused tasks is tried again; doubles ...
 REFUSED_MAX = 5.0  # ... up to this; news of its lease end the wait at once
-RETRY_FIRST = 0.1  # seconds before a lost task's next attempt; doubles (R-41) ...
-RETRY_MAX = 10.0  # ... up to this, +- half of it
 MAX_GONE = 1024  # servers remembered after their end, to tell late words from strange ones
 
 _OPEN = Phase.OPEN
 _SENT = Stage.SENT
-_RETRIED = frozenset((End.SERVER_LOST, End.NODE_LOST, End.ABANDONED))
 
 
 class Dispatch:
@@ -81,13 +77,13 @@ class Dispatch:
     """
 
     __slots__ = (
-        "_ack_at",
         "_acks",
         "_agenda",
         "_cancels",
         "_handlers",
         "_heard",
         "_limits",
+        "_losses",
         "_order",
         "describe",
         "gate",
@@ -104,10 +100,10 @@ class Dispatch:
         self.stale = 0  # messages of servers that are not ours (R-34)
         self.gone: dict[Incarnation, str] = {}  # at most MAX_GONE; the oldest is forgotten
         self._order = 0
-        self._acks: dict[Server, None] = {}  # servers with outcomes that we did not acknowledge
-        self._ack_at: float | None = None
+        self._acks = Acknowledgements()
         self._agenda = Agenda()
         self._cancels = Cancels(limits, self.gate, self.placement, self._agenda)
+        self._losses = Losses(limits, self.gate, self._agenda, self.gone, self._place_name, self._retry)
         self._heard: dict[type, Callable[[Server, Any, float, list[Any]], None]] = {
             Outcomes: self._outcomes,
             Recalled: self._recalled,
@@ -156,7 +152,7 @@ class Dispatch:
     def next_deadline(self) -> float | None:
         # Asked after each event: written out, because a generator would cost more than the rest.
         first = self._agenda.first
-        look_at, ack_at = self.placement.look_at, self._ack_at
+        look_at, ack_at = self.placement.look_at, self._acks.due
         if look_at is not None and (first is None or look_at < first):
             first = look_at
         if ack_at is not None and (first is None or ack_at < first):
@@ -166,8 +162,7 @@ class Dispatch:
     def tick(self, now: float) -> list[Any]:
         actions: list[Any] = []
         self._agenda.run(now, actions)
-        if self._ack_at is not None and self._ack_at <= now:
-            self._acknowledge(list(self._acks), actions)
+        self._acks.tick(now, actions)
         placement = self.placement
         if placement.look_at is not None and placement.look_at <= now:
             placement.look_at = None
@@ -237,6 +232,9 @@ class Dispatch:
         else:
             line.append(task)
 
+    def _retry(self, task: Submission, now: float, actions: list[Any]) -> None:
+        self._place_or_queue(task, True, now, actions)
+
     def _why_nowhere(self, task: Submission) -> str:
         assert task.where is not None
         server = self.placement.servers.get(task.where)
@@ -272,9 +270,9 @@ class Dispatch:
             else:
                 del sent[outcome.id]
                 done += 1
-            if outcome.end in _RETRIED:
+            if outcome.end in RETRIED:
                 # A server does not say so of itself; whoever does, the rules of loss hold.
-                self._lost(task, server, outcome.end, outcome.text, True, now, actions)
+                self._losses.take(task, server, outcome.end, outcome.text, True, now, actions)
             else:
                 self.gate.finish(task, outcome, actions)
         if done:
@@ -283,25 +281,7 @@ class Dispatch:
             server.failures = 0
             server.learn(message.spent, done, self._limits)
         self.placement.settle(server, now, actions)
-        if server.unseen >= SEEN_AFTER or server.closing:
-            self._acknowledge([server], actions)
-        elif server not in self._acks:
-            self._acks[server] = None
-            if self._ack_at is None:
-                self._ack_at = now + SEEN_WITHIN
-
-    def _acknowledge(self, servers: list[Server], actions: list[Any]) -> None:
-        for server in servers:
-            self._acks.pop(server, None)
-            if server.unseen:
-                server.unseen = 0
-                self._say_seen(server, actions)
-        if not self._acks:
-            self._ack_at = None
-
-    def _say_seen(self, server: Server, actions: list[Any]) -> None:
-        seen = OutcomesSeen(server.number, server.position, server.position_io)
-        actions.append(Say(server.incarnation, seen))
+        self._acks.owe(server, now, actions)
 
     # Given back: recalled, refused, or never begun when the server died.
 
@@ -356,48 +336,6 @@ class Dispatch:
                 self.placement.take(task)
             self._again(noted, now, actions)
 
-    # Lost: begun, and the server is gone.
-
-    def _lost(
-        self, task: Submission, server: Server, end: End, why: str, sure: bool, now: float, actions: list[Any]
-    ) -> None:
-        """An attempt that had begun, or may have, is gone; it is in no server's table any more."""
-        text = reasons.lost(task, self._place_name(server), end, why, sure, now)
-        if end is End.SERVER_LOST and sure:
-            task.deaths = (*task.deaths, text[: self._limits.max_reason_chars // 4])
-        task.server = None
-        task.position = 0
-        if task.cancel is not None:
-            end, reason = task.cancel
-            # Whose process was ended for it has the whole reason: how that ended tells nothing more.
-            text = self._place_name(server) if server.forced_for is task else text
-            self.gate.end(task, end, f"{reason}; {text}", actions)
-        elif 0 < task.max_worker_deaths <= len(task.deaths):
-            poison = reasons.fitting(reasons.poison(task), self._limits.max_reason_chars)
-            failed = Outcome(task.id, task.attempt, End.FAILED, None, poison)
-            self.gate.finish(task, failed, actions, poisoned=True)
-        elif end in _RETRIED and task.attempt <= task.retries and task.where not in self.gone:
-            task.move(Cause.PAUSE)
-            task.loss = (end, text)
-            task.since = now
-            wait = min(RETRY_FIRST * 2.0 ** (task.attempt - 1), RETRY_MAX) * (0.5 + _fraction(task))
-            task.attempt += 1
-            self._agenda.add(now + wait, self._due, task)
-        else:
-            only_there = task.where is not None and task.attempt <= task.retries
-            self.gate.end(task, end, text + reasons.not_again(task, end, only_there), actions)
-
-    def _place_name(self, server: Server) -> str:
-        name = self.describe(server.incarnation)
-        sign = server.incarnation[:4].hex()
-        return name if sign in name else f"{name} (incarnation {sign})"
-
-    def _due(self, task: Submission, now: float, actions: list[Any]) -> None:
-        """A lost task is tried again."""
-        if task.stage is Stage.PAUSED:
-            task.move(Cause.DUE)
-            self._place_or_queue(task, True, now, actions)
-
     # Cancelling.
 
     def cancel(
@@ -418,6 +356,11 @@ class Dispatch:
         self._cancels.all(event.reason, event.grace, event.io_only, now, actions)
 
     # Servers.
+
+    def _place_name(self, server: Server) -> str:
+        name = self.describe(server.incarnation)
+        sign = server.incarnation[:4].hex()
+        return name if sign in name else f"{name} (incarnation {sign})"
 
     def _server_usable(self, event: ServerUsable, now: float, actions: list[Any]) -> None:
         if event.server not in self.placement.servers:
@@ -495,7 +438,7 @@ class Dispatch:
         if first:
             # In order: what it recalled it need not finish.
             actions.append(Say(server.incarnation, Finish(await_io=False)))
-            self._acknowledge([server], actions)
+            self._acks.say([server], actions)
         self._unusable(server, now, actions)
 
     def _refuse_lines(self, place: Server | Node, why: str, now: float, actions: list[Any]) -> None:
@@ -508,7 +451,7 @@ class Dispatch:
             return
         server.move("gone")
         self.placement.remove(server)
-        self._acks.pop(server, None)
+        self._acks.drop(server)
         self._forget(event.server, event.reason)
         why = event.reason
         if server.forced:
@@ -521,7 +464,7 @@ class Dispatch:
                     task.position = 0
                     never.append(task)
                 else:
-                    self._lost(task, server, event.end, why, begun >= 0, now, actions)
+                    self._losses.take(task, server, event.end, why, begun >= 0, now, actions)
         self._refuse_lines(server, f"that server is gone: {why}", now, actions)
         self._again(never, now, actions)
         self.placement.place_waiting(server.node, now, actions)
@@ -554,7 +497,7 @@ class Dispatch:
         for task in missing:
             self.placement.take(task)
             why = "the server has no record of it, though it was handed over"
-            self._lost(task, server, End.SERVER_LOST, why, True, now, actions)
+            self._losses.take(task, server, End.SERVER_LOST, why, True, now, actions)
         for key in (*message.waiting, *message.begun):
             if key not in server.sent and key not in server.io:
                 why = f"its client knows of no task {key} on this server"
@@ -566,7 +509,7 @@ class Dispatch:
         if message.received < server.position or message.received_io < server.position_io:
             # Either it is under way still, or it never arrived: our count will tell the server.
             server.unseen = 1
-        self._acknowledge([server], actions)
+        self._acks.say([server], actions)
         self._accept_again(server, now, actions)
 
     def _from_stranger(self, peer: Incarnation, message: Any, actions: list[Any]) -> None:
@@ -652,8 +595,3 @@ class Dispatch:
         server = self.placement.servers.get(peer)
         if type(message) is Holding and server is not None:
             audit.compare(self, server, message)
-
-
-def _fraction(task: Submission) -> float:
-    """A number in [0, 1) that differs from task to task and from attempt to attempt (jitter)."""
-    return ((task.id * 2654435761 + task.attempt * 40503) & 0xFFFF) / 0x10000

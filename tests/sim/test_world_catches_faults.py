@@ -8,7 +8,9 @@ import pytest
 
 from dispycos.client.credits import Server
 from dispycos.client.dispatch import Dispatch
+from dispycos.client.losses import Losses
 from dispycos.client.submission import Ended, Submission
+from dispycos.config import Limits
 from dispycos.messages import Outcomes, Recall, Recalled, Submit
 from dispycos.model import End, Outcome
 from dispycos.node.attempts import Attempt
@@ -65,9 +67,9 @@ class SameAttemptAgain(Dispatch):
 
     __slots__ = ()
 
-    def _due(self, task: Submission, now: float, actions: list[Any]) -> None:
+    def _retry(self, task: Submission, now: float, actions: list[Any]) -> None:
         task.attempt -= 1
-        super()._due(task, now, actions)
+        super()._retry(task, now, actions)
 
 
 class CancelledAtOnce(Dispatch):
@@ -86,16 +88,28 @@ class CancelledAtOnce(Dispatch):
         return will, actions
 
 
-class EndsTwice(Dispatch):
+class TellsTooEarly(Losses):
     """Tells of a loss, and then tries again."""
 
     __slots__ = ()
 
-    def _lost(self, task: Submission, server: Server, end: End, why: str, *rest: Any) -> None:
-        super()._lost(task, server, end, why, *rest)
-        if self.lives(task.id):
+    def take(self, task: Submission, server: Server, end: End, why: str, *rest: Any) -> None:
+        super().take(task, server, end, why, *rest)
+        if task.id in self._gate.tasks:
             text = "the program is told of it too early"
             rest[-1].append(Ended(task, Outcome(task.id, task.attempt, end, None, text)))
+
+
+class EndsTwice(Dispatch):
+    """Its losses tell of themselves too early."""
+
+    __slots__ = ()
+
+    def __init__(self, limits: Limits, *rest: Any) -> None:
+        super().__init__(limits, *rest)
+        self._losses = TellsTooEarly(
+            limits, self.gate, self._agenda, self.gone, self._place_name, self._retry
+        )
 
 
 class ForgetsToPlace(Dispatch):
@@ -111,11 +125,11 @@ class ForgetsToPlace(Dispatch):
 
 
 class ForgetsTheLost(Dispatch):
-    """A lost task that may be tried again is never due."""
+    """A lost task that may be tried again is not placed when it is due."""
 
     __slots__ = ()
 
-    def _due(self, task: Submission, now: float, actions: list[Any]) -> None:
+    def _retry(self, task: Submission, now: float, actions: list[Any]) -> None:
         pass
 
 

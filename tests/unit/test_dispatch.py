@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dispycos.client import placement, reasons
-from dispycos.client.dispatch import SEEN_AFTER, Dispatch
+from dispycos.client.acknowledgements import SEEN_AFTER
+from dispycos.client.dispatch import Dispatch
 from dispycos.client.events import (
     LeaseChanged,
     ServerBack,

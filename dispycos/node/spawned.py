@@ -11,16 +11,15 @@ I/O half. Layer 5. Rows DN-43; rules R-11, SE-51.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Never
 
 from dispycos.model import Payload
-from dispycos.node import fresh, server, ties
+from dispycos.node import fresh, interpreter, server, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure
 from dispycos.node.pipe import Pipe, Said, close_all
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values, unpack
@@ -69,29 +68,17 @@ def start_server(
         close_all(descriptors)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> Never:
     """`python -m dispycos.node.spawned FD PARENT`; never returns."""
     descriptor, parent = map(int, arguments[:2])
     ties.die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    faulthandler.enable(2, all_threads=False)
-    if sys.path and sys.path[0] == os.getcwd():
-        sys.path.append(sys.path.pop(0))
-    os.set_inheritable(descriptor, False)
-    pipe = Pipe(socket.socket(fileno=descriptor), max_body=1 << 62)
-    code = 70
-    try:
+
+    def work(pipe: Pipe) -> int:
         said = pipe.hear()
         pipe.close()
-        code = 0 if said is None else server.main(_birth(said, parent))
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        # Not sys.exit: what client code registered for the interpreter's end could wait for ever.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)
+        return 0 if said is None else server.main(_birth(said, parent))
+
+    interpreter.run(descriptor, work)
 
 
 def _birth(said: Said, parent: int) -> server.Birth:

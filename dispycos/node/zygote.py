@@ -20,25 +20,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import faulthandler
 import gc
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Never
 
 from dispycos.folders import remove_tree
 from dispycos.kernel import loop
 from dispycos.kernel.task import Task
 from dispycos.model import Payload
-from dispycos.node import account, server, spawned, ties
+from dispycos.node import account, interpreter, server, spawned, ties
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.pipe import Pipe, Said, close_all
 from dispycos.node.start import ServerStart, ZygoteStart, unpack
@@ -131,7 +129,7 @@ class Zygote:
         except BaseException as exc:
             # SystemExit and KeyboardInterrupt of client code too: it ends nothing but its turn.
             reason = describe_failure(what, exc)
-        _flush()
+        interpreter.flush()
         if reason:
             self._pipe.say(Said("failed", {"reason": reason[-start.record().max_reason_chars :]}))
             return
@@ -162,7 +160,7 @@ class Zygote:
             close_all(said.descriptors)
             self._not_forked(start.index, f"can't start: EMFILE ({os.strerror(errno.EMFILE)})")
             return None
-        _flush()
+        interpreter.flush()  # what is buffered at the fork would be printed by both
         if self._code is not None:
             self._spawn(self._start, self._code, start, said.descriptors)
             return None
@@ -272,14 +270,7 @@ def run_alone(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> T
         running.terminate()
 
 
-def _flush() -> None:
-    # What is buffered at the fork would be printed by both.
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-
-
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> Never:
     """`python -m dispycos.node.zygote FD PARENT [ACCOUNT]`; never returns."""
     descriptor, parent = map(int, arguments[:2])
     if arguments[2:]:
@@ -287,24 +278,12 @@ def main(arguments: Sequence[str]) -> None:
         account.become(account.told(arguments[2]))
     ties.die_with_parent(parent)
     ties.adopt_orphans()
-    # A terminal's Ctrl-C is the daemon's to handle: we are in a session of our own.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    faulthandler.enable(2, all_threads=False)
-    if sys.path and sys.path[0] == os.getcwd():
-        # `-m` put the working directory first; it is needed last, if at all, to find ourselves.
-        sys.path.append(sys.path.pop(0))
-    os.set_inheritable(descriptor, False)
-    pipe = Pipe(socket.socket(fileno=descriptor), max_body=1 << 62)
-    code = 70
-    try:
+
+    def work(pipe: Pipe) -> int:
         birth = Zygote(pipe, parent).serve()
-        code = server.main(birth) if birth is not None else 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        # Not sys.exit: what client code registered for the interpreter's end could wait for ever.
-        _flush()
-        os._exit(code)
+        return server.main(birth) if birth is not None else 0
+
+    interpreter.run(descriptor, work)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ GIVES_WAY_AFTER = 0.7  # seconds that one handshake may take before the next add
 
 
 class Host(Protocol):
-    """What a dial needs of the endpoint."""
+    """What a dial needs of the endpoint, and reception as well."""
 
     reactor: Reactor
     limits: Limits

@@ -12,32 +12,18 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
-from dispycos.config import Limits
 from dispycos.model import Location
 from dispycos.net import local_sockets, transport
 from dispycos.net.auth import Proven
+from dispycos.net.dial import Host
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
-from dispycos.net.greeting import Ended, Greeting
+from dispycos.net.greeting import Greeting
 from dispycos.net.listening import listening_socket
-from dispycos.net.peer import Peer
-from dispycos.net.reactor import Reactor
 from dispycos.net.tls import Tls
 from dispycos.net.transport import Stream
 
 log = logging.getLogger("dispycos")
-
-
-class Host(Protocol):
-    """What reception needs of the endpoint."""
-
-    reactor: Reactor
-    limits: Limits
-    tls: Tls | None
-
-    def greet(self, stream: Stream, *, dialer: bool, reservation: int, ended: Ended) -> Greeting: ...
-    def attach(self, greeting: Greeting, proven: Proven, dialled: Location | None) -> Peer | None: ...
 
 
 class Reception:

@@ -51,6 +51,7 @@ class Server:
     resident: int = 0  # bytes when last looked at
     killed: bool = False  # by us
     problem: str = ""  # why it can't listen
+    leaving: str = ""  # why it ends itself
 
 
 def server_descriptors() -> tuple[socket.socket, socket.socket, int, int, int, int]:

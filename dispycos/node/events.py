@@ -72,6 +72,7 @@ class ServerExited:
     begun: int  # from the shared page: position of the last CPU task begun
     begun_io: int
     clean: bool = False  # with exit code 0
+    own: bool = False  # it said why it ended
 
 
 @record

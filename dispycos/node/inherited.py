@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Any
 
-from dispycos import keyfile, validation
+from dispycos import keyfile, log, validation
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import Location
@@ -42,14 +42,21 @@ def run(descriptor: int, ahead: FreshZygote | None = None) -> int:
     values = said.values
     keyfile.no_core_dumps()
     keyring = keyring_of([bytes.fromhex(values.pop("key"))])
-    logging.basicConfig(level=logging.DEBUG if values["debug"] else logging.WARNING, format="%(message)s")
     settings = _settings(values)
+    _log_as_the_program(settings.name, debug=values["debug"])
     try:
         workspace = open_workspace(settings.dest_path)
         return asyncio.run(_serve(sock, values["parent"], settings, keyring, workspace, ahead))
     except (DispycosError, OSError) as exc:
         pipe.say(Said("failed", {"reason": str(exc)}))
         return 1
+
+
+def _log_as_the_program(name: str, *, debug: bool) -> None:
+    # Our lines stand among its own.
+    level = logging.DEBUG if debug else logging.WARNING
+    text = log.FORMAT.replace("%(name)s", f"dispycos node {name.replace('%', '%%')}")
+    logging.basicConfig(level=level, format=text, datefmt=log.DATE_FORMAT)
 
 
 def _settings(values: dict[str, Any]) -> NodeSettings:

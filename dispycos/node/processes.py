@@ -372,6 +372,8 @@ class Processes:
                 server.ahead = said
         elif said.what == "problem":
             server.problem = said.text("reason")
+        elif said.what == "leaving":
+            server.leaving = said.text("reason")
         close_all(said.descriptors)
 
     def _up(self, server: Server, said: Said) -> None:
@@ -454,16 +456,23 @@ class Processes:
         if server.incarnation is None:
             self._feed(ServerStartFailed(server.index, text))
         else:
-            self._feed(
-                ServerExited(
-                    server.index, server.incarnation, text, counters.begun, counters.begun_io, status == 0
-                )
+            exited = ServerExited(
+                server.index,
+                server.incarnation,
+                text,
+                counters.begun,
+                counters.begun_io,
+                clean=status == 0,
+                own=status == 0 and bool(server.leaving),
             )
+            self._feed(exited)
 
     def _how(self, server: Server, status: int | None, counters: page.Counters) -> str:
         if status is None:
             return server.problem
         text, _by_signal = ties.describe_status(status)
+        if server.leaving and status == 0:
+            return f"ended itself: {server.leaving}"
         if server.incarnation is None:
             text = f"can't start: {server.problem or text}"
         elif status == signal.SIGKILL and not server.killed:

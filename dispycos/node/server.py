@@ -204,7 +204,7 @@ class Server:
         if not self._leaving:
             self._leaving = True
             if reason:
-                print(f"{self._birth.start.name}: {reason}", file=sys.stderr)
+                self._control.say(Said("leaving", {"reason": reason}))
             self._reactor.spawn(self._last_words(in_order=not reason))
 
     async def _last_words(self, in_order: bool) -> None:

@@ -293,7 +293,7 @@ class Tenancy:
             # Who runs the node has only its log to see that servers die.
             # Its last lines stand in the node's output, of which this is one.
             how = reason.partition("\n")[0].partition("; last output")[0]
-            out.append(Note("warning", f"server {event.index} died: {how}"))
+            out.append(Note("warning", f"server {event.index} {'' if event.own else 'died: '}{how}"))
         out.append(
             Say(
                 self.client,

@@ -1043,7 +1043,9 @@ def spin(task=None):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.row("DC-57", "R-08", "R-43")
-def test_a_task_over_its_time_that_does_not_yield_costs_its_process(master: Master) -> None:
+def test_a_task_over_its_time_that_does_not_yield_costs_its_process(
+    master: Master, capfd: pytest.CaptureFixture[str]
+) -> None:
     limits = dataclasses.replace(config.limits(), grace=0.3)
     starting = start_local_node(master.reactor, KEY, 1, limits=limits)
     node = master.reactor.run(starting).result(20)
@@ -1054,9 +1056,12 @@ def test_a_task_over_its_time_that_does_not_yield_costs_its_process(master: Mast
         assert (ending.id, ending.end) == (task, End.TIMED_OUT)
         ended = master.next(ServerEnded)
         assert (ended.server, ended.asked, ended.begun) == (server, False, 1)
-        assert "did not yield" in ended.reason
+        assert ended.reason.startswith("ended itself: it ran longer than") and "did not yield" in ended.reason
     finally:
         master.reactor.run(node.stop()).result(20)
+    # Once, as the program itself would log it.
+    (line,) = [line for line in "".join(capfd.readouterr()).splitlines() if "did not yield" in line]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d dispycos node \S+ - server 1 ended itself: it ran", line)
 
 
 @pytest.mark.row("DC-56")

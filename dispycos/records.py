@@ -11,6 +11,9 @@ only itself.
 For what stays inside. What users see is a plain dataclass: until its first use a record does
 not tell its signature.
 
+Fields are said one by one: there is no KW_ONLY and no InitVar. What no record can be is refused at its
+first use.
+
 Pure. Layer 0.
 """
 
@@ -161,6 +164,7 @@ def _tuple(value: str, names: list[str]) -> str:
 
 def _constructor(cls: type[Any], given: dict[str, Any], names: dict[str, Any], frozen: bool) -> list[str]:
     """The lines of the constructor; what they see besides goes into `names`."""
+    _check(cls, given)
     positional: list[str] = []
     named: list[str] = []
     body: list[str] = []
@@ -190,6 +194,28 @@ def _constructor(cls: type[Any], given: dict[str, Any], names: dict[str, Any], f
         body.append("    self.__post_init__()")
     arguments = ", ".join(["self", *positional, *(["*", *named] if named else [])])
     return [f"def __init__({arguments}):", *(body or ["    pass"])]
+
+
+def _check(cls: type[Any], given: dict[str, Any]) -> None:
+    """TypeError for what no record can be; at the first use, since with the class all would pay for it."""
+    hints = {
+        name: hint for base in cls.__mro__ for name, hint in vars(base).get("__annotations__", {}).items()
+    }
+    optional = ""  # the last one that has a default
+    for name, item in given.items():
+        where = f"{cls.__qualname__}.{name}"
+        if str(hints[name]).removeprefix("dataclasses.").startswith(("KW_ONLY", "InitVar")):
+            raise TypeError(f"{where}: a record has no {hints[name]}; write field(kw_only=True)")
+        if type(item.default).__hash__ is None:
+            kind = type(item.default).__name__
+            raise TypeError(
+                f"{where}: all records would share this {kind}; write field(default_factory={kind})"
+            )
+        if item.init and item.kw_only is not True:
+            if item.default is not MISSING or item.default_factory is not MISSING:
+                optional = name
+            elif optional:
+                raise TypeError(f"{where} has no default, and {optional} before it has one")
 
 
 _made_here = object()  # stands for a value that is made anew for each

@@ -107,6 +107,35 @@ def test_it_refuses_what_a_dataclass_refuses() -> None:
         assert not hasattr(value, "__dict__")
 
 
+@pytest.mark.parametrize(
+    ("hints", "names", "said"),
+    [
+        (
+            {"a": "list[int]"},
+            {"a": []},
+            "a: all records would share this list; write field\\(default_factory=list",
+        ),
+        ({"a": "set[int]"}, {"a": field(default=set())}, "share this set"),
+        ({"_": "KW_ONLY", "a": "int"}, {}, "a record has no KW_ONLY"),
+        ({"a": "dataclasses.InitVar[int]"}, {}, "a record has no dataclasses.InitVar"),
+        ({"a": "int", "b": "int"}, {"a": 1}, r"b has no default, and a before it has one"),
+        ({"a": "int", "b": "int"}, {"a": field(default_factory=int)}, "b has no default"),
+    ],
+)
+def test_what_no_record_can_be_is_refused_with_its_class(
+    hints: dict[str, str], names: dict[str, Any], said: str
+) -> None:
+    if "a record" not in said:
+        with pytest.raises((TypeError, ValueError)):
+            dataclass(frozen=True, slots=True)(type("Bad", (), {"__annotations__": hints, **names}))
+    with pytest.raises(TypeError, match=said):
+        record(type("Bad", (), {"__annotations__": hints, **names}))()
+    with pytest.raises(TypeError, match="late has no default, and names before it has one"):
+        record(frozen=False)(type("Bad", (Changing,), {"__annotations__": {"late": "int"}}))(1)
+    good = {"__annotations__": {"a": "int", "b": "int"}, "a": field(default=1, kw_only=True)}
+    assert record(type("Good", (), good))(2).a == 1
+
+
 def test_equal_records_are_those_of_one_kind_with_equal_fields() -> None:
     new, other = made(), made()
     assert new(1) == new(1, "n") and new(1) != new(2)

@@ -56,7 +56,7 @@ ENDS_WITHIN = 20.0  # seconds that the end of our own cluster may take
 _OF_OTHERS = frozenset({"max_nbytes", "temp_folder", "mmap_mode", "prefer", "require", "verbose", "context"})
 
 
-class Backend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
+class DispycosBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
     """The backend "dispycos" of `joblib.parallel_config` and `joblib.Parallel`.
 
     client   a scheduled Client, or `client.options(...)` of one; None: one of its own.
@@ -331,4 +331,4 @@ def _nothing(future: Any) -> None:
     pass
 
 
-register_parallel_backend("dispycos", Backend)
+register_parallel_backend("dispycos", DispycosBackend)

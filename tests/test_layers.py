@@ -212,7 +212,7 @@ LINES = (
     Line(
         7,
         "rpc.errors rpc.restriction rpc.sharing rpc.keys rpc.vdb rpc.encryption rpc.presence rpc.connection"
-        " rpc.service rpc.listening rpc.dialling rpc.registration rpc.server rpc.servers rpc.utils.server"
+        " rpc.services rpc.listening rpc.dialling rpc.registration rpc.server rpc.servers rpc.utils.server"
         " rpc.private rpc.expiry rpc.registry rpc.utils.registry"
         " rpc.asynchronous rpc.background rpc.buffering rpc.stdio rpc.namespace rpc.copies"
         " rpc.classic_connection rpc.slave rpc.classic rpc.utils.classic rpc.utils.factory rpc.utils.helpers",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dispycos.rpc.restriction import restricted
     from dispycos.rpc.server import ThreadedServer
     from dispycos.rpc.servers import ForkingServer, OneShotServer, ThreadPoolServer
-    from dispycos.rpc.service import Service, VoidService, classpartial
+    from dispycos.rpc.services import Service, VoidService, classpartial, service
     from dispycos.rpc.slave import ClassicService, SlaveService
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "exposed",
     "list_services",
     "restricted",
+    "service",
     "ssh_connect",
     "ssl_connect",
     "timed",
@@ -92,15 +93,15 @@ __getattr__, __dir__ = on_use(
         "GenericException": "objects.failure",
         "OneShotServer": "rpc.servers",
         "RegistryClient": "rpc.registration",
-        "Service": "rpc.service",
+        "Service": "rpc.services",
         "SlaveService": "rpc.slave",
         "ThreadPoolServer": "rpc.servers",
         "ThreadedServer": "rpc.server",
-        "VoidService": "rpc.service",
+        "VoidService": "rpc.services",
         "async_": "rpc.asynchronous",
         "buffiter": "rpc.buffering",
         "classic": "rpc.classic:",
-        "classpartial": "rpc.service",
+        "classpartial": "rpc.services",
         "connect": "rpc.dialling",
         "connect_by_service": "rpc.registration",
         "connect_pipes": "rpc.private",
@@ -111,6 +112,7 @@ __getattr__, __dir__ = on_use(
         "exposed": "objects.access",
         "list_services": "rpc.registration",
         "restricted": "rpc.restriction",
+        "service": "rpc.services",
         "ssh_connect": "rpc.private",
         "ssl_connect": "rpc.dialling",
         "timed": "rpc.asynchronous",

@@ -16,7 +16,7 @@ from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import is_loopback
-from dispycos.rpc.service import VoidService, instance_of
+from dispycos.rpc.services import VoidService, instance_of
 from dispycos.rpc.settings import Config, limit_of
 from dispycos.rpc.sharing import everything
 from dispycos.rpc.vdb import log_in

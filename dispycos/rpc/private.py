@@ -18,7 +18,7 @@ from dispycos.net.stream import Stream
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.dialling import TIMEOUT, connect_stream, offer
 from dispycos.rpc.keys import Key, keyring_of
-from dispycos.rpc.service import VoidService
+from dispycos.rpc.services import VoidService
 from dispycos.rpc.settings import Config
 
 _START_TIME: Final = 30.0  # seconds for a program to start and to prove the key

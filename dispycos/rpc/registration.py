@@ -16,7 +16,7 @@ from dispycos.rpc.connection import Connection
 from dispycos.rpc.dialling import connect
 from dispycos.rpc.errors import DiscoveryError
 from dispycos.rpc.keys import Key
-from dispycos.rpc.service import VoidService
+from dispycos.rpc.services import VoidService
 from dispycos.rpc.settings import Config
 
 log = logging.getLogger("dispycos")

@@ -19,7 +19,7 @@ from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key
 from dispycos.rpc.registration import REGISTRY_PORT
 from dispycos.rpc.server import ThreadedServer
-from dispycos.rpc.service import Service
+from dispycos.rpc.services import Service
 from dispycos.usage import Described
 
 log = logging.getLogger("dispycos")

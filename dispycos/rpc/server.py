@@ -15,7 +15,7 @@ from dispycos.rpc.dialling import DEFAULT_PORT
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
 from dispycos.rpc.registration import Registration, RegistryClient
-from dispycos.rpc.service import check_service, instance_of
+from dispycos.rpc.services import check_service, instance_of
 from dispycos.rpc.settings import Config, limit_of
 from dispycos.rpc.sharing import everything
 from dispycos.rpc.vdb import Vdb

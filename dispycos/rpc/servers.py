@@ -15,7 +15,7 @@ from typing import Any, Final
 from dispycos.arguments import integer
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.server import Server
-from dispycos.rpc.service import instance_of
+from dispycos.rpc.services import instance_of
 
 log = logging.getLogger("dispycos")
 

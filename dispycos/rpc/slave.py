@@ -23,7 +23,7 @@ from dispycos.rpc.classic_connection import ClassicConnection
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.copies import Packed, packed, unpacked
 from dispycos.rpc.namespace import Namespace, by_reference
-from dispycos.rpc.service import Service
+from dispycos.rpc.services import Service
 from dispycos.rpc.stdio import Redirection
 
 _SOURCE: Final = "<remote>"  # as a traceback names what was executed

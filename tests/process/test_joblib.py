@@ -367,7 +367,7 @@ def test_a_grid_search_of_scikit_learn_finds_the_same() -> None:
 
 
 def test_what_waits_when_the_client_is_gone_fails_instead_of_being_waited_for_for_ever() -> None:
-    ours = dispycos.joblib.Backend(client=Client())  # as one that was closed: it has no work any more
+    ours = dispycos.joblib.DispycosBackend(client=Client())  # as one that was closed: it has no work any more
     ours._most = 1
     told: list[Any] = []
     with ours._lock:  # so that the second one waits for the first

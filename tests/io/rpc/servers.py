@@ -9,7 +9,7 @@ from typing import Any
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.dialling import connect
 from dispycos.rpc.server import Server, ThreadedServer
-from dispycos.rpc.service import VoidService
+from dispycos.rpc.services import VoidService
 
 KEY = bytes(range(32))
 

@@ -102,6 +102,7 @@ def test_exported_names_are_called_without_their_prefix():
 
 @pytest.mark.row("GN-05", "RP-16")
 def test_a_prefixed_name_reaches_what_the_short_one_does_and_dir_lists_data_too():
+    @rpc.service  # as RPyC has it; the marks are enough
     class Shelf(rpc.Service):
         exposed_width = 3
         exposed_price = None
@@ -133,6 +134,8 @@ def test_a_prefixed_name_reaches_what_the_short_one_does_and_dir_lists_data_too(
             with pytest.raises(AttributeError, match="cannot access"):
                 getattr(shelf, name)
     assert "put" in dir(shelf)  # of a closed connection: what was told of it
+    with pytest.raises(TypeError, match="@service is for a class"):
+        rpc.service(print)  # type: ignore[type-var]
     with connected(Shut) as conn, pytest.raises(AttributeError, match="cannot access 'exposed_put'"):
         conn.root.exposed_put("tea")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from dispycos.objects.terms import Terms
 from dispycos.rpc import sharing
@@ -42,6 +42,16 @@ class Service(Hooks):
 
 class VoidService(Service):
     """Offers nothing: what a client shares unless it says otherwise."""
+
+
+Kind = TypeVar("Kind", bound=type)
+
+
+def service(kind: Kind, /) -> Kind:
+    """Decorate a class whose names are marked by `@exposed`. The marks are enough: it stays as it is."""
+    if not isinstance(kind, type):
+        raise TypeError(f"@service is for a class, not {kind!r:.200}: mark a function by @exposed")
+    return kind
 
 
 def classpartial(service: type[Service], /, *args: Any, **kwargs: Any) -> type[Service]:

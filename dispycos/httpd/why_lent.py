@@ -53,7 +53,9 @@ def none_known(now: Situation) -> Cause | None:
     evidence = [*some(now.unreached), f"this scheduler listens at {now.listening}"]
     if now.fingerprint:
         evidence.append(f"fingerprint of the key: {now.fingerprint}")
-    advice = "start dispycosnode with the same key; where broadcasts do not reach, with --peer"
+    advice = (
+        f"start dispycosnode with the same key; where broadcasts do not reach, with --peer {now.listening}"
+    )
     return Cause("no node", "no node is known", evidence, advice)
 
 
@@ -116,7 +118,7 @@ def waiting(now: Situation) -> Cause | None:
 
 def nobody(now: Situation) -> Cause | None:
     """Nobody asks for the cluster."""
-    if now.clients:
+    if now.clients or not now.nodes:
         return None
     free = sum(place.state == "discovered" for place in now.nodes)
     return Cause(

@@ -287,6 +287,12 @@ class SyntheticSource:
         with self._lock:
             self._put(Changed("cluster", None, {"one_in": one_in}))
 
+    def lend(self, elsewhere: str, monitor: str) -> None:
+        """Be a shared scheduler: tasks are seen elsewhere."""
+        with self._lock:
+            self._put(Changed("cluster", None, {"elsewhere": elsewhere}))
+            self._put(Changed("client", "rehearsal.py", {"monitor": monitor, "pid": 12, "servers": 4}))
+
     def print_line(self, server: FakeServer, text: str) -> None:
         """Have a server print a line."""
         self._put(Lines(server.key, [text], 0, time.time()))

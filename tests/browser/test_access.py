@@ -142,7 +142,18 @@ def test_the_first_view_takes_few_requests_and_bytes(stage: Stage) -> None:
     # The rest is fetched when the first view stands.
     later = {
         f"{name}.js"
-        for name in ("places", "tasks", "timeline", "records", "why", "report", "help", "dialog", "actions")
+        for name in (
+            "places",
+            "tasks",
+            "timeline",
+            "records",
+            "lending",
+            "why",
+            "report",
+            "help",
+            "dialog",
+            "actions",
+        )
     }
     first = [url for url in asked if url.rpartition("/")[2] not in later]
     assert len(first) < 20, first

@@ -120,6 +120,7 @@ def test_a_killed_scheduler_that_is_started_again_is_gone_on_with(
         look.watched.expected.extend(REFUSED)
         page = look.open(link)
         page.locator("#connection[data-state=live]").wait_for()
+        page.locator(".elsewhere", has_text="This scheduler lends servers and sees no tasks").wait_for()
         program.kill()
     page.locator("#connection-text", has_text="Reconnecting").wait_for()
     command[command.index("--tcp_port") + 1] = port

@@ -43,6 +43,28 @@ def test_every_page_opens_with_one_heading_and_never_scrolls_sideways(stage: Sta
     assert menu[:3] == ["Cluster", "Node", "Server"]
 
 
+@pytest.mark.row("MO-14", "MO-23", "MO-49")
+def test_a_scheduler_shows_who_has_its_servers_in_place_of_tasks(stage: Stage) -> None:
+    page = stage.open()
+    monitor = "http://10.9.9.1:8181"
+    stage.source.lend(f"The servers are lent: the monitor at {monitor} shows tasks.", monitor)
+    link = page.locator(".elsewhere a")
+    link.wait_for()
+    assert (link.get_attribute("href"), link.get_attribute("rel")) == (monitor, "noreferrer")
+    menu = page.locator("nav a:visible span:first-child").all_inner_texts()
+    assert menu == ["Cluster", "Node", "Server", "Events", "Clients", "About", "Why clients wait"]
+    assert cells(page, "Place") == ["has it", "1", "2"]
+    assert set(cells(page, "Lent to")) == {"rehearsal.py"}
+    assert "Failed" not in page.locator(".totals").inner_text()
+    page.goto(f"{stage.origin}/#/tasks")
+    page.locator(".page[data-page=tasks] .elsewhere", has_text="shows tasks").wait_for()
+    page.goto(f"{stage.origin}/#/server/s1")
+    page.locator(".page[data-page=server] .elsewhere").wait_for()
+    assert page.locator(".page table").count() == 0
+    suspend = page.get_by_role("button", name="Suspend", exact=True)
+    wait_until(lambda: (suspend.get_attribute("title") or "").startswith("A scheduler does nothing"))
+
+
 @pytest.mark.row("MO-15", "MO-16", "HT-11")
 def test_cluster_shows_what_the_json_says(stage: Stage) -> None:
     for _ in range(3):

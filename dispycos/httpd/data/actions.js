@@ -21,6 +21,7 @@ const VERBS = { terminate: "Terminate", suspend: "Suspend", resume: "Resume", cl
  */
 export function barred(app) {
   if (app.bye) return "The program has ended";
+  if (app.store.lends) return "A scheduler does nothing to nodes: the monitor of the client that has them does";
   if (app.hello && !app.hello.actions) return "The program was started so that nobody may act here";
   if (app.role !== "operator") return "You are a viewer; the operator's link allows actions";
   if (app.standing.state !== "live" && app.standing.state !== "polling") return "There is no connection to the program";

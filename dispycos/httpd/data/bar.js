@@ -3,7 +3,7 @@
  * @module
  */
 import { fill, h, mark, put, say, shape } from "./dom.js";
-import { count, many, number, time } from "./format.js";
+import { count, known, many, number, time } from "./format.js";
 import * as cluster from "./cluster.js";
 
 /** @typedef {import("./main.js").App} App */
@@ -21,19 +21,23 @@ export const PAGES = [
   ["about", "About", "a"],
   ["why", "Why nothing runs", "w"],
 ];
+// What a scheduler's menu calls otherwise than a program's.
+const OWN = { client: "Client", why: "Why nothing runs" };
+const LENT = { client: "Clients", why: "Why clients wait" };
 /** What opens each page. @type {Record<string, (app: App, root: HTMLElement, id: string) => Promise<Page> | Page>} */
 export const OPENERS = {
-  cluster: (app, root) => cluster.open(app, root),
+  cluster: async (app, root) => cluster.open(app, root, app.store.lends ? await lending() : null),
   node: async (app, root, id) => (await import("./places.js")).openNode(app, root, id),
   server: async (app, root, id) => (await import("./places.js")).openServer(app, root, id),
-  tasks: async (app, root) => (await import("./tasks.js")).openTasks(app, root),
-  task: async (app, root, id) => (await import("./tasks.js")).openTask(app, root, id),
-  timeline: async (app, root) => (await import("./timeline.js")).open(app, root),
+  tasks: async (app, root) => (app.store.lends ? (await lending()).open(app, root, "Tasks") : (await import("./tasks.js")).openTasks(app, root)),
+  task: async (app, root, id) => (app.store.lends ? (await lending()).open(app, root, "Task") : (await import("./tasks.js")).openTask(app, root, id)),
+  timeline: async (app, root) => (app.store.lends ? (await lending()).open(app, root, "Timeline") : (await import("./timeline.js")).open(app, root)),
   events: async (app, root) => (await import("./records.js")).openEvents(app, root),
   client: async (app, root) => (await import("./records.js")).openClient(app, root),
   about: async (app, root) => (await import("./records.js")).openAbout(app, root),
   why: async (app, root) => (await import("./why.js")).open(app, root),
 };
+const lending = () => import("./lending.js");
 const SPEAK = 10_000; // ms between two sentences for those who listen
 
 /** @param {string} id @returns {any} */
@@ -125,7 +129,8 @@ export class Bar {
   /** Bring all of it up to date. */
   paint() {
     const { _app: app } = this;
-    const { cluster } = app.store;
+    const { store } = app;
+    const { cluster } = store;
     document.body.classList.toggle("out", !app.ready);
     document.body.classList.toggle("stale", app.stale && !app.bye);
     say(by("program"), app.hello?.program ?? "dispycos");
@@ -133,7 +138,8 @@ export class Bar {
     for (const [id, element] of this._figures ?? []) {
       say(element, id === "rate" ? number(cluster[id]) : count(cluster[id]));
       // What there is none of, and needs nobody, takes no room.
-      if (id === "nodes_suspended" || id === "nodes_zombie" || id === "failed") /** @type {HTMLElement} */ (element.parentElement).hidden = !cluster[id];
+      const needless = id === "nodes_suspended" || id === "nodes_zombie" || id === "failed";
+      /** @type {HTMLElement} */ (element.parentElement).hidden = needless ? !cluster[id] : app.ready && cluster[id] === null;
     }
     const waiting = cluster.waiting_clients ?? 0;
     say(/** @type {HTMLElement} */ (this._client), cluster.client ? `${cluster.client}${waiting ? `, ${count(waiting)} waiting` : ""}` : waiting ? `${count(waiting)} waiting` : "none");
@@ -143,6 +149,8 @@ export class Bar {
       const { number: place } = this._links.get(id);
       say(place, typeof value === "number" ? (app.ready ? count(value) : "") : value);
     }
+    for (const [id, text] of Object.entries(store.lends ? LENT : OWN)) say(this._links.get(id).link.firstChild, text);
+    for (const id of ["tasks", "timeline"]) this._links.get(id).link.parentElement.hidden = store.lends;
     for (const [id, { link }] of this._links) mark(link, "aria-current", app.route.page === id || (app.route.page === "task" && id === "tasks") ? "page" : null);
     mark(this._pause, "aria-pressed", String(app.paused));
     say(this._pause, app.paused ? "Paused" : "Pause");
@@ -179,7 +187,7 @@ export class Bar {
     const { _app: app } = this;
     const { cluster } = app.store;
     const [state, text] = this.words;
-    const parts = [state === "live" || state === "polling" || state === "connecting" ? "" : text, app.page?.title ?? "", app.ready ? `${count(cluster.running)} running, ${count(cluster.waiting)} waiting` : "", app.hello?.program ?? "dispycos"];
+    const parts = [state === "live" || state === "polling" || state === "connecting" ? "" : text, app.page?.title ?? "", app.ready ? `${count(cluster.running)} running${known(cluster.waiting) ? `, ${count(cluster.waiting)} waiting` : ""}` : "", app.hello?.program ?? "dispycos"];
     const title = parts.filter(Boolean).join(" · ");
     // The browser's own window shows it: that costs more than all figures of this page, so they follow each second.
     const now = Date.now();
@@ -202,7 +210,8 @@ export class Bar {
     } else if (bye) {
       const { totals } = bye;
       const failed = totals.failed ? `, ${count(totals.failed)} failed` : "";
-      text = `The program ended at ${time(bye.time, app.local())}: ${bye.reason}, ${many(totals.done, "task")} done${failed}.${bye.text ? ` ${bye.text}.` : ""} This is its last state.`;
+      const done = known(totals.done) ? `, ${many(totals.done, "task")} done` : "";
+      text = `The ${app.store.lends ? "scheduler" : "program"} ended at ${time(bye.time, app.local())}: ${bye.reason}${done}${failed}.${bye.text ? ` ${bye.text}.` : ""} This is its last state.`;
       offer = ["Save report", () => app.report()];
     } else if (app.ready && app.transport.lost) text = `No answer since ${time(app.transport.failing / 1000)}; the program has probably ended. Last state shown.`;
     else if (app.standing.state === "refused") text = `The monitor refused this page: ${app.standing.text}. Reload it.`;

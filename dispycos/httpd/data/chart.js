@@ -245,11 +245,11 @@ export class Chart {
 
   _summary() {
     const found = /** @type {number[]} */ (this._values.filter((value) => value !== null));
-    if (!found.length) return `${this._form.caption}: nothing is known yet`;
+    const again = this._shownMarks.map((when) => `, restarted at ${time(when)}`).join("");
+    if (!found.length) return `${this._form.caption}: nothing is known yet${again}`;
     const { text } = this._form;
     const low = found.reduce((a, b) => Math.min(a, b));
     const high = found.reduce((a, b) => Math.max(a, b));
-    const again = this._shownMarks.map((when) => `, restarted at ${time(when)}`).join("");
     return `${this._form.caption}: now ${text(this._values[this._values.length - 1])}, between ${text(low)} and ${text(high)} since ${time(this._when(0))}${again}`;
   }
 

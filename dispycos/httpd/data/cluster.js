@@ -31,7 +31,9 @@ export function nodeColumns(app) {
     { id: "memory", label: "Memory", width: 9.5, numeric, value: (row) => row.memory, text: (row) => bytes(row.memory) },
     { id: "swap", label: "Swap", width: 9.5, numeric, detail: true, value: (row) => row.swap, text: (row) => bytes(row.swap) },
     { id: "disk", label: "Disk", width: 9.5, numeric, detail: true, value: (row) => row.disk, text: (row) => bytes(row.disk) },
-    { id: "submitted", label: "Submitted", width: 10, numeric, value: (row) => row.submitted, text: (row) => count(row.submitted) },
+    app.store.lends
+      ? { id: "holder", label: "Lent to", width: 12, value: (row) => row.holder || "", hint: (row) => row.holder || null }
+      : { id: "submitted", label: "Submitted", width: 10, numeric, value: (row) => row.submitted, text: (row) => count(row.submitted) },
     { id: "done", label: "Done", width: 8.5, numeric, value: (row) => row.done, text: (row) => count(row.done) },
     { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },
     { id: "pulse", label: "Last pulse", width: 10, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
@@ -41,13 +43,16 @@ export function nodeColumns(app) {
 /**
  * @param {App} app
  * @param {HTMLElement} root
+ * @param {typeof import("./lending.js") | null} lending of a shared scheduler
  */
-export function open(app, root) {
+export function open(app, root, lending) {
   const { store, settings } = app;
-  const hint = new Hint();
+  const hint = new Hint(lending ? "" : "Why is nothing running?");
+  const elsewhere = lending?.where(app);
+  const clients = lending?.clients(app);
   const tiles = new Map();
   const totals = h("dl.totals");
-  for (const [id, label, series] of [["submitted", "Submitted"], ["done", "Done"], ["running", "Running", "running"], ["waiting", "Waiting"], ["failed", "Failed"], ["rate", "Tasks/s", "rate"]]) {
+  for (const [id, label, series] of [["submitted", "Submitted"], ["done", "Done"], ["running", "Running", "running"], ["waiting", "Waiting"], ...(lending ? [] : [["failed", "Failed"]]), ["rate", "Tasks/s", "rate"]]) {
     const value = h("dd");
     const line = series ? sparkline([]) : null;
     tiles.set(id, { value, line, series });
@@ -71,11 +76,11 @@ export function open(app, root) {
   /** @type {import("./store.js").History | null} */
   let drawn = null;
   const pictures = h("div.columns-2", {}, grid.element, h("div.side-charts", {}, charts.map((chart) => chart.element)));
-  put(root, h("div.head", {}, h("h1", {}, "Cluster"), h("span.grow"), interval.element, args.element), hint.element, totals, pictures, nodes.element, h("p.quiet.zone", {}, `Times are of ${zone()}.`));
+  put(root, h("div.head", {}, h("h1", {}, "Cluster"), h("span.grow"), interval.element, lending ? null : args.element), hint.element, totals, elsewhere?.element, clients?.element, pictures, nodes.element, h("p.quiet.zone", {}, `Times are of ${zone()}.`));
   return {
     title: "Cluster",
     topics: ["cluster"],
-    tables: [nodes],
+    tables: clients ? [clients, nodes] : [nodes],
     paint() {
       const { cluster } = store;
       const history = store.topics.get("cluster")?.history ?? null;
@@ -83,10 +88,13 @@ export function open(app, root) {
         say(tile.value, id === "rate" ? number(cluster.rate) : count(cluster[id]));
         const at = history && history !== drawn && tile.series ? history.series.indexOf(tile.series) : -1;
         if (history && at >= 0) sparkline(history.hour.map((row) => row[at]), tile.line);
+        mark(tile.value, "title", cluster.notes?.[id] ?? null);
         if (id === "failed") mark(tile.value, "data-some", cluster.failed ? "" : null);
       }
       drawn = history;
       hint.show(cluster.why);
+      elsewhere?.paint();
+      clients?.show(store.list("cluster", "client"), app.now);
       const servers = store.list("cluster", "server");
       // A handful of cells needs no half of the page.
       pictures.classList.toggle("few", servers.length <= FEW);
@@ -101,6 +109,7 @@ export function open(app, root) {
     close() {
       grid.close();
       nodes.close();
+      clients?.close();
       for (const chart of charts) chart.close();
     },
   };
@@ -108,9 +117,10 @@ export function open(app, root) {
 
 /** The line that leads to the causes, there only when something keeps tasks from running. */
 class Hint {
-  constructor() {
+  /** @param {string} question that it answers; "": it speaks for itself */
+  constructor(question) {
     this._text = h("span");
-    this.element = h("a.hint", { href: "#/why", hidden: true }, h("strong", {}, "Why is nothing running?"), " ", this._text, h("span.more", {}, "All causes"));
+    this.element = h("a.hint", { href: "#/why", hidden: true }, question && h("strong", {}, question), " ", this._text, h("span.more", {}, "All causes"));
   }
 
   /** @param {string | null | undefined} why */

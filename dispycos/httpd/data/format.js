@@ -172,6 +172,6 @@ export function many(amount, noun) {
  * @param {unknown} value
  * @returns {value is number}
  */
-function known(value) {
+export function known(value) {
   return typeof value === "number" && Number.isFinite(value);
 }

@@ -12,7 +12,7 @@ import { Store } from "./store.js";
 import { Transport } from "./transport.js";
 
 /**
- * @typedef {{title: string, topics: string[], paint: () => void, close?: () => void, tables?: import("./table.js").Table[]}} Page
+ * @typedef {{title: string, topics: string[], paint: () => void, close?: () => void, tables?: import("./table.js").Table[], lends?: boolean}} Page
  * @typedef {{page: string, id: string}} Route
  */
 
@@ -278,6 +278,7 @@ export class App {
   async open() {
     const [, page = "", id = ""] = location.hash.split("/").map(decoded);
     const turn = ++this._turn;
+    const { lends } = this.store;
     const known = page in OPENERS ? page : "cluster";
     const other = known !== this.route.page || id !== this.route.id;
     this.route = { page: known, id };
@@ -296,7 +297,7 @@ export class App {
       return;
     }
     put(place, root);
-    this.page = opened;
+    this.page = Object.assign(opened, { lends });
     for (const table of opened.tables ?? []) table.paused = this.paused;
     if (other) {
       scrollTo(0, 0);
@@ -319,15 +320,15 @@ export class App {
     this.bar.banner();
     this.bar.paint();
     if (this.ready && !this._whole) this._fetch();
-    // A page by address waits for the addresses.
-    if (this.page && this.ready && this._unresolved) this.open();
+    // A page by address waits for the addresses, and a scheduler's page is another one than a program's.
+    if (this.page && this.ready && (this._unresolved || this.page.lends !== this.store.lends)) this.open();
     this.page?.paint();
   };
 
   /** When the first view stands, the rest is fetched: it must be here when the program has ended. */
   _fetch() {
     this._whole = true;
-    const rest = ["places", "tasks", "timeline", "records", "why", "report", "help", "dialog"];
+    const rest = ["places", "tasks", "timeline", "records", "lending", "why", "report", "help", "dialog"];
     // What fails now is asked for again, and said, when its page is opened.
     setTimeout(() => rest.forEach((name) => import(`./${name}.js`).catch(() => null)), 100);
   }

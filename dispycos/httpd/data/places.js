@@ -6,8 +6,9 @@ import { Buttons } from "./actions.js";
 import { Chart } from "./chart.js";
 import { nodeColumns } from "./cluster.js";
 import { facts, h, mark, put, reshape, say, shape } from "./dom.js";
-import { DASH, age, bytes, count, duration, number, percent, stack, time } from "./format.js";
+import { DASH, age, bytes, count, duration, known, number, percent, stack, time } from "./format.js";
 import { Grid } from "./grid.js";
+import { where } from "./lending.js";
 import { byNumber, idNumber, passes, terms } from "./order.js";
 import { Table } from "./table.js";
 
@@ -15,6 +16,8 @@ import { Table } from "./table.js";
 /** @typedef {import("./store.js").Row} Row */
 
 const ENDED = ["finished", "failed", "cancelled", "timed out", "rejected", "lost", "abandoned"];
+const COUNTED = { submitted: "submitted", done: "done", failed: "failed", running: "running", waiting: "waiting there" };
+const UNTOLD = ["submitted", "waiting", "cpu", "memory"]; // what a scheduler does not know of servers
 const numeric = true;
 
 /** @param {App} app @param {boolean} everywhere with the node, for servers of all nodes @returns {import("./table.js").Column[]} */
@@ -30,7 +33,7 @@ function serverColumns(app, everywhere) {
     columns.splice(1, 0, { id: "node", label: "Node", width: 18, value: (row) => node(row)?.name ?? null, link: (row) => `#/node/${row.node}` });
     return columns;
   }
-  return [
+  const own = [
     ...columns.slice(0, 2),
     { id: "submitted", label: "Submitted", width: 12, numeric, value: (row) => row.submitted, text: (row) => count(row.submitted) },
     { id: "done", label: "Done", width: 11, numeric, value: (row) => row.done, text: (row) => count(row.done) },
@@ -40,6 +43,7 @@ function serverColumns(app, everywhere) {
     { id: "memory", label: "Memory", width: 12, numeric, value: (row) => row.memory, text: (row) => bytes(row.memory) },
     { id: "pulse", label: "Last pulse", width: 13, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
   ];
+  return app.store.lends ? own.filter(({ id }) => !UNTOLD.includes(id)) : own;
 }
 
 /**
@@ -163,6 +167,12 @@ export function openNode(app, root, asked) {
   };
 }
 
+/** @param {Row} row @returns {string} what is known of its tasks */
+function counted(row) {
+  const found = Object.entries(COUNTED).filter(([name]) => known(row[name]));
+  return found.map(([name, word]) => `${count(row[name])} ${word}`).join(", ") || DASH;
+}
+
 /** @param {App} app @param {Row} node @returns {[string, string, string?][]} */
 function summary(app, node) {
   const now = app.now();
@@ -176,7 +186,7 @@ function summary(app, node) {
     ["CPU available", percent(node.cpu), hint("cpu")],
     ["Memory, swap", `${bytes(node.memory)}, ${bytes(node.swap)}`, hint("memory")],
     ["Disk", bytes(node.disk), hint("disk")],
-    ["Tasks", `${count(node.submitted)} submitted, ${count(node.done)} done, ${count(node.failed)} failed, ${count(node.running)} running, ${count(node.waiting)} waiting there`],
+    ["Tasks", counted(node), hint("submitted")],
     ["Last pulse", node.pulse ? `${age(now - node.pulse)} ago` : "–"],
     ["Granted for", node.since ? age((node.closed ?? now) - node.since) : "–"],
     ["Lease", node.holder ? `number ${node.lease}, of ${node.holder}${node.lease_end ? `, until ${time(node.lease_end, now)} unless renewed` : ""}` : "–"],
@@ -229,7 +239,9 @@ export function openServer(app, root, asked) {
   }, app.settings);
   const log = new Log();
   const home = h("a");
-  put(root, h("div.head", {}, h("h1", {}, "Server ", about.name), about.state, h("span.grow"), buttons.element), about.gone, about.why, h("section.panel", { "aria-label": "Summary" }, list), running.element, waiting.element, ended.element, log.element);
+  const elsewhere = where(app);
+  const parts = store.lends ? [elsewhere] : [running, waiting, ended, log];
+  put(root, h("div.head", {}, h("h1", {}, "Server ", about.name), about.state, h("span.grow"), buttons.element), about.gone, about.why, h("section.panel", { "aria-label": "Summary" }, list), parts.map((part) => part.element));
   return {
     title: "Server",
     topics: ["cluster", topic],
@@ -245,6 +257,7 @@ export function openServer(app, root, asked) {
         mark(home, "href", `#/node/${server.node}`);
         facts(list, serverSummary(app, server, home));
       }
+      elsewhere.paint();
       const tasks = store.list(topic, "task");
       running.show(tasks.filter((task) => task.state === "running" || task.state === "paused"), app.now);
       waiting.show(tasks.filter((task) => task.state === "sent" || task.state === "waiting"), app.now);
@@ -261,18 +274,19 @@ export function openServer(app, root, asked) {
 /** @param {App} app @param {Row} server @param {Node} home @returns {[string, string | Node, string?][]} */
 function serverSummary(app, server, home) {
   const hint = (/** @type {string} */ field) => server.notes?.[field];
-  return [
-    ["Node", home],
-    ["Submitted", count(server.submitted)],
-    ["Done", `${count(server.done)}, ${count(server.failed)} failed`],
-    ["Running", `${count(server.running)}, ${count(server.waiting)} waiting there`],
+  const told = app.store.lends ? [] : [
     ["A task takes", server.mean ? `${duration(server.mean)}, lately` : "–"],
     ["Ahead", server.credits ? `${count(server.credits)} at a time` : "–", "How many tasks may be at it at a time"],
     ["CPU", percent(server.cpu), hint("cpu")],
     ["Memory", bytes(server.memory), hint("memory")],
+  ];
+  return [
+    ["Node", home],
+    ["Tasks", counted(server), hint("submitted")],
+    .../** @type {[string, string, string?][]} */ (told),
     ["Last pulse", server.pulse ? `${age(app.now() - server.pulse)} ago` : "–"],
     ["Yields", server.unresponsive ? `not for ${age(server.unresponsive)}` : "yes"],
-    ["Process", `${server.pid ?? DASH}, since ${time(server.since, app.now())}`],
+    ["Process", `${server.pid ?? DASH}${server.since ? `, since ${time(server.since, app.now())}` : ""}`],
     ["Incarnation", server.incarnation ?? "–"],
   ];
 }

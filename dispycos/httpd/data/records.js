@@ -4,6 +4,7 @@
  */
 import { download, facts, h, put, say } from "./dom.js";
 import { age, count, duration, time } from "./format.js";
+import { clients as borrowers, where } from "./lending.js";
 import { byNumber, idNumber, passes, terms } from "./order.js";
 import { Table } from "./table.js";
 
@@ -77,7 +78,8 @@ export function openClient(app, root) {
   const { store } = app;
   const list = h("dl.facts");
   const counters = h("dl.facts");
-  const clients = new Table({
+  const elsewhere = where(app);
+  const clients = store.lends ? borrowers(app) : new Table({
     name: "clients",
     caption: "Clients",
     columns: [
@@ -94,7 +96,7 @@ export function openClient(app, root) {
     empty: () => (app.ready ? "No client is known: the program has not made one, or it has closed." : "Loading …"),
   }, app.settings);
   const options = settingsOf(app, (said) => said.client);
-  put(root, h("h1", {}, "Client"), h("section.panel", { "aria-label": "Summary" }, list), clients.element, h("section.panel", { "aria-label": "Counters" }, h("div.table-bar", {}, h("h2", {}, "Counters")), counters), options.element);
+  put(root, h("h1", {}, store.lends ? "Clients" : "Client"), store.lends ? elsewhere.element : null, h("section.panel", { "aria-label": "Summary" }, list), clients.element, h("section.panel", { "aria-label": "Counters" }, h("div.table-bar", {}, h("h2", {}, "Counters")), counters), options.element);
   return {
     title: "Client",
     topics: ["cluster"],
@@ -102,8 +104,9 @@ export function openClient(app, root) {
     paint() {
       const { cluster } = store;
       const now = app.now();
+      elsewhere.paint();
       facts(list, [
-        ["Program", app.hello?.program ?? "–"],
+        [store.lends ? "Scheduler" : "Program", app.hello?.program ?? "–"],
         ["State", cluster.state ?? "–"],
         ["In possession", cluster.client || "none"],
         ["Scheduled", cluster.scheduled ? `${time(cluster.scheduled, now)}, ${age((cluster.closed ?? now) - cluster.scheduled)} ago` : "–"],
@@ -114,7 +117,7 @@ export function openClient(app, root) {
       facts(counters, [
         ["Submitted", count(cluster.submitted)],
         ["Done", count(cluster.done)],
-        ["Failed", count(cluster.failed)],
+        ["Failed", count(cluster.failed), cluster.notes?.failed],
         ["Browsers that watch", count(cluster.browsers)],
         ["Changes not shown one by one", count(cluster.collapsed), "Changes of tasks that were too many to be sent"],
       ]);

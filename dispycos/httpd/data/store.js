@@ -227,6 +227,11 @@ export class Store {
     return this.rows.get("cluster") ?? { id: "cluster", type: "cluster", rev: 0 };
   }
 
+  /** Whether a shared scheduler is shown, which lends its servers and sees no tasks. */
+  get lends() {
+    return Boolean(this.cluster.elsewhere);
+  }
+
   /**
    * Rows of a type in a topic, in the monitor's order; the same list until one comes or goes.
    * @param {string} topic

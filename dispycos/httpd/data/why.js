@@ -3,6 +3,7 @@
  * @module
  */
 import { h, mark, put, say } from "./dom.js";
+import { where } from "./lending.js";
 
 const EVERY = 5000; // ms between questions while somebody looks
 
@@ -19,7 +20,9 @@ export function open(app, root) {
   let last = "";
   let asked = 0;
   let closed = false;
-  put(root, h("h1", {}, "Why is nothing running?"), state, list);
+  const title = app.store.lends ? "Why do clients wait?" : "Why is nothing running?";
+  const elsewhere = where(app);
+  put(root, h("h1", {}, title), state, list, app.store.lends ? elsewhere.element : null);
 
   async function ask() {
     asked = Date.now();
@@ -30,7 +33,7 @@ export function open(app, root) {
       if (text === last) return;
       last = text;
       const { causes } = answer;
-      say(state, causes.length ? "The most specific cause stands first." : "Nothing keeps tasks from running: as far as the monitor sees, all is well.");
+      say(state, causes.length ? "The most specific cause stands first." : app.store.lends ? "No client waits." : "Nothing keeps tasks from running: as far as the monitor sees, all is well.");
       put(list, causes.map((/** @type {any} */ cause) => h("li.panel", {}, h("h2", {}, cause.title), h("ul", {}, cause.evidence.map((/** @type {string} */ line) => h("li", {}, line))), h("p.advice", {}, cause.advice))));
     } catch {
       if (!closed) say(state, app.bye ? "The program has ended; the causes below are the last that were known." : "The monitor did not answer; the causes below are the last that were known.");
@@ -38,9 +41,10 @@ export function open(app, root) {
   }
   if (app.ready) ask();
   return {
-    title: "Why is nothing running?",
+    title,
     topics: /** @type {string[]} */ ([]),
     paint() {
+      elsewhere.paint();
       mark(list, "aria-busy", app.ready ? null : "true");
       if (app.ready && !app.bye && Date.now() - asked >= EVERY) ask();
     },

@@ -431,6 +431,11 @@ class Channel:
             self._closed = self._deaf = True
         self.changed()
 
+    def disown(self, reason: str) -> None:
+        """As `lost`, in a forked child: a thread of the parent's may have had the lock."""
+        self._lock = threading.Lock()
+        self.lost(reason)
+
     def __del__(self) -> None:
         # In any thread, at any moment, with any lock held: it only leaves word.
         if self._error is not None:

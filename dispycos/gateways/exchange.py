@@ -56,6 +56,7 @@ class Exchange:
         self._dropped: dict[int, Left] = {}
         self.link = Link(stream, meeting, self._deliver, self._tell_dropped, self._end)
         self.link.watch_room(self)
+        self.link.disowned = self._disown
 
     # Channels.
 
@@ -211,3 +212,9 @@ class Exchange:
                 taker.end()
         self._crowded.clear()
         self._lost(reason)
+
+    def _disown(self, reason: str) -> None:
+        # In a forked child.
+        for channel in list(self._channels.values()):
+            channel.disown(reason)
+        self._dropped.clear()

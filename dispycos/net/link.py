@@ -20,6 +20,7 @@ import select
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -106,6 +107,9 @@ class Link:
         self._thread: threading.Thread | None = None
         self._resting: Resting | None = None
         self._shut_down = threading.Event()  # the stream is closed
+        # Called in a forked child, with why it may not be used there.
+        self.disowned: Callable[[str], None] | None = None
+        _links.add(self)
 
     def start(self, name: str, resting: Resting | None = None) -> None:
         """Say that we are here, and start the link's own thread.
@@ -658,6 +662,15 @@ class Link:
             for waiting in (*self._room, *self._followers):
                 waiting.wake()
 
+    def disown(self, reason: str) -> None:
+        """In a forked child: read and write nothing more. The stream, which is the parent's, stays open."""
+        self._lock = threading.Lock()  # a thread of the parent's may have had it
+        self._over = self._over or reason
+        self._told = True
+        self._thread = None
+        if self.disowned is not None:
+            self.disowned(reason)
+
     def join(self, timeout: float | None) -> bool:
         """Wait until nothing more will be delivered and the stream is closed."""
         thread = self._thread
@@ -693,3 +706,16 @@ def _cut(buffers: list[Buffer], count: int) -> None:
     del buffers[:done]
     if count:
         buffers[0] = memoryview(buffers[0])[count:]
+
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()  # of this process
+
+
+def _after_fork() -> None:
+    reason = f"process {os.getppid()} uses it, of which this one is a forked child: open another here"
+    for link in list(_links):
+        link.disown(reason)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -96,9 +96,11 @@ class Connection:
         self._forsaken: set[int] = set()  # calls that were cancelled, and not answered yet
         self._jobs: dict[int, Job] = {}  # what the other end asked and was not answered yet
         self._lost = lost
-        self._reason = ""
+        # What is said to whoever uses it afterwards.
+        self._ending: tuple[type[Exception], str] = Closed, f"the connection with {name} is closed"
         self.link = Link(stream, meeting, self._deliver, self._send_drops, self._end)
         self.lanes = lanes.Lanes(self.link, name, main, resting is not None)
+        self.link.disowned = self._disown
         self.started = threading.Event()  # the link is on
         if begin is not None:
             # Before the link is, or what the other end asks could be done first.
@@ -302,7 +304,10 @@ class Connection:
             if code.due and not pending.answered:
                 raise TaskCancelled("it was cancelled while it waited")
             while jobs:
-                jobs.popleft().run()
+                job = jobs.popleft()
+                job.run()
+                if job.interrupt is not None:
+                    raise job.interrupt  # Ctrl-C is for all that this thread does, not for a callback alone
         return True
 
     def _hand_over(self, talk: Talk) -> None:
@@ -310,9 +315,8 @@ class Connection:
             self.lanes.put(0, job)
 
     def _gone(self) -> Exception:
-        if self._reason:
-            return PeerLost(f"{self.name} is gone: {self._reason}")
-        return Closed(f"the connection with {self.name} is closed")
+        kind, text = self._ending
+        return kind(text)
 
     def pack(self, value: Any) -> bytes:
         """The bytes of a value for the other end, which takes them by `unpack`. DumpError."""
@@ -519,14 +523,24 @@ class Connection:
 
     def _end(self, reason: str) -> None:
         if not self.closed:
-            self._reason = reason
+            self._ending = PeerLost, f"{self.name} is gone: {reason}"
             self.closed = True
-        error = self._gone()
         self.lanes.close()
-        # Whoever asks or gives up just now takes his own out; nobody's is left.
-        while (pending := self._any_pending()) is not None:
-            pending.fail(error)
+        self._fail_all()
         with self._lock:
             objects = self._exports.clear()
         del objects
         self._lost(reason)
+
+    def _fail_all(self) -> None:
+        error = self._gone()
+        # Whoever asks or gives up just now takes his own out; nobody's is left.
+        while (pending := self._any_pending()) is not None:
+            pending.fail(error)
+
+    def _disown(self, reason: str) -> None:
+        # In a forked child: nothing of ours is undone, for it is the parent's.
+        if not self.closed:
+            self._ending = Closed, f"the connection with {self.name} is closed here: {reason}"
+            self.closed = True
+        self._fail_all()

@@ -65,13 +65,14 @@ class Beginning:
 class Job:
     """One call of the other end."""
 
-    __slots__ = ("_code", "_connection", "call", "conversation", "request")
+    __slots__ = ("_code", "_connection", "call", "conversation", "interrupt", "request")
 
     def __init__(self, connection: Host, call: int, conversation: int) -> None:
         self._connection = connection
         self.call = call
         self.conversation = conversation
         self.request: tuple[Any, ...] = ()
+        self.interrupt: KeyboardInterrupt | None = None  # that ended it
         self._code = Stoppable()
 
     def run(self) -> None:
@@ -85,6 +86,7 @@ class Job:
             self.request = ()
             connection.answer(self, wire.RESULT, answer, refer)
         except BaseException as exc:
+            self.interrupt = exc if isinstance(exc, KeyboardInterrupt) else None
             self.fail(exc)
         finally:
             here.conversation = before

@@ -172,6 +172,15 @@ def test_what_would_end_the_other_program_does_not_end_this_one(root):
     assert root.add(1, 1) == 2
 
 
+def test_ctrl_c_in_a_callback_ends_the_call_that_waits_for_it(root):
+    def interrupted() -> None:
+        raise KeyboardInterrupt("here")
+
+    with pytest.raises(KeyboardInterrupt, match="here"):
+        root.call(lambda: root.call(interrupted))
+    assert root.add(1, 1) == 2
+
+
 def test_a_value_that_cannot_be_sent_is_an_error_where_it_is(root):
     deep: list[Any] = []
     for _ in range(100_000):

@@ -1,0 +1,97 @@
+"""A forked child of a program leaves its parent's connections and gateways alone, and may have its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers import run_python
+
+# What a child tries of each, and what is left to the parent. A wait without end would run into the limit.
+PROGRAM = """
+import gc, os, sys, threading
+from dispycos import easycluster, rpc
+from dispycos.gateways import makegateway
+
+def tried(what):
+    try:
+        return f"got {what()!r}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+class Shop(rpc.Service):
+    def exposed_same(self, value):
+        return value
+    def exposed_wait(self):
+        go.wait(20)
+        return "waited"
+    def exposed_items(self):
+        yield from range(3)
+    def exposed_call(self, function):
+        return function()
+
+go = threading.Event()
+conn = rpc.connect_thread(remote_service=Shop)
+items = conn.root.items()
+next(items)
+begun = rpc.async_(conn.root.wait)()
+master = easycluster.server.spawn_local()
+gateway = makegateway("popen")
+channel = gateway.remote_exec("for item in channel: channel.send(item)")
+busy = True
+
+def calls():
+    while busy:
+        conn.root.call(lambda: 5)
+
+others = [threading.Thread(target=calls) for _ in range(2)]
+go.set()
+begun.value
+for thread in others:
+    thread.start()
+for last in (False,) * 4 + (True,):
+    child = os.fork()
+    if not child and not last:
+        os._exit(not tried(lambda: conn.root.same(1)).startswith("Closed: "))
+    if not child:
+        for what in (
+            lambda: conn.root.same(1),
+            lambda: next(items),
+            lambda: conn.ping(),
+            lambda: master.len("abc"),
+            lambda: channel.send(1),
+            lambda: channel.receive(),
+            lambda: gateway.remote_exec("pass"),
+        ):
+            print("refused", tried(what), flush=True)
+        del items, channel
+        gc.collect()
+        conn.close()
+        master.close()
+        own = makegateway("popen").remote_exec("channel.send('its own')")
+        print(own.receive(20), flush=True)
+        sys.exit(0)  # which ends all gateways of the child's
+    assert os.waitpid(child, 0)[1] == 0
+busy = False
+for thread in others:
+    thread.join()
+channel.send("still there")
+print(conn.root.same("parent"), list(items), master.len("abc"), channel.receive(20))
+gateway.exit()
+master.close()
+conn.close()
+"""
+
+
+@pytest.mark.row("EC-07", "EX-09", "RP-01")
+def test_a_forked_child_leaves_its_parent_s_connections_alone_and_may_have_its_own():
+    code, out, err = run_python(PROGRAM, timeout=60)
+    assert code == 0, err
+    *refused, own, parent = out.splitlines()
+    assert len(refused) == 7, out
+    for line in refused:
+        assert "uses it, of which this one is a forked child: open another here" in line
+    assert [line.split()[1] for line in refused] == [
+        "Closed:", "Closed:", "Closed:", "ConnectionClosed:", "PeerLost:", "PeerLost:", "PeerLost:",
+    ]  # fmt: skip
+    assert (own, parent) == ("its own", "parent [1, 2] 3 still there")
+    assert not err

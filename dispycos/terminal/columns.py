@@ -5,7 +5,7 @@ Pure. Layer 8. Rows MO-16, MO-18 to MO-20, MO-22.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -73,11 +73,6 @@ def _first(*values: Value) -> Value:
 def _id(row: Row, model: Model, now: float) -> int:
     """Of a task, as events name it."""
     return int(row["id"][1:])
-
-
-def _place(row: Row, model: Model, now: float) -> int | str:
-    """In the queue."""
-    return row.get("place") or "has it"
 
 
 def _standing(row: Row, model: Model, now: float) -> str:
@@ -171,7 +166,7 @@ EVENTS = (
 )
 
 CLIENTS = (
-    Column("PLACE", 6, _place, right=True, need=0),
+    Column("PLACE", 6, field("place"), lambda place: str(place or "has it"), right=True, need=0),
     Column("CLIENT", 14, field("name"), most=24, need=0),
     _state(),
     Column("AT", 21, field("location"), need=4),
@@ -183,6 +178,15 @@ CLIENTS = (
     _number("DONE", "done", 10, 4),
     Column("WAITS FOR, OR ITS MONITOR", 20, _first(field("why"), field("monitor")), grows=True, need=2),
 )
+
+
+def known(
+    columns: tuple[Column, ...], rows: Sequence[Row], model: Model, now: float, elsewhere: str
+) -> tuple[Column, ...]:
+    """Without those of which a scheduler can't tell anything: its tasks are seen elsewhere."""
+    if not elsewhere or not rows:
+        return columns
+    return tuple(each for each in columns if any(each.value(row, model, now) is not None for row in rows))
 
 
 def fitting(columns: tuple[Column, ...], width: int) -> list[tuple[Column, int]]:

@@ -8,6 +8,7 @@ Layer 8. Rows MO-14 to MO-16, MO-46, SE-55.
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -206,7 +207,10 @@ def _because(row: Row) -> str:
 
 def _table(desk: Desk, model: Model, width: int, now: float) -> Iterable[Text]:
     page = desk.here.page
-    fitting = columns.fitting(page.columns, width)
+    moment = model.time(now)
+    rows = desk.rows(model, moment)
+    known = columns.known(page.columns, [row for _, row in rows], model, moment, model.elsewhere)
+    fitting = columns.fitting(known, width)
     sorted_by = page.columns[desk.here.sort]
     yield _cells(
         width,
@@ -216,13 +220,11 @@ def _table(desk: Desk, model: Model, width: int, now: float) -> Iterable[Text]:
             for column, size in fitting
         ],
     )  # fmt: skip
-    moment = model.time(now)
-    rows = desk.rows(model, moment)
     place = desk.here
-    if not rows:
+    if not rows and model.cluster is not None:
         empty = model.elsewhere if page.kind == "task" and model.elsewhere else page.empty
         text = f"no row has {desk.filter!r} in it" if desk.filter else empty
-        yield _line(width, (text if model.cluster is not None else "", "dim"))
+        yield from (_line(width, (line, "dim")) for line in textwrap.wrap(texts.clean(text), width))
     for row_id, row in rows[place.first : place.first + desk.height]:
         chosen = row_id == place.cursor
         yield _cells(
@@ -263,7 +265,9 @@ def _style(column: columns.Column, row: Row, chosen: bool) -> str:
 
 def _log(desk: Desk, model: Model, width: int, room: int) -> list[Text]:
     """The last lines that a server printed."""
-    if desk.here.page.name != "server" or desk.here.topic not in model.topics or room < 6:
+    if desk.here.page.name != "server" or model.elsewhere:
+        return []
+    if desk.here.topic not in model.topics or room < 6:
         return []
     lines = list(model.topics[desk.here.topic].log)[-(room // _LOG_SHARE) :]
     title = "printed last" if lines else "it printed nothing that was seen"

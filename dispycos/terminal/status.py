@@ -34,7 +34,7 @@ def text(link: Link) -> str:
     if cluster["why"]:
         lines.append(f"stuck    {cluster['why']}: see `dispycos why`")
     if found["nodes"]:
-        lines += ["", *_table(found["nodes"])]
+        lines += ["", *_table(found["nodes"], cluster["elsewhere"])]
     return "\n".join(texts.clean(line) for line in lines)
 
 
@@ -70,25 +70,26 @@ def _clients(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _table(nodes: list[dict[str, Any]]) -> list[str]:
+def _table(nodes: list[dict[str, Any]], elsewhere: str) -> list[str]:
     """The nodes, by address; each column as wide as it must be."""
     model, now = Model(), time.time()
     address = columns.NODES[0].value
     nodes = sorted(nodes, key=lambda row: columns.order(address(row, model, now)))
-    cells = [[column.title for column in columns.NODES]]
+    chosen = columns.known(columns.NODES, nodes, model, now, elsewhere)
+    cells = [[column.title for column in chosen]]
     for row in nodes:
-        values = [column.value(row, model, now) for column in columns.NODES]
+        values = [column.value(row, model, now) for column in chosen]
         cells.append(
             [
                 texts.DASH if value is None else column.text(value)
-                for column, value in zip(columns.NODES, values, strict=True)
+                for column, value in zip(chosen, values, strict=True)
             ]
         )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
             cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, column, width in zip(line, columns.NODES, widths, strict=True)
+            for cell, column, width in zip(line, chosen, widths, strict=True)
         ).rstrip()
         for line in cells
     ]

@@ -27,7 +27,8 @@ def cluster(**values: Any) -> dict[str, Any]:
         ("servers", ("busy", "idle", "other")),
     ):
         zeros |= {f"{kind}_{state}": 0 for state in states}
-    return {"state": "scheduled", "client": "", "why": "", "rate": 0.0, **zeros, **values}
+    texts = dict.fromkeys(("client", "why", "elsewhere"), "")
+    return {"state": "scheduled", "rate": 0.0, **texts, **zeros, **values}
 
 
 def snapshot(topic: str, rows: dict[str, dict[str, Any]], to: int = 1) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def test_pages_are_opened_and_left_as_they_were() -> None:
     assert desk.topics == ["cluster", "node/n1"]
     desk.press("escape", model, NOW)
     assert (desk.topics, desk.here.cursor, desk.here.sort) == (["cluster"], "n1", 1)
-    for number, topic in enumerate(("cluster", "cluster", "tasks", "events"), 1):
+    for number, topic in enumerate(("cluster", "cluster", "tasks", "events", "cluster"), 1):
         desk.press(str(number), model, NOW)
         assert desk.here.topic == topic
     desk.press("tab", model, NOW)
@@ -271,7 +272,7 @@ def lines(desk: Desk, model: Model, width: int = 100, height: int = 24) -> list[
 
 
 @pytest.mark.row("MO-48")
-@given(st.integers(1, 200), st.integers(3, 60), st.sampled_from("1234?/p"), st.integers(0, 40))
+@given(st.integers(1, 200), st.integers(3, 60), st.sampled_from("12345?/p"), st.integers(0, 40))
 def test_a_frame_fills_the_terminal_and_no_more(width: int, height: int, key: str, count: int) -> None:
     model, desk = nodes(*(f"10.0.{number}.1" for number in range(count))), Desk()
     desk.press(key, model, NOW)
@@ -299,6 +300,33 @@ def test_unknown_is_a_dash() -> None:
     )
     [line] = [line for line in lines(Desk(), model) if "10.0.0.1" in line]
     assert texts.DASH in line
+
+
+@pytest.mark.row("MO-14", "MO-23")
+def test_a_scheduler_shows_its_clients_and_where_tasks_are_seen() -> None:
+    told = {"elsewhere": "The servers are lent to a, whose own monitor shows the tasks. " * 3, "rate": None}
+    clients = {
+        f"c{place}": {"name": name, "place": place, "state": "queued", "why": why, "since": NOW - 5}
+        for place, name, why in (
+            (2, "late", "client a holds it"),
+            (0, "a", ""),
+            (1, "next", "client a holds it"),
+        )
+    }
+    rows = {"n0": node("10.0.0.1", done=7, failed=None), **clients}
+    unknown = cluster(done=None, waiting=None, **told)
+    model, desk = greeted(snapshot("cluster", {"cluster": unknown, **rows})), Desk()
+    frame = lines(desk, model)
+    assert frame[2].strip() == "tasks 0 running"
+    assert "DONE" in frame[4] and "FAILED" not in frame[4]
+    desk.press("5", model, NOW)
+    assert [line.split()[:3] for line in lines(desk, model)[5:8]] == [
+        ["has", "it", "a"],
+        ["1", "next", "queued"],
+        ["2", "late", "queued"],
+    ]
+    desk.press("3", model, NOW)
+    assert " ".join(line.strip() for line in lines(desk, model)[5:7]) == told["elsewhere"].strip()
 
 
 @pytest.mark.row("MO-60")

@@ -5,12 +5,12 @@ Layer 8. Rows DS-02, DN-42.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
 
 from dispycos.commands import table
 from dispycos.usage import Section
+from dispycos.wording import nearest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     if name in table.COMMANDS:
         return table.COMMANDS[name].main()(rest)
-    near = difflib.get_close_matches(name, table.COMMANDS, 1)
-    hint = f"did you mean {near[0]!r}? All" if near else "all"
+    near = nearest(name, table.COMMANDS)
+    hint = f"did you mean {near!r}? All" if near else "all"
     print(f"dispycos: {name!r} is no command; {hint} of them: {', '.join(table.COMMANDS)}", file=sys.stderr)
     return 2

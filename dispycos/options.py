@@ -20,6 +20,7 @@ from dispycos.configuration.names import CLIENT, SHARED
 from dispycos.model import Role
 from dispycos.net.tls import CertificateFiles
 from dispycos.records import record
+from dispycos.wording import nearest
 
 log = logging.getLogger("dispycos")
 
@@ -109,9 +110,9 @@ class Options:
             if name not in known:
                 taken = inspect.signature(call).parameters.values()
                 own = [parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY]
-                raise TypeError(
-                    f"{call.__name__}() has no argument {name!r}; it takes {', '.join([*own, *known])}"
-                )
+                near = nearest(name, [*own, *known])
+                hint = f"did you mean {near}=?" if near else f"it takes {', '.join([*own, *known])}"
+                raise TypeError(f"{call.__name__}() has no argument {name!r}; {hint}")
         return cls.of(**arguments)
 
 

@@ -1,11 +1,11 @@
-"""Wording: how sentences name many things, and how too long a text is shown.
+"""Wording: how sentences name many things or the nearest one, and how too long a text is shown.
 
 Pure. Layer 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Things that a sentence names one by one: enough to see what is meant, few enough to read.
 MAX_NAMED = 3
@@ -15,6 +15,13 @@ def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The one of `known` that was meant, most likely; "" if none is like it."""
+    import difflib  # for who is told: programs that begin never need it
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1, likeness)), "")
 
 
 def clip(text: str, chars: int, size: int) -> str:

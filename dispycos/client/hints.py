@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from dispycos.client.habits import NO_WORDS, OPTIONS, Table
+from dispycos.wording import nearest
 
 _BY_NAME: Final = ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")  # kinds of parameters
 
@@ -50,14 +51,10 @@ def refuse(function: Callable[..., Any], unknown: Mapping[str, Any], table: Tabl
         start = f"{function.__name__}() takes no {name}="
         if name in table:
             raise TypeError(f"{start}: {table[name].format(name, value)}")
-        # Imported by those who are told: a program that begins never needs it.
-        import difflib
-
         named = [one for one, kind in _parameters(function) if kind in _BY_NAME]
-        near = difflib.get_close_matches(name, named, 1)
-        raise TypeError(
-            f"{start}; " + (f"did you mean {near[0]}=?" if near else f"it takes {', '.join(named)}")
-        )
+        near = nearest(name, named)
+        instead = f"did you mean {near}=?" if near else f"it takes {', '.join(named)}"
+        raise TypeError(f"{start}; {instead}")
 
 
 def refuse_options(way: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:

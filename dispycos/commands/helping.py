@@ -5,7 +5,6 @@ Layer 8.
 
 from __future__ import annotations
 
-import difflib
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from dispycos.commands.table import Program
 from dispycos.commands.topics import ALSO, TOPICS, topic
 from dispycos.errors import DispycosError
 from dispycos.usage import Section, columns, parser_of
+from dispycos.wording import nearest
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,8 +59,8 @@ def _explained(name: str | None, *, man: bool) -> str:
         return found.format_help().rstrip("\n")
     if name in ALSO and not man:
         return topic(ALSO[name], width)
-    near = difflib.get_close_matches(name, [*programs, *TOPICS, *ALSO], 1)
-    hint = f"did you mean {near[0]!r}?" if near else "`dispycos help` names all"
+    near = nearest(name, [*programs, *TOPICS, *ALSO])
+    hint = f"did you mean {near!r}?" if near else "`dispycos help` names all"
     raise DispycosError(f"there is no {'command' if man else 'command or topic'} {name!r}; {hint}")
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dispycos.configuration.names import SECTIONS, SHARED, BadConfiguration, Found, Kind, Name, Value
+from dispycos.wording import nearest
 
 MAX_BYTES = 1 << 20  # of a file; all settings together take less than a hundredth of it
 
@@ -127,10 +128,8 @@ def _plain(place: str, name: Name, value: Any) -> Value:
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Name] | tuple[str, ...]) -> BadConfiguration:
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
     return BadConfiguration(f"{what} is not known here; {hint}")
 
 

@@ -31,6 +31,7 @@ from dispycos.configuration.names import (
     Name,
     Value,
 )
+from dispycos.wording import nearest
 
 SYSTEM = "/etc/dispycos/config.toml"
 
@@ -138,11 +139,9 @@ def strangers(
         of_ours = variable.startswith(PREFIX) and variable not in names | OTHERS
         if not of_ours or variable.startswith(others) or _LINK.search(f"{variable}={environ[variable]}"):
             continue
-        import difflib
-
-        near = difflib.get_close_matches(variable, names, 1, 0.8)
+        near = nearest(variable, names, 0.8)
         if not whole and not near and not variable.startswith(mine):
             continue  # of whatever else is called so
-        hint = f"did you mean {near[0]}?" if near else "see `dispycos config`"
+        hint = f"did you mean {near}?" if near else "see `dispycos config`"
         told.append(f"{variable} is no setting, and is not looked at; {hint}")
     return told

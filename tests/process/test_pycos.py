@@ -88,9 +88,11 @@ def test_a_bad_argument_is_an_error_that_leaves_nothing(program, arguments, erro
 @pytest.mark.parametrize(("call", "own"), [(Pycos, "node, host"), (Scheduler, "ping_interval")])
 def test_an_unknown_argument_is_told_in_the_words_of_the_call(program, call, own):
     with pytest.raises(TypeError) as caught:
-        call(ip_addr="127.0.0.1")
-    assert str(caught.value).startswith(f"{call.__name__}() has no argument 'ip_addr'; it takes {own}, ")
+        call(zone="127.0.0.1")
+    assert str(caught.value).startswith(f"{call.__name__}() has no argument 'zone'; it takes {own}, ")
     assert "tcp_port" in str(caught.value)
+    with pytest.raises(TypeError, match=r"has no argument 'tcpport'; did you mean tcp_port=\?"):
+        call(tcpport=1)
 
 
 @pytest.mark.row("KE-26")

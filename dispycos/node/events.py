@@ -28,6 +28,14 @@ class ZygoteReady:
 
 
 @record
+class ZygoteDelayed:
+    """It can't be started now, for want of descriptors, processes or memory; nothing else is said of it."""
+
+    zygote: int
+    reason: str
+
+
+@record
 class ZygoteFailed:
     """It could not be started, or a component, or node_setup failed; `reason` for the user."""
 

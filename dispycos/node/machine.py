@@ -47,6 +47,7 @@ from dispycos.node.events import (
     ServerStartFailed,
     ServerUp,
     ServiceHours,
+    ZygoteDelayed,
     ZygoteExited,
     ZygoteFailed,
     ZygoteReady,
@@ -121,6 +122,7 @@ class NodeMachine:
         # Facts of processes are the present tenancy's; without one they come too late.
         self._facts: dict[type[Any], Callable[[Tenancy, Any, float, list[Action]], None]] = {
             ZygoteReady: Tenancy.zygote_ready,
+            ZygoteDelayed: Tenancy.zygote_delayed,
             ZygoteFailed: Tenancy.zygote_failed,
             ZygoteExited: Tenancy.zygote_exited,
             ServerUp: Tenancy.server_up,

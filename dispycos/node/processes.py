@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import signal
@@ -43,6 +44,7 @@ from dispycos.node.events import (
     ServerStartFailed,
     ServerUp,
     StartZygote,
+    ZygoteDelayed,
     ZygoteExited,
     ZygoteFailed,
     ZygoteReady,
@@ -60,6 +62,8 @@ from dispycos.protocol.watching import MAX_PRINTED_BYTES
 
 log = logging.getLogger("dispycos")
 
+# Why a process can't start now, and may another time (R-27, R-28).
+_PASSING = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _LOOK_AGAIN = 0.02  # seconds between looks at a process that nobody reports
 _ORPHANS_GRACE = 0.3  # seconds that orphans get: resource trackers of shared memory end by themselves
 _KILL_PATIENCE = 10.0  # seconds of killing what is below us, then the node says what is left
@@ -160,8 +164,11 @@ class Processes:
             zygote = self._exec_zygote(action)
         except OSError as exc:
             text = f"the node can't start a process for this client: {exc.strerror or exc}"
-            self._later(ZygoteFailed(action.zygote, text))
-            self._later(ZygoteExited(action.zygote, text, by_signal=False))
+            if exc.errno in _PASSING:
+                self._later(ZygoteDelayed(action.zygote, text))
+            else:
+                self._later(ZygoteFailed(action.zygote, text))
+                self._later(ZygoteExited(action.zygote, text, by_signal=False))
             return
         self._zygotes[action.zygote] = zygote
         with contextlib.suppress(OSError):
@@ -281,24 +288,22 @@ class Processes:
                 self._orphaned(server)
         self._loop.call_later(_ORPHANS_GRACE, self._end_orphans)
 
-    def _end_orphans(self, until: float | None = None) -> None:
-        """End what the tasks of a dead zygote had started: were we killed, nobody else would (R-11).
+    def _end_orphans(self, group: int | None = None, until: float | None = None) -> None:
+        """End what tasks had started that are gone: were we killed, nobody else would (R-11).
 
+        group  of a server that is dead: only what did not move to a session of its own.
         until  when it gives up on processes that do not end, such as those we may not kill.
         """
         until = until or self._loop.time() + _KILL_PATIENCE
-        apart = {zygote.process.pid for zygote in self._zygotes.values()}
+        apart = {zygote.process.pid for zygote in self._zygotes.values()} if group is None else set()
         if self._ahead is not None:
             apart.add(self._ahead.process.pid)
-        left = self._kill_below(apart=apart)
+        left = self._kill_below(group, apart)
         if left and self._loop.time() < until:
-            self._loop.call_later(_LOOK_AGAIN, self._end_orphans, until)
+            self._loop.call_later(_LOOK_AGAIN, self._end_orphans, group, until)
         elif left:
             # The end of the client says it again, if they are still there.
-            text = ", ".join(map(str, left))
-            log.warning(
-                "processes %s, which tasks had started, could not be ended in %g s", text, _KILL_PATIENCE
-            )
+            log.warning("%s, which tasks had started, could not be ended in %g s", left, _KILL_PATIENCE)
 
     def _orphaned(self, server: Server) -> None:
         """Its zygote is dead: it dies too, and we wait for it, or look until it is gone."""
@@ -450,8 +455,7 @@ class Processes:
         del self._servers[server.index]
         self._workspace.disclaim(f"server-{server.index}")
         if server.pid:
-            # What it started and did not move to a session of its own ends with it.
-            self._kill_below(group=server.pid)
+            self._end_orphans(server.pid)
         text = self._how(server, status, counters)
         if server.incarnation is None:
             self._feed(ServerStartFailed(server.index, text))
@@ -484,8 +488,20 @@ class Processes:
         what = "last output" if counters.begun == 1 else "last output, perhaps of a task before it"
         return server.output.after(text, what, counters.begun)
 
-    def _kill_below(self, group: int | None = None, apart: Collection[int] = ()) -> list[int]:
-        return self._workspace.rights.over_processes(ties.kill_below, os.getpid(), group, apart)
+    def _kill_below(self, group: int | None = None, apart: Collection[int] = ()) -> str:
+        """Kill what is below us; answers what there was, in words."""
+        return self._below(
+            lambda us: self._workspace.rights.over_processes(ties.kill_below, us, group, apart)
+        )
+
+    @staticmethod
+    def _below(look: Callable[[int], list[int]]) -> str:
+        try:
+            found = look(os.getpid())
+        except OSError as exc:
+            # For want of a descriptor; a moment later there may be one (R-27).
+            return f"processes that can't be looked for ({exc.strerror})"
+        return f"processes {', '.join(map(str, found))}" if found else ""
 
     # The end of a client.
 
@@ -502,17 +518,16 @@ class Processes:
         self._feed(CleanedUp(reservation, reason))
 
     async def _end_everything(self) -> str:
-        us = os.getpid()
         begin = time.monotonic()
         if self._ahead is not None:
             # Not kept for the next client: what is below us at the end of one is to be nothing.
             os.kill(self._ahead.process.pid, signal.SIGKILL)  # `reap` has not waited for it
-        while below := ties.descendants(us):
+        while below := self._below(ties.descendants):
             waited = time.monotonic() - begin
             if waited > _ORPHANS_GRACE:
                 below = self._kill_below()
             if waited > _KILL_PATIENCE:
-                return f"processes {', '.join(map(str, below))} could not be ended"
+                return f"{below} could not be ended"
             await asyncio.sleep(_LOOK_AGAIN)
         return ""
 

@@ -35,6 +35,7 @@ from dispycos.node.events import (
     ServerStartFailed,
     ServerUp,
     StartZygote,
+    ZygoteDelayed,
     ZygoteExited,
     ZygoteFailed,
     ZygoteReady,
@@ -107,7 +108,7 @@ class Tenancy:
     retire: bool = False  # the zygote is to be replaced (restart_node)
     ready_at: float | None = None  # when the zygote was ready
     zygote_after: float = 0.0  # not before this is the next zygote started
-    quick_deaths: int = 0  # zygotes lost in a row soon after they were ready
+    quick_deaths: int = 0  # zygotes in a row that could not start, or were lost soon after they were ready
     tries: int = 0  # times a signal ended node_setup (R-09)
     show_at: float | None = None  # when a long node_setup is mentioned (R-33)
     cleaning: bool = False
@@ -182,6 +183,21 @@ class Tenancy:
         self.move("setup failed", now)
         self.end_zygote(now, out)
         out.append(Say(self.client, PrepareFailed(self.reservation, reason, self.grant)))
+
+    def zygote_delayed(self, event: ZygoteDelayed, now: float, out: list[Action]) -> None:
+        """Tried again after a while, which doubles (R-28)."""
+        if event.zygote != self.zygote:
+            return
+        self.zygote = 0
+        self.ending_by = None
+        self.retire = False
+        self.quick_deaths += 1
+        pause = self._pause(self.quick_deaths)
+        self.zygote_after = now + pause
+        if self.state is NodeState.PREPARING:
+            text = f"{event.reason}; it is tried again in {pause:g} s"
+            out.append(Note("warning", text))
+            out += [Say(self.client, ServerDelayed(self.reservation, place, text)) for place in self.places]
 
     def zygote_exited(self, event: ZygoteExited, now: float, out: list[Action]) -> None:
         """Its process is gone, told to end or not (R-10)."""

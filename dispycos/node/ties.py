@@ -225,6 +225,9 @@ class _Seen:
     dead: bool  # a zombie: still a link between its parent and what it started
 
 
+_NOBODY = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
 def _look() -> dict[int, _Seen]:
     """Every process of this machine that we may see, by pid. They move while we look."""
     if not _LINUX:
@@ -238,7 +241,8 @@ def _look() -> dict[int, _Seen]:
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+            # Who has ended meanwhile is nobody; that we have no descriptor left says nothing of anybody.
+            with contextlib.suppress(*_NOBODY), open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
                 found[int(name)] = _Seen(int(fields[1]), int(fields[2]), fields[0] in (b"Z", b"X"))
     return found

@@ -1163,6 +1163,25 @@ def lie(addr, port, task=None):  # type: ignore[no-untyped-def]
     return 0
 
 
+@pytest.mark.row("R-27", "R-28")
+def test_a_node_without_descriptors_says_so_and_serves_once_it_has_them(
+    master: Master, local: LocalNode
+) -> None:
+    master.use(local.location, 1)
+    daemon = psutil.Process(local.pid)
+    (zygote,) = daemon.children()
+    limits = daemon.rlimit(psutil.RLIMIT_NOFILE)
+    # What is open stays so, and no number above it can be had.
+    daemon.rlimit(psutil.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        zygote.kill()
+        assert "Too many open files; it is tried again in" in master.next(ServerDelayed).reason
+    finally:
+        daemon.rlimit(psutil.RLIMIT_NOFILE, limits)
+    assert master.run(master.take(master.next(ServerStarted, 2).server), compute, 2) == 4
+    assert not master.all(PrepareFailed)
+
+
 @pytest.mark.row("SE-09", "SE-22")
 def test_a_server_that_says_it_listens_elsewhere_is_not_announced(master: Master, local: LocalNode) -> None:
     node = master.dial(local.location)

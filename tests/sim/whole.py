@@ -195,6 +195,7 @@ class Node(Process):
         self.cpus = cpus
         self.ports = 9706
         self.zygote: Zygote | None = None
+        self.delayed = 0  # the number of the last one that could not start
         self.left: dict[int, Zygote] = {}  # ended ones, by number: their servers are told of
 
     def boot(self) -> None:
@@ -239,9 +240,15 @@ class Node(Process):
                 assert self.zygote is None, f"{self.name} starts a second zygote"
                 tenancy = self.machine._tenancy
                 assert tenancy is not None
+                if self.world.random.random() < self.cluster.fork_fails:
+                    self.delayed = action.zygote
+                    self.soon(facts.ZygoteDelayed(action.zygote, "can't start: EMFILE"))
+                    return
                 self.zygote = Zygote(self, action, tenancy.client)
                 self.zygote.start()
             case facts.EndZygote():
+                if self.zygote is None and action.zygote == self.delayed:
+                    return  # the machine will hear that there is none
                 assert self.zygote is not None
                 if action.force:
                     self.zygote.kill()

@@ -335,6 +335,25 @@ def test_a_zygote_that_dies_again_and_again_is_started_slower() -> None:
     assert gaps == [0, 1, 2, 4]
 
 
+@pytest.mark.row("R-28", "R-27")
+def test_a_zygote_that_can_t_start_now_is_told_and_tried_again() -> None:
+    bench = Bench().meet().reserve().prepare()
+    waits = []
+    for number in range(1, 9):
+        bench.feed(f.ZygoteDelayed(number, "too many open files"))
+        assert [delayed.index for delayed in bench.said_to(CLIENT, m.ServerDelayed)] == [1, 2]
+        assert not bench.said_to(CLIENT, m.PrepareFailed)
+        start = bench.now
+        while not bench.found(f.StartZygote):
+            due = bench.machine.next_deadline()
+            assert due is not None
+            bench.wait(due - bench.now)
+        waits.append(bench.now - start)
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    bench.feed(f.ZygoteReady(9))
+    assert bench.said_to(CLIENT, m.Prepared)
+
+
 @pytest.mark.row("R-09", "DC-07")
 def test_a_setup_that_fails_is_told_and_may_be_tried_again() -> None:
     bench = Bench().meet().reserve().prepare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,8 @@ def test_processes_that_do_not_end_are_told_once_and_left(
 
     def kill_below(pid: int, group: int | None, apart: object) -> list[int]:
         calls.append(clock.now)
+        if len(calls) == 1:
+            raise OSError(errno.EMFILE, "Too many open files")  # nobody can be looked for now
         return [] if looks is not None and len(calls) > looks else [4711, 4712]
 
     monkeypatch.setattr(ties, "kill_below", kill_below)

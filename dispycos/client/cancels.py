@@ -77,11 +77,14 @@ class Cancels:
             self._gate.end(task, End.CANCELLED, f"{reason}; {task!r} had not begun", actions)
             if server is not None:
                 self._placement.settle(server, now, actions)
-        elif task.cancel is None:
+            return
+        wait = self._limits.grace if grace is None else grace
+        # Asked again: the shorter grace counts, as of a map that was dropped before its client closes.
+        if task.cancel is None or now + wait < task.force_at:
             server = task.server
             assert server is not None
-            wait = self._limits.grace if grace is None else grace
-            task.cancel = (End.CANCELLED, reason)
+            task.cancel = task.cancel or (End.CANCELLED, reason)
+            task.force_at = now + wait
             actions.append(Say(server.incarnation, CancelTask(task.id, task.attempt, end, wait, reason)))
             self._agenda.add(now + wait + FORCE_ALLOWANCE, self._overdue, (task, task.attempt, server))
 
@@ -96,7 +99,7 @@ class Cancels:
         task, attempt, server = subject
         if task.server is not server or task.attempt != attempt or task.stage is not _SENT:
             return
-        if server.suspect:  # kept means kept: the answer may only be under way
+        if server.suspect and not server.stuck:  # kept means kept: the answer may only be under way
             self._agenda.add(now + FORCE_ALLOWANCE, self._overdue, subject)
         elif not server.forced:
             if task.cancel is None:
@@ -111,6 +114,7 @@ class Cancels:
             if server is not None:
                 self._time(server, server.sent, server.timed, facts.begun, now)
                 self._time(server, server.io, server.timed_io, facts.begun_io, now)
+                server.stuck = facts.unresponsive > 0
                 server.begun = max(server.begun, facts.begun)
                 server.timed = max(server.timed, facts.begun)
                 server.timed_io = max(server.timed_io, facts.begun_io)

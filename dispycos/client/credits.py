@@ -183,6 +183,7 @@ class Server:
         "recalling",
         "refused",
         "sent",
+        "stuck",
         "suspect",
         "timed",
         "timed_io",
@@ -197,6 +198,7 @@ class Server:
         self.listed: float | None = None
         self.mode = Mode.OPEN
         self.suspect = False
+        self.stuck = False  # and its node, which is heard, says that it does not step
         self.refused = 0.0  # it refused tasks: nothing goes there before this time; 0: it didn't
         self.failures = 0  # refusals in a row
         # What a Recall that is not answered asked for: no CPU tasks go there, so that positions tell.

@@ -380,6 +380,7 @@ class Dispatch:
     def _server_suspect(self, event: ServerSuspect, now: float, actions: list[Any]) -> None:
         if server := self.placement.servers.get(event.server):
             server.suspect = True
+            server.stuck = False  # what was said before is no news of this silence
             self._unusable(server, now, actions)
 
     def _server_back(self, event: ServerBack, now: float, actions: list[Any]) -> None:

@@ -63,6 +63,7 @@ class Submission:
         "attempt",
         "cancel",
         "deaths",
+        "force_at",
         "function",
         "id",
         "io",
@@ -123,6 +124,7 @@ class Submission:
         self.deaths: tuple[str, ...] = ()  # servers that died while an attempt had begun there
         self.parked = False  # what is sent to it waits behind what waits already (`client.parking`)
         self.cancel: tuple[End, str] | None = None  # somebody wants it ended, and why
+        self.force_at = 0.0  # when its server ends it by force, if it was asked to; 0: it was not
         self.loss: tuple[End, str] | None = None  # how its last attempt was lost, if one was
 
     def __repr__(self) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from dispycos import Client, LocalCluster, Scheduler
+from dispycos import Client, LocalCluster, Scheduler, Timeout
 from tests.helpers import alive, background, wait_until
 from tests.process.clusters import Watcher, echo, pid, scheduled, two_servers
 from tests.process.standing import KEY
@@ -52,6 +53,23 @@ def test_a_server_whose_interpreter_is_held_is_never_given_up(pulses: int) -> No
     names = watcher.names()
     assert "ServerInitialized" in names
     assert not [name for name in names if "Zombie" in name or "Abandoned" in name]
+
+
+def holds_plainly(seconds: float) -> None:
+    import ctypes
+
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+@pytest.mark.row("R-08", "DC-57", "DC-62")
+@pytest.mark.usefixtures("program")
+def test_a_call_that_holds_the_interpreter_is_ended_after_the_grace() -> None:
+    # The server falls silent before it is to be ended by force, as by default after 6 and 7 s.
+    with LocalCluster(1, pulse_interval=0.2), Client([holds_plainly]) as client:
+        began = time.monotonic()
+        with pytest.raises(Timeout, match=r"holds_plainly#.* did not end when it had to"):
+            client.options(timeout=0.1).submit(holds_plainly, 600.0).result(30)
+        assert time.monotonic() - began < 20.0
 
 
 @pytest.mark.row("R-97")

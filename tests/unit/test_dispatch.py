@@ -713,6 +713,26 @@ def test_a_silent_server_is_not_ended_for_a_task() -> None:
     assert len(client.own_of(EndServer)) == 1
 
 
+@pytest.mark.row("R-08", "DC-57")
+def test_a_silent_server_is_ended_for_a_task_if_its_node_says_that_it_does_not_step() -> None:
+    client = Driven(S1)
+    client.cancel(client.one())
+
+    def report(unresponsive: float) -> None:
+        facts = ServerFacts(S1, Location("10.0.0.1", 9707), 1, 1, 1, 0, unresponsive)
+        client.hear(N1, NodeReport(1, Avail(), [facts]))
+
+    report(3.0)
+    client.feed(ServerSuspect(S1))
+    client.wait(100)
+    report(0.0)
+    client.wait(100)
+    assert client.own_of(EndServer) == [], "of this silence its node has said nothing"
+    report(8.0)
+    client.wait(10)
+    assert len(client.own_of(EndServer)) == 1
+
+
 @pytest.mark.row("R-08", "R-43")
 def test_a_timeout_is_also_counted_from_what_the_node_saw_begin() -> None:
     client = Driven(S1, grace=5.0)

@@ -16,7 +16,7 @@ from pickle import PickleBuffer
 from types import CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
-from dispycos.kernel.target import begin, name_of, runs
+from dispycos.kernel.target import begin, calls_plainly, name_of, runs
 from dispycos.kernel.task import is_interruption
 from dispycos.model import Payload
 from dispycos.pickling import values
@@ -114,6 +114,9 @@ class Each:
             except Exception as error:
                 return results[:number], error
         return results, None
+
+
+calls_plainly.add(Each.__call__.__code__)
 
 
 def _without_us(error: BaseException) -> BaseException:

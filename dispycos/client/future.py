@@ -90,8 +90,8 @@ class Future(Late, concurrent.futures.Future[Any]):
     def cancel(self, reason: str = "") -> bool:
         """See to it that it never begins, or end it: False if it had ended, or ends otherwise.
 
-        A call that runs is interrupted at its next `yield`; one that never yields costs its
-        server, after a grace. `cancelled()` is true when it has ended so.
+        A call that runs gets KeyboardInterrupt, at its next `yield`, or where it is if it is a plain
+        function; what still runs after a grace costs its server. `cancelled()` is true when it ended so.
         """
         task = self.task
         return task is not None and (self.cancelled() if self.done() else task.cancel(reason))

@@ -20,6 +20,9 @@ Runnable: TypeAlias = Generator[Any, Any, Any] | Coroutine[Any, Any, Any]
 
 RUNS = inspect.CO_GENERATOR | inspect.CO_COROUTINE
 
+# Code of ours that calls plain functions. It can take an exception from outside at any line, as at a `yield`.
+calls_plainly: set[CodeType] = set()
+
 
 def begin(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], task: Any) -> Runnable:
     """Call `target`, with `task` filled in where it asks for it, and answer what is to be run.
@@ -81,6 +84,7 @@ def as_target(function: Callable[..., Any]) -> Callable[..., Any]:
             value = yield value
         return value
 
+    calls_plainly.add(call.__code__)  # one for all functions
     call.__name__ = name_of(function)
     return call
 

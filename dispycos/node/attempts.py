@@ -69,6 +69,14 @@ class Interrupt:
 
 
 @record
+class BreakOff:
+    """And if it is a plain call, which has no yield, raise it where that is."""
+
+    id: int
+    reason: str
+
+
+@record
 class ForceEnd:
     """Drop the task at its yield, whatever it wants."""
 
@@ -131,7 +139,7 @@ STAGES: dict[Stage, dict[Cause, Stage]] = {
 class Attempt:
     """One attempt that this server holds."""
 
-    __slots__ = ("position", "reason", "spec", "stage", "wanted")
+    __slots__ = ("broken_off", "position", "reason", "spec", "stage", "wanted")
 
     def __init__(self, spec: TaskSpec, position: int) -> None:
         self.spec = spec
@@ -139,3 +147,4 @@ class Attempt:
         self.stage = Stage.WAITING
         self.wanted: End | None = None  # what its outcome shall be, once somebody has it ended
         self.reason = ""
+        self.broken_off = False

@@ -48,6 +48,7 @@ from dispycos.node.attempts import (
     STAGES,
     Attempt,
     Begin,
+    BreakOff,
     Cause,
     CloseWanted,
     EndAll,
@@ -64,6 +65,7 @@ from dispycos.story import About
 # After ForceEnd a task that yields is gone within one step of the kernel; one that is still here
 # after this many seconds does not yield at all, and only the end of the process ends it (DC-57).
 FORCE_WAIT = 0.5
+PATIENT = 600.0  # seconds; who gives a longer grace lets a plain call go on
 
 WORTH_A_MESSAGE = 8  # outcomes; fewer wait for the last task, or for `flush`
 
@@ -363,7 +365,7 @@ class Execution:
             self._interrupt(task, End(message.end), message.grace, message.reason, now, actions)
         elif task.stage is _INTERRUPTED:
             # Asked again: the shorter grace counts.
-            self._plan_force(task, message.grace, now)
+            self._plan_force(task, message.grace, now, actions)
         return actions
 
     def _interrupt(
@@ -373,9 +375,12 @@ class Execution:
         task.wanted = wanted
         task.reason = reason
         actions.append(Interrupt(task.spec.id, reason))
-        self._plan_force(task, grace, now)
+        self._plan_force(task, grace, now, actions)
 
-    def _plan_force(self, task: Attempt, grace: float, now: float) -> None:
+    def _plan_force(self, task: Attempt, grace: float, now: float, actions: list[Any]) -> None:
+        if grace < PATIENT and not task.broken_off:
+            task.broken_off = True
+            actions.append(BreakOff(task.spec.id, task.reason))
         heapq.heappush(self._deadlines, (now + grace, task.spec.id, task.spec.attempt, _INTERRUPTED))
 
     def _finish(self, message: Finish, now: float) -> list[Any]:
@@ -473,7 +478,7 @@ class Execution:
             if task.stage is _BEGUN:
                 self._interrupt(task, End.FAILED, event.grace, event.reason, now, actions)
             elif task.stage is _INTERRUPTED:
-                self._plan_force(task, event.grace, now)
+                self._plan_force(task, event.grace, now, actions)
         self._wind_up(now, actions)
         return actions
 

@@ -34,6 +34,7 @@ from dispycos.net.delivery import Delivery
 from dispycos.net.runner import Runner
 from dispycos.node.attempts import (
     Begin,
+    BreakOff,
     CloseWanted,
     EndAll,
     EndProcess,
@@ -44,6 +45,7 @@ from dispycos.node.attempts import (
 )
 from dispycos.node.early import EarlyMessages
 from dispycos.node.execution import Execution
+from dispycos.node.interruption import Interruption
 from dispycos.node.namespace import ClientNamespace
 from dispycos.node.oversize import smaller
 from dispycos.node.page import Page
@@ -70,9 +72,11 @@ class Executor:
         namespace: ClientNamespace,
         page: Page,
         limits: Limits,
+        interruption: Interruption,
         end: Callable[[str], None],
     ) -> None:
         self._kernel = kernel
+        self._interruption = interruption
         self._endpoint = endpoint = delivery.endpoint
         self._reactor = endpoint.reactor
         self._early = EarlyMessages(kernel, delivery, limits, self._waits)
@@ -177,6 +181,8 @@ class Executor:
             self._kernel.post(self._begin, action.spec)
         elif kind is Interrupt:
             self._kernel.post(self._interrupt, action)
+        elif kind is BreakOff:
+            self._interruption.ask(action.id, action.reason)
         elif kind is ForceEnd:
             self._kernel.post(self._force, action)
         elif kind is EndProcess:

@@ -27,7 +27,7 @@ from dispycos import (
 )
 from dispycos.client.future import Future
 from dispycos.kernel.wait import Waitable
-from tests.helpers import wait_until
+from tests.helpers import alive, wait_until
 from tests.process.clusters import LIMIT, Watcher, opened, scheduled, sleeps, waits
 
 
@@ -286,6 +286,41 @@ def test_a_call_that_runs_is_interrupted_at_its_yield(cluster: Any) -> None:
         assert future.cancel()
         with pytest.raises(concurrent.futures.CancelledError, match="called cancel"):
             future.result(LIMIT)
+
+
+def naps(begun: str, seconds: float, ended: str = "") -> int:
+    """A plain function that can't yield, and cleans up."""
+    Path(begun).touch()
+    try:
+        time.sleep(seconds)
+    except KeyboardInterrupt:
+        if not ended:
+            return os.getpid()
+        raise
+    finally:
+        Path(ended or begun).write_text(str(os.getpid()))
+    return 0
+
+
+@pytest.mark.row("DC-56", "DC-62", "R-20")
+@pytest.mark.usefixtures("cluster")
+def test_a_plain_call_is_interrupted_where_it_is_and_its_server_lives(tmp_path: Path) -> None:
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    with opened(naps) as client:
+        began = time.monotonic()
+        future = client.submit(naps, str(begun), 600, str(ended))
+        wait_until(begun.exists)
+        assert future.cancel()
+        with pytest.raises(concurrent.futures.CancelledError, match="called cancel"):
+            future.result(LIMIT)
+        late = client.options(timeout=0.1).submit(naps, str(begun), 600, str(ended))
+        with pytest.raises(Timeout, match=r"its timeout of 0\.1 s"):
+            late.result(LIMIT)
+        # What it makes of it counts, as for a task (DC-56).
+        catches = client.options(timeout=0.1).submit(naps, str(begun), 600)
+        assert alive(catches.result(LIMIT))
+        assert alive(int(ended.read_text()))
+        assert time.monotonic() - began < 5.0, "a grace has passed"
 
 
 @pytest.mark.row("DC-63", "DC-39")

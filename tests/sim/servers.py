@@ -60,6 +60,8 @@ class ServerProcess(Process):
                 self.begin(action.spec)
             case attempts.Interrupt():
                 self.interrupt(action.id)
+            case attempts.BreakOff():
+                pass  # none of its tasks is a plain call
             case attempts.ForceEnd():
                 spec = self.holds.get(action.id)
                 if spec is not None and meaning(spec)[0] is not Behaviour.STUCK:

@@ -25,6 +25,7 @@ from dispycos.messages import (
 from dispycos.model import CodeHash, End, Incarnation, Payload, Role, TaskSpec
 from dispycos.node.attempts import (
     Begin,
+    BreakOff,
     CloseWanted,
     EndAll,
     Ended,
@@ -255,13 +256,25 @@ def test_a_cancelled_task_that_has_not_begun_never_begins() -> None:
 def test_a_running_task_is_interrupted_and_ends_as_it_was_wanted() -> None:
     server = Driven()
     server.submit(spec(1))
-    assert server.hear(CancelTask(1, 1, End.CANCELLED, 5.0, REASON)) == [Interrupt(1, REASON)]
+    assert server.hear(CancelTask(1, 1, End.CANCELLED, 5.0, REASON)) == [
+        Interrupt(1, REASON),
+        BreakOff(1, REASON),
+    ]
     assert server.hear(CancelTask(1, 1, End.CANCELLED, 5.0, REASON)) == []
     (message,) = server.ended(1, End.CANCELLED)
     assert (message.outcomes[0].end, message.outcomes[0].text) == (End.CANCELLED, REASON)
     assert message.outcomes[0].value is None
     # The deadline that was set for it means nothing any more.
     assert [action for action in server.wait(20) if not isinstance(action, Holding)] == []
+
+
+@pytest.mark.row("DC-62", "DC-64")
+def test_a_plain_call_is_not_broken_off_before_its_end_is_waited_for() -> None:
+    server = Driven()
+    server.submit(spec(1))
+    assert server.hear(CancelTask(1, 1, End.CANCELLED, 3600.0, REASON)) == [Interrupt(1, REASON)]
+    assert server.hear(CancelTask(1, 1, End.FAILED, 5.0, "its client closes")) == [BreakOff(1, REASON)]
+    assert server.hear(CancelTask(1, 1, End.FAILED, 1.0, "its client closes")) == []
 
 
 @pytest.mark.row("DC-56")
@@ -298,7 +311,7 @@ def test_a_task_that_never_yields_has_its_process_ended_after_timeout_and_grace(
     server = Driven(grace=5.0)
     server.submit(spec(1, timeout=2.0), spec(2, io=True))
     assert server.wait(1.9) == []
-    (interrupt,) = server.wait(0.2)
+    interrupt, _ = server.wait(0.2)
     assert isinstance(interrupt, Interrupt)
     assert "timeout of 2 s" in interrupt.reason
     (force,) = server.wait(5.0)
@@ -337,7 +350,7 @@ def test_what_other_peers_say_and_other_attempts_is_dropped_and_counted() -> Non
 def test_a_cancel_of_attempt_zero_means_any() -> None:
     server = Driven()
     server.submit(spec(1, attempt=3))
-    assert server.hear(CancelTask(1, 0, End.CANCELLED, 5.0, REASON)) == [Interrupt(1, REASON)]
+    assert server.hear(CancelTask(1, 0, End.CANCELLED, 5.0, REASON))[0] == Interrupt(1, REASON)
 
 
 @pytest.mark.row("DC-26", "R-90")

@@ -1,0 +1,77 @@
+"""Ctrl-C for a plain call: KeyboardInterrupt where it is, for it has no `yield` to raise it at.
+
+A task is interrupted at its next `yield`. A plain function has none; it gets the exception as a
+program at a terminal does, between two of its own lines and out of `time.sleep`. Where it has
+called something of ours nothing is raised, which might be left half done: a moment later it is
+looked at again. It may catch the exception and go on, and is not asked twice. What stays in C
+never hears of it and is ended with its process after the grace, like a task that does not yield.
+
+SIGURG carries it: nobody uses it, and where no handler is it does nothing. Without
+`pthread_kill` (Windows) nothing is raised before the grace is over.
+
+I/O half. Layer 5. Rows DC-56, R-20.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.target import calls_plainly
+from dispycos.net.reactor import Reactor
+
+_LOOK_AGAIN = 0.05  # seconds; the call was in code of ours
+
+
+class Interruption:
+    """Interrupts plain calls of a server; made by its main thread, which is the kernel's."""
+
+    def __init__(self, kernel: Kernel, reactor: Reactor) -> None:
+        self._kernel = kernel
+        self._reactor = reactor
+        self._thread = threading.get_ident()
+        # Task -> reason, until it was raised there or the task has ended: as many as there are tasks.
+        self._wanted: dict[int, str] = {}
+        self._knocks = False
+        if hasattr(signal, "pthread_kill"):
+            signal.signal(signal.SIGURG, self._raise)
+
+    def ask(self, id: int, reason: str) -> None:
+        """Have a task interrupted if it is a plain call; any thread."""
+        if hasattr(signal, "pthread_kill"):
+            self._reactor.call(self._want, id, reason)
+
+    def _want(self, id: int, reason: str) -> None:
+        self._wanted[id] = reason
+        if not self._knocks:
+            self._knock()
+
+    def _knock(self) -> None:
+        for over in [task for task in list(self._wanted) if task not in self._kernel.tasks]:
+            self._wanted.pop(over, None)  # it may just have been raised there
+        self._knocks = bool(self._wanted)
+        if self._knocks:
+            signal.pthread_kill(self._thread, signal.SIGURG)
+            self._reactor.later(_LOOK_AGAIN, self._knock)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        """On the kernel's thread, between two instructions of whatever it runs."""
+        task = self._kernel.current
+        if task is None or task.number not in self._wanted or not _in_plain_call(frame):
+            return
+        error = KeyboardInterrupt(self._wanted.pop(task.number))
+        error.by_request = True  # type: ignore[attr-defined]  # an end by this is no failure to log
+        raise error
+
+
+def _in_plain_call(frame: FrameType | None) -> bool:
+    """Is this thread in a plain function of the client's, and not in what that has called of ours?"""
+    while frame is not None and not _is_ours(frame):
+        frame = frame.f_back
+    return frame is not None and frame.f_code in calls_plainly
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "dispycos"

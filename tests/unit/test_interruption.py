@@ -1,0 +1,63 @@
+"""Where an interruption may be raised: in a client's plain function, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dispycos.client.chunk import Each, Results
+from dispycos.kernel.core import Kernel
+from dispycos.kernel.operation import Operation
+from dispycos.kernel.target import as_target
+from dispycos.node.interruption import _in_plain_call
+
+
+def looks(*_: Any) -> bool:
+    return _in_plain_call(sys._getframe())
+
+
+def looks_deeper(*_: Any) -> bool:
+    return max([1], key=looks) == 1 and looks()
+
+
+def looks_from_ours(*_: Any) -> bool:
+    """As what it gave to something of ours to call."""
+    seen: list[bool] = []
+    Operation(1).add_done_callback(lambda _: seen.append(looks()))
+    return seen == [True]
+
+
+def task(*_: Any) -> Iterator[Any]:
+    yield
+    return looks()
+
+
+def task_that_calls(*_: Any) -> Any:
+    """A decorated generator function: plain at first."""
+    return task()
+
+
+@pytest.mark.row("DC-56", "R-20")
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (looks, True),
+        (looks_deeper, True),
+        (looks_from_ours, False),
+        (task, False),
+        (task_that_calls, False),
+    ],
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_only_a_plain_function_is_interrupted_where_it_is(
+    function: Callable[..., Any], expected: bool, mapped: bool
+) -> None:
+    kernel = Kernel()
+    target = as_target(Each(function, False) if mapped else function)
+    ended = kernel.spawn(target, ([1],) if mapped else ())
+    while ended.is_alive():
+        kernel.step(0.0)
+    assert (Results(*ended._value).load() if mapped else [ended._value]) == [expected]

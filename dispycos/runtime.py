@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from dispycos.config import Limits
 from dispycos.errors import Closed
@@ -42,6 +42,8 @@ from dispycos.stuck import Stuck
 log = logging.getLogger("dispycos")
 
 T = TypeVar("T")
+
+Closer: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 
 AFTER_TASKS = 50.0  # where the network closes among the functions at exit
 CLOSE_WITHIN = 14.0  # seconds for the clients' tasks to end, and for goodbyes (R-53)
@@ -67,7 +69,8 @@ class Network:
         self.peers = Peers(endpoint, delivery.reservation)
         self.services: dict[type[Any], Any] = {}  # one of each kind: see `service`
         self.closed = False
-        self._closers: list[Callable[[], Coroutine[Any, Any, object]]] = []
+        self._closers: list[Closer] = []
+        self._first: list[Closer] = []
         self._making = threading.RLock()
 
     @property
@@ -98,14 +101,18 @@ class Network:
         """Where others are looked for, for reasons that people read (R-52)."""
         return self.search.described("this process")
 
-    def on_close(self, close: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Await `close()` on the reactor when the network closes, the latest one first."""
-        self._closers.append(close)
+    def on_close(self, close: Closer, *, first: bool = False) -> None:
+        """Await `close()` on the reactor when the network closes, the latest one first.
 
-    def drop_close(self, close: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        first  before the others, and side by side: each may take as long as tasks may take to end.
+        """
+        (self._first if first else self._closers).append(close)
+
+    def drop_close(self, close: Closer) -> None:
         """Take `on_close` back; nothing if it was called."""
-        if close in self._closers:
-            self._closers.remove(close)
+        for closers in (self._first, self._closers):
+            if close in closers:
+                closers.remove(close)
 
     def close(self) -> None:
         """Close everything on it and end its thread. May be repeated; any thread but the reactor's."""
@@ -120,13 +127,19 @@ class Network:
         self.reactor.stop()
 
     async def _close(self) -> None:
+        first, self._first = self._first, []
+        await asyncio.gather(*map(_close_part, first))
         while self._closers:
-            try:
-                await asyncio.wait_for(self._closers.pop()(), PART_WITHIN)
-            except Exception:
-                log.exception("a part of the network did not close in order")
+            await _close_part(self._closers.pop())
         self.search.close()
         await self.endpoint.close()
+
+
+async def _close_part(close: Closer) -> None:
+    try:
+        await asyncio.wait_for(close(), PART_WITHIN)
+    except Exception:
+        log.exception("a part of the network did not close in order")
 
 
 class Runtime:

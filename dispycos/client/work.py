@@ -188,7 +188,7 @@ class Work:
                 raise  # the network ends
             return self._closed_unasked()
         self._asked = True
-        self._network.on_close(self._program_ends)
+        self._network.on_close(self._program_ends, first=True)
         self._switchboard.add(self.driver, self._allocate)
         for peer in self._network.endpoint.peers():
             self.driver.feed(peer.event())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -161,3 +163,28 @@ def test_a_close_that_waits_says_for_what(program, caplog):
 
     with LocalCluster(1):
         run(main)
+
+
+@pytest.mark.row("R-20", "R-53")
+@pytest.mark.usefixtures("program")
+def test_clients_close_side_by_side_and_then_what_they_use_the_latest_first() -> None:
+    network = runtime.network(Options(hosts=("127.0.0.1",)), keyfile.throwaway())
+    closed: list[str] = []
+    both = asyncio.Barrier(2)
+
+    def closes(name: str, meets: bool = False) -> Callable[[], Coroutine[Any, Any, object]]:
+        async def close() -> None:
+            if meets:
+                await both.wait()
+            closed.append(name)
+
+        return close
+
+    network.on_close(closes("scheduler"))
+    network.on_close(closes("client", meets=True), first=True)
+    network.on_close(dropped := closes("closed before", meets=True), first=True)
+    network.on_close(closes("client", meets=True), first=True)
+    network.on_close(closes("nodes"))
+    network.drop_close(dropped)
+    runtime.stop(network)
+    assert closed == ["client", "client", "nodes", "scheduler"]

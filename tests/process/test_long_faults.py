@@ -206,3 +206,93 @@ def test_a_hundred_thousand_tasks_have_one_end_each_while_servers_die() -> None:
     told = {id(message.info) for message in watcher.ends()}
     assert len(watcher.ends()) == len(told) == count
     assert watcher.names().count("ServerAbandoned") >= 5
+
+
+def backtracks(least: float, task: Any = None) -> Any:
+    """Hold the interpreter by one regular expression for so many seconds; how long it did."""
+    import math
+    import re
+
+    def takes(length: int) -> float:
+        began = time.monotonic()
+        assert re.match("(a+)+$", "a" * length + "b") is None
+        return time.monotonic() - began
+
+    yield
+    # Each letter doubles it; half of what is measured may be others' work.
+    return takes(21 + math.ceil(math.log2(2 * least / takes(21))))
+
+
+@pytest.mark.row("R-72", "R-08", "R-58")
+@pytest.mark.long("a regular expression that backtracks for two minutes")
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("program")
+def test_a_server_that_matches_a_regular_expression_for_minutes_is_unresponsive_and_lives() -> None:
+    watcher = Watcher()
+    longest = 0.0
+
+    def main(task: Any = None) -> Any:
+        nonlocal longest
+        client = Client([backtracks], status_task=watcher.task)
+        assert (yield client.schedule()) == 0
+        rtask = yield client.rtask(backtracks, 120.0)
+        while rtask.is_alive():
+            yield task.sleep(1.0)
+            ((server,),) = (node["servers"] for node in client.work.driver.fleet.status(0.0)["nodes"])
+            longest = max(longest, server["unresponsive"])
+        assert (yield rtask()) >= 120.0, "it was neither ended nor begun again"
+        assert (yield client.close()) == 0
+
+    with LocalCluster(1, pulse_interval=1.0):
+        run(main, timeout=800)
+    assert longest >= 110.0
+    assert not [name for name in watcher.names() if "Zombie" in name or "Abandoned" in name]
+
+
+TIMERS = """
+import sys, time
+from dispycos import Client, LocalCluster, Task
+
+def ticks(seconds, task=None):
+    early = late = 0.0
+    until = time.monotonic() + seconds
+    while (began := time.monotonic()) < until:
+        yield task.sleep(0.2)
+        off = time.monotonic() - began - 0.2
+        early, late = max(early, -off), max(late, off)
+    return early, late
+
+def show(task=None):
+    task.set_daemon()
+    while True:
+        message = yield task.receive()
+        if (status := getattr(message, "status", None)) is not None:
+            print("status", status.name, flush=True)
+
+def main(client, task=None):
+    yield client.schedule()
+    there = yield client.rtask(ticks, 12.0)
+    here = Task(ticks, 12.0)
+    for early, late in ((yield there()), (yield here())):
+        print("timers", early, late)
+
+wall, clock = time.time(), time.monotonic()
+with LocalCluster(1, pulse_interval=1.0):
+    client = Client([ticks], status_task=Task(show))
+    Task(main, client).value()
+    client.close().result(20)
+print("jumped", round((time.time() - wall) - (time.monotonic() - clock)))
+"""
+
+
+@pytest.mark.row("R-25", "R-58")
+@pytest.mark.long("twelve seconds of timers, while the clock jumps by an hour and by a day, both ways")
+def test_a_clock_that_jumps_to_and_fro_moves_no_timer() -> None:
+    chaos = "seed=5,clock:+3600s@2s,clock:-3600s@4s,clock:+86400s@6s,clock:-86400s@8s,clock:-86400s@10s"
+    ended = run_program([sys.executable, "-c", TIMERS], env={"DISPYCOS_CHAOS": chaos}, timeout=90)
+    assert ended.code == 0, ended.err
+    timers = [tuple(map(float, line.split()[1:])) for line in ended.out.splitlines() if line[:6] == "timers"]
+    assert len(timers) == 2 and "jumped -86400\n" in ended.out
+    # Three times the limit, as everywhere with real processes; early is wrong by any.
+    assert all(early < 0.01 and late < 0.3 for early, late in timers), timers
+    assert "Zombie" not in ended.out and "Abandoned" not in ended.out

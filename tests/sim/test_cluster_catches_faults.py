@@ -65,7 +65,7 @@ class NeverRenews(SchedulerMachine):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._grants._renew = lambda node, client, out: None  # type: ignore[method-assign]
+        self._grants._renew = lambda node, client, now, out: None  # type: ignore[method-assign]
 
 
 class DeafNode(NodeMachine):

@@ -22,9 +22,10 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 from dispycos.arguments import integer
+from dispycos.client import habits, hints
 from dispycos.client.batch import Run
 from dispycos.client.client import Client
 from dispycos.client.future import Future
@@ -76,7 +77,9 @@ class DispycosBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has 
         *,
         client: Submitter | None = None,
         retries: int = 0,
+        **unknown: Never,
     ) -> None:
+        hints.refuse(type(self), unknown, habits.OPTIONS)
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._set(client, retries)
         self._own: _Own | None = None  # what we started, and end
@@ -102,8 +105,8 @@ class DispycosBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has 
 
         options  `client` and `retries`, as Parallel was given them.
         """
-        if unknown := options.keys() - _OF_OTHERS - {"client", "retries"}:
-            raise TypeError(f"the joblib backend of dispycos takes client and retries, not {min(unknown)!r}")
+        unknown = options.keys() - _OF_OTHERS - {"client", "retries"}
+        hints.refuse(type(self), {name: options[name] for name in unknown}, habits.OPTIONS)
         if "client" in options or "retries" in options:
             self._set(options.get("client", self._given), options.get("retries", self._retries))
         return self.effective_n_jobs(n_jobs)

@@ -184,8 +184,10 @@ def test_what_cannot_work_says_what_to_do(small: LocalCluster, monkeypatch: pyte
     for client in (3, small):
         with pytest.raises(TypeError, match="client must be a Client"):
             parallel_config(backend="dispycos", client=client)
-    with pytest.raises(TypeError, match="takes client and retries, not 'clint'"):
-        Parallel(n_jobs=2, backend="dispycos", clint=3)(calls)
+    for call in (lambda: parallel_config(backend="dispycos", clint=3),
+                 lambda: Parallel(n_jobs=2, backend="dispycos", clint=3)(calls)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"DispycosBackend\(\) takes no clint=; did you mean client="):
+            call()
     with pytest.raises(ValueError, match="retries"):
         parallel_config(backend="dispycos", retries=-1)
     with opened() as client:

@@ -1,7 +1,7 @@
 """One client's time with a cluster: from `schedule()` to the end of its turn.
 
-Finds the scheduler, makes the machines, submits tasks and gives out their handles, passes
-statuses on, closes. A Client makes a new one only while no scheduler has taken it.
+Finds the scheduler, makes the machines, passes on what becomes of its `calls`, closes. A Client
+makes a new one only while no scheduler has taken it.
 
 I/O half. Layer 5. Rows DC-15 to DC-23, DC-33 to DC-40, ST-01, ST-05, ST-09.
 """
@@ -9,48 +9,38 @@ I/O half. Layer 5. Rows DC-15 to DC-23, DC-33 to DC-40, ST-01, ST-05, ST-09.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dispycos.client import forked, orders
 from dispycos.client.allocation import DispycosNodeAllocate, ask
+from dispycos.client.audience import Audience
+from dispycos.client.calls import Calls
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.driver import Driver
 from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
-from dispycos.client.future import Future, FutureTask
-from dispycos.client.members import Node, Server
+from dispycos.client.members import Server
 from dispycos.client.presence import Presence
-from dispycos.client.relay import RelayTask
 from dispycos.client.settings import Settings
-from dispycos.client.shipping import Shipping, is_large, setup
+from dispycos.client.shipping import Shipping, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
-from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import ClientTask
-from dispycos.client.watcher import Watcher
+from dispycos.client.whereabouts import Whereabouts
 from dispycos.events import PeerSuspect
 from dispycos.kernel.operation import Operation
-from dispycos.kernel.refusal import refusal
 from dispycos.kernel.task import Task
 from dispycos.messages import Allocated, AskAllocate
 from dispycos.model import (
-    CLIENT_MADE,
-    CodeHash,
-    DispycosNodeAvailInfo,
     DispycosStatus,
-    End,
     Incarnation,
     Location,
-    Outcome,
-    Payload,
     Status,
     TaskInfo,
 )
@@ -59,12 +49,6 @@ from dispycos.runtime import Network, runtime
 from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
-
-# Ids of tasks are used once, ever (rule 5): one count for all clients of this process.
-_numbers = itertools.count(CLIENT_MADE + 1)
-
-# Seconds for a call that nobody waits for and that does not yield; sooner no server is ended for it.
-WITHDRAWN_GRACE = 3600.0
 
 
 class Work:
@@ -77,22 +61,17 @@ class Work:
         self.refused = False  # no scheduler took it: the Client may try again
         self.scheduled = False
         self.open = False  # takes tasks
-        self._reservation = 0
-        self._status_task = status_task
-        self.watchers: tuple[Watcher, ...] = ()  # replaced as a whole, by any thread
+        self.audience = Audience(status_task)
         self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
         self._closing: Operation | None = None
         self._search: asyncio.Task[Any] | None = None  # looks for the scheduler; reactor thread
         self._asked = False  # a scheduler was asked for a turn; reactor thread
         self._note: Later | None = None  # says what a close waits for
         self._terminate = False
-        # Servers that tasks were placed on; as many as were ever granted.
-        self._places: dict[Incarnation, tuple[Incarnation, Location | None]] = {}
         network = runtime.network()
         self._network: Network = network
-        self._deaths = network.limits.max_worker_deaths
         # What can't be pickled is said here, where the program asked for it.
-        self._shipping = Shipping(settings.components, network.limits)
+        shipping = Shipping(settings.components, network.limits)
         node_setup = None if settings.disable_nodes else setup(settings.node_setup)
         server_setup = None if settings.disable_servers else setup(settings.server_setup)
         endpoint = network.endpoint
@@ -102,7 +81,7 @@ class Work:
             name=endpoint.name,
             pid=os.getpid(),
             location=endpoint.location,
-            code=self._shipping.components,
+            code=shipping.components,
             node_setup=node_setup,
             server_setup=server_setup,
             files=bool(settings.components.files),
@@ -115,8 +94,10 @@ class Work:
             abandon_zombies=settings.abandon_zombies,
         )
         limits = network.limits if settings.send_ahead else replace(network.limits, max_credits=1)
-        dispatch = Dispatch(limits, self._describe)
+        self._whereabouts = Whereabouts(fleet)
+        dispatch = Dispatch(limits, self._whereabouts.name)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
+        self.calls = Calls(network, self.driver, shipping, self._whereabouts, self.audience)
         self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
@@ -130,16 +111,12 @@ class Work:
     @property
     def monitor(self) -> str:
         """Where its web monitor listens; "": it has none."""
-        return next((watcher.address for watcher in self.watchers if watcher.address), "")
+        return next((watcher.address for watcher in self.audience.watchers if watcher.address), "")
 
     @property
     def settings(self) -> Settings:
         """What its Client was made with."""
         return self._settings
-
-    def _describe(self, server: Incarnation) -> str:
-        place = self._places.get(server)
-        return f"server {place[1]}" if place is not None else f"server {server[:4].hex()}"
 
     # The turn.
 
@@ -224,7 +201,7 @@ class Work:
 
     def turn_begun(self, reservation: int) -> None:
         """It is our turn: from now on its servers are reached with the reservation's key."""
-        self._reservation = reservation
+        self.calls.reservation = reservation
         self._network.endpoint.keyring.open_reservation(reservation)
         self.scheduled = self.open = True
         self.state = "scheduled"
@@ -253,140 +230,10 @@ class Work:
         self._network.drop_close(self._program_ends)
         self._switchboard.remove(self.driver)
         self.driver.stop()
-        if self._reservation:
-            self._network.endpoint.keyring.close_reservation(self._reservation)
+        if self.calls.reservation:
+            self._network.endpoint.keyring.close_reservation(self.calls.reservation)
 
     # Tasks.
-
-    def submit(
-        self,
-        gen: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: TaskOptions,
-        place: Location | str | None = None,
-        io: bool = False,
-        name: str | None = None,
-    ) -> Operation:
-        """See `Submitter.rtask`; any thread.
-
-        name  None: the function's.
-        """
-        driver, shipping = self.driver, self._shipping
-        known = shipping.name(gen)
-        name = name or known
-        function = shipping.function(gen, self._define)
-        payload = shipping.arguments(name, args, kwargs)
-        where = None
-        if place is not None:
-            where = self._place(place)
-            if where is None:
-                return Operation(refusal(f"no server or node at {place} is in use"))
-        handle = ClientTask.wanted(driver, next(_numbers), name, self._reservation)
-        handle._info = None if self._status_task is None else (args, kwargs)
-        return self._enter(handle, function, payload, (args, kwargs), options, where, io, True)
-
-    def _enter(
-        self,
-        handle: ClientTask,
-        function: CodeHash,
-        payload: Payload,
-        given: tuple[tuple[Any, ...], dict[str, Any]],
-        options: TaskOptions,
-        where: Incarnation | None,
-        io: bool,
-        awaited: bool,
-    ) -> Operation:
-        task = handle._submission = Submission(
-            handle.number,
-            function,
-            payload,
-            io,
-            where,
-            options.priority,
-            options.retries,
-            options.timeout,
-            options.max_worker_deaths or self._deaths,
-            False,
-            True,
-            handle._name,
-            handle,
-        )
-        for watcher in self.watchers:
-            watcher.submitted(task, *given)
-        return self.driver.submit(task, is_large(payload), awaited)
-
-    def definition(self, function: Callable[..., Any]) -> CodeHash:
-        """What calls name a function of any kind by, made known to the servers; any thread.
-
-        NotSerializable or MessageTooLarge if it can't travel.
-        """
-        return self._shipping.function(function, self._define)
-
-    def pickled(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
-        """The arguments of a call; what pickling them raises, or MessageTooLarge."""
-        return self._shipping.arguments(name, args, kwargs)
-
-    def call(
-        self,
-        function: CodeHash,
-        name: str,
-        payload: Payload,
-        info: tuple[tuple[Any, ...], dict[str, Any]],
-        options: TaskOptions,
-        where: Incarnation | None = None,
-    ) -> Future:
-        """Have a definition called on a server that is free, or at a server or node; any thread.
-
-        info  the arguments that are pickled in `payload`, for who watches statuses.
-        """
-        handle = FutureTask.wanted(self.driver, next(_numbers), name, self._reservation)
-        handle._info = None if self._status_task is None else info
-        future = Future(handle)
-        self._enter(handle, function, payload, info, options, where, False, False)
-        return future
-
-    def define(self, function: CodeHash, code: Payload) -> None:
-        """Make what another program defined known under its hash; any thread. Nothing if it is."""
-        self._define(function, code)
-
-    def forget(self, functions: Sequence[CodeHash]) -> None:
-        """Take `define` back, but for what living tasks name; any thread."""
-        self.driver.forget(functions)
-
-    def relay(
-        self,
-        function: CodeHash,
-        name: str,
-        payload: Payload,
-        options: TaskOptions,
-        ended: Callable[[RelayTask, Outcome], object],
-    ) -> RelayTask:
-        """Have a definition called for another program; any thread.
-
-        payload  pickled (args, kwargs), which nobody here looks into.
-        ended    called once with its outcome as it came; kernel thread.
-        """
-        handle = RelayTask.wanted(self.driver, next(_numbers), name, self._reservation)
-        handle._info = None
-        handle.ended = ended
-        self._enter(handle, function, payload, ((), {}), options, None, False, False)
-        return handle
-
-    def withdraw(self, futures: Sequence[Future]) -> None:
-        """Nobody wants these any more; any thread, also in a finalizer.
-
-        What did not begin never begins; what runs is interrupted at its next `yield`, and is not
-        ended by force before WITHDRAWN_GRACE.
-        """
-        # Not here and now: a finalizer may run while this thread has the driver's lock.
-        self._network.kernel.post(self._withdraw, futures)
-
-    def _withdraw(self, futures: Sequence[Future]) -> None:
-        for future in futures:
-            if future.task is not None and not future.done():
-                reason = "its result is not wanted any more"
-                self.driver.cancel(future.task.number, reason, End.CANCELLED, WITHDRAWN_GRACE)
 
     @property
     def servers(self) -> int:
@@ -399,47 +246,9 @@ class Work:
         at = sum(task.server is not None for task in tasks)
         return at, len(tasks) - at
 
-    def _define(self, function: Any, code: Any) -> None:
-        if not self.driver.defined(function):
-            self.driver.define(function, code)
-
-    def _place(self, where: Location | str) -> Incarnation | None:
-        """The server or node that a program means; None if it is unknown."""
-        server = self._server_at(where)
-        if server is not None:
-            return server.incarnation
-        nodes = self._nodes_at(where)
-        if not nodes:
-            return None
-        # Several nodes may share an address: the one with the fewest tasks of ours takes it.
-        load = self.driver.dispatch.placement.nodes
-        best = min(nodes, key=lambda node: load[node.incarnation].load if node.incarnation in load else 0)
-        self.driver.expect(best.incarnation)
-        return best.incarnation
-
-    def _server_at(self, where: Location | str) -> Server | None:
-        return self.driver.fleet.find_server(where) if isinstance(where, Location) else None
-
-    def _nodes_at(self, where: Location | str) -> list[Node]:
-        """The nodes that a program means; a name is looked up if it is none of ours."""
-        fleet = self.driver.fleet
-        nodes = fleet.find_nodes(where)
-        if not nodes and isinstance(where, str):
-            try:
-                nodes = fleet.find_nodes(Location(where, 0).addr)
-            except ValueError:
-                return []
-        return nodes
-
     def tasks(self, where: Location | str | None) -> list[ClientTask]:
         """Those that are on a server, at one place or everywhere; any thread."""
-        found = None
-        if where is not None:
-            server = self._server_at(where)
-            if server is not None:
-                found = {server.incarnation}
-            else:
-                found = {key for node in self._nodes_at(where) for key in node.servers}
+        found = None if where is None else self._whereabouts.servers_at(where)
         # Read once: the driver's thread may take a task away from its server at any moment.
         placed = [(task, task.server) for task in list(self.driver.dispatch.tasks.values())]
         return [
@@ -453,13 +262,13 @@ class Work:
     def placed(self, action: Placed) -> None:
         handle: ClientTask = action.task.owner
         server = action.server
-        handle.place(self._places.get(server) or (server, None))
+        handle.place(self._whereabouts.places.get(server) or (server, None))
         info = handle._info
         if info is not None:
             handle._info = None
             now = time.time()
-            self._tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
-        for watcher in self.watchers:
+            self.audience.tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
+        for watcher in self.audience.watchers:
             watcher.placed(action)
         if handle._request is not None:
             handle.answer()
@@ -469,43 +278,29 @@ class Work:
         if server is not None:
             # The news of its place may still be under way to the kernel.
             key = server.incarnation
-            task.owner.place(self._places.get(key) or (key, None))
+            task.owner.place(self._whereabouts.places.get(key) or (key, None))
 
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner
         told = handle._info is None  # that it was created
-        for watcher in self.watchers:
+        for watcher in self.audience.watchers:
             watcher.ended(action)
         handle.conclude(action.outcome, action.poisoned)
-        if told and self._status_task is not None:
-            self._tell(handle._status())
+        if told and self.audience.status_task is not None:
+            self.audience.tell(handle._status())
 
     def news(self, action: Any) -> None:
-        for watcher in self.watchers:
+        for watcher in self.audience.watchers:
             watcher.news(action)
         kind = type(action)
         if kind is orders.Notify:
-            self._tell(action.message)
+            self.audience.tell(action.message)
         elif kind is orders.PleaseClose:
             log.warning("this client is asked to close: %s", action.reason)
             self.close(False, action.terminate, None)
         else:
             assert kind is orders.TurnEnded, f"nobody carries out {action!r}"
             self._turn_ended(action.reason)
-
-    def _tell(self, message: DispycosStatus | DispycosNodeAvailInfo | Any) -> None:
-        task = self._status_task
-        if task is None:
-            return
-        try:
-            gone = task.send(message) != 0
-        except Exception as error:
-            # A task of another process, and a result that can't be sent on (ST-09).
-            log.warning("status_task %s does not get %s: %s", task, type(message).__name__, error)
-            return
-        if gone:
-            log.info("status_task %s has ended: it gets no more messages", task)
-            self._status_task = None
 
     def all_done(self) -> None:
         self._end_turn()
@@ -517,7 +312,7 @@ class Work:
         if usable:
             record = self.driver.fleet.crew.servers.get(server)
             if record is not None:
-                self._places[server] = (server, record.location)
+                self._whereabouts.note(record)
                 self.presence.came(record)
             self._switchboard.connect(server, self.driver)
         else:

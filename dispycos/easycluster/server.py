@@ -28,6 +28,7 @@ from dispycos.easycluster.local import spawn_local
 from dispycos.easycluster.ways import PORT
 from dispycos.errors import AuthenticationError, DispycosError
 from dispycos.keyfile import KeySource
+from dispycos.launch.fate import ended
 from dispycos.net.addresses import LOOPBACK
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import InvalidKey
@@ -209,7 +210,7 @@ class Server:
         _, status = os.waitpid(process.pid, 0)  # its pipe is closed, so it is at its end
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            log.warning("process %d of %s was killed by signal %d", process.pid, process.source, -code)
+            log.warning("process %d of %s was %s", process.pid, process.source, ended(code))
 
     def _end(self) -> None:
         self._socket.close()

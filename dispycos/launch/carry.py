@@ -13,7 +13,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -79,15 +78,11 @@ class Process:
         with contextlib.suppress(OSError):
             self._process.kill()
 
-    def end(self) -> tuple[str, str]:
-        """Wait for its end: how it was, and its last words."""
+    def end(self) -> tuple[int, str]:
+        """Wait for its end: its exit code, and its last words."""
         code = self._process.wait()
         self._errors.join(1.0)
-        fate = f"exit status {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                fate = f"killed by {signal.Signals(-code).name}"
-        return fate, "; ".join(line for line in self._words if line)
+        return code, "; ".join(line for line in self._words if line)
 
 
 class Socket:

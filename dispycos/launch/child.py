@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from dispycos.launch.fate import killed_by
+from dispycos.launch.fate import ended
 from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
 
@@ -99,9 +99,7 @@ class Child:
     def fate(self) -> str:
         """How it ended, in words; "" if it runs."""
         code = self._process.poll()
-        if code is None:
-            return ""
-        return f"exit status {code}" if code >= 0 else killed_by(-code)
+        return "" if code is None else ended(code)
 
     def kill(self) -> None:
         """End it at once."""

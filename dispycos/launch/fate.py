@@ -1,6 +1,6 @@
 """How a process ended, in words.
 
-Layer 3.
+Layer 3. Row R-05.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import signal
 
 
-def killed_by(number: int) -> str:
-    """By a signal."""
+def ended(code: int) -> str:
+    """By an exit code as `subprocess` has it: `exit code 3`; below 0 `killed by signal 9 (SIGKILL)`."""
+    if code >= 0:
+        return f"exit code {code}"
     try:
-        return f"killed by {signal.Signals(number).name}"
+        name = signal.Signals(-code).name
     except ValueError:
-        return f"killed by signal {number}"
+        name = f"real-time signal {-code}"
+    return f"killed by signal {-code} ({name})"

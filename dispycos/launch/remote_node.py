@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from dispycos.errors import DispycosError
 from dispycos.launch.baggage import archive
-from dispycos.launch.fate import killed_by
+from dispycos.launch.fate import ended
 from dispycos.launch.launched import Launched
 from dispycos.launch.launchers import launch
 from dispycos.launch.opening import Errand
@@ -69,8 +69,7 @@ class RemoteNode:
             self._tell(Line(text))
         elif said == NODE_ENDED:
             code = int(text)
-            how = f"ended with exit code {code}" if code >= 0 else f"was {killed_by(-code)}"
-            self._ended = Ended(f"the node {how}", code)
+            self._ended = Ended(f"the node {'ended with' if code >= 0 else 'was'} {ended(code)}", code)
         elif said == NODE_FAILED:
             self._ended = Ended(text, None)
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from dispycos.launch import carry
+from dispycos.launch.fate import ended
 from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
 
@@ -56,10 +57,11 @@ class Carried:
         self._sender.start()
         threading.Thread(target=self._receive, name="dispycos via in", daemon=True).start()
 
-    def _told(self, item: tuple[str, str] | None) -> None:
-        # How it ended; or nothing, because the carrier is gone.
+    def _told(self, item: tuple[int | str, str] | None) -> None:
+        # How it ended, by an exit code or in words; or nothing, because the carrier is gone.
         if item is not None:
-            self._fate, self._words = item
+            how, self._words = item
+            self._fate = ended(how) if isinstance(how, int) else how
         elif not self._over.is_set():
             self._fate = self._fate or f"its carrier {self._carrier.id} is gone"
         self._over.set()

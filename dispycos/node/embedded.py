@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 
 from dispycos.config import Limits
 from dispycos.errors import DispycosError
+from dispycos.launch import fate
 from dispycos.model import Incarnation, Location
 from dispycos.net.reactor import Reactor
 from dispycos.net.tls import CertificateFiles
-from dispycos.node import fresh, ties, workspace
+from dispycos.node import fresh, workspace
 from dispycos.node.fresh import FreshNode
 from dispycos.node.pipe import LoopPipe, Said
 
@@ -71,7 +72,7 @@ class LocalNode:
     def fate(self) -> str:
         """How its process ended, in words; "" while that is not known."""
         code = self._process.returncode
-        return "" if code is None else ties.describe_exit(code)[0]
+        return "" if code is None else fate.ended(code)
 
     @property
     def ended_in_order(self) -> bool:

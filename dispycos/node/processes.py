@@ -22,6 +22,7 @@ from typing import Any
 
 from dispycos.errors import RemoteProtocolError
 from dispycos.folders import FolderError
+from dispycos.launch import fate
 from dispycos.model import Incarnation, Location
 from dispycos.net.keys import Keyring
 from dispycos.net.reactor import Reactor
@@ -279,10 +280,10 @@ class Processes:
         zygote.output.close()
         del self._zygotes[zygote.number]
         self._workspace.disclaim(f"zygote-{zygote.number}")
-        text, by_signal = ties.describe_status(status)
+        text = fate.ended(zygote.process.returncode)
         if status == signal.SIGKILL:
             text = self._memory.explain(text, 0)
-        self._feed(ZygoteExited(zygote.number, zygote.output.after(text), by_signal))
+        self._feed(ZygoteExited(zygote.number, zygote.output.after(text), os.WIFSIGNALED(status)))
         for server in list(self._servers.values()):
             if server.zygote is zygote:
                 self._orphaned(server)
@@ -474,7 +475,7 @@ class Processes:
     def _how(self, server: Server, status: int | None, counters: page.Counters) -> str:
         if status is None:
             return server.problem
-        text, _by_signal = ties.describe_status(status)
+        text = fate.ended(os.waitstatus_to_exitcode(status))
         if server.leaving and status == 0:
             return f"ended itself: {server.leaving}"
         if server.incarnation is None:

@@ -292,22 +292,3 @@ def kill_below(pid: int, group: int | None = None, apart: Collection[int] = ()) 
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(one, number)
     return found
-
-
-# How a process ended.
-
-
-def describe_status(status: int) -> tuple[str, bool]:
-    """A wait status in words, and whether a signal did it: `killed by signal 9 (SIGKILL)`."""
-    return describe_exit(os.waitstatus_to_exitcode(status))
-
-
-def describe_exit(code: int) -> tuple[str, bool]:
-    """As `describe_status`, of an exit code; below 0: of a signal."""
-    if code >= 0:
-        return f"exit code {code}", False
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"real-time signal {-code}"
-    return f"killed by signal {-code} ({name})", True

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from dispycos import config
+from dispycos.launch.fate import ended
 from dispycos.model import Payload
-from dispycos.node import children, fresh, page, ties
+from dispycos.node import children, fresh, page
 from dispycos.node.pipe import Pipe, Said
 from dispycos.node.start import ServerStart, ZygoteStart, pack, to_values
 from dispycos.pickling import code, values
@@ -219,7 +220,7 @@ def test_a_server_is_forked_listens_and_is_reported_dead(zygote: Zygote) -> None
     os.kill(pid, signal.SIGSEGV)
     said = zygote.hear("exited")
     assert said.number("index") == 1
-    assert ties.describe_status(said.number("status"))[0] == "killed by signal 11 (SIGSEGV)"
+    assert ended(os.waitstatus_to_exitcode(said.number("status"))) == "killed by signal 11 (SIGSEGV)"
     wait_until(lambda: not alive(pid))
 
 

@@ -65,7 +65,7 @@ def test_code_runs_in_a_container(group, engine, name):
     ("spec", "said"),
     [
         ("docker=web_2", "No such container: web_2"),
-        ("docker=web_1//python=python9.9", "exit status 127; OCI runtime exec failed"),
+        ("docker=web_1//python=python9.9", "exit code 127; OCI runtime exec failed"),
     ],
 )
 @pytest.mark.usefixtures("engine")

@@ -110,7 +110,7 @@ def test_a_process_that_is_killed_on_the_way_is_the_end(group, sshd, whom):
 def test_an_unknown_host_is_told_in_ssh_s_words(group):
     with pytest.raises(HostNotFound, match=r"Could not resolve hostname nowhere\.invalid") as caught:
         group.makegateway("ssh=nowhere.invalid")
-    assert "exit status 255" in str(caught.value)
+    assert "exit code 255" in str(caught.value)
     assert not clients()
 
 
@@ -141,7 +141,7 @@ def test_a_refused_login_is_told_in_ssh_s_words(group, tmp_path, client, said):
 
 @pytest.mark.row("EX-03", "R-99")
 def test_a_missing_python_is_told_in_the_shell_s_words(group, sshd):
-    with pytest.raises(HostNotFound, match=r"exit status 127; .*no-python-here.*not found"):
+    with pytest.raises(HostNotFound, match=r"exit code 127; .*no-python-here.*not found"):
         group.makegateway(sshd.spec("far", "python=no-python-here"))
 
 

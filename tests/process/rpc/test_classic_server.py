@@ -161,7 +161,7 @@ def test_a_program_serves_its_standard_input_and_output(tmp_path):
     wait_until(lambda: not child.is_running(), what="the child to end")
     with pytest.raises(HostNotFound, match="can't be started"):
         rpc.connect_subproc(["/no/such/program"])
-    with pytest.raises((HostNotFound, PeerLost, ConnectionError), match="exit status 3"):
+    with pytest.raises((HostNotFound, PeerLost, ConnectionError), match="exit code 3"):
         rpc.connect_subproc([sys.executable, "-c", "raise SystemExit(3)"])
 
 

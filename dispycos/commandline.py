@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from dispycos import config
+from dispycos import config, keyfile
 from dispycos.arguments import port, seconds
 from dispycos.configuration import names, settings
 from dispycos.configuration.names import Found, Kind, Name
@@ -43,10 +43,7 @@ DAEMON_STATUSES: Final = {
 }
 
 # Files and variables that several commands look at.
-KEY: Pairs = (
-    ("~/.config/dispycos/key", "the key of this account, made at first use; `dispycos help keys`"),
-    ("DISPYCOS_SECRET_FILE", "another key file, where --secret_file names none"),
-)
+KEY: Pairs = keyfile.TOLD
 SETTINGS: Pairs = (
     ("/etc/dispycos/config.toml", "settings of this machine; `dispycos help settings`"),
     ("~/.config/dispycos/config.toml", "settings of this account, which win over those"),

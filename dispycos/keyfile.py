@@ -31,6 +31,12 @@ log = logging.getLogger("dispycos")
 
 ENVIRONMENT = "DISPYCOS_SECRET_FILE"  # names a file; no variable carries a secret itself
 
+# For the help of commands: where they look for a key.
+TOLD = (
+    ("~/.config/dispycos/key", "the key of this account, made at first use; `dispycos help keys`"),
+    (ENVIRONMENT, "another key file, where no option names one"),
+)
+
 # Three keys with comments are far below it; a file this large is no key file.
 MAX_FILE_BYTES = 16 * 1024
 

@@ -52,7 +52,7 @@ def _parser() -> Parser:
             ("easycluster --install -k cluster.key", "serves from the next boot on"),
         ),
         files=(
-            ("~/.config/dispycos/key", "the key of this account, where -k names none"),
+            *keyfile.TOLD,
             (
                 "~/.config/systemd/user/easycluster.service",
                 "what --install makes; root's is in /etc/systemd/system",

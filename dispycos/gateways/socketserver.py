@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from dispycos import keyfile
 from dispycos.errors import DispycosError
 from dispycos.gateways.listener import Listener
 from dispycos.keyfile import KeySource
@@ -92,7 +93,7 @@ def _parser() -> Described:
             ),
             ("python -m dispycos.gateways.socketserver --script > server.py", "one file, for a bare Python"),
         ),
-        files=(("~/.config/dispycos/key", "the key of this account, made at first use"),),
+        files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't listen there", 2: "wrong usage"},
     )
     parser.add_argument(

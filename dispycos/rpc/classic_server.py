@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dispycos import keyfile
 from dispycos.arguments import port
 from dispycos.errors import DispycosError
 from dispycos.rpc.classic import DEFAULT_PORT
@@ -59,8 +60,7 @@ def _parser() -> Described:
             ("dispycos-classic --host 0.0.0.0 --certfile cert.pem", "for other machines, by TLS"),
             ("dispycos-classic -m oneshot -p 0", "for one connection, at a free port, which is printed"),
         ),
-        files=(("~/.config/dispycos/key", "the key of this account, made at first use"),
-               ("DISPYCOS_SECRET_FILE", "another key file, where --secret_file names none")),
+        files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't listen there, or a file is no good", 2: "wrong usage"},
     )  # fmt: skip
     parser.add_argument("-p", "--port", type=_port, default=DEFAULT_PORT, metavar="N",

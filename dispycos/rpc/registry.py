@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dispycos import keyfile
 from dispycos.arguments import port as port_number
 from dispycos.errors import DispycosError
 from dispycos.rpc.connection import Connection
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ("python -m dispycos.rpc.registry", "for programs of this machine"),
             ("python -m dispycos.rpc.registry --host 0.0.0.0 -p 18811", "for those of other machines, too"),
         ),
-        files=(("~/.config/dispycos/key", "the key of this account, made at first use"),),
+        files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't listen there", 2: "wrong usage"},
     )
     parser.add_argument("-p", "--port", type=int, default=REGISTRY_PORT, metavar="N",

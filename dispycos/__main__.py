@@ -2,7 +2,7 @@
 
 import sys
 
-from dispycos.cli import main
+from dispycos import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry.dispycos())

@@ -236,6 +236,7 @@ LINES = (
         " workers.cluster_executor workers.client_thread workers.service",
     ),
     Line(8, "commandline"),
+    Line(8, "entry"),
     Line(8, "workers.master workers.worker workers.logs workers.mp workers.slurm workers.pools"),
     Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),

@@ -15,9 +15,9 @@ here = os.path.dirname(os.path.realpath(__file__))
 sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
 
 if __name__ == "__main__":
-    from dispycos.cli import main
+    from dispycos import entry
 
-    sys.exit(main())
+    sys.exit(entry.dispycos())
 elif __name__ == "dispycos":
     del sys.modules[__name__]
     importlib.import_module(__name__)

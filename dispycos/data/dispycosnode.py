@@ -13,6 +13,6 @@ here = os.path.dirname(os.path.realpath(__file__))
 sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
 
 if __name__ == "__main__":
-    from dispycos.node.cli import main
+    from dispycos import entry
 
-    sys.exit(main())
+    sys.exit(entry.dispycosnode())

@@ -19,6 +19,6 @@ if __name__ == "__main__":
         gc.freeze()
         gc.enable()
         sys.exit(inherited.run(int(sys.argv[2]), ahead))
-    from dispycos.node.cli import main
+    from dispycos import entry
 
-    sys.exit(main())
+    sys.exit(entry.dispycosnode())

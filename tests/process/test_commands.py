@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -112,3 +113,18 @@ def test_config_names_the_files_that_it_looked_for(tmp_path: Path, monkeypatch: 
     assert code == 0 and f"# {tmp_path}/dispycos/config.toml: not there" in out.splitlines()
     monkeypatch.setenv("DISPYCOS_CONFIG", "")
     assert "no file is read" in run_main(cli.main, "config", "client")[1]
+
+
+@pytest.mark.row("GN-06")
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
+    # It hides what is raised, as an import of somebody else's may.
+    hides = "try:\n    time.sleep(60)\nexcept BaseException:\n    pass\n"
+    (tmp_path / "slow.py").write_text(f"import time\nprint('importing', flush=True)\n{hides}")
+    line = [sys.executable, "-c", "import sys; from dispycos import entry; sys.exit(entry.run('slow'))"]
+    with subprocess.Popen(
+        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as begun:
+        assert begun.stdout is not None and begun.stdout.readline() == "importing\n"
+        begun.send_signal(signal.SIGINT)
+        out, err = begun.communicate(timeout=20)
+    assert (begun.returncode, out, err) == (130, "", "")

@@ -82,14 +82,14 @@ def test_the_dockerfile_is_in_the_installed_package(wheel: Path) -> None:
 
 
 @pytest.mark.row("DN-01", "DS-02")
-@pytest.mark.parametrize(("command", "module"), [("dispycosnode", "node.cli"), ("dispycos", "cli")])
-def test_both_names_of_each_command_are_installed(wheel: Path, command: str, module: str) -> None:
+@pytest.mark.parametrize("command", ["dispycosnode", "dispycos"])
+def test_both_names_of_each_command_are_installed(wheel: Path, command: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         assert any(name.endswith(f".data/scripts/{command}.py") for name in names)
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
         lines = archive.read(entry_points).decode().splitlines()
-        assert f"{command} = dispycos.{module}:main" in lines
+        assert f"{command} = dispycos.entry:{command}" in lines
 
 
 def test_the_wheel_has_every_module_and_nothing_else(wheel: Path) -> None:

@@ -377,7 +377,7 @@ class Kernel:
                 return _ENDED
             try:
                 if returned:
-                    return generator.send(error.value)  # type: ignore[attr-defined]
+                    return generator.send(error.value)  # type: ignore[attr-defined]  # StopIteration
                 return generator.throw(error)
             except BaseException as following:
                 error = following

@@ -13,6 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from dispycos.config import Limits
@@ -264,14 +265,13 @@ class AsyncSocket:
         view = memoryview(data).cast("B")
         sent = 0
         while sent < view.nbytes:
-            rest = view[sent:]
-            sent += await self._try(WRITE, lambda rest=rest: self._sock.send(rest), deadline)  # type: ignore[misc]
+            sent += await self._try(WRITE, partial(self._sock.send, view[sent:]), deadline)
 
     async def _receive_all(self, n: int, deadline: float | None) -> bytes:
         received = bytearray()
         while len(received) < n:
             size = min(n - len(received), _CHUNK)
-            part = await self._try(READ, lambda size=size: self._sock.recv(size), deadline)  # type: ignore[misc]
+            part = await self._try(READ, partial(self._sock.recv, size), deadline)
             if not part:
                 return b""
             received += part

@@ -536,19 +536,9 @@ class NodeMachine:
         self.served += tenancy.served
         out.append(CloseReservationKey(tenancy.reservation))
         reason = tenancy.why if tenancy.unasked else ""
-        out.append(
-            Say(
-                tenancy.scheduler,
-                m.Released(tenancy.reservation, reason, tenancy.grant, tenancy.again, tenancy.idle),
-            )
-        )
-        if tenancy.client != tenancy.scheduler:
-            out.append(
-                Say(
-                    tenancy.client,
-                    m.Released(tenancy.reservation, reason, tenancy.grant, tenancy.again, tenancy.idle),
-                )
-            )
+        released = m.Released(tenancy.reservation, reason, tenancy.grant, tenancy.again, tenancy.idle)
+        # A private scheduler is its client's own process.
+        out.extend(Say(peer, released) for peer in dict.fromkeys((tenancy.scheduler, tenancy.client)))
         if self._serve > 0 and self.served >= self._serve and not self._leaving:
             self._leaving = f"it served {self.served} clients, as it was told to"
         self._say_here_to_all(out)

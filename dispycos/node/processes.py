@@ -102,16 +102,16 @@ class Processes:
         self._clients: dict[int, Incarnation] = {}
         self._zygotes: dict[int, Zygote] = {}  # by number; of one client at a time
         self._servers: dict[int, Server] = {}  # by index; at most one a place
-        self._hands: dict[type[Any], Callable[[Any], None]] = {
+        self._hands: dict[type[Any], Callable[[Any], object]] = {
             StartZygote: self._start_zygote,
             EndZygote: self._end_zygote,
             ForkServer: self._fork_server,
             AskServerToEnd: self._ask_to_end,
             KillServer: lambda action: self._kill_server(action.index),
             GiveLease: self._give_lease,
-            OpenReservationKey: lambda action: self._open_key(action.reservation),
+            OpenReservationKey: lambda action: self._keyring.open_reservation(action.reservation),
             CloseReservationKey: lambda action: self._keyring.close_reservation(action.reservation),
-            CleanWorkspace: lambda action: self._spawn(self._clean(action.reservation)),
+            CleanWorkspace: lambda action: self._reactor.spawn(self._clean(action.reservation)),
             Measure: lambda action: self._later(self.measured()),
         }
 
@@ -121,12 +121,6 @@ class Processes:
 
     def _later(self, event: Any) -> None:
         self._loop.call_soon(self._feed, event)
-
-    def _spawn(self, coroutine: Any) -> None:
-        self._reactor.spawn(coroutine)
-
-    def _open_key(self, reservation: int) -> None:
-        self._keyring.open_reservation(reservation)
 
     # Figures.
 

@@ -92,11 +92,8 @@ def prefer_for_oom(score: int = SERVER_OOM_SCORE) -> None:
 
 def boot_id() -> str:
     """Which run of the machine this is; "-" where the system does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
     try:
         import psutil
 

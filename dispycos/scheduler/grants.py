@@ -188,17 +188,18 @@ class Grants:
         client.granted += 1
         node.since = node.last_heard = now
         self._arm_silence(node, client, now)
-        facts, pulse = node.described(), node.pulse
-        granted = m.NodeGranted(client.reservation, node.lease, facts, node.servers, pulse)
-        out.append(Say(client.incarnation, granted))
+        self._say_granted(node, client, out)
 
     def grant_again(self, client: Client, out: list[Action]) -> None:
         """The client is back: it hears again what is its own (S3)."""
         for node in client.nodes.values():
             if node.state in (NodeState.INITIALIZED, NodeState.ZOMBIE):
-                facts, pulse = node.described(), node.pulse
-                granted = m.NodeGranted(client.reservation, node.lease, facts, node.servers, pulse)
-                out.append(Say(client.incarnation, granted))
+                self._say_granted(node, client, out)
+
+    def _say_granted(self, node: Node, client: Client, out: list[Action]) -> None:
+        facts, pulse = node.described(), node.pulse
+        granted = m.NodeGranted(client.reservation, node.lease, facts, node.servers, pulse)
+        out.append(Say(client.incarnation, granted))
 
     def refused(self, peer: Incarnation, message: m.ReserveRefused, now: float, out: list[Action]) -> None:
         """It can't serve the client; it says NodeHere when that changes."""
@@ -286,10 +287,10 @@ class Grants:
             active.ignored.pop(incarnation, None)
             if node.facts.location in active.dialled:
                 out.append(Dial(node.facts.location))
-        out.append(Note("info", f"node {node.facts.name} at {node.facts.location} is gone: {reason}"))
+        text = f"node {node.facts.name} at {node.facts.location} is gone: {reason}"
+        out.append(Note("info", text))
         if client is not None:
             if told:
-                text = f"node {node.facts.name} at {node.facts.location} is gone: {reason}"
                 withdrawn = m.NodeWithdrawn(client.reservation, incarnation, text)
                 out.append(Say(client.incarnation, withdrawn))
             self._on_node_left(client, now, out)

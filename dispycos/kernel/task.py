@@ -310,9 +310,7 @@ class Task(Receiver):
 
     def interrupt(self, reason: str = "") -> int:
         """Raise KeyboardInterrupt at its current `yield`, and let it go on if it catches that; any thread."""
-        error = KeyboardInterrupt(reason) if reason else KeyboardInterrupt()
-        error.by_request = True  # type: ignore[attr-defined]  # see is_interruption
-        return self._throw_in(error)
+        return self._throw_in(interruption(reason))
 
     def _throw_in(self, error: BaseException) -> int:
         if self._end is not None:
@@ -502,8 +500,15 @@ def _by_keyword(
     return target, tuple(args), dict(kwargs or {})
 
 
+def interruption(reason: str = "") -> KeyboardInterrupt:
+    """The KeyboardInterrupt by which somebody ends a task; that is no failure, also where it travels to."""
+    error = KeyboardInterrupt(reason) if reason else KeyboardInterrupt()
+    error.by_request = True  # type: ignore[attr-defined]  # a mark of ours
+    return error
+
+
 def is_interruption(error: BaseException) -> bool:
-    """Whether it is of `Task.interrupt`: an end by this is no failure. It says so where it travels, too."""
+    """Whether it is one of these, and not of the task's own."""
     return getattr(error, "by_request", False)
 
 

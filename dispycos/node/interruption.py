@@ -20,6 +20,7 @@ from types import FrameType
 
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.target import calls_plainly
+from dispycos.kernel.task import interruption
 from dispycos.net.reactor import Reactor
 
 _LOOK_AGAIN = 0.05  # seconds; the call was in code of ours
@@ -61,9 +62,7 @@ class Interruption:
         task = self._kernel.current
         if task is None or task.number not in self._wanted or not _in_plain_call(frame):
             return
-        error = KeyboardInterrupt(self._wanted.pop(task.number))
-        error.by_request = True  # type: ignore[attr-defined]  # an end by this is no failure to log
-        raise error
+        raise interruption(self._wanted.pop(task.number))
 
 
 def _in_plain_call(frame: FrameType | None) -> bool:

@@ -52,7 +52,7 @@ _STATUSES: Final = {
 }
 _OURS: Final = ("hosts", "python", "ssh_config")
 # They say what is said otherwise here, or make no sense for a node elsewhere.
-_REFUSED: Final = ("config", "save_config", "inherit", "clean")
+_REFUSED: Final = ("config", "save_config", "clean")
 # Read here; what is in them goes there otherwise.
 _READ_HERE: Final = ("secret", "secret_file", "peer_file", "daemon")
 

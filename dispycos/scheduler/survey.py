@@ -55,6 +55,7 @@ def of_client(client: Client, now: float, why: Mapping[int, str]) -> dict[str, A
         "reservation": client.reservation,
         "name": client.name,
         "location": client.location,
+        "pid": client.pid,
         "state": client.state.value,
         "since": now - client.since,
         "nodes": len(client.nodes),
@@ -75,6 +76,7 @@ def of_node(node: Node) -> dict[str, Any]:
         "state": node.state.value,
         "why": node.why_not_free() if node.state is NodeState.SUSPENDED else node.why,
         "reservation": node.client.reservation if node.client else 0,
+        "client": node.client.name if node.client else "",
         "lease": node.lease,
         "servers": list(node.living),
     }
@@ -96,9 +98,12 @@ def lines(status: Mapping[str, Any]) -> list[str]:
         tasks = f"; {counts.submitted} tasks, {counts.done} done" if counts is not None else ""
         why = f"; waits: {client['why']}" if client["why"] else ""
         where = f" at {client['location']}" if client["location"] else ""
+        where += f" (process {client['pid']})" if client["pid"] else ""
         found.append(f"client {client['name']}{where} is {state} since {client['since']:.0f} s{tasks}{why}")
     for node in status["nodes"]:
         servers = f"{len(node['servers'])} of {node['cpus']} servers run"
+        running = sum(server.running for server in node["servers"])
+        lent = f", lent to {node['client']}; tasks that run: {running}" if node["client"] else ""
         why = f"; {node['why']}" if node["why"] else ""
-        found.append(f"node {node['name']} at {node['location']} is {node['state']}; {servers}{why}")
+        found.append(f"node {node['name']} at {node['location']} is {node['state']}; {servers}{lent}{why}")
     return found or ["no client, no node"]

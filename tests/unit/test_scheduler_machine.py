@@ -26,6 +26,7 @@ from dispycos.events import (
 )
 from dispycos.model import Incarnation, Location, Role
 from dispycos.scheduler import events as s
+from dispycos.scheduler import survey
 from dispycos.scheduler.machine import SchedulerMachine
 from dispycos.scheduler.roster import ClientState, NodeState
 from tests.unit.bench import MachineBench, who
@@ -924,6 +925,9 @@ def test_status_is_a_dict_of_clients_and_nodes() -> None:
     assert [client["name"] for client in status["queue"]] == ["c2"]
     assert status["nodes"][0]["state"] == "initialized"
     assert status["nodes"][0]["reservation"] == 1
+    told = survey.lines(status)
+    assert told[0].startswith("client c1 is scheduled since 0 s; 10 tasks, 5 done")
+    assert told[2].endswith("is initialized; 0 of 2 servers run, lent to c1; tasks that run: 0")
 
 
 def test_stories_tell_of_nodes_and_clients() -> None:

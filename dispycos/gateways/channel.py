@@ -39,6 +39,7 @@ class Host(Protocol):
     """What a channel needs of the exchange."""
 
     link: Link
+    may_end: bool
 
     def listen(self, taker: Taker) -> None: ...
     def forget(self, channel: Channel) -> None: ...
@@ -268,8 +269,14 @@ class Channel:
     def __next__(self) -> Any:
         try:
             return self.receive()
-        except EOFError:
+        except EOFError as exc:
+            self._check_whole(exc)
             raise StopIteration from None
+
+    def _check_whole(self, end: EOFError) -> None:
+        # What came before a loss is not all.
+        if isinstance(end, PeerLost) and not self.exchange.may_end:
+            raise end
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -277,7 +284,8 @@ class Channel:
     async def __anext__(self) -> Any:
         try:
             return await self.receive()
-        except EOFError:
+        except EOFError as exc:
+            self._check_whole(exc)
             raise StopAsyncIteration from None
 
     def put(self, item: Any, size: int) -> None:

@@ -9,7 +9,7 @@ class Channel(Protocol):
     """What a file needs of a channel."""
 
     def send(self, item: Any) -> Any: ...
-    def receive(self) -> Any: ...
+    def __next__(self) -> Any: ...
     def close(self) -> None: ...
 
 
@@ -54,8 +54,8 @@ class ChannelReader(_ChannelFile):
 
     def _more(self) -> bool:
         try:
-            item = self.channel.receive()
-        except EOFError:
+            item = next(self.channel)
+        except StopIteration:
             return False
         self._rest = item if self._rest is None else self._rest + item
         return True

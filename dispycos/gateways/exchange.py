@@ -54,6 +54,8 @@ class Exchange:
         # By number, channels that nobody holds any more, and of which the other end was not told. A
         # finalizer may add to it, for it takes no lock.
         self._dropped: dict[int, Left] = {}
+        # Whether the end of the link is an ordinary one: the near end leaves, the far end is left.
+        self.may_end = first == 2
         self.link = Link(stream, meeting, self._deliver, self._tell_dropped, self._end)
         self.link.watch_room(self)
         self.link.disowned = self._disown
@@ -135,6 +137,11 @@ class Exchange:
                 self.link.post(wire.head(left.kind, number))
             except PeerLost:
                 self._dropped.clear()
+
+    def exit(self, patience: float) -> None:
+        """Leave the other end, behind all that was sent; `patience` as for `Link.close`."""
+        self.may_end = True
+        self.link.close("the gateway was told to exit", patience)
 
     # What arrives.
 

@@ -166,7 +166,7 @@ class Gateway:
         patience  seconds for that to be taken by the far end; then it finds the stream ended.
         """
         self._group.left(self)
-        self._exchange.link.close("the gateway was told to exit", patience)
+        self._exchange.exit(patience)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the far end is gone; False after `timeout` seconds."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
+from dispycos.errors import PeerLost
 from dispycos.launch import carry
 from dispycos.launch.fate import ended
 from dispycos.launch.quoting import harmless
@@ -86,7 +87,7 @@ class Carried:
                         self._inner.sendall(data)
                     except OSError:
                         taken = False
-        except self._channel.RemoteError:
+        except (self._channel.RemoteError, PeerLost):
             pass  # the stream ends, and `fate` says how
         finally:
             with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from dispycos.errors import PeerLost
 from dispycos.gateways import DumpError, RemoteError
 from tests.helpers import wait_until
 
@@ -164,6 +165,18 @@ def test_a_channel_is_iterated_until_it_is_closed(gateway):
     channel = gateway.remote_exec("for number in range(100): channel.send(number)")
     assert list(channel) == list(range(100))
     assert list(channel) == []
+
+
+@pytest.mark.row("EX-14", "EX-17")
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
+def test_items_of_a_far_end_that_dies_are_not_taken_for_all(group, end):
+    gateway = group.makegateway("popen")
+    channel = gateway.remote_exec(f"import os; channel.send('a\\n'); channel.send(2); {end}")
+    file = channel.makefile("r")
+    assert file.readline() == "a\n" and next(channel) == 2
+    for read in (lambda: next(channel), file.readline, lambda: list(channel)):
+        with pytest.raises(PeerLost, match="is at its end"):
+            read()
 
 
 @pytest.mark.row("EX-25")

@@ -170,7 +170,8 @@ LINES = (
     Line(
         6,
         "objects.values objects.failure objects.proxy objects.relaying objects.talks objects.question"
-        " objects.lanes objects.pending_call objects.terms objects.requests objects.jobs objects.connection",
+        " objects.lanes objects.pending_call objects.terms objects.held objects.requests objects.jobs"
+        " objects.connection",
     ),
     Line(
         7,

@@ -12,8 +12,6 @@ import itertools
 import logging
 import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,11 +32,9 @@ from dispycos.net.resting import Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
 from dispycos.objects import failure, lanes, requests, stopping, wire
-from dispycos.objects.access import Shape
-from dispycos.objects.exports import ROOT, Exports
+from dispycos.objects.held import Held
 from dispycos.objects.jobs import Beginning, Here, Job
 from dispycos.objects.pending_call import PendingCall
-from dispycos.objects.proxy import Proxy
 from dispycos.objects.question import Question
 from dispycos.objects.talks import Talk, Talks
 from dispycos.objects.terms import Terms, no_class
@@ -80,14 +76,8 @@ class Connection:
         self.terms = terms
         self.limit = limit
         self.closed = False
-        self._lock = threading.Lock()  # of `_exports`
-        self._exports = Exports(root)
-        # Of `_proxies` and the counts of what is there. Reentrant, because the collector may run
-        # meanwhile, and with it finalizers of the program.
-        self._proxies_lock = threading.RLock()
-        self._proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary()
-        self._drops: deque[tuple[int, int]] = deque()  # references that nobody holds any more
-        self._codec = Codec(self, terms.find_class is not no_class, terms.data_travels)
+        self._held = Held(self, root, terms)
+        self._codec = Codec(self._held, terms.find_class is not no_class, terms.data_travels)
         self._talks = Talks()
         self.here = Here()
         self._conversations = itertools.count(1 if first else 2, 2)
@@ -209,7 +199,7 @@ class Connection:
     ) -> None:
         if self.closed:
             raise self._gone()
-        if self._drops:
+        if self._held.drops:
             # In a lively exchange nobody waits long enough to see that there are some.
             self._send_drops()
         if len(self._pending) + len(self._forsaken) >= wire.MOST_ASKED:
@@ -326,64 +316,17 @@ class Connection:
         """The value in bytes that the other end packed. LoadError."""
         return self._codec.unpack(data)
 
-    # What packing and unpacking ask; see `values.Ends`.
-
-    def refer(self, value: Any) -> tuple[int, Shape]:
-        shape = self.terms.access(value).shape(value)
-        with self._lock:
-            return self._exports.add(value), shape
-
-    def ours(self, value: Any) -> int | None:
-        if isinstance(value, Proxy) and value._connection is self:
-            return value._number
-        return None
-
-    def by_value(self, value: Any) -> bool:
-        return not isinstance(value, Proxy) and self.terms.by_value(value)
-
-    def proxy(self, number: int, shape: Shape) -> Any:
-        made: Proxy | None = None
-        while True:
-            with self._proxies_lock:
-                proxy = self._proxies.get(number)
-                if proxy is None and made is not None:
-                    self._proxies[number] = proxy = made
-                if proxy is not None:
-                    object.__setattr__(proxy, "_count", proxy._count + 1)
-                    return proxy
-            made = self.terms.proxy_class(shape)(self, number, shape)
-
-    def object(self, number: int) -> Any:
-        try:
-            return self._exports[number]  # one look, so without the lock
-        except KeyError:
-            raise LoadError(
-                f"the other end refers to object {number}, which it has no reference to"
-            ) from None
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = self.terms.find_class(module, name)
-        if found is None:
-            raise LoadError(f"{module}.{name} may not be named here")
-        return found
-
     def dropped(self, number: int, count: int) -> None:
         """Nobody holds a proxy any more. For finalizers: it takes no lock."""
         if not self.closed:
-            self._drops.append((number, count))
+            self._held.drops.append((number, count))
             self.link.stir()
 
     def _send_drops(self) -> None:
-        counts: dict[int, int] = {}
-        while self._drops:
+        told = self._held.dropped()
+        if told:
             try:
-                number, count = self._drops.popleft()
-            except IndexError:
-                break  # another thread sends them
-            counts[number] = counts.get(number, 0) + count
-        if counts:
-            try:
-                self.link.post(wire.pack(wire.DROP), (wire.pack_drops(counts),))
+                self.link.post(wire.pack(wire.DROP), (told,))
             except PeerLost:
                 pass  # it let them go
 
@@ -396,7 +339,7 @@ class Connection:
         elif kind <= wire.ERROR:
             self._answered(kind, call, tail)
         elif kind == wire.DROP:
-            self._let_go(tail)
+            self._held.let_go(tail)
         else:
             job = self._jobs.get(call)
             if job is not None:
@@ -413,14 +356,14 @@ class Connection:
             what, number, name, args, kwargs = request = self._codec.unpack_inside(tail)
             if tuple(map(type, request)) != requests.FORM:
                 raise LoadError("a request of another form than this end knows")
-            target = self.object(number) if number else self
+            target = self._held.object(number) if number else self
         except (LoadError, ValueError, TypeError) as exc:
             job.fail(exc if isinstance(exc, LoadError) else LoadError(str(exc)), post=True)
             return
         if lane == wire.FRESH and target is self:
             # A sign of life: it needs no thread, and waits for none.
             try:
-                self.answer(job, wire.RESULT, self._exports[ROOT], True, post=True)
+                self.answer(job, wire.RESULT, self._held.root, True, post=True)
             except Exception as exc:
                 job.fail(exc, post=True)
             return
@@ -433,7 +376,7 @@ class Connection:
     ) -> tuple[Any, bool]:
         """Do what was asked: the answer, and whether it goes by reference."""
         if target is self:
-            return self._exports[ROOT], True
+            return self._held.root, True
         access = self.terms.access(target)
         if what == requests.METHOD:
             return access.method(target, name)(*args, **kwargs), False
@@ -488,20 +431,10 @@ class Connection:
                 raise broken from None
             pending.fail(error)
 
-    def _let_go(self, tail: Buffer) -> None:
-        gone = []
-        with self._lock:
-            for number, count in wire.read_drops(tail):
-                try:
-                    gone.append(self._exports.drop(number, count))
-                except (KeyError, ValueError) as exc:
-                    raise RemoteProtocolError(f"references that it does not hold: {exc}") from None
-        del gone  # their finalizers may be anything, so not under the lock
-
     @property
     def exported(self) -> int:
         """How many objects of this end the other one refers to, its root among them."""
-        return len(self._exports)
+        return len(self._held)
 
     # Ending.
 
@@ -527,9 +460,7 @@ class Connection:
             self.closed = True
         self.lanes.close()
         self._fail_all()
-        with self._lock:
-            objects = self._exports.clear()
-        del objects
+        self._held.clear()
         self._lost(reason)
 
     def _fail_all(self) -> None:

@@ -72,7 +72,7 @@ class Connection(objects.Connection):
             limit=limit,
             resting=resting,
         )
-        if first or not presence.is_awaited:
+        if first and presence.is_awaited:
             presence.begin(self)
 
     def _is_lost(self, reason: str) -> None:

@@ -28,7 +28,8 @@ class Presence:
     def __init__(self, service: Any) -> None:
         self._service = service
         self._lock = threading.Lock()
-        self._begun = False
+        # The other end may have come, asked and gone before anybody here gets to say that it begins.
+        self._begun = not self.is_awaited
         self._gone = False
         self._told = False
 
@@ -38,12 +39,11 @@ class Presence:
         return type(self._service).on_connect is not Hooks.on_connect
 
     def begin(self, conn: Any) -> None:
-        """The connection is there. Whatever the hook raises."""
+        """The connection is there, for a service that awaits it. Whatever the hook raises."""
         with self._lock:
             if self._gone:
                 return
-        if self.is_awaited:
-            _call(self._service.on_connect, conn)
+        _call(self._service.on_connect, conn)
         with self._lock:
             self._begun = True
         self._tell(conn)

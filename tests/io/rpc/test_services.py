@@ -19,6 +19,7 @@ from dispycos.objects import wire
 from dispycos.objects.exports import ROOT
 from dispycos.objects.requests import METHOD
 from dispycos.rpc.connection import Connection
+from dispycos.rpc.presence import Presence
 from tests.helpers import wait_until
 from tests.io.rpc.servers import KEY, connected, serving
 
@@ -207,6 +208,24 @@ def test_a_crash_is_a_disconnection_too():
             sock.shutdown(socket.SHUT_RDWR)
         assert gone.wait(10)
         conn.close()
+
+
+def test_who_goes_before_it_was_said_that_he_came_is_gone_all_the_same():
+    heard = []
+
+    class Watched(rpc.Service):
+        def on_disconnect(self, conn: object) -> None:
+            heard.append(conn)
+
+    class Awaiting(Watched):
+        def on_connect(self, conn: object) -> None:
+            heard.append("never")
+
+    Presence(Watched()).end("quick")
+    late = Presence(Awaiting())
+    late.end("never came")
+    late.begin("never came")
+    assert heard == ["quick"]
 
 
 def test_a_hook_that_fails_closes_the_connection_and_is_logged(caplog):

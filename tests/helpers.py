@@ -10,11 +10,12 @@ import gc
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
@@ -320,12 +321,17 @@ def census() -> Census:
     for entry in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             descriptors[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
+    for connected in lasting_connections:
+        for number in connected():
+            descriptors.pop(number, None)
     threads = {t.ident or 0: t.name for t in threading.enumerate() if t.is_alive()}
     return Census(threads, dict(_processes()), descriptors)
 
 
 # Programs that serve several tests: what they start and end meanwhile is theirs, and no test's.
 lasting: set[int] = set()
+# Likewise what a network that serves several tests is connected by: it connects anew when it must.
+lasting_connections: list[Callable[[], Iterable[int]]] = []
 
 # Processes that are not ours, (pid, start): nobody gets our mark later, and each test looks twice at all.
 _strangers: set[tuple[int, int]] = set()
@@ -403,11 +409,18 @@ def leftovers(before: Census, timeout: float = 15.0) -> list[str]:
     """What is here and was not in `before`, after giving it `timeout` seconds to go."""
     deadline = time.monotonic() + timeout
     pause = 0.002
-    while found := census().since(before):
+    while found := (now := census()).since(before):
         # Cycles of dead objects hold descriptors until they are collected: not a leak.
         gc.collect()
         if time.monotonic() >= deadline:
-            return found
+            return [*found, *_ends_of_sockets(now.descriptors.keys() - before.descriptors.keys())]
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
     return []
+
+
+def _ends_of_sockets(descriptors: Iterable[int]) -> Iterator[str]:
+    """What says whose they may be, for those that are connected."""
+    for number in descriptors:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as sock:
+            yield f"{number} leads from {sock.getsockname()!r} to {sock.getpeername()!r}"

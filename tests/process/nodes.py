@@ -120,6 +120,10 @@ class Master:
             self.reactor.run(self.endpoint.close()).result(20)
             self.reactor.stop()
 
+    def connections(self) -> set[int]:
+        """The descriptors of its connections, as they are now."""
+        return {connection.fileno() for connection in list(self.endpoint.traffic._open)}
+
     # Speaking and hearing.
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -32,6 +32,7 @@ class Standing:
 
     def __init__(self) -> None:
         self._master = Master(KEY)
+        helpers.lasting_connections.append(self._master.connections)
         self._node = self._start()
 
     def _start(self) -> LocalNode:
@@ -70,6 +71,7 @@ class Standing:
     def close(self) -> None:
         self._stop()
         self._master.close()
+        helpers.lasting_connections.remove(self._master.connections)
 
 
 class _Lent(LocalNode):

@@ -39,6 +39,14 @@ def test_a_forgotten_socket_is_seen() -> None:
     assert leftovers(before) == []
 
 
+def test_it_is_told_where_a_forgotten_connection_leads() -> None:
+    before = census()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        there = server.getsockname()
+        assert any(text.endswith(f"to {there!r}") for text in leftovers(before, timeout=0.05))
+    assert leftovers(before) == []
+
+
 def test_a_forgotten_child_is_seen() -> None:
     before = census()
     with subprocess.Popen(["sleep", "1000"]) as child:

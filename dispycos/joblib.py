@@ -105,8 +105,9 @@ class DispycosBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has 
 
         options  `client` and `retries`, as Parallel was given them.
         """
-        unknown = options.keys() - _OF_OTHERS - {"client", "retries"}
-        hints.refuse(type(self), {name: options[name] for name in unknown}, habits.OPTIONS)
+        known = _OF_OTHERS | {"client", "retries"}
+        unknown = {name: value for name, value in options.items() if name not in known}
+        hints.refuse(type(self), unknown, habits.OPTIONS)
         if "client" in options or "retries" in options:
             self._set(options.get("client", self._given), options.get("retries", self._retries))
         return self.effective_n_jobs(n_jobs)

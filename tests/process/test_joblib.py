@@ -188,6 +188,10 @@ def test_what_cannot_work_says_what_to_do(small: LocalCluster, monkeypatch: pyte
                  lambda: Parallel(n_jobs=2, backend="dispycos", clint=3)(calls)):  # fmt: skip
         with pytest.raises(TypeError, match=r"DispycosBackend\(\) takes no clint=; did you mean client="):
             call()
+    # Of several the one that is written first, in every run.
+    for first, second in (("clint", "retires"), ("retires", "clint")):
+        with pytest.raises(TypeError, match=f"takes no {first}="):
+            Parallel(n_jobs=2, backend="dispycos", **{first: 3, second: 3})(calls)
     with pytest.raises(ValueError, match="retries"):
         parallel_config(backend="dispycos", retries=-1)
     with opened() as client:

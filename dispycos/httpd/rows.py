@@ -43,7 +43,12 @@ CLUSTER = (
     Field("failed", "count", "of these: raised, lost, timed out, or never begun", True),
     Field("running", "count", "tasks that run now", True),
     Field("waiting", "count", "tasks that were submitted and do not run", True),
-    Field("rate", "number", "tasks that ended per second, over the last 5 s", True),
+    Field(
+        "rate",
+        "number",
+        "tasks that ended per second, over the last 5 s; at a scheduler over two pulses, if longer",
+        True,
+    ),
     Field("pulse_interval", "seconds", "between pulses of the nodes", True),
     Field("show_args", "flag", "the program lets arguments be shown", True),
     Field("browsers", "count", "that watch now", True),

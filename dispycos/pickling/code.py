@@ -23,7 +23,7 @@ from typing import Any
 
 from dispycos.errors import NotSerializable
 from dispycos.model import CodeHash, Payload
-from dispycos.pickling import modules, origins, reductions
+from dispycos.pickling import modules, origins, reductions, unsent
 from dispycos.pickling.origins import Scope
 from dispycos.pickling.pickler import CodePickler, blame, defined, is_definition
 from dispycos.pickling.rebuild import HERE, Namespace
@@ -175,17 +175,15 @@ class _Gathering:
         try:
             pickler.dump(value)
         except Exception as exc:
-            # A lock, a socket, a client: whoever uses it there finds no such name (DC-50).
-            unsent[name] = str(exc)
+            unsent.keep_back(scope, name, str(exc))
             return
+        unsent.sent(scope, name)
         kind = (
             "object" if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType) else "value"
         )
         self.names[scope, name] = (scope, name, kind, file.getvalue())
         self._take(pickler.needs.values(), pickler.codes)
 
-
-unsent: dict[str, str] = {}  # names of globals that could not be pickled, and why
 
 _NEVER = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 

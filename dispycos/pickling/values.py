@@ -20,7 +20,8 @@ from tblib import pickling_support
 from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
-from dispycos.pickling.code import HERE, Namespace, dumps, unsent
+from dispycos.pickling import unsent
+from dispycos.pickling.code import HERE, Namespace, dumps
 from dispycos.pickling.pickler import CodePickler, blame
 from dispycos.room import whole
 from dispycos.wording import clip
@@ -375,7 +376,7 @@ def load_exception(payload: Payload | None, text: str, namespace: Namespace | No
     if not isinstance(exc, BaseException):
         return RemoteError(text)
     if isinstance(exc, NameError):
-        _explain(exc)
+        unsent.explain(exc)
     if text:
         first, seen = exc, {id(exc)}
         while first.__cause__ is not None and id(first.__cause__) not in seen:
@@ -384,11 +385,3 @@ def load_exception(payload: Payload | None, text: str, namespace: Namespace | No
         if not isinstance(first, RemoteTraceback):
             first.__cause__ = RemoteTraceback(text)
     return exc
-
-
-def _explain(exc: NameError) -> None:
-    """Say of a global of this program why it was not sent, if that is what is missing there."""
-    # Its text is all that travels: `name 'lock' is not defined`.
-    name = str(exc).partition("'")[2].partition("'")[0]
-    if name in unsent:
-        exc.add_note(f"{name!r} of this program can't be sent: {unsent[name]}")

@@ -471,6 +471,29 @@ def test_a_global_that_cannot_travel_stays_behind(main: Any, server: Server) -> 
     assert told.__notes__ == ["'lock' of this program can't be sent: cannot pickle '_thread.lock' object"]
 
 
+@pytest.mark.row("DC-50")
+def test_another_name_that_is_missing_is_not_explained_by_it(
+    fresh: Any, server: Server, tmp_path: Path
+) -> None:
+    def notes(function: Any) -> list[str]:
+        with pytest.raises(NameError) as missing:
+            server.call(function)
+        told = values.load_exception(*values.dump_exception(missing.value))
+        return getattr(told, "__notes__", [])
+
+    assert notes(fresh.use_lock)
+    exec("def late():\n    if lock is None:\n        lock = 1", vars(fresh))
+    assert not notes(fresh.late)  # a local variable
+    with program("def use_lock(): return lock", tmp_path / "second.py", "second") as second:
+        assert not notes(second.use_lock)  # that module has none
+    # It has another value since, which travels.
+    fresh.lock = 3
+    assert Server().call(eval("lambda: lock", vars(fresh))) == 3
+    with pytest.raises(NameError) as missing:
+        exec("lock", {"__name__": "fresh_program"})
+    assert not hasattr(values.load_exception(*values.dump_exception(missing.value)), "__notes__")
+
+
 @pytest.mark.row("DC-46")
 def test_methods_and_callable_instances_are_functions_too(main: Any, server: Server) -> None:
     assert server.call(main.Child(4).hello) == "child of base"

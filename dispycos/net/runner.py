@@ -78,10 +78,12 @@ class Runner:
         """Let something happen to the machine."""
         self.carry_out(self.ask(self.machine.handle, event))
 
-    def ask(self, step: Callable[..., list[Any]], *args: Any) -> list[Any]:
+    def ask(self, step: Callable[..., list[Any]], *args: Any, flush: bool = True) -> list[Any]:
         """Run `step(*args, now)`, a method of the machine, and say what it has to say.
 
         Answers all actions; `carry_out` does the others.
+
+        flush  False: the caller writes what was said, with `write_dirty`.
         """
         if self._stopped:
             return []
@@ -99,7 +101,7 @@ class Runner:
                 # which the machine said it.
                 queued = self._queue(actions)
             deadline = self.machine.next_deadline()
-        if queued:
+        if queued and flush:
             self._endpoint.flush()
         if deadline is not None:
             self._alarm.set(deadline)

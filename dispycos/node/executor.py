@@ -303,8 +303,10 @@ class Executor:
         runner, machine = self._runner, self._machine
         assert runner is not None
         assert machine is not None
-        runner.carry_out(runner.ask(lambda now: machine.flush()))
+        said = runner.ask(lambda now: machine.flush(), flush=False)
+        # Before the rest: a flush would have the reactor's thread look after what is written here.
         self._endpoint.write_dirty()
+        runner.carry_out(said)
         self._look_for_the_end()
 
 

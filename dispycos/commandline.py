@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from dispycos import config, keyfile
+from dispycos import config
 from dispycos.arguments import port, seconds
 from dispycos.configuration import names, settings
 from dispycos.configuration.names import Found, Kind, Name
@@ -43,7 +43,6 @@ DAEMON_STATUSES: Final = {
 }
 
 # Files and variables that several commands look at.
-KEY: Pairs = keyfile.TOLD
 SETTINGS: Pairs = (
     ("/etc/dispycos/config.toml", "settings of this machine; `dispycos help settings`"),
     ("~/.config/dispycos/config.toml", "settings of this account, which win over those"),

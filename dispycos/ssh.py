@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-from dispycos import commandline
+from dispycos import commandline, keyfile
 from dispycos.commandline import Parser
 from dispycos.launch.remote_node import Ended, Line, RemoteNode, why_none
 from dispycos.launch.spec import XSpec
@@ -87,7 +87,7 @@ def _parser(bare: bool) -> Parser:
         usage="dispycos ssh HOST .. [options]",
         about=_ABOUT,
         examples=_EXAMPLES,
-        files=(*commandline.KEY, ("~/.ssh/config, the agent", "as the program ssh reads them")),
+        files=(*keyfile.TOLD, ("~/.ssh/config, the agent", "as the program ssh reads them")),
         statuses=_STATUSES,
     )
     parser.add_argument("hosts", nargs="+", metavar="HOST", help="[USER@]HOST[:PORT]")

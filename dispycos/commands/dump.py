@@ -58,7 +58,7 @@ def make_parser() -> Parser:
             ("dispycos dump > report.txt", "what this account knows"),
             ("dispycos dump --log node.log --log client.log -o report.txt", "with the ends of two logs"),
         ),
-        files=(*commandline.KEY, *commandline.SETTINGS),
+        files=(*keyfile.TOLD, *commandline.SETTINGS),
         statuses={0: "all is done", 1: "a log can't be read, or FILE can't be written", 2: "wrong usage"},
     )
     parser.add_argument("link", nargs="?", metavar="LINK",

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from dispycos import commandline, config
+from dispycos import commandline, config, keyfile
 from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
 from dispycos.events import DialFailed, PeerEvent, PeerUp
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
             ("dispycos health head.example:9705", "a scheduler elsewhere"),
             ("dispycos health -p 9705 --wait 2 || restart", "in a script"),
         ),
-        files=commandline.KEY,
+        files=keyfile.TOLD,
         statuses={
             0: "it answers and has the key",
             1: "it does not, and a sentence says why",

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
             ("dispycos key new cluster.key", "makes a file of mode 600, and shows its fingerprint"),
             ("scp -p cluster.key host1:.config/dispycos/key", "gives it to another machine"),
         ),
-        files=commandline.KEY,
+        files=keyfile.TOLD,
         statuses={0: "all is done", 1: "the file exists already, or can't be read", 2: "wrong usage"},
     )
     parser.add_argument("action", choices=("new", "fingerprint"), help="what to do")

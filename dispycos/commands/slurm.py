@@ -67,7 +67,7 @@ def _parser() -> Parser:
             ("dispycos slurm status", "one line for each job, with Slurm's reason where it waits"),
             ("dispycos slurm stop --wait 600", "drains them, for ten minutes at most"),
         ),
-        files=(*commandline.KEY, ("sbatch, squeue, scancel", "Slurm's programs, which must be on the path")),
+        files=(*keyfile.TOLD, ("sbatch, squeue, scancel", "Slurm's programs, which must be on the path")),
     )
     add = parser.add_argument
     add("-n", "--nodes", type=commandline.whole, metavar="N", help="how many; start needs it")

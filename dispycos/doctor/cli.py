@@ -9,7 +9,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from dispycos import commandline
+from dispycos import commandline, keyfile
 from dispycos.commandline import Parser
 from dispycos.configuration import settings
 from dispycos.configuration.names import BadConfiguration
@@ -45,7 +45,7 @@ def make_parser() -> Parser:
             ("dispycos doctor node7.example", "a machine that should be met; run it there as well"),
             ("dispycos doctor 10.0.0.7:9706 --secret_file key --json", "for programs"),
         ),
-        files=(*commandline.KEY, *commandline.SETTINGS),
+        files=(*keyfile.TOLD, *commandline.SETTINGS),
         statuses={0: "nothing wrong was found", 1: "something is wrong", 2: "wrong usage"},
     )
     parser.add_argument("host", nargs="?", type=commandline.host_or_port, metavar="HOST[:PORT]",

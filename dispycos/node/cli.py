@@ -39,7 +39,7 @@ _EXAMPLES = (
     ("dispycosnode --daemon --serve 1", "in the background, for one client"),
 )
 _FILES = (
-    *commandline.KEY,
+    *keyfile.TOLD,
     *commandline.SETTINGS,
     (
         "DISPYCOS_NODE_CPUS, ..",

@@ -38,7 +38,7 @@ _EXAMPLES = (
     ("dispycos status", "how the cluster of a running scheduler or program is"),
 )
 _FILES = (
-    *commandline.KEY,
+    *keyfile.TOLD,
     *commandline.SETTINGS,
     ("DISPYCOS_SCHEDULER_NODE, ..", "settings by variables: `dispycos config scheduler` shows all"),
     (

@@ -51,7 +51,7 @@ def _parser() -> Parser:
             ("python -m dispycos.workers.master", "for workers and programs of this machine"),
             ("python -m dispycos.workers.master --host default", "for those of other machines, too"),
         ),
-        files=commandline.KEY,
+        files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't start, or a second signal", 2: "wrong usage"},
     )
     parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],

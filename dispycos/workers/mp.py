@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dispycos import commandline
+from dispycos import commandline, keyfile
 from dispycos.arguments import integer
 from dispycos.arguments import port as checked_port
 from dispycos.commandline import Parser
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ("python -m dispycos.workers.mp -n 4 start", "a pool of four, at the usual port"),
             ("python -m dispycos.workers.mp stop", "ends it"),
         ),
-        files=(*commandline.KEY, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
+        files=(*keyfile.TOLD, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
     )
     parser.add_argument("-n", "--nworkers", type=int, metavar="N",
         help="workers (default: one for each processor)")  # fmt: skip

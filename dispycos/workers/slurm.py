@@ -241,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ),
             ("python -m dispycos.workers.slurm stop", "ends them"),
         ),
-        files=(*commandline.KEY, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
+        files=(*keyfile.TOLD, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
     )
     add = parser.add_argument
     add("-n", "--nworkers", type=int, metavar="N", help="workers; start needs it")

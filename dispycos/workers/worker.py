@@ -46,7 +46,7 @@ def _parser() -> Parser:
             ("python -m dispycos.workers.worker", "for the master of this machine"),
             ("python -m dispycos.workers.worker head.example:5494", "for that of another"),
         ),
-        files=(*commandline.KEY, ("$TMPDIR", "where its files are, while it lives; --dest_path")),
+        files=(*keyfile.TOLD, ("$TMPDIR", "where its files are, while it lives; --dest_path")),
         statuses={0: "a signal ended it", 1: "it can't start, and a sentence says why", 2: "wrong usage"},
     )
     parser.add_argument("master", nargs="?", type=commandline.place, default=(None, None),

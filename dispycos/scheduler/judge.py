@@ -33,7 +33,7 @@ class Judge:
         clients: Clients,
         taken: Callable[[Node, Client, int, float, list[Action]], None],
     ) -> None:
-        self.limits = limits
+        self._limits = limits
         self.questions: dict[int, tuple[Node, Client, int]] = {}  # number -> node, asked, rule
         self._number = 0  # of the last question
         self._deadlines = deadlines
@@ -60,7 +60,7 @@ class Judge:
             self._number += 1
             node.question = self._number
             self.questions[self._number] = (node, client, verdict.ask)
-            self._deadlines.set(("question", self._number), now + self.limits.request_timeout)
+            self._deadlines.set(("question", self._number), now + self._limits.request_timeout)
             question = m.AskAllocate(self._number, verdict.ask, node.described())
             out.append(Say(client.incarnation, question))
         elif verdict.servers > 0:

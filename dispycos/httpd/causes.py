@@ -5,7 +5,7 @@ Pure. Layer 2. Rows MO-24, MO-25; rule S6.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dispycos.httpd.situation import MAX_NAMED, Place, Situation
@@ -13,7 +13,7 @@ from dispycos.httpd.situation import MAX_NAMED, Place, Situation
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One thing that keeps tasks from running."""
+    """One thing that keeps tasks from running, or clients from their turn."""
 
     id: str  # for programs
     title: str  # for people, in a few words
@@ -29,6 +29,19 @@ def text(found: Iterable[Cause]) -> str:
         lines = "\n".join(f"   {line}" for line in cause.evidence)
         parts.append(f"{number}. {cause.title}\n{lines}\n   -> {cause.advice}")
     return "\n".join(parts)
+
+
+def silent(now: Situation, tail: Callable[[Place], str], advice: str) -> Cause | None:
+    """Nodes are not heard; `tail` says of each what becomes of it."""
+    found = [node for node in now.nodes if node.state == "zombie"]
+    if not found:
+        return None
+    evidence = [
+        f"{node.name} was last heard {ago(node.since, now)}{tail(node)}" for node in found[:MAX_NAMED]
+    ]
+    return Cause(
+        "silent", "nodes are silent", evidence + more(found), f"look at the machine and its network; {advice}"
+    )
 
 
 # Wording.

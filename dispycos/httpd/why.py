@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from dispycos.httpd import causes, why_lent
 from dispycos.httpd.causes import Cause, ago, more, places, some
-from dispycos.httpd.situation import MAX_NAMED, Situation
+from dispycos.httpd.situation import MAX_NAMED, Place, Situation
 
 QUIET = 10.0  # seconds without a task that begins, while some wait (MO-24)
 
@@ -142,21 +142,11 @@ def disabled(now: Situation) -> Cause | None:
 
 def silent(now: Situation) -> Cause | None:
     """Nodes are not heard."""
-    found = [place for place in now.nodes if place.state == "zombie"]
-    if not found:
-        return None
-    evidence = []
-    for place in found[:MAX_NAMED]:
-        next_step = (
-            "it is given up with its tasks" if place.abandon else "its tasks are kept until it is back"
-        )
-        evidence.append(f"{place.name} was last heard {ago(place.since, now)}; {next_step}")
-    return Cause(
-        "silent",
-        "nodes are silent",
-        evidence + more(found),
-        "look at the machine and its network; client.abandon_zombie(address, True) gives it up",
-    )
+    return causes.silent(now, _kept, "client.abandon_zombie(address, True) gives it up")
+
+
+def _kept(node: Place) -> str:
+    return f"; {'it is given up with its tasks' if node.abandon else 'its tasks are kept until it is back'}"
 
 
 def suspended(now: Situation) -> Cause | None:

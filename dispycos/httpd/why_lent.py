@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dispycos.httpd import causes
 from dispycos.httpd.causes import Cause, ago, lasting, more, some
 from dispycos.httpd.situation import MAX_NAMED, Place, Situation
 
@@ -74,22 +75,14 @@ def none_lent(now: Situation) -> Cause | None:
 
 def silent(now: Situation) -> Cause | None:
     """Nodes are not heard."""
-    found = [place for place in now.nodes if place.state == "zombie"]
-    if not found:
-        return None
-    evidence = []
-    for place in found[:MAX_NAMED]:
-        evidence.append(f"{place.name} was last heard {ago(place.since, now)}{_lease(place, now)}")
-    advice = (
-        "look at the machine and its network; client.abandon_zombie(address, True) in its program gives it up"
-    )
-    return Cause("silent", "nodes are silent", evidence + more(found), advice)
+    advice = "client.abandon_zombie(address, True) in its program gives it up"
+    return causes.silent(now, lambda node: _lease(node, now), advice)
 
 
-def _lease(place: Place, now: Situation) -> str:
-    if place.lease_end is None:
+def _lease(node: Place, now: Situation) -> str:
+    if node.lease_end is None:
         return ""
-    left = place.lease_end - now.now
+    left = node.lease_end - now.now
     return f"; its lease ends in {left:.0f} s" if left > 0 else f"; its lease ended {-left:.0f} s ago"
 
 

@@ -209,7 +209,7 @@ def __getattr__(name: str) -> Any:
     if name in _SETTINGS:
         return getattr(importlib.import_module("dispycos.config"), name)
     if name not in _HOMES:
-        from dispycos.client import habits, hints
+        from dispycos.guidance import habits, hints
 
         raise AttributeError(f"module 'dispycos' has no attribute {name!r}{hints.hint(habits.NAMES, name)}")
     module, _, attribute = _HOMES[name].partition(":")

@@ -42,7 +42,7 @@ LINES = (
         "errors config model records written room arguments deadlines story wording sharing surface",
         pure=True,
     ),
-    Line(0, "usage unit_words client.habits client.hints", pure=True),
+    Line(0, "usage unit_words guidance.habits guidance.hints", pure=True),
     Line(0, "card", pure=True),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, Never
 
 from dispycos import arguments, config
-from dispycos.client import hints
+from dispycos.guidance import hints
 from dispycos.messages import Avail, NodeFacts, Rule
 from dispycos.model import Incarnation, Location
 from dispycos.net import addresses

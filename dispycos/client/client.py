@@ -16,7 +16,7 @@ from typing import Any, Never, Self
 
 from dispycos.arguments import seconds_or_none
 from dispycos.card import card, line
-from dispycos.client import habits, hints, orders, surroundings
+from dispycos.client import orders, surroundings
 from dispycos.client.allocation import DispycosNodeAllocate, checked
 from dispycos.client.settings import Settings, settings
 from dispycos.client.shipping import setup
@@ -25,6 +25,7 @@ from dispycos.client.surroundings import Surroundings
 from dispycos.client.watcher import Watcher
 from dispycos.client.work import Work
 from dispycos.configuration.settings import of_client
+from dispycos.guidance import habits, hints
 from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from dispycos.card import card
-from dispycos.client import habits, hints
 from dispycos.client.request import UNAWAITED, stays_there
 from dispycos.client.submission import Stage
 from dispycos.client.tasks import ClientTask
 from dispycos.client.unasked import Unasked
 from dispycos.errors import TaskCancelled, TaskRejected
+from dispycos.guidance import habits, hints
 from dispycos.kernel.late import NOT_MADE, Late
 from dispycos.kernel.wait import Waitable, Waiter
 from dispycos.model import End, Outcome

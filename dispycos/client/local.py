@@ -14,9 +14,10 @@ import threading
 from typing import TYPE_CHECKING, Never, Self
 
 from dispycos.arguments import integer, seconds
-from dispycos.client import habits, hints, surroundings
+from dispycos.client import surroundings
 from dispycos.client.scalable import Scalable
 from dispycos.client.surroundings import Surroundings
+from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import kernel_threads
 from dispycos.model import Location, Role
 from dispycos.node import fresh

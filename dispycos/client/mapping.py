@@ -17,13 +17,13 @@ from typing import Any
 
 from dispycos.arguments import integer
 from dispycos.card import card, line
-from dispycos.client import habits, hints
 from dispycos.client.arrivals import Arrivals
 from dispycos.client.chunk import Each, Results
 from dispycos.client.chunking import MAX_ITEMS, Chunking
 from dispycos.client.future import Future
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
+from dispycos.guidance import habits, hints
 from dispycos.kernel.target import name_of
 from dispycos.pickling import values
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Never, TextIO
 
-from dispycos.client import habits, hints
 from dispycos.client.bar import Bar
 from dispycos.client.waiting import Completed, has_failed
+from dispycos.guidance import habits, hints
 from dispycos.kernel import event_loop
 from dispycos.kernel.task import Task
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dispycos.arguments import integer
 from dispycos.card import card, line
-from dispycos.client import habits, hints
 from dispycos.errors import Closed
+from dispycos.guidance import habits, hints
 from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.wording import listed

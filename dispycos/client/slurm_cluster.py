@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Never
 
 from dispycos.arguments import integer
-from dispycos.client import habits, hints
 from dispycos.client.scalable import Scalable
 from dispycos.client.slurm_jobs import SlurmJobs
+from dispycos.guidance import habits, hints
 from dispycos.launch import slurm
 from dispycos.runtime import Network, runtime
 from dispycos.scheduler.service import SchedulerService

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Never, NoReturn
 
-from dispycos.client import habits, hints
 from dispycos.client.client_executor import ClientExecutor
 from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
@@ -17,6 +16,7 @@ from dispycos.client.mapping import Map
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
 from dispycos.errors import TaskRejected
+from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
 from dispycos.kernel.target import name_of

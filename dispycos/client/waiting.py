@@ -14,12 +14,12 @@ from itertools import count
 from typing import Any, NamedTuple, Never
 
 from dispycos.arguments import seconds_or_none
-from dispycos.client import habits, hints
 from dispycos.client.arrivals import Arrivals
 from dispycos.client.bell import Bell
 from dispycos.client.deadline import Deadline
 from dispycos.client.future import Future
 from dispycos.client.mapping import Map
+from dispycos.guidance import habits, hints
 from dispycos.kernel.late import NOT_MADE, Late
 from dispycos.kernel.loop import current_kernel
 from dispycos.kernel.operation import Operation

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Never
 
 from dispycos.arguments import flag
-from dispycos.client import hints
 from dispycos.client.client import Client
+from dispycos.guidance import hints
 from dispycos.httpd import argtext, listening, running
 from dispycos.httpd.client_source import ClientSource
 from dispycos.kernel import loop

@@ -13,7 +13,7 @@ from dataclasses import field
 from typing import Any, Final, NamedTuple, Never
 
 from dispycos.arguments import integer, texts
-from dispycos.client import habits, hints
+from dispycos.guidance import habits, hints
 from dispycos.records import record
 
 MOST_AT_ONCE: Final = 1000  # calls of one object: each of them has a thread

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dispycos.arguments import seconds_or_none
-from dispycos.client import habits, hints
 from dispycos.errors import Closed, TaskCancelled, TaskLost, Timeout
+from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import Operation
 from dispycos.messages import Change
 from dispycos.model import Address, Incarnation, Location, Payload

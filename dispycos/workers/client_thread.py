@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Never, Self
 
 from dispycos.arguments import integer, seconds
-from dispycos.client import hints
 from dispycos.errors import Closed
+from dispycos.guidance import hints
 from dispycos.workers import places
 from dispycos.workers.cluster_executor import CONNECT_WITHIN
 from dispycos.workers.connection import Connection, Masters, masters

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Never
 
 from dispycos.arguments import integer, seconds
-from dispycos.client import habits, hints
 from dispycos.client.executor import PoolExecutor
+from dispycos.guidance import habits, hints
 from dispycos.workers import places
 from dispycos.workers.connection import masters
 

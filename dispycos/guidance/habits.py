@@ -1,6 +1,6 @@
 """Words of Dask, Ray, multiprocessing, ipyparallel, pycos and dispy, with what is written here instead.
 
-Who comes from there writes them first: the errors that they get name the new way (`client.hints`).
+Who comes from there writes them first: the errors that they get name the new way (`guidance.hints`).
 In what is said of an argument, {0} is its name and {1!r} its value.
 
 Pure. Layer 0.

@@ -1,6 +1,6 @@
 """Hints: what errors say to who writes a word that is not ours.
 
-A word of another library is answered with what is written here (`client.habits`), any other
+A word of another library is answered with what is written here (`guidance.habits`), any other
 with the nearest one of ours. Nothing is done under the old names.
 
 Pure. Layer 0.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from dispycos.client.habits import NO_WORDS, OPTIONS, Table
+from dispycos.guidance.habits import NO_WORDS, OPTIONS, Table
 from dispycos.wording import nearest
 
 _BY_NAME: Final = ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")  # kinds of parameters

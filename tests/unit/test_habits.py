@@ -22,9 +22,9 @@ from dispycos import (
     progress,
     wait,
 )
-from dispycos.client import habits, hints
 from dispycos.client.executor import PoolExecutor
 from dispycos.client.future import Future
+from dispycos.guidance import habits, hints
 from dispycos.httpd import HTTPServer
 from dispycos.objects.remote import RemoteMethod
 from dispycos.pickling import values

@@ -86,9 +86,10 @@ LINES = (
     ),
     Line(
         2,
-        "httpd.events httpd.rows httpd.history httpd.changes httpd.places httpd.tasks httpd.view httpd.topics"
-        " httpd.lending httpd.situation httpd.causes httpd.why_lent httpd.why httpd.metrics httpd.actions"
-        " httpd.answers httpd.packing httpd.strictjson httpd.sampling httpd.origin httpd.argtext",
+        "httpd.events httpd.rows httpd.history httpd.known httpd.changes httpd.places httpd.tasks httpd.view"
+        " httpd.topics httpd.lending httpd.situation httpd.causes httpd.why_lent httpd.why httpd.metrics"
+        " httpd.actions httpd.answers httpd.packing httpd.strictjson"
+        " httpd.sampling httpd.origin httpd.argtext",
         pure=True,
         reach=only(0),
     ),

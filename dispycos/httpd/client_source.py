@@ -36,8 +36,8 @@ from dispycos.httpd.events import (
     TaskSubmitted,
 )
 from dispycos.httpd.feed import Feed
+from dispycos.httpd.known import EVERYTHING
 from dispycos.httpd.metrics import Tally
-from dispycos.httpd.places import EVERYTHING
 from dispycos.httpd.sampling import Sampling
 from dispycos.httpd.source import Look, Result
 from dispycos.httpd.tasks import GOOD

@@ -17,20 +17,6 @@ MAX_LOG = 64 * 1024  # ... and characters
 MAX_LINE = 4096  # characters of one line; the rest is cut
 MOST_SAMPLES = 24  # of a node over which its tasks per second are taken, however slow its pulse
 
-# What servers count and nodes add up.
-COUNTS = ("submitted", "done", "failed", "running", "waiting")
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a source can tell of tasks; the rest is unknown, and shown as such (MO-14)."""
-
-    counts: tuple[str, ...] = COUNTS  # what it can count at servers; in the order of COUNTS
-    by_pulse: bool = False  # the figures come with pulses; else they are of now
-
-
-EVERYTHING = Known()
-
 
 @dataclass(slots=True)
 class Log:

@@ -17,8 +17,8 @@ from typing import Any
 
 from dispycos.httpd import lending
 from dispycos.httpd.feed import Feed
+from dispycos.httpd.known import Known
 from dispycos.httpd.network import figures
-from dispycos.httpd.places import Known
 from dispycos.httpd.source import Look, Result
 from dispycos.httpd.telling import NO_PSUTIL, Telling, now
 from dispycos.kernel.operation import Operation

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dispycos.httpd.feed import Feed
-from dispycos.httpd.places import Known
+from dispycos.httpd.known import Known
 from dispycos.kernel.operation import Operation
 
 

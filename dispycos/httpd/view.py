@@ -33,7 +33,8 @@ from dispycos.httpd.events import (
     TaskSubmitted,
 )
 from dispycos.httpd.history import DAY, HOUR, STEP, Day, Ring
-from dispycos.httpd.places import COUNTS, EVERYTHING, Known, NodePlace, ServerPlace
+from dispycos.httpd.known import COUNTS, EVERYTHING, Known
+from dispycos.httpd.places import NodePlace, ServerPlace
 from dispycos.httpd.rows import FULL, INDEX, LETTERS, STATE, Row
 from dispycos.httpd.tasks import ENDS, GOOD, Tasks, shortened
 

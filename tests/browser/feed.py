@@ -34,8 +34,8 @@ from dispycos.httpd.events import (
     TaskSubmitted,
 )
 from dispycos.httpd.feed import Feed
+from dispycos.httpd.known import EVERYTHING
 from dispycos.httpd.metrics import Tally
-from dispycos.httpd.places import EVERYTHING
 from dispycos.httpd.source import Look, Result
 from dispycos.kernel.operation import Operation
 from dispycos.model import CLIENT_MADE, End

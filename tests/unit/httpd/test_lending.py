@@ -6,7 +6,7 @@ import pytest
 
 from dispycos.httpd import lending
 from dispycos.httpd.events import Changed, Gone, Sample
-from dispycos.httpd.places import Known
+from dispycos.httpd.known import Known
 from dispycos.httpd.view import CLOSED_KEPT, View
 
 LENDER = Known(("done", "running"), by_pulse=True)

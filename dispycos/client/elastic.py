@@ -81,7 +81,7 @@ class Elastic:
         self._look_later()
         self._fail_above_most()
 
-    # As launcher.Host.
+    # As launcher.Owner.
 
     def room(self, nodes: int) -> None:
         """So many there can be at the moment."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from dispycos.model import Incarnation
 
 
-class Host(Protocol):
+class Owner(Protocol):
     """Who asks for nodes, and is told what becomes of them."""
 
     def room(self, nodes: int) -> None:
@@ -31,7 +31,7 @@ class Host(Protocol):
 class Launcher(ABC):
     """Starts and ends nodes by their numbers, and tells its owner. Nothing but `begin` and `stop` waits."""
 
-    owner: Host | None = None  # None: nobody is told
+    owner: Owner | None = None  # None: nobody is told
 
     @abstractmethod
     async def begin(self) -> int:

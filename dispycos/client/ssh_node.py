@@ -24,7 +24,7 @@ _KEPT_LINES: Final = 5  # of what it prints before it is ready: it says why it n
 _WRONG_USAGE: Final = 2  # the exit status of a node that refuses its options
 
 
-class Host(Protocol):
+class Owner(Protocol):
     """Who wants the node."""
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
@@ -51,7 +51,7 @@ class SSHNode:
         host: str,
         launch: Callable[[Tell], RemoteNode],
         logins: threading.Semaphore,
-        owner: Host,
+        owner: Owner,
     ) -> None:
         self.number = number
         self.host = host

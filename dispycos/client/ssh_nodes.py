@@ -143,7 +143,7 @@ class SSHNodes(Launcher):
                 self._aside(node.part)
         await asyncio.gather(*self._calls, return_exceptions=True)
 
-    # As ssh_node.Host.
+    # As ssh_node.Owner.
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Have it called in the reactor's thread; any thread."""

@@ -23,9 +23,9 @@ def run(module: str) -> int:
         # Not as an exception: an import may hide it.
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     main = importlib.import_module(module).main
-    if hears:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if hears:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return int(main())
     except KeyboardInterrupt:
         return INTERRUPTED

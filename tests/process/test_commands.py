@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dispycos import cli, keyfile
+from dispycos import cli, entry, keyfile
 from dispycos.commands import manifests
 from tests.helpers import run_main, run_program
 
@@ -128,3 +129,17 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Pat
         begun.send_signal(signal.SIGINT)
         out, err = begun.communicate(timeout=20)
     assert (begun.returncode, out, err) == (130, "", "")
+
+
+@pytest.mark.row("GN-06")
+def test_ctrl_c_at_the_moment_that_it_becomes_an_exception_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    become = signal.signal
+
+    def pressed_then(number: int, handler: Any) -> Any:
+        before = become(number, handler)
+        if handler is signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+        return before
+
+    monkeypatch.setattr(signal, "signal", pressed_then)
+    assert entry.run("dispycos.cli") == entry.INTERRUPTED

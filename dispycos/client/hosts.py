@@ -74,10 +74,9 @@ class Hosts:
         host.taken = False
         host.reason, host.again = reason, math.inf
 
-    @property
-    def given_up(self) -> int:
-        """How many there are of those."""
-        return sum(host.again == math.inf for host in self._hosts.values())
+    def given_up(self) -> dict[str, str]:
+        """Those, and why."""
+        return {name: host.reason for name, host in self._hosts.items() if host.again == math.inf}
 
     def free(self, now: float) -> int:
         """How many `take` would give at this moment."""

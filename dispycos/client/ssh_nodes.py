@@ -121,8 +121,8 @@ class SSHNodes(Launcher):
     def coming(self) -> list[str]:
         """See `Launcher`."""
         waiting = [node.host for node in list(self._nodes.values()) if node.number not in self._here]
-        failed = [f"{host}: {why}" for host, why in self._hosts.failed().items()]
-        return [*([f"nodes are being started by ssh: {listed(waiting)}"] if waiting else []), *failed]
+        starting = [f"nodes are being started by ssh: {listed(waiting)}"] if waiting else []
+        return [*starting, *_reasons(self._hosts.failed())]
 
     async def stop(self) -> None:
         """End all, and wait for it; a login that is under way ends by itself."""
@@ -216,7 +216,8 @@ class SSHNodes(Launcher):
                 then = f"that host is tried again in {wait:g} s"
             self._tell_ended(number, f"{node.host}: {reason}; {then}", False)
             if node.refuses and self.owner is not None:
-                self.owner.at_most(len(self._hosts) - self._hosts.given_up, "; ".join(self.coming()))
+                given_up = self._hosts.given_up()
+                self.owner.at_most(len(self._hosts) - len(given_up), "; ".join(_reasons(given_up)))
 
     def _tell_ended(self, number: int, reason: str, in_order: bool) -> None:
         # First how many there can be: another one is to be started only where there is a host for it.
@@ -239,3 +240,7 @@ class SSHNodes(Launcher):
         task = self._network.reactor.spawn(asyncio.to_thread(function))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
+
+
+def _reasons(hosts: Mapping[str, str]) -> list[str]:
+    return [f"{host}: {why}" for host, why in hosts.items()]

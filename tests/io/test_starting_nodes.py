@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from dispycos.client import slurm_jobs
+from dispycos.client.hosts import Hosts
 from dispycos.client.launcher import Launcher
 from dispycos.client.local_nodes import LocalNodes
+from dispycos.client.ssh_node import SSHNode
+from dispycos.client.ssh_nodes import SSHNodes
 from dispycos.model import Location
 from dispycos.node.embedded import LocalNode
 from tests.helpers import wait_until
@@ -24,8 +27,9 @@ LIMIT = 10.0  # seconds
 def network() -> Any:
     """What of a network they use, on the loop that runs."""
     endpoint = SimpleNamespace(location=Location("127.0.0.1", 9706))
+    loop = asyncio.get_running_loop()
     return SimpleNamespace(
-        reactor=SimpleNamespace(spawn=asyncio.get_running_loop().create_task), endpoint=endpoint
+        reactor=SimpleNamespace(spawn=loop.create_task, later=loop.call_later), endpoint=endpoint
     )
 
 
@@ -38,16 +42,38 @@ class Told:
 
     def __init__(self, launcher: Launcher) -> None:
         self.all: list[tuple[int, str]] = []
+        self.most: list[tuple[int, str]] = []
         launcher.owner = self
 
     def room(self, nodes: int) -> None: ...
 
-    def at_most(self, nodes: int, reason: str) -> None: ...
+    def at_most(self, nodes: int, reason: str) -> None:
+        self.most.append((nodes, reason))
 
     def came(self, number: int, servers: int = 0) -> None: ...
 
     def ended(self, number: int, reason: str, *, in_order: bool = False, elsewhere: bool = False) -> None:
         self.all.append((number, reason))
+
+
+def test_that_there_can_be_no_more_nodes_is_said_of_the_hosts_that_were_given_up() -> None:
+    async def tell() -> list[tuple[int, str]]:
+        service: Any = None
+        nodes = SSHNodes(network(), service, {}, Hosts(["old", "off", "slow"]), {})
+        told = Told(nodes)
+        for number, host in enumerate(("old", "off", "slow"), 1):
+            taken = nodes._hosts.take(0.0)
+            assert taken == host
+            launch: Any = None  # no login begins
+            nodes._nodes[number] = SSHNode(number, host, launch, nodes._logins, nodes)
+        old, off, _ = nodes._nodes.values()
+        old.refuses = True
+        nodes.is_over(off, "no route", False)
+        nodes.is_over(old, "its node refuses to start", False)
+        await nodes.stop()
+        return told.most
+
+    assert asyncio.run(tell()) == [(2, "old: its node refuses to start")]
 
 
 def slurm_nodes(folder: Path) -> tuple[Any, list[tuple[int, str]]]:

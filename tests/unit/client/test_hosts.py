@@ -45,6 +45,8 @@ def test_one_that_is_given_up_is_never_taken_and_says_why() -> None:
     hosts = Hosts(["a", "b"])
     assert hosts.take(0.0) == "a"
     hosts.give_up("a", "it refuses its options")
-    assert (hosts.free(1e9), hosts.next_deadline(0.0), hosts.given_up) == (1, None, 1)
+    assert (hosts.free(1e9), hosts.next_deadline(0.0)) == (1, None)
     assert [hosts.take(1e9), hosts.take(1e9)] == ["b", None]
-    assert hosts.failed() == {"a": "it refuses its options"}
+    hosts.fail("b", "no route", 0.0)
+    assert hosts.given_up() == {"a": "it refuses its options"}
+    assert hosts.failed() == {"a": "it refuses its options", "b": "no route"}

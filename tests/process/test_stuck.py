@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,9 @@ def holds_plainly(seconds: float) -> None:
 def test_a_call_that_holds_the_interpreter_is_ended_after_the_grace() -> None:
     # The server falls silent before it is to be ended by force, as by default after 6 and 7 s.
     with LocalCluster(1, pulse_interval=0.2), Client([holds_plainly]) as client:
-        began = time.monotonic()
+        # An end by its client: else `result` says that it was not done in 30 s.
         with pytest.raises(Timeout, match=r"holds_plainly#.* did not end when it had to"):
             client.options(timeout=0.1).submit(holds_plainly, 600.0).result(30)
-        assert time.monotonic() - began < 20.0
 
 
 @pytest.mark.row("R-97")

@@ -127,10 +127,12 @@ class Network:
         self.reactor.stop()
 
     async def _close(self) -> None:
-        first, self._first = self._first, []
-        await asyncio.gather(*map(_close_part, first))
-        while self._closers:
-            await _close_part(self._closers.pop())
+        # More may come meanwhile: a client that has just found its scheduler has a turn to end, too.
+        while self._first or self._closers:
+            first, self._first = self._first, []
+            await asyncio.gather(*map(_close_part, first))
+            if not self._first and self._closers:
+                await _close_part(self._closers.pop())
         self.search.close()
         await self.endpoint.close()
 

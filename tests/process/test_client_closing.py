@@ -188,3 +188,23 @@ def test_clients_close_side_by_side_and_then_what_they_use_the_latest_first() ->
     network.drop_close(dropped)
     runtime.stop(network)
     assert closed == ["client", "client", "nodes", "scheduler"]
+
+
+@pytest.mark.row("R-20")
+@pytest.mark.usefixtures("program")
+def test_what_begins_while_the_network_closes_is_ended_with_it() -> None:
+    network = runtime.network(Options(hosts=("127.0.0.1",)), keyfile.throwaway())
+    ended: list[str] = []
+
+    def part(name: str, *then: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., Any]:
+        async def end() -> None:
+            ended.append(name)
+            for one in then:
+                network.on_close(one, first=True)
+
+        return end
+
+    network.on_close(part("connection", part("client found last")))
+    network.on_close(part("client", part("client found meanwhile")), first=True)
+    runtime.stop(network)
+    assert ended == ["client", "client found meanwhile", "connection", "client found last"]

@@ -7,6 +7,7 @@ I/O half. Layer 5. Row DC-59.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from abc import ABC, abstractmethod
@@ -46,6 +47,8 @@ class Scalable(ABC):
         self._service: SchedulerService | None = None
         self._elastic: Elastic | None = None
         self._launcher: Launcher | None = None
+        self._closing = Operation(None)  # done when what was last open of it is gone
+        self._choice = threading.Lock()  # of who closes it
 
     # What kind of cluster it is.
 
@@ -70,12 +73,12 @@ class Scalable(ABC):
         self.close()
 
     async def __aenter__(self) -> Self:
-        starting = _aside(self.start)
+        starting = _aside(self.start, Operation())
         try:
             await starting
         except BaseException:
             # Who is cancelled meanwhile does not leave the block, for he never was in it.
-            starting.add_done_callback(lambda _: _aside(self._close))
+            starting.add_done_callback(lambda _: self._close(aside=True))
             raise
         return self
 
@@ -83,7 +86,7 @@ class Scalable(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_block(kind)
-        await _aside(self._close)
+        await self._close(aside=True)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self.__aenter__().__await__()
@@ -162,26 +165,36 @@ class Scalable(ABC):
 
             network.reactor.wait(begin())
         except BaseException:
-            self._close()
+            self._close(aside=False)
             raise
         return self
 
     def close(self) -> Operation:
-        """End everything of it, and wait until it is gone. May be repeated.
+        """End everything of it, and wait until it is gone. May be repeated, also meanwhile.
 
         Where an event loop runs, and in tasks, the answer is awaited or yielded for that.
         """
-        self._leave()
-        if event_loop.is_held_up() or threading.get_ident() in kernel_threads:
-            return _aside(self._close)
-        self._close()
-        return Operation(None)
+        return self._close(aside=event_loop.is_held_up() or threading.get_ident() in kernel_threads)
 
-    def _close(self) -> None:
+    def _close(self, *, aside: bool) -> Operation:
+        """As `close`; `aside`: only the answer waits."""
         self._leave()
-        network, self._network = self._network, None
-        if network is None:
-            return
+        with self._choice:
+            network, self._network = self._network, None
+            if network is not None:
+                self._closing = Operation()
+            closing = self._closing
+        if network is not None:
+            end = functools.partial(self._end, network)
+            if aside:
+                return _aside(end, closing)
+            _settle(closing, end)
+            closing.result()
+        elif not aside:
+            closing.exception()  # that is for who began it
+        return closing
+
+    def _end(self, network: Network) -> None:
         if self._ours:
             from dispycos.runtime import runtime
 
@@ -259,15 +272,18 @@ class Scalable(ABC):
 hints.tell(Scalable, habits.OF_OPEN_CLUSTERS)
 
 
-def _aside(function: Callable[[], object]) -> Operation:
-    """Done when `function`, called in a thread of its own, has returned."""
-    operation = Operation()
-
-    def run() -> None:
-        try:
-            operation.complete(function())
-        except BaseException as error:
-            operation.fail(error)
-
-    threading.Thread(target=run, name="dispycos-cluster").start()
+def _aside(function: Callable[[], object], operation: Operation) -> Operation:
+    """`_settle` it in a thread of its own."""
+    thread = threading.Thread(target=_settle, args=(operation, function), name="dispycos-cluster")
+    try:
+        thread.start()
+    except RuntimeError as error:  # there can't be one more
+        operation.fail(error)
     return operation
+
+
+def _settle(operation: Operation, function: Callable[[], object]) -> None:
+    try:
+        operation.complete(function())
+    except BaseException as error:
+        operation.fail(error)

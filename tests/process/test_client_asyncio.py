@@ -135,7 +135,7 @@ def test_a_cancelled_await_cancels_what_it_waits_for(cluster: LocalCluster) -> N
 
 def test_a_block_that_is_left_by_an_exception_ends_its_tasks(program: None) -> None:
     async def main() -> None:
-        async with LocalCluster(1):
+        async with LocalCluster(1) as cluster:
             with pytest.raises(ZeroDivisionError):
                 async with Client() as client:
                     left = client.submit(waits)
@@ -160,6 +160,11 @@ def test_a_block_that_is_left_by_an_exception_ends_its_tasks(program: None) -> N
                     async with client:
                         pass
                 assert await client.submit(square, 2) == 4
+            # Whoever closes it, too, waits for the same end.
+            first = cluster.close()
+            assert not first.done() and cluster.close() is first
+            await asyncio.to_thread(cluster.close)
+            assert first.done()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0), LocalCluster(1):
                 pytest.fail("there was time")

@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dispycos.client.audience import Audience
 from dispycos.client.driver import Driver
 from dispycos.client.future import Future, FutureTask
+from dispycos.client.observers import Observers
 from dispycos.client.relay import RelayTask
 from dispycos.client.shipping import Shipping, is_large
 from dispycos.client.submission import Submission
@@ -42,7 +42,7 @@ class Calls:
         driver: Driver,
         shipping: Shipping,
         whereabouts: Whereabouts,
-        audience: Audience,
+        observers: Observers,
     ) -> None:
         self.reservation = 0
         self._kernel = network.kernel
@@ -50,7 +50,7 @@ class Calls:
         self._driver = driver
         self._shipping = shipping
         self._whereabouts = whereabouts
-        self._audience = audience
+        self._observers = observers
 
     def submit(
         self,
@@ -77,7 +77,7 @@ class Calls:
             if where is None:
                 return Operation(refusal(f"no server or node at {place} is in use"))
         handle = ClientTask.wanted(driver, next(_numbers), name, self.reservation)
-        handle._info = None if self._audience.status_task is None else (args, kwargs)
+        handle._info = None if self._observers.status_task is None else (args, kwargs)
         return self._enter(handle, function, payload, (args, kwargs), options, where, io, True)
 
     def _enter(
@@ -106,7 +106,7 @@ class Calls:
             handle._name,
             handle,
         )
-        for watcher in self._audience.watchers:
+        for watcher in self._observers.watchers:
             watcher.submitted(task, *given)
         return self._driver.submit(task, is_large(payload), awaited)
 
@@ -135,7 +135,7 @@ class Calls:
         info  the arguments that are pickled in `payload`, for who watches statuses.
         """
         handle = FutureTask.wanted(self._driver, next(_numbers), name, self.reservation)
-        handle._info = None if self._audience.status_task is None else info
+        handle._info = None if self._observers.status_task is None else info
         future = Future(handle)
         self._enter(handle, function, payload, info, options, where, False, False)
         return future

@@ -174,7 +174,7 @@ class Client(Submitter):
                 "or start() it before the client is scheduled"
             )
         self._work = work = Work(config, self._surroundings, self._status_task)
-        work.audience.watchers = self._watchers
+        work.observers.watchers = self._watchers
         return work.schedule(location, limit)
 
     def close(
@@ -204,7 +204,7 @@ class Client(Submitter):
     def _watch_with(self, watchers: tuple[Watcher, ...]) -> None:
         self._watchers = watchers
         if self._work is not None:
-            self._work.audience.watchers = watchers
+            self._work.observers.watchers = watchers
 
     # What it looks like.
 

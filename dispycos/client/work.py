@@ -17,7 +17,6 @@ from typing import Any
 
 from dispycos.client import forked, orders
 from dispycos.client.allocation import DispycosNodeAllocate, ask
-from dispycos.client.audience import Audience
 from dispycos.client.calls import Calls
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.driver import Driver
@@ -25,6 +24,7 @@ from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
 from dispycos.client.members import Server
+from dispycos.client.observers import Observers
 from dispycos.client.presence import Presence
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, setup
@@ -61,7 +61,7 @@ class Work:
         self.refused = False  # no scheduler took it: the Client may try again
         self.scheduled = False
         self.open = False  # takes tasks
-        self.audience = Audience(status_task)
+        self.observers = Observers(status_task)
         self._allocations: list[DispycosNodeAllocate] = list(settings.nodes)
         self._closing: Operation | None = None
         self._search: asyncio.Task[Any] | None = None  # looks for the scheduler; reactor thread
@@ -97,7 +97,7 @@ class Work:
         self._whereabouts = Whereabouts(fleet)
         dispatch = Dispatch(limits, self._whereabouts.name)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
-        self.calls = Calls(network, self.driver, shipping, self._whereabouts, self.audience)
+        self.calls = Calls(network, self.driver, shipping, self._whereabouts, self.observers)
         self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
@@ -111,7 +111,7 @@ class Work:
     @property
     def monitor(self) -> str:
         """Where its web monitor listens; "": it has none."""
-        return next((watcher.address for watcher in self.audience.watchers if watcher.address), "")
+        return next((watcher.address for watcher in self.observers.watchers if watcher.address), "")
 
     @property
     def settings(self) -> Settings:
@@ -267,8 +267,8 @@ class Work:
         if info is not None:
             handle._info = None
             now = time.time()
-            self.audience.tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
-        for watcher in self.audience.watchers:
+            self.observers.tell(DispycosStatus(Status.TaskCreated, TaskInfo(handle, info[0], info[1], now)))
+        for watcher in self.observers.watchers:
             watcher.placed(action)
         if handle._request is not None:
             handle.answer()
@@ -283,18 +283,18 @@ class Work:
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner
         told = handle._info is None  # that it was created
-        for watcher in self.audience.watchers:
+        for watcher in self.observers.watchers:
             watcher.ended(action)
         handle.conclude(action.outcome, action.poisoned)
-        if told and self.audience.status_task is not None:
-            self.audience.tell(handle._status())
+        if told and self.observers.status_task is not None:
+            self.observers.tell(handle._status())
 
     def news(self, action: Any) -> None:
-        for watcher in self.audience.watchers:
+        for watcher in self.observers.watchers:
             watcher.news(action)
         kind = type(action)
         if kind is orders.Notify:
-            self.audience.tell(action.message)
+            self.observers.tell(action.message)
         elif kind is orders.PleaseClose:
             log.warning("this client is asked to close: %s", action.reason)
             self.close(False, action.terminate, None)

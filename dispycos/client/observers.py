@@ -14,7 +14,7 @@ from dispycos.kernel.task import Task
 log = logging.getLogger("dispycos")
 
 
-class Audience:
+class Observers:
     """That of one client's turn. `tell` is called on the kernel's thread."""
 
     __slots__ = ("status_task", "watchers")

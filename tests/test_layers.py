@@ -152,7 +152,7 @@ LINES = (
     Line(5, "objects.stopping objects.keeper objects.remote objects.placing"),
     Line(
         5,
-        "client.client client.submitter client.work client.calls client.observers client.whereabouts"
+        "client.client client.submitter client.work client.submissions client.observers client.whereabouts"
         " client.driver client.switchboard client.finding client.shipping client.files"
         " client.parking client.listener client.unasked client.tasks client.settings client.request"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"

@@ -46,9 +46,9 @@ class Everywhere(Operation):
         super().__init__()
         self._work = work
         self._name = name_of(function)
-        self._function = work.calls.definition(function)
+        self._function = work.submissions.definition(function)
         self._arguments = args, kwargs
-        self._payload = work.calls.pickled(self._name, args, kwargs)
+        self._payload = work.submissions.pickled(self._name, args, kwargs)
         self._options = options
         self._per_node = per_node
         # On the kernel's thread from here on.
@@ -65,7 +65,7 @@ class Everywhere(Operation):
         )
         servers = self._sent.setdefault(where, set())
         if not servers and self._work.open:
-            future = self._work.calls.call(
+            future = self._work.submissions.call(
                 self._function, self._name, self._payload, self._arguments, self._options, where
             )
             self._left += 1

@@ -46,7 +46,7 @@ class Map(Arrivals):
         self._items: Iterator[Any] = zip(*iterables, strict=False) if self._spread else iter(iterables[0])
         self._left = _length(iterables)
         self._name = name_of(function)
-        self._function = work.calls.definition(Each(function, self._spread))
+        self._function = work.submissions.definition(Each(function, self._spread))
         self._options = options
         self._chunking = Chunking(fixed)
         self._chunks: deque[Future] = deque()  # that nobody took yet, in order
@@ -130,8 +130,9 @@ class Map(Arrivals):
             return Future.refused(f"the client is {work.state}"), 0
         if options.timeout:
             options = replace(options, timeout=options.timeout * len(items))
-        payload = work.calls.pickled(self._name, (items,), {})
-        return work.calls.call(self._function, self._name, payload, ((items,), {}), options), payload.size
+        submissions = work.submissions
+        payload = submissions.pickled(self._name, (items,), {})
+        return submissions.call(self._function, self._name, payload, ((items,), {}), options), payload.size
 
     def _of_item(self, item: Any, error: Exception) -> Exception:
         """Why an item can't be sent, in the words of a call with it."""
@@ -190,7 +191,7 @@ class Map(Arrivals):
     def _withdraw(self) -> None:
         chunks = list(self._chunks)
         self._chunks.clear()
-        self._work.calls.withdraw(chunks)
+        self._work.submissions.withdraw(chunks)
 
     def _release(self) -> None:
         self._more = False

@@ -73,7 +73,7 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             return self._refused()
-        return work.calls.submit(gen, args, kwargs, self._task_options)
+        return work.submissions.submit(gen, args, kwargs, self._task_options)
 
     def rtask_at(
         self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -82,7 +82,7 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             return self._refused()
-        return work.calls.submit(gen, args, kwargs, self._task_options, place=where)
+        return work.submissions.submit(gen, args, kwargs, self._task_options, place=where)
 
     def io_rtask(self, gen: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation:
         """As `rtask`, for a task that mostly waits: it runs beside others, at once."""
@@ -91,7 +91,7 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             return self._refused()
-        return work.calls.submit(gen, args, kwargs, self._task_options, io=True)
+        return work.submissions.submit(gen, args, kwargs, self._task_options, io=True)
 
     def io_rtask_at(
         self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -100,7 +100,7 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             return self._refused()
-        return work.calls.submit(gen, args, kwargs, self._task_options, place=where, io=True)
+        return work.submissions.submit(gen, args, kwargs, self._task_options, place=where, io=True)
 
     def submit(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Have `func(*args, **kwargs)` called on a server; any thread. Its Future, at once.
@@ -117,9 +117,9 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             return Future.refused(self._why_refused())
-        calls, name = work.calls, name_of(func)
-        function, payload = calls.definition(func), calls.pickled(name, args, kwargs)
-        return calls.call(function, name, payload, (args, kwargs), self._task_options)
+        submissions, name = work.submissions, name_of(func)
+        function, payload = submissions.definition(func), submissions.pickled(name, args, kwargs)
+        return submissions.call(function, name, payload, (args, kwargs), self._task_options)
 
     def map(
         self,
@@ -206,7 +206,8 @@ class Submitter:
         without = replace(options, timeout=0.0)
 
         def submit(host: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-            return work.calls.submit(host, args, kwargs, without, place=where, io=True, name=exposure.name)
+            name = exposure.name
+            return work.submissions.submit(host, args, kwargs, without, place=where, io=True, name=name)
 
         return place(submit, exposure, args, kwargs, options.timeout or None)
 

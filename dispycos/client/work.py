@@ -17,7 +17,6 @@ from typing import Any
 
 from dispycos.client import forked, orders
 from dispycos.client.allocation import DispycosNodeAllocate, ask
-from dispycos.client.calls import Calls
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.driver import Driver
 from dispycos.client.files import NodeFiles
@@ -29,6 +28,7 @@ from dispycos.client.presence import Presence
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, setup
 from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
+from dispycos.client.submissions import Submissions
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.tasks import ClientTask
@@ -97,7 +97,7 @@ class Work:
         self._whereabouts = Whereabouts(fleet)
         dispatch = Dispatch(limits, self._whereabouts.name)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
-        self.calls = Calls(network, self.driver, shipping, self._whereabouts, self.observers)
+        self.submissions = Submissions(network, self.driver, shipping, self._whereabouts, self.observers)
         self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
@@ -201,7 +201,7 @@ class Work:
 
     def turn_begun(self, reservation: int) -> None:
         """It is our turn: from now on its servers are reached with the reservation's key."""
-        self.calls.reservation = reservation
+        self.submissions.reservation = reservation
         self._network.endpoint.keyring.open_reservation(reservation)
         self.scheduled = self.open = True
         self.state = "scheduled"
@@ -230,8 +230,8 @@ class Work:
         self._network.drop_close(self._program_ends)
         self._switchboard.remove(self.driver)
         self.driver.stop()
-        if self.calls.reservation:
-            self._network.endpoint.keyring.close_reservation(self.calls.reservation)
+        if self.submissions.reservation:
+            self._network.endpoint.keyring.close_reservation(self.submissions.reservation)
 
     # Tasks.
 

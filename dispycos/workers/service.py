@@ -140,7 +140,7 @@ class PoolService:
         self._runner.feed(Left(program, reason))
         member = self._members.pop(program, None)
         if member is not None:
-            self._work.calls.forget([function for function, _, _ in member.functions.values()])
+            self._work.submissions.forget([function for function, _, _ in member.functions.values()])
             self._renew(member)
 
     def _renew(self, member: _Member) -> None:
@@ -155,7 +155,7 @@ class PoolService:
         if member is None:
             return
         known = [function for function in message.functions if function in member.functions]
-        self._work.calls.forget([member.functions.pop(function)[0] for function in known])
+        self._work.submissions.forget([member.functions.pop(function)[0] for function in known])
         member.forgotten += len(known)
         if member.forgotten >= RENEW_AFTER:
             member.forgotten = 0
@@ -204,21 +204,21 @@ class PoolService:
             self._reactor.call(self._runner.feed, Refused(program, reason))
             return
         function, name, code = known
-        self._work.calls.define(function, code)
+        self._work.submissions.define(function, code)
         payload = _call(job.args)
         options = TaskOptions(retries=min(max(job.retries, 0), MAX_RETRIES))
 
         def ended(task: RelayTask, outcome: Outcome) -> None:
             self._reactor.call(self._ended, program, job.id, function, task, outcome)
 
-        member.tasks[job.id] = self._work.calls.relay(function, name, payload, options, ended)
+        member.tasks[job.id] = self._work.submissions.relay(function, name, payload, options, ended)
 
     def _ended(
         self, program: Incarnation, number: int, function: CodeHash, task: RelayTask, outcome: Outcome
     ) -> None:
         member = self._members.get(program)
         if member is None:
-            self._work.calls.forget([function])  # it lived on when its program left
+            self._work.submissions.forget([function])  # it lived on when its program left
             return
         member.tasks.pop(number, None)
         if (where := task.worker) is not None:

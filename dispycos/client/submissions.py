@@ -30,7 +30,7 @@ _numbers = itertools.count(CLIENT_MADE + 1)
 WITHDRAWN_GRACE = 3600.0
 
 
-class Calls:
+class Submissions:
     """The calls of one client's turn.
 
     reservation  of that turn; 0 before it began, when there are none.

@@ -78,7 +78,7 @@ LINES = (
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
-        " client.cancels client.losses client.acknowledgements client.audit client.demand"
+        " client.cancels client.lost_attempts client.acknowledgements client.audit client.demand"
         " client.dispatch client.growing client.scaling"
         " client.hosts",
         pure=True,
@@ -152,7 +152,7 @@ LINES = (
     Line(5, "objects.stopping objects.keeper objects.remote objects.placing"),
     Line(
         5,
-        "client.client client.submitter client.work client.submissions client.observers client.whereabouts"
+        "client.client client.submitter client.work client.submissions client.observers client.locations"
         " client.driver client.switchboard client.finding client.shipping client.files"
         " client.parking client.listener client.unasked client.tasks client.settings client.request"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
@@ -171,7 +171,7 @@ LINES = (
     Line(
         6,
         "objects.values objects.failure objects.proxy objects.relaying objects.talks objects.question"
-        " objects.lanes objects.pending_call objects.terms objects.held objects.requests objects.jobs"
+        " objects.lanes objects.pending_call objects.terms objects.object_table objects.requests objects.jobs"
         " objects.connection",
     ),
     Line(

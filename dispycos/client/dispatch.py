@@ -3,7 +3,7 @@
 `submit` places a task at once where a server has a credit, or lets it wait (`placement`). Each
 task gets exactly one outcome (D3, R-31): `gate` alone gives it. What had not begun when its
 server died is placed again; what had begun is lost, and tried again only if the caller allowed
-it (`losses`). Tasks that somebody wants ended stand in `cancels`.
+it (`lost_attempts`). Tasks that somebody wants ended stand in `cancels`.
 
 Rules of use for the I/O half, which calls this from several threads under one lock:
   - Say actions are put on their way in the order in which they were answered, also across
@@ -36,7 +36,7 @@ from dispycos.client.events import (
     ServerUsable,
 )
 from dispycos.client.gate import Gate, Phase
-from dispycos.client.losses import RETRIED, Losses
+from dispycos.client.lost_attempts import RETRIED, LostAttempts
 from dispycos.client.placement import Placement
 from dispycos.client.submission import (
     CancelAll,
@@ -83,7 +83,7 @@ class Dispatch:
         "_handlers",
         "_heard",
         "_limits",
-        "_losses",
+        "_lost_attempts",
         "_order",
         "describe",
         "gate",
@@ -103,7 +103,9 @@ class Dispatch:
         self._acks = Acknowledgements()
         self._agenda = Agenda()
         self._cancels = Cancels(limits, self.gate, self.placement, self._agenda)
-        self._losses = Losses(limits, self.gate, self._agenda, self.gone, self._place_name, self._retry)
+        self._lost_attempts = LostAttempts(
+            limits, self.gate, self._agenda, self.gone, self._place_name, self._retry
+        )
         self._heard: dict[type, Callable[[Server, Any, float, list[Any]], None]] = {
             Outcomes: self._outcomes,
             Recalled: self._recalled,
@@ -272,7 +274,7 @@ class Dispatch:
                 done += 1
             if outcome.end in RETRIED:
                 # A server does not say so of itself; whoever does, the rules of loss hold.
-                self._losses.take(task, server, outcome.end, outcome.text, True, now, actions)
+                self._lost_attempts.take(task, server, outcome.end, outcome.text, True, now, actions)
             else:
                 self.gate.finish(task, outcome, actions)
         if done:
@@ -465,7 +467,7 @@ class Dispatch:
                     task.position = 0
                     never.append(task)
                 else:
-                    self._losses.take(task, server, event.end, why, begun >= 0, now, actions)
+                    self._lost_attempts.take(task, server, event.end, why, begun >= 0, now, actions)
         self._refuse_lines(server, f"that server is gone: {why}", now, actions)
         self._again(never, now, actions)
         self.placement.place_waiting(server.node, now, actions)
@@ -498,7 +500,7 @@ class Dispatch:
         for task in missing:
             self.placement.take(task)
             why = "the server has no record of it, though it was handed over"
-            self._losses.take(task, server, End.SERVER_LOST, why, True, now, actions)
+            self._lost_attempts.take(task, server, End.SERVER_LOST, why, True, now, actions)
         for key in (*message.waiting, *message.begun):
             if key not in server.sent and key not in server.io:
                 why = f"its client knows of no task {key} on this server"

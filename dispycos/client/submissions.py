@@ -11,13 +11,13 @@ from typing import Any
 
 from dispycos.client.driver import Driver
 from dispycos.client.future import Future, FutureTask
+from dispycos.client.locations import Locations
 from dispycos.client.observers import Observers
 from dispycos.client.relay import RelayTask
 from dispycos.client.shipping import Shipping, is_large
 from dispycos.client.submission import Submission
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import ClientTask
-from dispycos.client.whereabouts import Whereabouts
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
 from dispycos.model import CLIENT_MADE, CodeHash, End, Incarnation, Location, Outcome, Payload
@@ -31,7 +31,7 @@ WITHDRAWN_GRACE = 3600.0
 
 
 class Submissions:
-    """The calls of one client's turn.
+    """Those of one client's turn.
 
     reservation  of that turn; 0 before it began, when there are none.
     """
@@ -41,7 +41,7 @@ class Submissions:
         network: Network,
         driver: Driver,
         shipping: Shipping,
-        whereabouts: Whereabouts,
+        locations: Locations,
         observers: Observers,
     ) -> None:
         self.reservation = 0
@@ -49,7 +49,7 @@ class Submissions:
         self._deaths = network.limits.max_worker_deaths
         self._driver = driver
         self._shipping = shipping
-        self._whereabouts = whereabouts
+        self._locations = locations
         self._observers = observers
 
     def submit(
@@ -185,10 +185,10 @@ class Submissions:
 
     def _place(self, where: Location | str) -> Incarnation | None:
         """The server or node that a program means; None if it is unknown."""
-        server = self._whereabouts.server_at(where)
+        server = self._locations.server_at(where)
         if server is not None:
             return server.incarnation
-        nodes = self._whereabouts.nodes_at(where)
+        nodes = self._locations.nodes_at(where)
         if not nodes:
             return None
         # Several nodes may share an address: the one with the fewest tasks of ours takes it.

@@ -22,6 +22,7 @@ from dispycos.client.driver import Driver
 from dispycos.client.files import NodeFiles
 from dispycos.client.finding import find_scheduler
 from dispycos.client.fleet import Fleet
+from dispycos.client.locations import Locations
 from dispycos.client.members import Server
 from dispycos.client.observers import Observers
 from dispycos.client.presence import Presence
@@ -32,7 +33,6 @@ from dispycos.client.submissions import Submissions
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.tasks import ClientTask
-from dispycos.client.whereabouts import Whereabouts
 from dispycos.events import PeerSuspect
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
@@ -94,10 +94,10 @@ class Work:
             abandon_zombies=settings.abandon_zombies,
         )
         limits = network.limits if settings.send_ahead else replace(network.limits, max_credits=1)
-        self._whereabouts = Whereabouts(fleet)
-        dispatch = Dispatch(limits, self._whereabouts.name)
+        self._locations = Locations(fleet)
+        dispatch = Dispatch(limits, self._locations.name)
         self.driver = Driver(network.kernel, endpoint, fleet, dispatch, self)
-        self.submissions = Submissions(network, self.driver, shipping, self._whereabouts, self.observers)
+        self.submissions = Submissions(network, self.driver, shipping, self._locations, self.observers)
         self.presence = Presence(network.kernel.post, self._present)
         self._switchboard = network.service(Switchboard, lambda: Switchboard(endpoint))
         self._files = NodeFiles(network, settings.components.files)
@@ -248,7 +248,7 @@ class Work:
 
     def tasks(self, where: Location | str | None) -> list[ClientTask]:
         """Those that are on a server, at one place or everywhere; any thread."""
-        found = None if where is None else self._whereabouts.servers_at(where)
+        found = None if where is None else self._locations.servers_at(where)
         # Read once: the driver's thread may take a task away from its server at any moment.
         placed = [(task, task.server) for task in list(self.driver.dispatch.tasks.values())]
         return [
@@ -262,7 +262,7 @@ class Work:
     def placed(self, action: Placed) -> None:
         handle: ClientTask = action.task.owner
         server = action.server
-        handle.place(self._whereabouts.places.get(server) or (server, None))
+        handle.place(self._locations.places.get(server) or (server, None))
         info = handle._info
         if info is not None:
             handle._info = None
@@ -278,7 +278,7 @@ class Work:
         if server is not None:
             # The news of its place may still be under way to the kernel.
             key = server.incarnation
-            task.owner.place(self._whereabouts.places.get(key) or (key, None))
+            task.owner.place(self._locations.places.get(key) or (key, None))
 
     def ended(self, action: Ended) -> None:
         handle: ClientTask = action.task.owner
@@ -312,7 +312,7 @@ class Work:
         if usable:
             record = self.driver.fleet.crew.servers.get(server)
             if record is not None:
-                self._whereabouts.note(record)
+                self._locations.note(record)
                 self.presence.came(record)
             self._switchboard.connect(server, self.driver)
         else:

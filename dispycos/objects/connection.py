@@ -32,8 +32,8 @@ from dispycos.net.resting import Resting
 from dispycos.net.stream import Stream
 from dispycos.net.waiting import Waiting
 from dispycos.objects import failure, lanes, requests, stopping, wire
-from dispycos.objects.held import Held
 from dispycos.objects.jobs import Beginning, Here, Job
+from dispycos.objects.object_table import ObjectTable
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.question import Question
 from dispycos.objects.talks import Talk, Talks
@@ -76,8 +76,8 @@ class Connection:
         self.terms = terms
         self.limit = limit
         self.closed = False
-        self._held = Held(self, root, terms)
-        self._codec = Codec(self._held, terms.find_class is not no_class, terms.data_travels)
+        self._table = ObjectTable(self, root, terms)
+        self._codec = Codec(self._table, terms.find_class is not no_class, terms.data_travels)
         self._talks = Talks()
         self.here = Here()
         self._conversations = itertools.count(1 if first else 2, 2)
@@ -199,7 +199,7 @@ class Connection:
     ) -> None:
         if self.closed:
             raise self._gone()
-        if self._held.drops:
+        if self._table.drops:
             # In a lively exchange nobody waits long enough to see that there are some.
             self._send_drops()
         if len(self._pending) + len(self._forsaken) >= wire.MOST_ASKED:
@@ -319,11 +319,11 @@ class Connection:
     def dropped(self, number: int, count: int) -> None:
         """Nobody holds a proxy any more. For finalizers: it takes no lock."""
         if not self.closed:
-            self._held.drops.append((number, count))
+            self._table.drops.append((number, count))
             self.link.stir()
 
     def _send_drops(self) -> None:
-        told = self._held.dropped()
+        told = self._table.dropped()
         if told:
             try:
                 self.link.post(wire.pack(wire.DROP), (told,))
@@ -339,7 +339,7 @@ class Connection:
         elif kind <= wire.ERROR:
             self._answered(kind, call, tail)
         elif kind == wire.DROP:
-            self._held.let_go(tail)
+            self._table.let_go(tail)
         else:
             job = self._jobs.get(call)
             if job is not None:
@@ -356,14 +356,14 @@ class Connection:
             what, number, name, args, kwargs = request = self._codec.unpack_inside(tail)
             if tuple(map(type, request)) != requests.FORM:
                 raise LoadError("a request of another form than this end knows")
-            target = self._held.object(number) if number else self
+            target = self._table.object(number) if number else self
         except (LoadError, ValueError, TypeError) as exc:
             job.fail(exc if isinstance(exc, LoadError) else LoadError(str(exc)), post=True)
             return
         if lane == wire.FRESH and target is self:
             # A sign of life: it needs no thread, and waits for none.
             try:
-                self.answer(job, wire.RESULT, self._held.root, True, post=True)
+                self.answer(job, wire.RESULT, self._table.root, True, post=True)
             except Exception as exc:
                 job.fail(exc, post=True)
             return
@@ -376,7 +376,7 @@ class Connection:
     ) -> tuple[Any, bool]:
         """Do what was asked: the answer, and whether it goes by reference."""
         if target is self:
-            return self._held.root, True
+            return self._table.root, True
         access = self.terms.access(target)
         if what == requests.METHOD:
             return access.method(target, name)(*args, **kwargs), False
@@ -434,7 +434,7 @@ class Connection:
     @property
     def exported(self) -> int:
         """How many objects of this end the other one refers to, its root among them."""
-        return len(self._held)
+        return len(self._table)
 
     # Ending.
 
@@ -460,7 +460,7 @@ class Connection:
             self.closed = True
         self.lanes.close()
         self._fail_all()
-        self._held.clear()
+        self._table.clear()
         self._lost(reason)
 
     def _fail_all(self) -> None:

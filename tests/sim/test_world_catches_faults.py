@@ -8,7 +8,7 @@ import pytest
 
 from dispycos.client.credits import Server
 from dispycos.client.dispatch import Dispatch
-from dispycos.client.losses import Losses
+from dispycos.client.lost_attempts import LostAttempts
 from dispycos.client.submission import Ended, Submission
 from dispycos.config import Limits
 from dispycos.messages import Outcomes, Recall, Recalled, Submit
@@ -88,7 +88,7 @@ class CancelledAtOnce(Dispatch):
         return will, actions
 
 
-class TellsTooEarly(Losses):
+class TellsTooEarly(LostAttempts):
     """Tells of a loss, and then tries again."""
 
     __slots__ = ()
@@ -107,7 +107,7 @@ class EndsTwice(Dispatch):
 
     def __init__(self, limits: Limits, *rest: Any) -> None:
         super().__init__(limits, *rest)
-        self._losses = TellsTooEarly(
+        self._lost_attempts = TellsTooEarly(
             limits, self.gate, self._agenda, self.gone, self._place_name, self._retry
         )
 

@@ -406,7 +406,7 @@ def test_references_that_several_threads_read_at_once_are_one_proxy_and_all_coun
             mine = []
             for number in range(100, 600):
                 together.wait(20)
-                mine.append(near._held.proxy(number, shape))
+                mine.append(near._table.proxy(number, shape))
             kept.append(mine)
 
         threads = [threading.Thread(target=read) for _ in range(4)]

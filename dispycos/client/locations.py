@@ -10,8 +10,8 @@ from dispycos.client.members import Node, Server
 from dispycos.model import Incarnation, Location
 
 
-class Whereabouts:
-    """The places of one client's turn."""
+class Locations:
+    """Those of one client's turn."""
 
     __slots__ = ("_fleet", "places")
 

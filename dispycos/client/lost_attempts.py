@@ -25,7 +25,7 @@ RETRY_MAX = 10.0  # ... up to this, +- half of it
 RETRIED = frozenset((End.SERVER_LOST, End.NODE_LOST, End.ABANDONED))
 
 
-class Losses:
+class LostAttempts:
     """The attempts of one client's tasks that are lost.
 
     gone    servers and nodes that are no more.

@@ -1,4 +1,4 @@
-"""Held: the objects of each end of one connection that the other end refers to.
+"""The object table of a connection: what each end refers to of the other's, as exports and as proxies.
 
 What packing and unpacking ask (`values.Ends`): each end's own go out as numbers, the other one's
 come in as proxies, and each is known again when it comes back. Any thread may use it.
@@ -20,7 +20,7 @@ from dispycos.objects.proxy import Host, Proxy
 from dispycos.objects.terms import Terms
 
 
-class Held:
+class ObjectTable:
     """See the module's docstring.
 
     connection  whom proxies ask.

@@ -171,9 +171,12 @@ def _unpack(folder: str, archive: bytes) -> None:
         names = packed.namelist()
         if _has_fast_msgpack():
             names = [name for name in names if not name.startswith("msgpack/")]
+        # An account of --run_as is to read them, whatever our own umask is; see `_folder`.
         kept = os.umask(0o022)
-        packed.extractall(folder, names)
-        os.umask(kept)
+        try:
+            packed.extractall(folder, names)
+        finally:
+            os.umask(kept)
 
 
 def _has_fast_msgpack() -> bool:

@@ -102,6 +102,9 @@ def dialled(name: str) -> Iterator[None]:
         raise PeerLost(
             f"{name} ended the connection before the key was proved; may this machine connect there?"
         ) from None
-    except (DispycosError, ConnectionError, TimeoutError) as exc:
+    except (DispycosError, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            # Its text is made once, and not of its args.
+            raise type(exc)(exc.errno, f"{name}: {exc.strerror}") from None
         exc.args = (f"{name}: {exc}",)
         raise

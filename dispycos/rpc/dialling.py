@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from dispycos.arguments import port as port_number
@@ -24,6 +25,8 @@ from dispycos.rpc.vdb import log_in
 DEFAULT_PORT: Final = 18861  # of servers of services
 SSL_PORT: Final = 18821  # of servers with a certificate, as RPyC has it
 TIMEOUT: Final = 10.0  # seconds to reach a server, and again for the proofs
+
+_AS_IT_IS: Final = contextlib.nullcontext()  # its errors are not changed
 
 
 def connect(
@@ -91,8 +94,10 @@ def ssl_connect(
             except BaseException:
                 stream.close()
                 raise
-        assert keyring is not None
-        return connect_stream(stream, offered, keyring, name=name, limit=limit, timeout=timeout)
+    assert keyring is not None
+    return connect_stream(
+        stream, offered, keyring, name=name, limit=limit, timeout=timeout, proving=dialled(name)
+    )
 
 
 def unix_connect(
@@ -136,8 +141,9 @@ def _over(
     except BaseException:
         sock.close()
         raise
-    with dialled(name):
-        return connect_stream(stream, service, keyring, name=name, limit=limit, timeout=timeout)
+    return connect_stream(
+        stream, service, keyring, name=name, limit=limit, timeout=timeout, proving=dialled(name)
+    )
 
 
 def connect_stream(
@@ -149,13 +155,16 @@ def connect_stream(
     first: bool = True,
     limit: float | None = None,
     timeout: float = TIMEOUT,
+    proving: AbstractContextManager[object] = _AS_IT_IS,
 ) -> Connection:
     """A connection over a stream, whose other end does the same with `first` the other way round.
 
+    proving  what the proof is done in, and nothing of the service's.
     The stream is closed if it comes to nothing; the errors are those of `net.link.prove`.
     """
     try:
-        meeting = prove(stream, keyring, Limits(), dialer=first, timeout=timeout)
+        with proving:
+            meeting = prove(stream, keyring, Limits(), dialer=first, timeout=timeout)
         offered = instance_of(service)
         connection: Connection = offered.connection_class(
             stream, meeting, name=name, service=offered, first=first, limit=limit

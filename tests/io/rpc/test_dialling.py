@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -13,7 +14,8 @@ import pytest
 from dispycos import rpc
 from dispycos.easycluster import Client
 from dispycos.errors import DispycosError, PeerLost, RemoteProtocolError, Timeout
-from tests.io.rpc.servers import KEY
+from dispycos.net.proof import dialled
+from tests.io.rpc.servers import KEY, serving
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -72,3 +74,21 @@ def test_who_says_nothing_is_named() -> None:
             rpc.connect("localhost", port, key=KEY, timeout=0.1)
         with pytest.raises(TimeoutError, match=f"^localhost:{port}: no TLS in 0.1 s"):
             rpc.ssl_connect("localhost", port, key=KEY, timeout=0.1)
+
+
+@pytest.mark.row("RP-01", "EC-08")
+@pytest.mark.parametrize("kind", [TimeoutError, ConnectionAbortedError, OSError])
+def test_what_the_system_says_of_a_broken_dialling_is_named(kind: type[OSError]) -> None:
+    with pytest.raises(kind, match=r"n1:9: it broke$"), dialled("n1:9"):
+        raise kind(errno.EHOSTUNREACH, "it broke")
+
+
+@pytest.mark.row("RP-01")
+@pytest.mark.parametrize("error", [PeerLost("another server is gone"), ConnectionResetError("by another")])
+def test_what_a_service_raises_as_a_connection_begins_is_its_own(error: Exception) -> None:
+    class Raises(rpc.Service):
+        def on_connect(self, conn: rpc.Connection) -> None:
+            raise error
+
+    with serving(rpc.VoidService) as server, pytest.raises(type(error), match=f"^{error}$"):
+        rpc.connect("localhost", server.port, Raises, key=KEY)

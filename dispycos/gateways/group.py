@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -50,15 +52,20 @@ class Group:
 
         execmodel  of far ends whose specification says nothing else: see `set_execmodel`.
         """
-        self._gateways: list[Gateway] = []
-        self._leaving: list[Gateway] = []  # told to exit, not gone yet
-        self._opening: set[str] = set()  # ids of gateways that are not there yet
-        self._lock = threading.RLock()
+        self.forget()
         self._count = 0
+        _groups.add(self)
         self.set_execmodel(execmodel)
         atexit.register(self._cleanup_atexit)
         for spec in specs:
             self.makegateway(spec)
+
+    def forget(self) -> None:
+        """Have no gateways: in a forked child, where they are the parent's."""
+        self._gateways: list[Gateway] = []
+        self._leaving: list[Gateway] = []  # told to exit, not gone yet
+        self._opening: set[str] = set()  # ids of gateways that are not there yet
+        self._lock = threading.RLock()  # anew in a child: a thread of the parent's may have had it
 
     # Execution models.
 
@@ -215,6 +222,17 @@ class Group:
     def _cleanup_atexit(self) -> None:
         self.terminate(_EXIT_TIME)
 
+
+_groups: weakref.WeakSet[Group] = weakref.WeakSet()  # of this process
+
+
+def _after_fork() -> None:
+    for group in list(_groups):
+        group.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 # What programs use that need no more than one group.
 default_group: Final = Group()

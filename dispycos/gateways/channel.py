@@ -440,9 +440,16 @@ class Channel:
         self.changed()
 
     def disown(self, reason: str) -> None:
-        """As `lost`, in a forked child: a thread of the parent's may have had the lock."""
+        """As `lost`, in a forked child, where nobody waits. The parent's threads may have the locks."""
         self._lock = threading.Lock()
-        self.lost(reason)
+        self._order = threading.RLock()
+        self._lost = reason
+        self._closed = self._deaf = True
+
+    def abroad(self) -> PeerLost | None:
+        """What it raises in a forked child, where nothing comes of it; None: it is this process's own."""
+        reason = self.exchange.link.elsewhere
+        return PeerLost(f"{self!r} is at its end: {reason}") if reason else None
 
     def __del__(self) -> None:
         # In any thread, at any moment, with any lock held: it only leaves word.

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from dispycos.errors import Timeout
-from dispycos.kernel.operation import Operation, kernel_threads
+from dispycos.errors import PeerLost, Timeout
+from dispycos.kernel.operation import Operation, Owned, kernel_threads
 from dispycos.kernel.wait import AT_ONCE, Waitable, Waiter
 
 NOT_YET: Final[Any] = object()  # what an attempt answers that has to be made again
@@ -25,9 +25,10 @@ class Host(Protocol):
 
     def enlist(self, pending: Pending) -> None: ...
     def delist(self, pending: Pending) -> None: ...
+    def abroad(self) -> PeerLost | None: ...
 
 
-class Pending(Operation):
+class Pending(Owned):
     """An attempt that is made again whenever something happened to the channel.
 
     attempt  answers its value, or NOT_YET; or raises. Nothing is lost by an attempt in vain.
@@ -61,6 +62,9 @@ class Pending(Operation):
 
     def look(self) -> bool:
         """Attempt it; whether it is done. Any thread."""
+        # Before the turn too, which in a forked child a thread of the parent's may have.
+        if self.done():
+            return True
         with self._turn:
             if self.done():
                 return True
@@ -80,6 +84,9 @@ class Pending(Operation):
         cancel, self._cancel = self._cancel, None
         if cancel is not None:
             cancel()
+
+    def _abroad(self) -> Exception | None:
+        return self._channel.abroad()
 
     # Time-outs, by whoever runs this thread.
 

@@ -257,6 +257,38 @@ class Operation(Waitable):
                 task._wake(self._value)
 
 
+class Owned(Operation):
+    """An Operation that only the process which began it completes.
+
+    In a forked child it has failed for whoever asks there. Nobody is told of that: who waited
+    before is the parent's.
+    """
+
+    __slots__ = ()
+
+    def _abroad(self) -> Exception | None:
+        """Why nobody completes it in this process; None: somebody does."""
+        raise NotImplementedError
+
+    def done(self) -> bool:
+        """See `Operation.done`."""
+        if self._value is _PENDING and (error := self._abroad()) is not None:
+            with _lock:
+                if self._value is _PENDING:
+                    self._error = error
+                    self._value = error.__traceback__
+        return self._value is not _PENDING
+
+    def add_done_callback(self, function: Callable[[Any], object]) -> None:
+        """See `Operation.add_done_callback`."""
+        self.done()
+        super().add_done_callback(function)
+
+    def _wait(self, task: Waiter) -> Waitable | None:
+        self.done()
+        return super()._wait(task)
+
+
 class _Within(Waitable):
     __slots__ = ("_operation", "_timeout")
 

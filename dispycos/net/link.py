@@ -107,7 +107,9 @@ class Link:
         self._thread: threading.Thread | None = None
         self._resting: Resting | None = None
         self._shut_down = threading.Event()  # the stream is closed
-        # Called in a forked child, with why it may not be used there.
+        self._elsewhere = ""  # why it is not this process's
+        # Called in a forked child, inside of os.fork(): it may only mark what is the parent's, and
+        # make anew the locks that a thread of the parent's may have had. Who waits looks himself.
         self.disowned: Callable[[str], None] | None = None
         _links.add(self)
 
@@ -146,6 +148,11 @@ class Link:
     def told(self) -> bool:
         """Whether nothing more will come, and `lost` was called or is being called."""
         return self._told
+
+    @property
+    def elsewhere(self) -> str:
+        """In a forked child: why the link is not its own. "" in the process that began it."""
+        return self._elsewhere
 
     # Sending.
 
@@ -664,9 +671,11 @@ class Link:
 
     def disown(self, reason: str) -> None:
         """In a forked child: read and write nothing more. The stream, which is the parent's, stays open."""
-        self._lock = threading.Lock()  # a thread of the parent's may have had it
+        self._lock = threading.Lock()
+        self._elsewhere = reason
         self._over = self._over or reason
         self._told = True
+        self._messages.clear()  # the parent delivers them
         self._thread = None
         if self.disowned is not None:
             self.disowned(reason)

@@ -145,7 +145,7 @@ class Connection:
         try:
             self._put(question, what, number, name, args, kwargs, self.terms.lane, self.link.send)
             if self.limit is None:
-                return question.answer() if self._await(question, talk, None) else question.wait()
+                return question.answer() if self._await(question, talk, None) else self._late_answer(question)
             return self._answer_in(self.limit, question, talk)
         except (KeyboardInterrupt, TaskCancelled):
             self.cancel(question)  # nobody waits for it any more
@@ -157,6 +157,12 @@ class Connection:
         began = time.monotonic()
         if not self._await(question, talk, limit) and time.monotonic() - began >= limit:
             self.cancel(question, self.expired(limit))
+        return self._late_answer(question)
+
+    def _late_answer(self, question: Question) -> Any:
+        # When nothing more is read. In a forked child nobody gives it.
+        if not question.answered and (error := self.abroad()) is not None:
+            raise error
         return question.wait()
 
     def expired(self, limit: float) -> Exception:
@@ -181,7 +187,7 @@ class Connection:
         post  it is short, and goes out even while too much is on its way.
         """
         conversation = self.here.conversation or next(self._conversations)
-        pending = kind(next(self._calls), conversation, self._wait)
+        pending = kind(next(self._calls), conversation, self)
         lane = self.terms.lane if lane is None else lane
         self._put(pending, what, number, name, args, kwargs, lane, self.link.post if post else self.link.send)
         return pending
@@ -265,7 +271,8 @@ class Connection:
         finally:
             self.lanes.give_back(worker)
 
-    def _wait(self, pending: PendingCall, timeout: float | None) -> bool:
+    def await_answer(self, pending: PendingCall, timeout: float | None) -> bool:
+        """Wait for it in a plain thread, at most so many seconds; whether it is done."""
         return stopping.sheltered(self._wait_for, pending, timeout)
 
     def _wait_for(self, pending: PendingCall, timeout: float | None) -> bool:
@@ -470,8 +477,12 @@ class Connection:
             pending.fail(error)
 
     def _disown(self, reason: str) -> None:
-        # In a forked child: nothing of ours is undone, for it is the parent's.
+        # In a forked child: nothing of ours is undone, and nobody told, for all is the parent's.
         if not self.closed:
             self._ending = Closed, f"the connection with {self.name} is closed here: {reason}"
             self.closed = True
-        self._fail_all()
+        self.lanes.disown()
+
+    def abroad(self) -> Exception | None:
+        """What calls raise in a forked child, where nobody answers; None: it is this process's own."""
+        return self._gone() if self.link.elsewhere else None

@@ -216,3 +216,9 @@ class Lanes:
             self._lanes.clear()
         for lane in lanes:
             lane.close()
+
+    def disown(self) -> None:
+        """In a forked child: the threads are the parent's, and one of them may have had the lock."""
+        self._lock = threading.Lock()
+        self._lanes = {}
+        self._closed = True

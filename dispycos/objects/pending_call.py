@@ -5,36 +5,41 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dispycos.errors import Timeout
 from dispycos.kernel import operation
-from dispycos.kernel.operation import Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from dispycos.kernel.operation import Owned
 
 
-class PendingCall(Operation):
-    """Made by `Connection.begin`. `yield`, `await` or `result(timeout)` it.
+class Host(Protocol):
+    """What a call needs of its connection."""
 
-    reads  (this, timeout) -> whether it is done: how a plain thread waits.
-    """
+    def await_answer(self, pending: PendingCall, timeout: float | None) -> bool:
+        """Wait in a plain thread; whether it is done."""
 
-    __slots__ = ("_reads", "answered", "conversation", "number")
+    def abroad(self) -> Exception | None:
+        """What the connection raises in a forked child; None: it is this process's own."""
 
-    def __init__(
-        self, number: int, conversation: int, reads: Callable[[PendingCall, float | None], bool]
-    ) -> None:
+
+class PendingCall(Owned):
+    """Made by `Connection.begin`. `yield`, `await` or `result(timeout)` it."""
+
+    __slots__ = ("_host", "answered", "conversation", "number")
+
+    def __init__(self, number: int, conversation: int, host: Host) -> None:
         super().__init__()
         self.number = number
         self.conversation = conversation
-        self._reads = reads
+        self._host = host
         self.answered = False  # it is done, and who waits is about to be told
 
     def _tell(self) -> None:
         self.answered = True
         super()._tell()
+
+    def _abroad(self) -> Exception | None:
+        return self._host.abroad()
 
     def _block(self, timeout: float | None) -> None:
         if self.done():
@@ -43,7 +48,7 @@ class PendingCall(Operation):
             super()._block(timeout)  # which says what to do instead
             return
         began = time.monotonic()
-        if self._reads(self, timeout):
+        if self._host.await_answer(self, timeout):
             return
         # The time is over, or nothing more will be read: then who found that out fails us, soon.
         if timeout is None:

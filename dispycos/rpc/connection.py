@@ -85,6 +85,13 @@ class Connection(objects.Connection):
             for hook in hooks:
                 hook()
 
+    def _disown(self, reason: str) -> None:
+        super()._disown(reason)
+        # A thread of the parent's may have had their locks.
+        self._hooks_lock = threading.Lock()
+        self._served = threading.Event()
+        self._served.set()
+
     def expired(self, limit: float) -> Exception:
         """What a call raises that was not answered in `limit` seconds."""
         return AsyncResultTimeout(f"no answer in {limit:g} s; {self.name} was told to stop")

@@ -286,7 +286,14 @@ def test_more_calls_than_are_taken_are_an_error_here_and_the_end_there(ends, roo
 
 
 def test_a_wait_without_limit_hears_of_the_loss_though_another_thread_tells():
-    pending = PendingCall(99, 99, lambda pending, timeout: False)  # nothing more will be read
+    class Over:
+        def await_answer(self, pending: PendingCall, timeout: float | None) -> bool:
+            return False  # nothing more will be read
+
+        def abroad(self) -> None:
+            return None
+
+    pending = PendingCall(99, 99, Over())
     threading.Timer(0.05, pending.fail, [PeerLost("gone")]).start()
     with pytest.raises(PeerLost, match="gone"):
         pending.result()

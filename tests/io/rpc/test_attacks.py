@@ -143,7 +143,7 @@ def test_subclasses_of_what_is_here_open_nothing(conn, vault):
 
 def send(conn: Connection, tail: bytes, kind: int = wire.CALL) -> PendingCall:
     """Send a tail as it stands; what the other end answers, if it does."""
-    pending = PendingCall(next(conn._calls), next(conn._conversations), conn._wait)
+    pending = PendingCall(next(conn._calls), next(conn._conversations), conn)
     conn._pending[pending.number] = pending
     conn.link.send(wire.pack(kind, pending.number, pending.conversation, 0), (tail,))
     return pending

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,10 @@ class Expiries:
     """Operations, and what is called when their time is over before they are done."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Have none: in a forked child, where the thread is the parent's, and may have had the lock."""
         self._changed = threading.Condition()
         # (monotonic time, a number that orders equal times, operation)
         self._queue: list[tuple[float, int, Any]] = []
@@ -75,3 +80,6 @@ class Expiries:
 
 
 expiries = Expiries()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=expiries.forget)

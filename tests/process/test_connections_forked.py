@@ -104,6 +104,7 @@ import contextlib, os, sys, threading
 from dispycos.gateways import Group
 from dispycos import Task, rpc
 from dispycos.kernel import operation
+from dispycos.rpc.expiry import expiries
 import asyncio
 
 def tried(what):
@@ -142,6 +143,7 @@ item, asked = asyncio.run(received(channel)), asyncio.run(received(channel))
 told = []
 item.add_done_callback(told.append)
 begun[0].add_callback(told.append)
+begun[0].set_expiry(60)
 begun[1].add_done_callback(told.append)
 
 def hold():
@@ -150,6 +152,7 @@ def hold():
         for lock in (
             group._lock, channel._lock, channel._order, item._turn, asked._turn, operation._lock,
             conn.lanes._lock, conn._hooks_lock, conn._served._cond, conn.link._lock, link._lock,
+            expiries._changed,
         ):
             locks.enter_context(lock)
         held.set()
@@ -176,6 +179,11 @@ if not child:
     print("refused", Task(yielded, begun[4]).value(20), flush=True)
     conn.when_gone(lambda: told.append("gone"))
     print(begun[0].ready, told, group.makegateway("popen//id=one").remote_exec("channel.send(7)").receive(20))
+    own = rpc.connect_thread(remote_service=Shop)
+    late = rpc.async_(own.root.wait)()
+    late.set_expiry(0.01)
+    print(tried(late.result))
+    go.set()
     sys.exit(0)
 over.set()
 assert os.waitpid(child, 0)[1] == 0
@@ -191,10 +199,11 @@ conn.close()
 def test_a_fork_neither_waits_for_what_other_threads_hold_nor_tells_who_waits():
     code, out, err = run_python(HELD, timeout=60)
     assert code == 0, err
-    first, *refused, last, parent = out.splitlines()
+    first, *refused, last, late, parent = out.splitlines()
     assert first == "[] True None []"
     assert [line.split()[1] for line in refused] == ["Closed:"] * 3 + ["PeerLost:"] * 6 + ["Closed:"], out
     for line in refused:
         assert "of which this one is a forked child: open another here" in line
     assert (last, parent) == ("True ['gone'] 7", "parent waited sent 1")
+    assert late.startswith("AsyncResultTimeout: no answer in 0.01 s")
     assert not err

@@ -84,7 +84,11 @@ class LocalNode:
         self._pipe.close()
         if self._process.returncode is None:
             await asyncio.to_thread(fresh.await_end, self._process)
-        await asyncio.to_thread(workspace.remove_local, self._path)
+        try:
+            await asyncio.to_thread(workspace.remove_local, self._path)
+        except RuntimeError:
+            # The program's second Ctrl-C: it starts no threads any more.
+            workspace.remove_local(self._path)
 
 
 async def start_local_node(

@@ -59,6 +59,9 @@ from dispycos.story import Stories
 
 __all__ = ["NodeMachine", "NodeState"]
 
+# Seconds to the first pulse of a tenancy; each gap is twice the last, up to what the client asked for.
+# So who watches need not wait for a long interval to see what has begun.
+_FIRST_PULSE = 2.0
 _WORKING = frozenset({NodeState.RESERVED, NodeState.PREPARING, NodeState.SERVING, NodeState.RELEASING})
 
 
@@ -374,7 +377,8 @@ class NodeMachine:
             max_file_bytes=message.max_file_bytes,
             idle_limit=min(limits, default=0.0),
             idle_since=now,
-            next_pulse=now + pulse,
+            pulse_gap=min(_FIRST_PULSE, pulse),
+            next_pulse=now + min(_FIRST_PULSE, pulse),
             places={index: Place(index) for index in range(1, count + 1)},
             limits=self.limits,
             stories=self._stories,
@@ -465,9 +469,10 @@ class NodeMachine:
         if hold_ends is not None and now >= hold_ends:
             self._end_tenancy(f"the client was not heard for {tenancy.hold:g} s", now, out, unasked=True)
         if now >= tenancy.next_pulse:
-            tenancy.next_pulse = now + tenancy.pulse
+            tenancy.pulse_gap = min(2 * tenancy.pulse_gap, tenancy.pulse)
+            tenancy.next_pulse = now + tenancy.pulse_gap
             # The figures are read for this pulse, but it does not wait long for them.
-            tenancy.measure_by = now + tenancy.pulse / 4
+            tenancy.measure_by = now + tenancy.pulse_gap / 4
             out.append(Measure())
         elif tenancy.measure_by is not None and now >= tenancy.measure_by:
             self._pulse(tenancy, now, out)

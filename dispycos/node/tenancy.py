@@ -88,7 +88,8 @@ class Tenancy:
     client: Incarnation
     scheduler: Incarnation
     scheduler_at: Location | None = field(default=None, kw_only=True)  # where that one is dialled
-    pulse: float  # seconds between pulses
+    pulse: float  # seconds between pulses, when it has lasted a while
+    pulse_gap: float = field(kw_only=True)  # ... and to the next one now
     max_file_bytes: int = field(default=0, kw_only=True)  # of one file; 0: the node's own limit
     hold: float  # seconds the client may be silent
     idle_limit: float  # seconds without a task until the client is closed here; 0: never

@@ -177,6 +177,16 @@ def test_a_pulse_interval_out_of_bounds_is_brought_within_and_told() -> None:
     assert bench.found(Note)
 
 
+@pytest.mark.row("DN-12")
+def test_the_first_pulses_come_sooner_than_the_later_ones() -> None:
+    bench = Bench(max_pulse=100.0).meet().reserve(pulse_interval=10.0, lease_time=100.0, hold=100.0)
+    for gap in (2.0, 4.0, 8.0, 10.0, 10.0):
+        assert f.Measure not in map(type, bench.wait(gap - 0.01))
+        assert f.Measure() in bench.wait(0.01)
+        bench.feed(f.AvailMeasured(m.Avail(), ()))
+        assert bench.said_to(SCHEDULER, m.Pulse)
+
+
 @pytest.mark.row("R-34")
 @pytest.mark.rule("S2")
 def test_a_renewal_is_handed_to_the_servers_and_a_lower_one_is_not() -> None:

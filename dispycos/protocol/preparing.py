@@ -101,7 +101,7 @@ class ServerDelayed:
 
 @record
 class NodeReport:
-    """Every pulse_interval: what I have to spare and how my servers are."""
+    """With each Pulse: what I have to spare and how my servers are."""
 
     reservation: int
     avail: Avail

@@ -45,7 +45,7 @@ class ReserveRefused:
 
 @record
 class Pulse:
-    """I am alive; sent every pulse_interval. The answer is Renew."""
+    """I am alive; sent every pulse_interval, in the beginning sooner. The answer is Renew."""
 
     reservation: int
     avail: Avail

@@ -145,7 +145,7 @@ LINES = (
         " node.ties node.marks node.pipe node.page node.start node.processors node.settings node.figures"
         " node.output node.fresh node.children node.processes node.console node.hours node.neighbours"
         " node.inherited node.embedded node.oversize node.printed node.sights node.rights"
-        " node.account node.spawned node.interpreter node.interruption",
+        " node.account node.spawned node.interpreter node.interrupter",
     ),
     # Objects in a cluster need the endpoint and the kernel, and no links.
     Line(5, "objects.exposure objects.holders", pure=True),

@@ -45,7 +45,7 @@ from dispycos.node.attempts import (
 )
 from dispycos.node.early import EarlyMessages
 from dispycos.node.execution import Execution
-from dispycos.node.interruption import Interruption
+from dispycos.node.interrupter import Interrupter
 from dispycos.node.namespace import ClientNamespace
 from dispycos.node.oversize import smaller
 from dispycos.node.page import Page
@@ -72,11 +72,11 @@ class Executor:
         namespace: ClientNamespace,
         page: Page,
         limits: Limits,
-        interruption: Interruption,
+        interrupter: Interrupter,
         end: Callable[[str], None],
     ) -> None:
         self._kernel = kernel
-        self._interruption = interruption
+        self._interrupter = interrupter
         self._endpoint = endpoint = delivery.endpoint
         self._reactor = endpoint.reactor
         self._early = EarlyMessages(kernel, delivery, limits, self._waits)
@@ -182,7 +182,7 @@ class Executor:
         elif kind is Interrupt:
             self._kernel.post(self._interrupt, action)
         elif kind is BreakOff:
-            self._interruption.ask(action.id, action.reason)
+            self._interrupter.ask(action.id, action.reason)
         elif kind is ForceEnd:
             self._kernel.post(self._force, action)
         elif kind is EndProcess:

@@ -37,7 +37,7 @@ from dispycos.net.rotation import take_up
 from dispycos.net.tls import Tls
 from dispycos.node import ties
 from dispycos.node.executor import Executor
-from dispycos.node.interruption import Interruption
+from dispycos.node.interrupter import Interrupter
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
 from dispycos.node.page import Page
 from dispycos.node.pipe import LoopPipe, Said
@@ -116,7 +116,7 @@ class Server:
         self._kernel = self._loop.kernel
         _watch_steps(self._kernel, self._page)
         self._reactor = Reactor.in_thread()
-        self._interruption = Interruption(self._kernel, self._reactor)
+        self._interrupter = Interrupter(self._kernel, self._reactor)
         self._ready = False
         self._leaving = False
         self._endpoint: Endpoint
@@ -157,7 +157,7 @@ class Server:
             self._birth.namespace,
             self._page,
             self._limits,
-            self._interruption,
+            self._interrupter,
             self._end,
         )
         self._sights = Sights(self._loop, self._endpoint, self._executor.begun, lambda: self._executor.client)

@@ -318,6 +318,11 @@ def test_a_plain_call_is_interrupted_where_it_is_and_its_server_lives(tmp_path: 
         # What it makes of it counts, as for a task (DC-56).
         catches = client.options(timeout=0.1).submit(naps, str(begun), 600)
         assert alive(catches.result(LIMIT))
+        # Of a map's chunk only the call that caught it goes on; those after it do not begin.
+        never = tmp_path / "never"
+        with pytest.raises(Timeout, match=r"its timeout of 0\.1 s"):
+            list(client.options(timeout=0.05).map(naps, [str(begun), str(never)], [600, 0], chunksize=2))
+        assert not never.exists()
         # What is ended with its server after the grace cleans nothing up.
         wait_until(lambda: all(ended.exists() and ended.read_text() for ended in (cancelled, timed_out)))
         assert all(alive(int(ended.read_text())) for ended in (cancelled, timed_out))

@@ -3,11 +3,16 @@
 A task is interrupted at its next `yield`. A plain function has none; it gets the exception as a
 program at a terminal does, between two of its own lines and out of `time.sleep`. Where it has
 called something of ours nothing is raised, which might be left half done: a moment later it is
-looked at again. It may catch the exception and go on, and is not asked twice. What stays in C
-never hears of it and is ended with its process after the grace, like a task that does not yield.
+looked at again. It may catch the exception and go on, and is not asked twice. What calls it is a
+task, and is interrupted at its own next `yield`: a map's chunk ends with its turn of some
+milliseconds, whatever the item made of it that caught the exception. What stays in C never hears
+of it and is ended with its process after the grace, like a task that does not yield.
 
-SIGURG carries it: nobody uses it, and where no handler is it does nothing. Without
-`pthread_kill` (Windows) nothing is raised before the grace is over.
+SIGURG carries it, which by itself does nothing. Others may use it too, as Go's runtime does in a
+process that has a library of Go: one that we did not send has us look whether something is wanted
+here, and raises nothing that would not be raised a moment later. Who installs a handler of its own
+and keeps the signal for itself has its calls ended after the grace. Without `pthread_kill`
+(Windows) nothing is raised before the grace is over.
 
 I/O half. Layer 5. Rows DC-56, R-20.
 """
@@ -26,7 +31,7 @@ from dispycos.net.reactor import Reactor
 _LOOK_AGAIN = 0.05  # seconds; the call was in code of ours
 
 
-class Interruption:
+class Interrupter:
     """Interrupts plain calls of a server; made by its main thread, which is the kernel's."""
 
     def __init__(self, kernel: Kernel, reactor: Reactor) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from dispycos.client import batch
 from dispycos.client.chunk import Each, Results
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import as_target
-from dispycos.node.interruption import _in_plain_call
+from dispycos.net.reactor import Reactor
+from dispycos.node.interrupter import Interrupter, _in_plain_call
 
 
 def looks(*_: Any) -> bool:
@@ -40,6 +43,33 @@ def task_that_calls(*_: Any) -> Any:
     return task()
 
 
+@pytest.fixture
+def interrupter() -> Iterator[Interrupter]:
+    """Of a kernel on this thread."""
+    before = signal.getsignal(signal.SIGURG)
+    reactor = Reactor.in_thread()
+    yield Interrupter(Kernel(), reactor)
+    reactor.stop()
+    signal.signal(signal.SIGURG, before)
+
+
+@pytest.mark.row("R-20")
+def test_a_signal_of_somebody_elses_ends_nobody(interrupter: Interrupter) -> None:
+    def call(another: int) -> str:
+        # As Go's runtime does; and while another call is to end.
+        interrupter._wanted[another] = "it is too long"
+        signal.raise_signal(signal.SIGURG)
+        interrupter._wanted.clear()
+        return "went on"
+
+    kernel = interrupter._kernel
+    signal.raise_signal(signal.SIGURG)  # no task runs
+    ended = kernel.spawn(as_target(call), (-1,))
+    while ended.is_alive():
+        kernel.step(0.0)
+    assert ended._value == "went on"
+
+
 @pytest.mark.row("DC-56", "R-20")
 @pytest.mark.parametrize(
     ("function", "expected"),
@@ -61,3 +91,13 @@ def test_only_a_plain_function_is_interrupted_where_it_is(
     while ended.is_alive():
         kernel.step(0.0)
     assert (Results(*ended._value).load() if mapped else [ended._value]) == [expected]
+
+
+@pytest.mark.row("DC-56", "R-20")
+def test_a_call_of_a_batch_is_interrupted_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_prepared", True)  # joblib has no part in it
+    kernel = Kernel()
+    ended = kernel.spawn(as_target(batch.Run("looks")), (lambda: [looks(), looks_deeper()],))
+    while ended.is_alive():
+        kernel.step(0.0)
+    assert ended._value[0] == [True, True]

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dispycos.kernel.target import calls_plainly
+
 _prepared = False
 
 
@@ -28,6 +30,9 @@ class Run:
         began = time.monotonic()
         results = batch()
         return results, time.monotonic() - began
+
+
+calls_plainly.add(Run.__call__.__code__)
 
 
 def _prepare() -> None:

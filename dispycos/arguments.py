@@ -51,6 +51,15 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def a_name(name: str, value: Any, *, most: int) -> str:
+    """What a process is called: something that can be read in a line; "" is none."""
+    if not text(name, value).isprintable():
+        raise ValueError(f"{name} must be something that can be read in a line, not {value!r:.200}")
+    if len(value) > most:
+        raise ValueError(f"{name} must have at most {most} characters, not {len(value)}")
+    return str(value)
+
+
 def texts(name: str, value: Any) -> tuple[str, ...]:
     """Several strings; one alone, which is several letters, is a mistake."""
     if isinstance(value, str) or not isinstance(value, Iterable):

@@ -13,7 +13,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from dispycos import config
-from dispycos.arguments import integer, port, text
+from dispycos.arguments import a_name, integer, port, text
 from dispycos.config import Limits
 from dispycos.configuration import settings
 from dispycos.configuration.names import CLIENT, SHARED
@@ -88,7 +88,7 @@ class Options:
                 "ext_ip_addr", configured.of("ext_host", ext_ip_addr if ext_ip_addr is not None else ext_host)
             ),
             tcp_port=port("tcp_port", configured.number("tcp_port", tcp_port)),
-            name=text("name", configured.of("name", name) or ""),
+            name=a_name("name", configured.of("name", name) or "", most=Limits().max_name_chars),
             secret=text("secret", secret),
             udp_port=configured.udp_port(udp_port)
             if configured.of("discover_peers", discover_peers) in (None, True)

@@ -30,6 +30,8 @@ INT_MAX = (1 << 63) - 1
 _NAMES = frozenset({"Introduction.name", "Introduction.python", "Introduction.release", "NodeFacts.name"})
 _NAMES |= {"NodeFacts.platform", "NodeFacts.python", "Schedule.name", "ServerReady.name", "Rule.node"}
 _NAMES |= {"Locate.name", "Located.name", "Rule.platform"}
+# Of these, what anybody may see in a log or a terminal as it is.
+_SHOWN = frozenset({"Introduction.name", "NodeFacts.name", "Schedule.name"})
 _CLIPPED = frozenset({"reason", "text"})
 
 
@@ -146,6 +148,8 @@ def text_(where: str) -> Kind:
     def take(value: Any, came: In) -> str:
         if type(value) is not str or len(value) > chars:
             refuse(where, f"text of at most {chars} expected")
+        if where in _SHOWN and not value.isprintable():
+            refuse(where, "a name that can be read in a line expected")
         return value
 
     def put(value: str, out: Out) -> str:

@@ -90,6 +90,7 @@ class Executor:
         self._lease: LeaseGiven | None = None  # given before that
         self._lease_at = 0.0
         self._begun: dict[int, tuple[int, float]] = {}  # task -> attempt, when it began; those that run
+        interrupter.begun = self._begun
         self._ended = 0  # tasks so far
         self._flushed = 0.0  # when outcomes were last handed over
         self._armed = False  # the reactor will look whether some wait

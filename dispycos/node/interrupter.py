@@ -2,11 +2,13 @@
 
 A task is interrupted at its next `yield`. A plain function has none; it gets the exception as a
 program at a terminal does, between two of its own lines and out of `time.sleep`. Where it has
-called something of ours nothing is raised, which might be left half done: a moment later it is
-looked at again. It may catch the exception and go on, and is not asked twice. What calls it is a
-task, and is interrupted at its own next `yield`: a map's chunk ends with its turn of some
-milliseconds, whatever the item made of it that caught the exception. What stays in C never hears
-of it and is ended with its process after the grace, like a task that does not yield.
+called something of ours, or is where an exception between two lines would leave the server broken
+for later calls (a module half imported, a lock taken and not guarded yet, a process started that
+nobody knows), nothing is raised: a moment later it is looked at again. It may catch the exception
+and go on, and is not asked twice. What calls it is a task, and is interrupted at its own next
+`yield`: a map's chunk ends with its turn of some milliseconds, whatever the item made of it that
+caught the exception. What stays in C never hears of it and is ended with its process after the
+grace, like a task that does not yield.
 
 SIGURG carries it, which by itself does nothing. Others may use it too, as Go's runtime does in a
 process that has a library of Go: one that we did not send has us look whether something is wanted
@@ -20,7 +22,9 @@ I/O half. Layer 5. Rows DC-56, R-20.
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
+from collections.abc import Container
 from types import FrameType
 
 from dispycos.kernel.core import Kernel
@@ -28,7 +32,23 @@ from dispycos.kernel.target import calls_plainly
 from dispycos.kernel.task import interruption
 from dispycos.net.reactor import Reactor
 
-_LOOK_AGAIN = 0.05  # seconds; the call was in code of ours
+_LOOK_AGAIN = 0.05  # seconds; the call was where it can't be interrupted
+
+# Whoever is in these, or was called by them, is let finish: they are soon done ...
+_DELICATE_MODULES = frozenset(
+    {
+        "_frozen_importlib",
+        "_frozen_importlib_external",
+        "importlib._bootstrap",
+        "importlib._bootstrap_external",
+        "logging",
+        "logging.handlers",
+        "tempfile",
+    }
+)
+_DELICATE_CODE = frozenset({subprocess.Popen.__init__.__code__})
+# ... and who enters or leaves a `with` block, or takes or gives back a lock.
+_DELICATE_NAMES = frozenset({"__enter__", "__exit__", "acquire", "release", "__del__"})
 
 
 class Interrupter:
@@ -36,6 +56,7 @@ class Interrupter:
 
     def __init__(self, kernel: Kernel, reactor: Reactor) -> None:
         self._kernel = kernel
+        self.begun: Container[int] = kernel.tasks  # the tasks that have not ended; its executor knows more
         self._reactor = reactor
         self._thread = threading.get_ident()
         # Task -> reason, until it was raised there or the task has ended: as many as there are tasks.
@@ -55,7 +76,7 @@ class Interrupter:
             self._knock()
 
     def _knock(self) -> None:
-        for over in [task for task in list(self._wanted) if task not in self._kernel.tasks]:
+        for over in [task for task in list(self._wanted) if task not in self.begun]:
             self._wanted.pop(over, None)  # it may just have been raised there
         self._knocks = bool(self._wanted)
         if self._knocks:
@@ -71,8 +92,12 @@ class Interrupter:
 
 
 def _in_plain_call(frame: FrameType | None) -> bool:
-    """Is this thread in a plain function of the client's, and not in what that has called of ours?"""
+    """Is this thread in a plain function of the client's, where it may be interrupted?"""
+    if frame is None or frame.f_code.co_name in _DELICATE_NAMES:
+        return False
     while frame is not None and not _is_ours(frame):
+        if frame.f_code in _DELICATE_CODE or frame.f_globals.get("__name__") in _DELICATE_MODULES:
+            return False
         frame = frame.f_back
     return frame is not None and frame.f_code in calls_plainly
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dispycos import arguments
+from dispycos import arguments, commandline
+from dispycos.errors import RemoteProtocolError
+from dispycos.net.scalars import text_
 
 NAN = float("nan")
 INFINITY = float("inf")
@@ -72,3 +75,24 @@ def test_bounds_are_told() -> None:
         arguments.integer("memory", -1, least=0)
     with pytest.raises(ValueError, match="port must be at most 65535, not 70000"):
         arguments.port("port", 70000, least=1)
+
+
+@pytest.mark.row("SE-27")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a\x1b]0;owned\x07", "read in a line"), ("a\nb", "read in a line"), ("n" * 256, "at most 255")],
+)
+def test_a_name_is_one_that_can_be_shown(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        arguments.a_name("name", name, most=255)
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        commandline.a_name(name)
+    assert arguments.a_name("name", "Büro 3", most=255) == commandline.a_name("Büro 3")
+
+
+@pytest.mark.row("SE-27", "SE-110")
+@pytest.mark.parametrize("where", ["Introduction.name", "NodeFacts.name", "Schedule.name"])
+def test_a_name_that_would_write_to_a_terminal_is_refused_where_it_is_heard(where: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=f"{where}.*read in a line"):
+        text_(where).take("a\x1b[2J", None)  # type: ignore[arg-type]
+    assert text_(where).take("a b", None) == "a b"  # type: ignore[arg-type]

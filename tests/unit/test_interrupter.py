@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,6 +35,52 @@ def looks_from_ours(*_: Any) -> bool:
     seen: list[bool] = []
     Operation(1).add_done_callback(lambda _: seen.append(looks()))
     return seen == [True]
+
+
+def looks_from_an_import(*_: Any) -> bool:
+    """As the body of a module that is being imported."""
+    seen: list[bool] = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+            if name == "no_such_module_of_dispycos":
+                seen.append(looks())
+
+    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+    try:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("no_such_module_of_dispycos")
+    finally:
+        sys.meta_path.remove(Finder)  # type: ignore[arg-type]
+    return seen == [True]
+
+
+def looks_from_a_block(*_: Any) -> bool:
+    """As what begins a `with` block: nobody would leave it."""
+
+    class Block:
+        def __enter__(self) -> bool:
+            return _in_plain_call(sys._getframe())
+
+        def __exit__(self, *_: Any) -> None:
+            pass
+
+    with Block() as seen:
+        return seen
+
+
+def looks_from_a_new_process(*_: Any) -> bool:
+    """As `subprocess.Popen`, between the start of a process and the one who knows it."""
+
+    class Args(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            seen.append(looks())
+            return super().__iter__()
+
+    seen: list[bool] = []
+    with subprocess.Popen(Args(["true"])):
+        return any(seen)
 
 
 def task(*_: Any) -> Iterator[Any]:
@@ -70,6 +120,25 @@ def test_a_signal_of_somebody_elses_ends_nobody(interrupter: Interrupter) -> Non
     assert ended._value == "went on"
 
 
+@pytest.mark.row("DC-56")
+def test_who_is_to_be_interrupted_while_its_arguments_are_loaded_is_not_forgotten(
+    interrupter: Interrupter,
+) -> None:
+    interrupter.begun = {-1: "its arguments are being loaded, so the kernel does not know it yet"}
+    interrupter._reactor.call(interrupter._want, -1, "it is too long")
+    interrupter._reactor.wait(asyncio.sleep(0.0))
+    assert -1 in interrupter._wanted
+
+    def call() -> None:
+        signal.raise_signal(signal.SIGURG)
+
+    ended = interrupter._kernel.spawn(as_target(call), (), number=-1)
+    while ended.is_alive():
+        interrupter._kernel.step(0.0)
+    assert isinstance(ended._error, KeyboardInterrupt)
+    interrupter.begun = {}
+
+
 @pytest.mark.row("DC-56", "R-20")
 @pytest.mark.parametrize(
     ("function", "expected"),
@@ -77,6 +146,9 @@ def test_a_signal_of_somebody_elses_ends_nobody(interrupter: Interrupter) -> Non
         (looks, True),
         (looks_deeper, True),
         (looks_from_ours, False),
+        (looks_from_an_import, False),
+        (looks_from_a_block, False),
+        (looks_from_a_new_process, False),
         (task, False),
         (task_that_calls, False),
     ],

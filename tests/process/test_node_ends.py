@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,14 @@ def test_a_killed_zygote_leaves_its_servers_children_to_the_node(master: Master,
     assert not any(map(alive, started))
 
 
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cluster of another test is there, which would end what a dead node has left."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 @pytest.mark.row("R-11", "R-48")
+@pytest.mark.usefixtures("alone")
 def test_a_node_killed_together_with_its_zygote_leaves_nothing_once_its_program_has_seen_it(
     master: Master, own_local: LocalNode
 ) -> None:

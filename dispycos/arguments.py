@@ -53,11 +53,12 @@ def text(name: str, value: Any) -> str:
 
 def a_name(name: str, value: Any, *, most: int) -> str:
     """What a process is called: something that can be read in a line; "" is none."""
-    if not text(name, value).isprintable():
-        raise ValueError(f"{name} must be something that can be read in a line, not {value!r:.200}")
-    if len(value) > most:
-        raise ValueError(f"{name} must have at most {most} characters, not {len(value)}")
-    return str(value)
+    found = text(name, value)
+    if not found.isprintable():
+        raise ValueError(f"{name} must be something that can be read in a line, not {found!r:.200}")
+    if len(found) > most:
+        raise ValueError(f"{name} must have at most {most} characters, not {len(found)}")
+    return found
 
 
 def texts(name: str, value: Any) -> tuple[str, ...]:

@@ -91,6 +91,19 @@ def own_cluster(program: None) -> Iterator[LocalCluster]:
         yield cluster
 
 
+# Of programs that tests run.
+
+# A status task that prints what it is told.
+SHOW = """
+def show(task=None):
+    task.set_daemon()
+    while True:
+        message = yield task.receive()
+        if (status := getattr(message, "status", None)) is not None:
+            print("status", status.name, flush=True)
+"""
+
+
 # Tasks that tests send.
 
 

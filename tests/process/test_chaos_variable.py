@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.helpers import Finished, run_program
+from tests.process.clusters import SHOW
 from tests.process.schedulers import Place
 
 PROGRAM = """
@@ -21,13 +22,6 @@ wall, clock = time.time(), time.monotonic()
 def double(number, task=None):
     yield task.sleep(0.005)
     return 2 * number
-
-def show(task=None):
-    task.set_daemon()
-    while True:
-        message = yield task.receive()
-        if (status := getattr(message, "status", None)) is not None:
-            print("status", status.name, flush=True)
 
 def main(client, task=None):
     assert (yield client.schedule()) == 0
@@ -51,7 +45,7 @@ print("jumped", round((time.time() - wall) - (time.monotonic() - clock)))
 
 
 def under(chaos: str, run_python: Callable[..., Finished]) -> Finished:
-    return run_python(PROGRAM, timeout=90, env={"DISPYCOS_CHAOS": chaos})
+    return run_python(SHOW + PROGRAM, timeout=90, env={"DISPYCOS_CHAOS": chaos})
 
 
 @pytest.mark.row("R-63", "R-25")

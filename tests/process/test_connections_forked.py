@@ -6,17 +6,20 @@ import pytest
 
 from tests.helpers import run_python
 
-# What a child tries of each, and what is left to the parent. A wait without end would run into the limit.
-PROGRAM = """
-import gc, os, sys, threading
-from dispycos import easycluster, rpc
-from dispycos.gateways import makegateway
-
+# What came of an attempt.
+TRIED = """
 def tried(what):
     try:
         return f"got {what()!r}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+"""
+
+# What a child tries of each, and what is left to the parent. A wait without end would run into the limit.
+PROGRAM = """
+import gc, os, sys, threading
+from dispycos import easycluster, rpc
+from dispycos.gateways import makegateway
 
 class Shop(rpc.Service):
     def exposed_same(self, value):
@@ -84,7 +87,7 @@ conn.close()
 
 @pytest.mark.row("EC-07", "EX-09", "RP-01")
 def test_a_forked_child_leaves_its_parent_s_connections_alone_and_may_have_its_own():
-    code, out, err = run_python(PROGRAM, timeout=60)
+    code, out, err = run_python(TRIED + PROGRAM, timeout=60)
     assert code == 0, err
     *refused, own, parent = out.splitlines()
     assert len(refused) == 7, out
@@ -106,12 +109,6 @@ from dispycos import Task, rpc
 from dispycos.kernel import operation
 from dispycos.rpc.expiry import expiries
 import asyncio
-
-def tried(what):
-    try:
-        return f"got {what()!r}"
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
 
 class Shop(rpc.Service):
     def exposed_wait(self):
@@ -197,7 +194,7 @@ conn.close()
 
 @pytest.mark.row("EX-09", "RP-01")
 def test_a_fork_neither_waits_for_what_other_threads_hold_nor_tells_who_waits():
-    code, out, err = run_python(HELD, timeout=60)
+    code, out, err = run_python(TRIED + HELD, timeout=60)
     assert code == 0, err
     first, *refused, last, late, parent = out.splitlines()
     assert first == "[] True None []"

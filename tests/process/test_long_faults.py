@@ -16,7 +16,7 @@ import pytest
 from dispycos import Client, LocalCluster, Scheduler
 from dispycos.model import MonitorStatus
 from tests.helpers import Program, run_program, wait_until
-from tests.process.clusters import Watcher, node_pid, run
+from tests.process.clusters import SHOW, Watcher, node_pid, run
 from tests.process.schedulers import Place
 
 SILENCE = 60.0  # seconds
@@ -41,13 +41,6 @@ def where(seconds, told=None, task=None):
         told.send("begun")
     yield task.sleep(seconds)
     return os.getcwd()
-
-def show(task=None):
-    task.set_daemon()
-    while True:
-        message = yield task.receive()
-        if (status := getattr(message, "status", None)) is not None:
-            print("status", status.name, flush=True)
 
 def main(client, task=None):
     assert (yield client.schedule(sys.argv[1])) == 0
@@ -90,7 +83,8 @@ def test_a_minute_of_silence_costs_no_task_and_the_other_node_at_that_address_wo
     shared = place.scheduler()
     nodes = [place.node("--peer", shared.where, name=name) for name in ("n1", "n2")]
     program = place.start(
-        [sys.executable, "-u", "-c", TWO_NODES, shared.where, "5"], {"DISPYCOS_SECRET_FILE": str(place.key)}
+        [sys.executable, "-u", "-c", SHOW + TWO_NODES, shared.where, "5"],
+        {"DISPYCOS_SECRET_FILE": str(place.key)},
     )
     program.wait_line("begun", 30)
     stop(nodes[0], signal.SIGSTOP)
@@ -262,13 +256,6 @@ def ticks(seconds, task=None):
         early = max(early, 0.2 - (time.monotonic() - began))
     return early
 
-def show(task=None):
-    task.set_daemon()
-    while True:
-        message = yield task.receive()
-        if (status := getattr(message, "status", None)) is not None:
-            print("status", status.name, flush=True)
-
 def main(client, task=None):
     yield client.schedule()
     there = yield client.rtask(ticks, 12.0)
@@ -289,7 +276,7 @@ print("jumped", round((time.time() - wall) - (time.monotonic() - clock)))
 @pytest.mark.long("twelve seconds of timers, while the clock jumps by an hour and by a day, both ways")
 def test_a_clock_that_jumps_to_and_fro_moves_no_timer() -> None:
     chaos = "seed=5,clock:+3600s@2s,clock:-3600s@4s,clock:+86400s@6s,clock:-86400s@8s,clock:-86400s@10s"
-    ended = run_program([sys.executable, "-c", TIMERS], env={"DISPYCOS_CHAOS": chaos}, timeout=90)
+    ended = run_program([sys.executable, "-c", SHOW + TIMERS], env={"DISPYCOS_CHAOS": chaos}, timeout=90)
     assert ended.code == 0, ended.err
     early = [float(line.split()[1]) for line in ended.out.splitlines() if line[:6] == "timer "]
     assert len(early) == 2 and "jumped -86400\n" in ended.out

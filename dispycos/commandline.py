@@ -201,7 +201,7 @@ class _Nothing(list[Any]):
 
 
 # Not settings: they do something else, are for one start, or are a secret. The key is set for all.
-_NO_SETTINGS = {"help", "secret", "secret_file", "config", "save_config", "clean"}
+_NO_SETTINGS = {"help", "version", "secret", "secret_file", "config", "save_config", "clean"}
 # Of these a command line gives all or none: half of each would be a mixture nobody meant.
 _TOGETHER: tuple[set[str], ...] = ({"certfile", "keyfile", "cafile"},)
 

@@ -1,6 +1,8 @@
 """How the help of a command is laid out: what it does, its options, examples, files and exit statuses.
 
-One shape for all commands, and for their pages of the manual. Nothing here is about dispycos.
+One shape for all commands, and for their pages of the manual; and one for what is typed wrong: how
+the command is used, and a sentence that names what was meant. Nothing here is about dispycos but
+its release.
 
 No file, clock or network; what a command is asked for stands in a variable of its context. Layer 0.
 """
@@ -8,13 +10,16 @@ No file, clock or network; what a command is asked for stands in a variable of i
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from dispycos.config import RELEASE
 from dispycos.errors import InternalError
 from dispycos.records import record
+from dispycos.wording import MAX_NAMED, nearest
 
 Pairs = Sequence[tuple[str, str]]  # something, and what it means
 
@@ -102,6 +107,7 @@ class Described(argparse.ArgumentParser):
     files     files and variables that it looks at, with what they mean.
     statuses  its exit statuses.
     further   a section of its own, before the examples.
+    stranger  what to do about an option that is none of its own, where no other is like it.
     """
 
     def __init__(
@@ -113,10 +119,15 @@ class Described(argparse.ArgumentParser):
         files: Pairs = (),
         statuses: Mapping[int, str] = STATUSES,
         further: Section | None = None,
+        stranger: str = "",
         **more: Any,
     ) -> None:
         self._section: argparse._ArgumentGroup | None = None
+        self._words: tuple[argparse.Action, Section] | None = None
+        self._stranger = stranger or f"`{prog} --help` shows all"
         super().__init__(prog=prog, description=about, formatter_class=Layout, allow_abbrev=False, **more)
+        release = f"dispycos {RELEASE} (Python {'.'.join(map(str, sys.version_info[:3]))})"
+        self.add_argument("--version", action="version", version=release, help="say which release this is")
         codes = tuple((str(code), meaning) for code, meaning in statuses.items())
         sections = (
             *([further] if further else ()),
@@ -137,6 +148,91 @@ class Described(argparse.ArgumentParser):
         if _asked.get():
             raise _Handed(self)
         return super().parse_known_intermixed_args(args, namespace)
+
+    def parse_args(  # type: ignore[override]  # what is parsed here is a plain namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """As argparse has it, but for how wrong usage is told."""
+        self._refuse_unknown(sys.argv[1:] if args is None else args)
+        return self._whole(*self.parse_known_args(args, namespace))
+
+    def parse_intermixed_args(  # type: ignore[override]  # as there
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """As argparse has it, but for how wrong usage is told."""
+        self._refuse_unknown(sys.argv[1:] if args is None else args)
+        return self._whole(*self.parse_known_intermixed_args(args, namespace))
+
+    def _refuse_unknown(self, given: Sequence[str]) -> None:
+        """First of all: what else is wrong is often wrong because of an option that is misspelt."""
+        if any(action.nargs == argparse.REMAINDER for action in self._actions):
+            return  # behind its other arguments stand those of another program
+        ours = [*given[: given.index("--") if "--" in given else len(given)]]
+        known = {name for action in self._actions for name in action.option_strings}
+        # With a blank in it, it is a value to argparse.
+        named = [word.partition("=")[0] for word in ours if word.startswith("--") and " " not in word]
+        strange = [name for name in named if name not in known]
+        if strange and not {"-h", "--help", "--version"} & {*ours}:
+            self.error("; ".join(map(self._unknown, strange)))
+
+    def _whole(self, found: argparse.Namespace, left: Sequence[str]) -> argparse.Namespace:
+        """What was found, if nothing is left over and no word is missing."""
+        if left:
+            # What stands behind an option that nobody knows is its value, most likely.
+            strange = [word.partition("=")[0] for word in left if word.startswith("-") and word.strip("-")]
+            self.error("; ".join(map(self._unknown, strange)) or f"unexpected argument {left[0]!r}")
+        if self._words is not None and getattr(found, self._words[0].dest) is None:
+            self._error_of_words(f"say which: {_either(self._words[0].choices or ())}")
+        return found
+
+    def _unknown(self, option: str) -> str:
+        """A sentence on an option that is none of its own."""
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        known = [name[2:] for action in shown for name in action.option_strings if name.startswith("--")]
+        name = option.lstrip("-")
+        begun = [one for one in known if len(name) > 1 and one.startswith(name)]
+        meant = begun[:MAX_NAMED] or [near for near in [nearest(name, known)] if near]
+        hint = f"did you mean {_either(f'--{one}' for one in meant)}?" if meant else self._stranger
+        return f"unknown option {option}; {hint}"
+
+    def words(self, dest: str, title: str, meanings: Mapping[str, str]) -> None:
+        """An argument that is one of these words, of which each is explained.
+
+        meanings  how each is written, the word first, and what it does.
+        """
+        words = tuple(written.split()[0] for written in meanings)
+        action = self.add_argument(dest, choices=words, help=f"{title}, see below")
+        action.required = False  # told in our words where it is missing
+        section = Section(title, tuple(meanings.items()))
+        self._words = action, section
+        self.sections = (section, *self.sections)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [*map(str, action.choices)]
+        near = nearest(str(value), known)
+        text = f"{value!r} is none of {', '.join(known)}" + (f"; did you mean {near!r}?" if near else "")
+        if self._words is not None and action is self._words[0]:
+            self._error_of_words(text)
+        raise argparse.ArgumentError(action, text)
+
+    def _error_of_words(self, message: str) -> NoReturn:
+        """As `error`, with what each word does."""
+        section = self._words[1] if self._words else Section("", ())
+        self.error(message, columns(section.pairs, self._get_formatter()._width))
+
+    def error(self, message: str, explained: Iterable[str] = ()) -> NoReturn:
+        """End with 2: how this is used, and what was wrong."""
+        usage = self.format_usage() if self.usage else f"usage: {self.prog} [options]{self._arguments()}\n"
+        table = "".join(f"{line}\n" for line in explained)
+        self.exit(2, f"{usage}{table}{self.prog}: error: {message}\n")
+
+    def _arguments(self) -> str:
+        """The arguments that are no options, as they are written."""
+        formatter = self._get_formatter()
+        arguments = [formatter._format_args(action, action.dest) for action in self._get_positional_actions()]
+        return "".join(f" {argument}" for argument in arguments)
 
     def section(self, title: str) -> None:
         """What is added from here on stands under this title."""
@@ -163,6 +259,12 @@ class Described(argparse.ArgumentParser):
             return []
         text = "; ".join(told)
         return [textwrap.fill(f"{text[0].upper()}{text[1:]}.", self._get_formatter()._width)]
+
+
+def _either(words: Iterable[object]) -> str:
+    """`a, b or c`."""
+    *most, last = map(str, words)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _laid_out(section: Section, width: int) -> str:

@@ -33,7 +33,14 @@ def main(argv: Sequence[str]) -> int:
         files=keyfile.TOLD,
         statuses={0: "all is done", 1: "the file exists already, or can't be read", 2: "wrong usage"},
     )
-    parser.add_argument("action", choices=("new", "fingerprint"), help="what to do")
+    parser.words(
+        "action",
+        "what to do",
+        {
+            "new FILE": "make this file, with a new key, and show its fingerprint",
+            "fingerprint [FILE]": "show the fingerprints of the keys in this file, or of this account's",
+        },
+    )
     parser.add_argument(
         "file", nargs="?", metavar="FILE", help="the key file (fingerprint has a default: the account's own)"
     )

@@ -62,10 +62,18 @@ def systemd(argv: Sequence[str]) -> int:
         files=(
             ("/opt/dispycos", "a good place for a unit of the system: it sees no /tmp and not every home"),
         ),
+        stranger="options of what is started stand behind --, as in `dispycos systemd node -- --cpus 2`",
     )
     parser.add_argument("--user", action="store_true", help="for the systemd of an account, not the system's")
-    parser.add_argument("what", choices=("node", "scheduler"), help="whose unit")
-    parser.add_argument("options", nargs="*", metavar="OPTION", help="options of it, behind --")
+    parser.words(
+        "what",
+        "whose unit",
+        {
+            "node": "of dispycosnode, which gives the processors of the machine to clients",
+            "scheduler": "of dispycos, the scheduler that client programs share",
+        },
+    )
+    parser.add_argument("options", nargs="*", default=[], metavar="OPTION", help="options of it, behind --")
     options = parser.parse_args(argv)
     kind = f"{options.what}.user" if options.user else options.what
     # What the program refuses is said here, and not in a journal.

@@ -68,6 +68,7 @@ def _parser() -> Parser:
             ("dispycos slurm stop --wait 600", "drains them, for ten minutes at most"),
         ),
         files=(*keyfile.TOLD, ("sbatch, squeue, scancel", "Slurm's programs, which must be on the path")),
+        stranger="options of dispycosnode stand behind --, as in `dispycos slurm -n 2 start -- --cpus 2`",
     )
     add = parser.add_argument
     add("-n", "--nodes", type=commandline.whole, metavar="N", help="how many; start needs it")
@@ -87,8 +88,16 @@ def _parser() -> Parser:
         help="arguments of `docker run`, such as mounts of the shared file system")  # fmt: skip
     add("--wait", type=commandline.a_time, default=WAIT, metavar="SEC",
         help=f"time for running tasks at a stop, before they are ended (default: {WAIT:g})")  # fmt: skip
-    add("command", choices=("start", "status", "stop"), help="what to do")
-    add("options", nargs="*", metavar="OPTION", help="options of dispycosnode, behind --")
+    parser.words(
+        "command",
+        "what to do",
+        {
+            "start": "submit a job for each of N nodes",
+            "status": "show the jobs, one a line",
+            "stop": "let running tasks end, for --wait seconds at most, and end the jobs",
+        },
+    )
+    add("options", nargs="*", default=[], metavar="OPTION", help="options of dispycosnode, behind --")
     return parser
 
 

@@ -163,7 +163,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         statuses={0: "all is done", 1: "the file or the user is no good", 2: "wrong usage"},
     )
     parser.add_argument("file", metavar="FILE", help="of users; the first `add` makes it")
-    parser.add_argument("action", choices=["add", "remove", "list"], help="what to do")
+    parser.words(
+        "action",
+        "what to do",
+        {
+            "add USER": "let this one log in, or change the password",
+            "remove USER": "let this one log in no more",
+            "list": "show the names of all",
+        },
+    )
     parser.add_argument("user", metavar="USER", nargs="?",
         help="the password is asked for, or the first line of standard input")  # fmt: skip
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)

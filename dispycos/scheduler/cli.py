@@ -103,6 +103,8 @@ def make_parser(bare: bool = False, further: Section | None = None) -> Parser:
         files=_FILES,
         statuses=commandline.DAEMON_STATUSES,
         further=further,
+        stranger="`dispycos --help` shows all; those of a command stand behind it, as in `dispycos status "
+        "--json`",
     )
     add = parser.option
     parser.section("nodes and clients")

@@ -197,7 +197,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"TCP port of the master (default: {PORT}); 0: a free one")  # fmt: skip
     parser.add_argument("--log_dir", metavar="DIR",
         help=f"folder of {logs.MASTER} and {logs.WORKERS} (default: the working directory)")  # fmt: skip
-    parser.add_argument("command", choices=("start", "stop"), help="what to do")
+    parser.words(
+        "command",
+        "what to do",
+        {
+            "start": "start a master and its workers, which stay when this command ends",
+            "stop": "end those of this account at that port",
+        },
+    )
     options = parser.parse_args(commandline.normal(sys.argv[1:] if argv is None else argv))
 
     def run() -> int:

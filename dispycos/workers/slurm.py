@@ -270,7 +270,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="arguments of `docker run`, such as mounts of the shared file system")  # fmt: skip
     add("--wait", type=commandline.some_time, default=START_WITHIN, metavar="SEC",
         help=f"seconds for the master to run and answer (default: {START_WITHIN:g})")  # fmt: skip
-    add("command", choices=("start", "stop"), help="what to do")
+    parser.words(
+        "command",
+        "what to do",
+        {
+            "start": "submit jobs of a master and N workers, and wait until the master answers",
+            "stop": "end those jobs",
+        },
+    )
     options = parser.parse_args(commandline.normal(_joined(sys.argv[1:] if argv is None else argv)))
     if options.command == "start" and options.nworkers is None:
         parser.error("start needs -n N, the number of workers")

@@ -128,7 +128,7 @@ def test_nothing_is_left_of_a_node_whose_command_or_keeper_is_killed(hosts, star
     [
         ((), 2, "the following arguments are required: HOST"),
         (("x", "--clean"), 2, "--clean is for a node of this machine"),
-        (("x", "--no_such_option"), 2, "unrecognized arguments: --no_such_option"),
+        (("x", "--no_such_option"), 2, "unknown option --no_such_option"),
         (("x", "--cpus", "many"), 2, "argument -c/--cpus: 'many' is no whole number"),
         (("x//popen",), 1, "'x//popen' is no [USER@]HOST[:PORT]"),
         (("a;b",), 1, "neither the name nor the address"),

@@ -6,11 +6,12 @@ import argparse
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dispycos import cli
+from dispycos import cli, config
 from dispycos.commands import manual, table, topics
 from dispycos.usage import Described, parser_of, told_default
 from tests.helpers import ROOT, run_main
@@ -116,3 +117,68 @@ def test_a_page_is_laid_out_and_its_links_are_told_by_their_place() -> None:
         "more",
         "```",
     ]
+
+
+def refused(run: Callable[..., int | None], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a program says of wrong usage: the last line, behind how it is used."""
+    with pytest.raises(SystemExit) as ended:
+        run(arguments)
+    out, err = capsys.readouterr()
+    *usage, told = err.splitlines()
+    assert (ended.value.code, out) == (2, "") and usage[0].startswith("usage: ") and len(usage) <= 6
+    return told.partition(": error: ")[2]
+
+
+@pytest.mark.row("DS-02", "DN-01")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_names_the_option_that_was_meant_and_its_release(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = PROGRAMS[name].main()
+    assert refused(run, ["--hepl"], capsys) == "unknown option --hepl; did you mean --help?"
+    with pytest.raises(SystemExit, match="0"):
+        run(["--version"])
+    assert capsys.readouterr().out.startswith(f"dispycos {config.RELEASE} (Python 3.")
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "told"),
+    [
+        ("dispycosnode", "--tcp-prots 1", "unknown option --tcp_prots; did you mean --tcp_ports?"),
+        ("dispycosnode", "--max=1", "did you mean --max_pulse_interval or --max_file_size?"),
+        ("dispycosnode", "--qqq --cpuz 2", "unknown option --qqq; `dispycosnode --help` shows all; unknown"),
+        ("dispycosnode", "-z", "unknown option -z; `dispycosnode --help` shows all"),
+        ("dispycosnode", "here", "unexpected argument 'here'"),
+        ("dispycos", "--json status", "those of a command stand behind it, as in `dispycos status --json`"),
+        ("easycluster", "--srve", "unknown option --srve; did you mean --serve?"),
+        ("easycluster", "", "one of the arguments -g/--generate-key -S/--serve"),
+        ("ssh", "--cpsu 2", "unknown option --cpsu; did you mean --cpus?"),
+        ("key", "", "say which: new or fingerprint"),
+        ("key", "nwe x", "'nwe' is none of new, fingerprint; did you mean 'new'?"),
+        ("slurm", "--nmae x strat", "unknown option --nmae; did you mean --name?"),
+        ("slurm", "strat", "'strat' is none of start, status, stop; did you mean 'start'?"),
+        ("systemd", "", "say which: node or scheduler"),
+        ("systemd", "node --cpus 2", "stand behind --, as in `dispycos systemd node -- --cpus 2`"),
+        ("config", "nod --cpus 2", "argument SECTION: 'nod' is none of"),
+        ("config", "node --cpuz 2", "did you mean --cpus?"),
+        ("dispycos-classic", "-m oneshoot", "did you mean 'oneshot'?"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_sentence(
+    name: str, typed: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in refused(PROGRAMS[name].main(), typed.split(), capsys)
+
+
+def test_a_missing_or_wrong_word_is_told_with_what_each_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for typed in ([], ["roate"]):
+        with pytest.raises(SystemExit, match="2"):
+            table.COMMANDS["key"].main()(typed)
+        assert "\n  new FILE            make this file, with a new key" in capsys.readouterr().err
+
+
+def test_help_is_given_whatever_else_is_typed() -> None:
+    code, out, _ = run_main(cli.main, "key", "--nosuch", "--help")
+    assert code == 0 and out == parser_of(table.COMMANDS["key"].main()).format_help()

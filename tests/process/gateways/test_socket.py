@@ -339,7 +339,7 @@ def test_new_keys_are_taken_up(group, server):
     ("arguments", "code", "said"),
     [
         (["127.0.0.1"], 1, "is no HOST:PORT"),
-        (["-x"], 2, "unrecognized arguments"),
+        (["-x"], 2, "unknown option -x"),
         (["a;b:1"], 1, "neither the name nor the address"),
         (["127.0.0.1:0", "--secret_file", "/no/such/file"], 1, "/no/such/file"),
         (["192.0.2.1:0"], 1, "Cannot assign requested address"),

@@ -139,7 +139,7 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
         (["-n", "1", "start", "--", "--nonsense"], "--nonsense"),
         (["-n", "1", "--peer", "nowhere", "start"], "no HOST:PORT"),
         (["stop", "--", "--cpus"], "are for start"),
-        (["sideways"], "invalid choice"),
+        (["sideways"], "is none of start, status, stop"),
     ],
 )
 def test_wrong_usage_is_told(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,10 @@ from distutils.command.install_data import install_data  # isort: skip
 # What goes below the package; of the pages those that `dispycos help` shows.
 BESIDE = {
     "examples": ("*.py", "*.md"),
-    "docs": ("howto/*.md", "engines.md", "launching.md", "monitor.md", "reliability.md", "security.md"),
+    "docs": (
+        *("howto/*.md", "engines.md", "launching.md", "monitor.md", "monitor-wire.md"),
+        *("reliability.md", "security.md"),
+    ),
 }
 
 

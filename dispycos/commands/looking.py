@@ -18,7 +18,7 @@ _STATUSES = {0: "it was told", 1: "no monitor was found, or it did not answer", 
 _NEEDS = (
     "What answers is the monitor of a program (`HTTPServer(client)`) or of a scheduler (`dispycos --http`)."
 )
-_MONITORS = ("$XDG_RUNTIME_DIR/dispycos-monitor", "how the monitors of this account are found")
+_MONITORS = ("$TMPDIR/dispycos-<uid>/monitors", "how the monitors of this account are found")
 
 
 def _parser(name: str, about: str, examples: Pairs) -> Parser:

@@ -29,7 +29,8 @@ TOPICS: Final = {
     "cloud": ("howto/cloud.md", "nodes on machines that come and go"),
     "engines": ("engines.md", "Slurm, systemd, Kubernetes"),
     "launching": ("launching.md", "nodes and gateways by ssh, in containers, through others"),
-    "monitor": ("monitor.md", "the web monitor, its JSON and metrics"),
+    "monitor": ("monitor.md", "the page in a browser, and `dispycos top`: how to open and read them"),
+    "metrics": ("monitor-wire.md", "what the monitor tells programs: JSON, metrics, messages"),
     "security": ("security.md", "what is promised, and what is not"),
     "reliability": ("reliability.md", "what happens when something fails"),
 }
@@ -40,6 +41,8 @@ ALSO: Final = {
     **dict.fromkeys(("variables", "options", "environment"), "settings"),
     **dict.fromkeys(("exit", "status codes", "scripts", "signals", "json", "man", "manual"), "statuses"),
     **dict.fromkeys(("gateways", "via"), "launching"),
+    **dict.fromkeys(("browser", "web", "page"), "monitor"),
+    **dict.fromkeys(("prometheus", "grafana"), "metrics"),
 }
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -59,7 +62,7 @@ def topic(name: str, width: int) -> str:
 
 def laid_out(page: str, folder: str, width: int) -> str:
     """A page that lies in a folder of the documentation, for a terminal."""
-    text = re.sub(r"<!--.*?-->\n*", "", page, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\n*|^!\[.*?\]\(\S+\)\n*", "", page, flags=re.DOTALL | re.MULTILINE)
     text = _LINK.sub(lambda link: _told(link, folder), text)
     return "\n\n".join(_blocks(text, width))
 

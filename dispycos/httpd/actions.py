@@ -33,7 +33,7 @@ MAX_ID = 24  # characters
 
 
 class BadAction(ValueError):
-    """It is not what is described in docs/monitor.md; the text says where."""
+    """It is not what is described in docs/monitor-wire.md; the text says where."""
 
 
 @dataclass(frozen=True, slots=True)

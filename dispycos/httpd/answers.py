@@ -19,7 +19,7 @@ DEFAULT_ROWS = 1000
 
 
 class BadQuery(ValueError):
-    """A query that is not described in docs/monitor.md."""
+    """A query that is not described in docs/monitor-wire.md."""
 
 
 def of_row(row: Row) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The WebSocket: a browser logs in with its first message, then gets what it looks at.
 
 Nothing is sent before it has logged in, and nothing of what it says is believed to be more than
-the few messages that are described in docs/monitor.md.
+the few messages that are described in docs/monitor-wire.md.
 
 I/O half. Layer 7. Rows MO-26, MO-27, MO-30, MO-31, SE-37, SE-42, SE-104.
 """

@@ -9,7 +9,7 @@ import json
 import zlib
 from typing import Any
 
-# Half of what the best level saves, at a fifth of its time; see docs/monitor.md for the sizes.
+# Half of what the best level saves, at a fifth of its time; see docs/monitor-wire.md for the sizes.
 _LEVEL = 2
 
 

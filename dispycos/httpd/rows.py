@@ -1,6 +1,6 @@
 """The rows that browsers see: their kinds, their fields, and one row.
 
-This is the one place where a field is named; docs/monitor.md lists the same tables, and a test
+This is the one place where a field is named; docs/monitor-wire.md lists the same tables, and a test
 compares the two. A field that nobody knows is None, and `notes` of its row says why (MO-14).
 
 Pure. Layer 2. Rows MO-08 to MO-10, MO-14.

@@ -7,7 +7,7 @@ tasks       every row of a task
 timeline    what bars are drawn of: tasks that have begun
 events      the list of events
 
-Both forms hold plain values, ready for JSON; docs/monitor.md describes them.
+Both forms hold plain values, ready for JSON; docs/monitor-wire.md describes them.
 
 Pure. Layer 2. Rows MO-26 to MO-29, MO-31, MO-65.
 """

@@ -229,7 +229,9 @@ def all_busy(now: Situation) -> Cause | None:
     """Every server has its work."""
     if not now.waiting or not now.busy or now.idle:
         return None
-    evidence = [f"{now.waiting:,} tasks wait; {now.busy:,} servers are busy, none is idle"]
+    wait = "1 task waits" if now.waiting == 1 else f"{now.waiting:,} tasks wait"
+    busy = "1 server is busy" if now.busy == 1 else f"{now.busy:,} servers are busy"
+    evidence = [f"{wait}; {busy}, none is idle"]
     if now.longest:
         evidence.append(f"the longest running task: {now.longest}, begun {ago(now.longest_since, now)}")
     if now.mean is not None:

@@ -1,7 +1,7 @@
 """What a terminal knows of a cluster: the topics that it looks at, folded from a monitor's messages.
 
 The other end of `httpd.topics`, as the page's store is: snapshots and differences become rows again.
-docs/monitor.md describes the messages.
+docs/monitor-wire.md describes the messages.
 
 Pure. Layer 8. Rows MO-26, MO-31.
 """

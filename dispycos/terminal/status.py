@@ -39,7 +39,7 @@ def text(link: Link) -> str:
 
 
 def as_json(link: Link) -> str:
-    """For programs: cluster, clients and nodes with the fields of docs/monitor.md."""
+    """For programs: cluster, clients and nodes with the fields of docs/monitor-wire.md."""
     return json.dumps(_ask(link), indent=1)
 
 

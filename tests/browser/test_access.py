@@ -120,7 +120,7 @@ def test_the_page_is_small_plain_and_its_own() -> None:
 
 @pytest.mark.row("MO-76")
 def test_what_the_page_needs_of_a_browser_is_documented() -> None:
-    table = (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8").partition("## The page")[2]
+    table = (ROOT / "docs" / "monitor-wire.md").read_text(encoding="utf-8").partition("## The page")[2]
     features = re.findall(r"^\| `(.+?)` \| [\d.]+ \|", table, re.MULTILINE)
     source = "".join(path.read_text(encoding="utf-8") for path in PACKAGED.glob("*.js"))
     assert len(features) >= 7

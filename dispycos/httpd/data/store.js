@@ -114,7 +114,7 @@ export class Store {
 
   /**
    * Take a snapshot, a difference, a tick or the end of a topic.
-   * @param {any} message as docs/monitor.md describes it
+   * @param {any} message as docs/monitor-wire.md describes it
    * @returns {string | null} the topic of which something was missed
    */
   apply(message) {

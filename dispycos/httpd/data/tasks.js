@@ -61,7 +61,7 @@ export function openTasks(app, root) {
     open: (row) => `#/task/${row.id}`,
     empty: () => (!store.loaded("tasks") ? (app.bye ? "This page was not open when the program ended, so its tasks were not kept." : "Loading …") : app.search ? "No task matches the filter." : "No task yet. Each one that the program submits appears here."),
   }, app.settings);
-  const note = h("p.quiet", {}, "Running tasks, the first 10,000 that wait and the last 10,000 that ended.");
+  const note = h("p.quiet", {}, "Running tasks, the first 10,000 that wait, and the last 10,000 that ended while somebody looked, or failed.");
   const sample = h("p.quiet", { role: "status" });
   put(root, h("h1", {}, "Tasks"), table.element, note, sample);
   return {

@@ -83,7 +83,7 @@ class Timeline {
     this._legend = h("ul.legend");
     this._picture.element.append(h("div.under", {}, this._legend, this._told));
     this._listen();
-    put(root, h("h1", {}, "Timeline"), this._picture.element, h("p.quiet", {}, "Drag to move, Ctrl and wheel to zoom. With the keyboard: arrows, + and -, Home for all, End for now, n and b from task to task, Enter opens."));
+    put(root, h("h1", {}, "Timeline"), this._picture.element, h("p.quiet", {}, "Drag to move, Ctrl and wheel to zoom. With the keyboard: arrows, + and -, Home for all, End for now, n and b from task to task, Enter opens. Of tasks that ended before somebody looked only those that failed are here."));
   }
 
   paint() {

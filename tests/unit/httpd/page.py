@@ -1,4 +1,4 @@
-"""A page without a browser: it applies snapshots and differences as docs/monitor.md says."""
+"""A page without a browser: it applies snapshots and differences as docs/monitor-wire.md says."""
 
 from __future__ import annotations
 

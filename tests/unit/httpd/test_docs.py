@@ -1,4 +1,4 @@
-"""docs/monitor.md says the same as the code."""
+"""docs/monitor-wire.md says the same as the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dispycos.httpd.actions import ACTIONS
 from dispycos.httpd.rows import KINDS
 from tests.helpers import ROOT
 
-PAGE = (ROOT / "docs" / "monitor.md").read_text()
+PAGE = (ROOT / "docs" / "monitor-wire.md").read_text()
 
 
 @pytest.mark.row("MO-33")

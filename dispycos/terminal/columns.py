@@ -5,7 +5,7 @@ Pure. Layer 8. Rows MO-16, MO-18 to MO-20, MO-22.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -29,6 +29,8 @@ class Column:
     grows: bool = False  # it gets what is left of the line
     most: int = 0  # cells that it may have before another one grows; 0: its width
     need: int = 1  # in a narrow terminal the columns with the highest go first; 0 stays
+    of: str = ""  # the field whose note says why the value is unknown
+    lacking: str = ""  # why it is, where no note says so
 
 
 def field(name: str) -> Value:
@@ -101,7 +103,7 @@ def order(value: Any) -> tuple[int, Any]:
 
 
 def _number(title: str, name: str, width: int = 9, need: int = 1) -> Column:
-    return Column(title, width, field(name), texts.count, right=True, need=need)
+    return Column(title, width, field(name), texts.count, right=True, need=need, of=name)
 
 
 def _state(width: int = 12) -> Column:
@@ -113,9 +115,9 @@ NODES = (
     Column("NAME", 12, field("name"), grows=True, need=2),
     _state(),
     _number("SERVERS", "servers", 7, 4),
-    Column("CPU FREE", 8, field("cpu"), texts.percent, right=True, need=3),
-    Column("MEMORY", 9, field("memory"), texts.size, right=True, need=5),
-    Column("DISK", 9, field("disk"), texts.size, right=True, need=7),
+    Column("CPU FREE", 8, field("cpu"), texts.percent, right=True, need=3, of="cpu"),
+    Column("MEMORY", 9, field("memory"), texts.size, right=True, need=5, of="memory"),
+    Column("DISK", 9, field("disk"), texts.size, right=True, need=7, of="disk"),
     _number("RUNNING", "running", 7),
     _number("WAITING", "waiting", 7, 6),
     _number("DONE", "done", 10, 2),
@@ -135,27 +137,30 @@ NODE_SERVERS = (
     _number("WAITING", "waiting", 7, 4),
     _number("DONE", "done", 10, 2),
     _number("FAILED", "failed", 8, 3),
-    Column("CPU", 6, field("cpu"), texts.percent, right=True, need=3),
-    Column("MEMORY", 9, field("memory"), texts.size, right=True, need=4),
-    Column("MEAN", 7, field("mean"), texts.span, right=True, need=5),
+    Column("CPU", 6, field("cpu"), texts.percent, right=True, need=3, of="cpu"),
+    Column("MEMORY", 9, field("memory"), texts.size, right=True, need=4, of="memory"),
+    Column(
+        "MEAN", 7, field("mean"), texts.span, right=True, need=5, of="mean", lacking="no task has ended there"
+    ),
     Column("WHY", 10, field("why"), grows=True, need=6),
 )
+_WAITS = "the task has not begun"
 SERVER_TASKS = (
     Column("TASK", 14, field("name"), most=24, need=0),
     Column("ID", 6, _id, "#{}".format, right=True, need=4),
     _state(),
-    Column("ELAPSED", 8, _elapsed, texts.span, right=True),
+    Column("ELAPSED", 8, _elapsed, texts.span, right=True, of="begun", lacking=_WAITS),
     Column("WHERE, OR HOW IT ENDED", 14, _first(_standing, field("reason")), grows=True, need=2),
-    Column("ARGUMENTS", 24, field("args"), need=3),
+    Column("ARGUMENTS", 24, field("args"), need=3, of="args"),
 )
 TASKS = (
     Column("TASK", 14, field("name"), most=24, need=0),
     Column("ID", 6, _id, "#{}".format, right=True, need=4),
     _state(),
     Column("TRY", 3, field("attempt"), texts.count, right=True, need=6),
-    Column("SERVER", 21, _named("server", "location"), need=3),
-    Column("ELAPSED", 8, _elapsed, texts.span, right=True),
-    Column("AGE", 8, since("submitted"), texts.span, right=True, need=5),
+    Column("SERVER", 21, _named("server", "location"), need=3, of="server", lacking=_WAITS),
+    Column("ELAPSED", 8, _elapsed, texts.span, right=True, of="begun", lacking=_WAITS),
+    Column("AGE", 8, since("submitted"), texts.span, right=True, need=5, of="submitted"),
     Column("REASON, OR ARGUMENTS", 14, _first(field("reason"), field("args")), grows=True, need=2),
 )
 EVENTS = (
@@ -187,6 +192,18 @@ def known(
     if not elsewhere or not rows:
         return columns
     return tuple(each for each in columns if any(each.value(row, model, now) is not None for row in rows))
+
+
+def reasons(columns: tuple[Column, ...], rows: Iterable[Row]) -> list[str]:
+    """Why values of these rows are unknown: each reason once, in the order of the columns."""
+    found: dict[str, int] = {}
+    explained = [column for column in columns if column.of]
+    for row in rows:
+        for at, column in enumerate(explained):
+            if row.get(column.of, "") is None:
+                found.setdefault((row.get("notes") or {}).get(column.of) or column.lacking, at)
+    found.pop("", None)
+    return sorted(found, key=found.__getitem__)
 
 
 def fitting(columns: tuple[Column, ...], width: int) -> list[tuple[Column, int]]:

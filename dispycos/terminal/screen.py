@@ -30,6 +30,7 @@ _STYLES = {
 _STATES = frozenset({"STATE", "LEVEL"})  # columns with a colour
 _HEAD = 5  # lines above the table: who, two of counts, the menu, the titles
 _WITH_CLOCK = 40  # cells of a line that has room for the time of day
+_WITH_REASONS = 10  # lines of a screen that has room for why values are unknown
 _LOG_SHARE = 3  # of a server's page its log has one of so many parts
 
 
@@ -51,10 +52,11 @@ def draw(desk: Desk, model: Model, link: Link, width: int, height: int, now: flo
     else:
         facts = _facts(desk, model, width, model.time(now))
         log = _log(desk, model, width, max(0, height - _HEAD - len(facts) - 1))
-        desk.height = max(1, height - _HEAD - 1 - len(facts) - len(log))
+        unknown = _unknown(desk, model, width, height, model.time(now))
+        desk.height = max(1, height - _HEAD - 1 - len(facts) - len(unknown) - len(log))
         lines.append(_menu(desk, model, width))
         lines += facts
-        body = [*_table(desk, model, width, now), *log]
+        body = [*_table(desk, model, width, now), *unknown, *log]
     lines += body
     lines = lines[: height - 1]
     lines += [_line(width)] * (height - 1 - len(lines))
@@ -261,6 +263,17 @@ def _style(column: columns.Column, row: Row, chosen: bool) -> str:
 
 
 # Below it.
+
+
+def _unknown(desk: Desk, model: Model, width: int, height: int, now: float) -> list[Text]:
+    """Why there are dashes. Of all rows of the page, so that the line stays where it is while one moves."""
+    page = desk.here.page
+    if height < _WITH_REASONS:
+        return []
+    rows = [row for _, row in model.rows(desk.here.topic, page.kind)]
+    known = columns.known(page.columns, rows, model, now, model.elsewhere)
+    found = columns.reasons(known, rows)
+    return [_line(width, (f"{texts.DASH} {'; '.join(found)}", "dim"))] if found else []
 
 
 def _log(desk: Desk, model: Model, width: int, room: int) -> list[Text]:

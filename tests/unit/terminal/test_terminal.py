@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dispycos.httpd.rows import NODE
+from dispycos.httpd.rows import NODE, TASK
 from dispycos.terminal import columns, screen, texts
 from dispycos.terminal.desk import MENU, Desk
 from dispycos.terminal.keys import Keys
@@ -300,6 +300,27 @@ def test_unknown_is_a_dash() -> None:
     )
     [line] = [line for line in lines(Desk(), model) if "10.0.0.1" in line]
     assert texts.DASH in line
+
+
+def task(state: str, notes: dict[str, str] | None = None, **known: Any) -> dict[str, Any]:
+    unknown = dict.fromkeys(field.name for field in TASK)
+    return {**unknown, "name": "compute", "state": state, "attempt": 1, "notes": notes, **known}
+
+
+@pytest.mark.row("MO-14")
+def test_below_a_table_stands_why_its_dashes_are_unknown() -> None:
+    unseen = dict.fromkeys(("server", "begun", "submitted", "args"), "not recorded: nobody looked")
+    rows = {"t1": task("failed", unseen, reason="ValueError"), "t2": task("waiting", submitted=NOW)}
+    ended = {"t3": task("finished", server="s1", submitted=NOW, begun=NOW, ended=NOW)}
+    totals = snapshot("cluster", {"cluster": cluster()})
+    desk = Desk()
+    desk.press("3", Model(), NOW)
+    model = greeted(totals, snapshot("tasks", rows | ended))
+    told = "– not recorded: nobody looked; the task has not begun"
+    assert told in (line.rstrip() for line in lines(desk, model))
+    # Nothing to explain, or no room for it.
+    assert told not in "\n".join(lines(desk, model, height=9))
+    assert not [line for line in lines(desk, greeted(totals, snapshot("tasks", ended))) if line[0] == "–"]
 
 
 @pytest.mark.row("MO-14", "MO-23")

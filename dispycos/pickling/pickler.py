@@ -6,6 +6,7 @@ once by itself, until it changes. Nested functions, lambdas and closures are val
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import sys
@@ -21,11 +22,23 @@ from dispycos.pickling import origins, reductions, stubs
 from dispycos.records import record
 
 
+class _Reducers(dict[type[Any], Callable[[Any], Any]]):
+    """Ours, then cloudpickle's, then copyreg's, where a module imported later may register more.
+
+    A ChainMap, as cloudpickle's own, is looked up in Python for each object; this is not.
+    """
+
+    # A method of a dict is not bound once more: it is called with the key alone.
+    __missing__ = copyreg.dispatch_table.__getitem__
+
+    def __init__(self) -> None:
+        super().__init__(cloudpickle.Pickler.dispatch_table.maps[0] | reductions.DISPATCH)
+
+
 class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
     """Pickles any value; what its code needs is collected beside the pickle."""
 
-    # A plain dict: cloudpickle's own is looked up in Python for each object.
-    dispatch_table: ClassVar[Any] = {**cloudpickle.Pickler.dispatch_table, **reductions.DISPATCH}
+    dispatch_table: ClassVar[Any] = _Reducers()
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import pickle
 import threading
@@ -407,3 +408,18 @@ def test_an_open_text_file_is_refused_and_not_sent_as_its_text(tmp_path: Path) -
             NotSerializable, match=r"an open file can.t be sent to another process: .*rows\.txt"
         ):
             dump([file])
+
+
+class Sealed:
+    """What nothing but a reducer takes apart."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("it is sealed")
+
+
+def test_a_reducer_that_a_module_registers_later_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotSerializable, match="it is sealed"):
+        dump([Sealed()])
+    # As NumPy does for its ufuncs, when it is imported.
+    monkeypatch.setitem(copyreg.dispatch_table, Sealed, lambda sealed: (str, ("opened",)))
+    assert load(dump([Sealed()])) == ["opened"]

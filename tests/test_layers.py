@@ -65,7 +65,7 @@ LINES = (
     Line(1, "net.bundle", pure=True),
     # User code and user values: they read files for their source, and ids of their own.
     Line(1, "pickling.lone", pure=True),
-    Line(1, "pickling.origins pickling.stubs"),
+    Line(1, "pickling.c_types pickling.origins pickling.stubs"),
     Line(1, "pickling.modules pickling.builder pickling.reductions pickling.unsent"),
     Line(1, "pickling.rebuild pickling.pickler"),
     Line(1, "pickling.code"),

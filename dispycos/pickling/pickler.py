@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from dispycos.errors import NotSerializable
-from dispycos.pickling import origins, reductions, stubs
+from dispycos.pickling import c_types, origins, reductions, stubs
 from dispycos.records import record
 
 
@@ -84,6 +84,9 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
         return reductions.function(value, id_)
 
     def _class(self, value: type[Any]) -> Any:
+        made = c_types.composed(value)
+        if made is not None:
+            return made
         if not is_class_by_value(value):
             return super().reducer_override(value)
         id_ = origins.known(value).id

@@ -19,7 +19,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from dispycos.pickling import origins, stubs
+from dispycos.pickling import c_types, origins, stubs
 
 _GLOBAL_OPERATIONS = {
     "LOAD_GLOBAL",
@@ -136,13 +136,14 @@ def class_(cls: Any, id: bytes) -> tuple[Any, ...]:
     if "__slots__" in taken:
         names["__slots__"] = taken.pop("__slots__")
         _without_slots(cls, names["__slots__"], taken)
+    names |= c_types.split(cls, taken)
     # What `__init_subclass__` and metaclasses may look at; the rest may refer to the class.
     for name in [name for name, value in taken.items() if _plain(value)]:
         names[name] = taken.pop(name)
     state: tuple[Any, ...] = (taken, _virtual(cls), {})
     return (
         stubs.new_class,
-        (id, scope, type(cls), _bases(cls), names),
+        (id, scope, c_types.metaclass_of(cls), _bases(cls), names),
         state,
         None,
         None,

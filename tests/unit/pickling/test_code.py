@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import os
@@ -22,6 +23,7 @@ from dispycos.errors import NotSerializable, VersionMismatch
 from dispycos.pickling import code, stubs, values
 from dispycos.pickling.code import dump_components, dump_definition, hashes
 from dispycos.pickling.rebuild import Namespace
+from dispycos.pickling.values import dump_call
 from tests import helpers
 from tests.unit.pickling.shipping import EPILOGUE, PRELUDE, Orders, Server, carry_out, orders_of, program
 
@@ -974,3 +976,65 @@ def test_only_a_namespace_rebuilds_code(main: Any) -> None:
         stubs.ref(b"x")
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(values.dump(main.Point(1)).data)
+
+
+C_TYPES = """
+import ctypes
+
+class Pair(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_char)]
+
+class Either(ctypes.Union):
+    _fields_ = [("whole", ctypes.c_int), ("pair", Pair)]
+
+class Bits(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("either", Either), ("z", ctypes.c_int, 3)]
+    _anonymous_ = ["either"]
+    def total(self):
+        return self.whole + self.z
+
+class Node(ctypes.Structure):
+    pass
+
+Node._fields_ = [("value", ctypes.c_int), ("next", ctypes.POINTER(Node))]
+
+class Network(ctypes.BigEndianStructure):
+    _fields_ = [("x", ctypes.c_int), ("more", ctypes.c_short * 2)]
+
+class Row(ctypes.Array):
+    _type_, _length_ = Pair, 2
+
+Rows = Pair * 3
+
+def used():
+    rows, bits, row = Rows(), Bits(), Row()
+    rows[1].x = bits.whole = 5
+    bits.z, row[1].x = 2, 7
+    last = Node(4)
+    return (rows[1].x, bits.total(), ctypes.sizeof(bits), Node(3, ctypes.pointer(last)).next.contents.value,
+            bytes(Network(1, (2, 3))), row[1].x)
+
+def changed(values):
+    for value in values:
+        value[1] = type(value[0])(b"z") if isinstance(value[0], bytes) else type(value[0])(9)
+    return [type(value).__name__ for value in values], values
+"""
+
+
+def test_types_of_ctypes_travel(tmp_path: Path) -> None:
+    orders = Orders()
+    with program(C_TYPES, tmp_path / "program.py") as made:
+        here = made.used()
+        orders.call(made.used)
+        values = [(ctypes.c_int * 3)(1, 2, 3), (made.Pair * 2)(), ctypes.create_string_buffer(7)]
+        orders.call(made.changed, values)
+        there, (names, back) = carry_out(orders, tmp_path / "server")
+        assert there == here == (5, 7, 12, 4, b"\0\0\0\1\0\2\0\3", 7)
+        assert names == ["c_int_Array_3", "Pair_Array_2", "c_char_Array_7"]
+        assert [type(value) for value in back] == [type(value) for value in values]
+        assert list(back[0]) == [1, 9, 3]
+        assert back[1][1].x == 9
+        assert back[2].raw == b"\0z\0\0\0\0\0"
+        with pytest.raises(NotSerializable, match="argument 1 of used: value: ctypes objects containing p"):
+            dump_call((ctypes.pointer(ctypes.c_int(3)),), {}, name="used")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -15,14 +16,18 @@ Listener = Callable[[], Callable[[], object] | None]  # a weak reference to what
 
 
 class Arrivals:
-    """Any thread may use it."""
+    """Any thread may use it. A forked child has none of what comes to its parent."""
 
     def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        self._begin()
+        _here.add(self)
+
+    def _begin(self) -> None:
         self._changed = threading.Condition()
         self._came: deque[Kept] = deque()
         self._outstanding = 0
         self._to_handle = 0  # responses under way or come that want to call something
-        self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
         """Have `listener()()` called whenever something came; in any thread."""
@@ -96,3 +101,15 @@ class Arrivals:
 
 def _wanted(response: Response | None) -> bool:
     return response is not None and (response.wants_handling or not response.seen)
+
+
+_here: weakref.WeakSet[Arrivals] = weakref.WeakSet()  # of this process
+
+
+def _after_fork() -> None:
+    for arrivals in list(_here):
+        arrivals._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

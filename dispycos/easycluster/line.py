@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import queue
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -48,10 +50,10 @@ class Line:
         self._ended = reached.ended
         self._compress = compress
         self._client = client
-        self._lock = threading.Lock()  # of what follows
+        self._renew_locks()
+        _here.add(self)
         self._lanes: dict[Any, int] = {}  # threadid -> the lane there
         self._numbers = itertools.count(_DEFAULT_LANE + 1)
-        self._defining = threading.Lock()
         self._sent: dict[str, int] = {}  # module of definitions -> blocks that the server has
         terms = Terms(
             access=self._access,
@@ -71,6 +73,10 @@ class Line:
             first=True,
             lost=lambda reason: self.left.put(None),
         )
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.Lock()  # of the lanes
+        self._defining = threading.Lock()
 
     @property
     def closed(self) -> bool:
@@ -206,3 +212,16 @@ class Line:
         # A finalizer comes at any moment, also to a thread that holds the link's locks: the
         # other one takes them.
         threading.Thread(target=self.close, name="dispycos end of a connection", daemon=True).start()
+
+
+_here: weakref.WeakSet[Line] = weakref.WeakSet()  # of this process
+
+
+def _after_fork() -> None:
+    # Other threads, which may have held them, stayed in the parent.
+    for line in list(_here):
+        line._renew_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

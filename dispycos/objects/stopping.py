@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
@@ -38,7 +39,18 @@ class Stoppable:
     waits  who waits inside of `shelter` for something, and is woken to give up.
     """
 
-    __slots__ = ("_inner", "_lock", "_open", "_outcome", "_sheltered", "_stopped", "_thread", "due", "waits")
+    __slots__ = (
+        "_inner",
+        "_lock",
+        "_open",
+        "_outcome",
+        "_outer",
+        "_sheltered",
+        "_stopped",
+        "_thread",
+        "due",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,6 +59,7 @@ class Stoppable:
         self._sheltered = 0  # calls of ours that it is in
         self._stopped = False  # so it is not stopped twice, and TaskCancelled comes once
         self._inner: Stoppable | None = None  # what runs inside of it, while it waits
+        self._outer: Stoppable | None = None  # what it runs inside of
         self._outcome: tuple[Any, BaseException | None] = _NOTHING
         self.due = False  # it is to give up what it waits for
         self.waits: Woken | None = None
@@ -71,7 +84,7 @@ class Stoppable:
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call it in this thread. TaskCancelled if it was stopped; afterwards nothing interrupts."""
         self._thread = me = threading.get_ident()
-        outer = running.get(me)
+        self._outer = outer = running.get(me)
         try:
             if outer is not None:
                 outer._take_in(self)
@@ -171,3 +184,20 @@ def _interrupt(ident: int, error: type[BaseException] | None) -> None:
     # None takes back what has not been raised yet.
     raised = ctypes.py_object(error) if error is not None else None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), raised)
+
+
+def _after_fork() -> None:
+    # The thread that forked is in its code as before; others, and who may have held a lock to
+    # stop it, stayed in the parent.
+    me = threading.get_ident()
+    code = running.pop(me, None)
+    running.clear()
+    if code is not None:
+        running[me] = code
+    while code is not None:
+        code._lock = threading.Lock()
+        code = code._outer
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -20,6 +20,7 @@ PROGRAM = """
 import gc, os, sys, threading
 from dispycos import easycluster, rpc
 from dispycos.gateways import makegateway
+from dispycos.objects import stopping
 
 class Shop(rpc.Service):
     def exposed_same(self, value):
@@ -41,6 +42,10 @@ master = easycluster.server.spawn_local()
 gateway = makegateway("popen")
 channel = gateway.remote_exec("for item in channel: channel.send(item)")
 busy = True
+master.execblock("import threading; over = threading.Event()")
+waited = master.eval("over.wait(20)", nonblocking=True, threadid="another")
+stopping.running[1] = left = stopping.Stoppable()  # of another thread
+master._line._defining.acquire()  # as another thread would
 
 def calls():
     while busy:
@@ -61,11 +66,13 @@ for last in (False, True):
             lambda: next(items),
             lambda: conn.ping(),
             lambda: master.len("abc"),
+            lambda: waited.wait(),
             lambda: channel.send(1),
             lambda: channel.receive(),
             lambda: gateway.remote_exec("pass"),
         ):
             print("refused", tried(what), flush=True)
+        print(master.read_response(), master.update_definitions(), stopping.running, flush=True)
         del items, channel
         gc.collect()
         conn.close()
@@ -78,7 +85,9 @@ busy = False
 for thread in others:
     thread.join()
 channel.send("still there")
-print(conn.root.same("parent"), list(items), master.len("abc"), channel.receive(20))
+master._line._defining.release()
+master.over.set()
+print(conn.root.same("parent"), list(items), waited.wait(), master.len("abc"), channel.receive(20))
 gateway.exit()
 master.close()
 conn.close()
@@ -89,14 +98,15 @@ conn.close()
 def test_a_forked_child_leaves_its_parent_s_connections_alone_and_may_have_its_own():
     code, out, err = run_python(TRIED + PROGRAM, timeout=60)
     assert code == 0, err
-    *refused, own, parent = out.splitlines()
-    assert len(refused) == 7, out
+    *refused, nothing, own, parent = out.splitlines()
+    assert len(refused) == 8, out
     for line in refused:
         assert "uses it, of which this one is a forked child: open another here" in line
     assert [line.split()[1] for line in refused] == [
-        "Closed:", "Closed:", "Closed:", "ConnectionClosed:", "PeerLost:", "PeerLost:", "PeerLost:",
+        "Closed:", "Closed:", "Closed:", "ConnectionClosed:", "ConnectionClosed:",
+        "PeerLost:", "PeerLost:", "PeerLost:",
     ]  # fmt: skip
-    assert (own, parent) == ("its own", "parent [1, 2] 3 still there")
+    assert (nothing, own, parent) == ("None None {}", "its own", "parent [1, 2] True 3 still there")
     assert not err
 
 

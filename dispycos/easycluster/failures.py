@@ -45,7 +45,8 @@ def describe(error: BaseException, pack: Callable[[Any], bytes]) -> tuple[Any, .
         data = pack(chain)
     except Exception:
         data = b""  # it, or what it holds, can't be pickled
-    return data, failure.describe(error)
+    *parts, _ = failure.describe(error)
+    return data, (*parts, failure.text_of(error, whole=True))
 
 
 def rebuild(

@@ -1,4 +1,7 @@
-"""Exceptions between two ends: of their own type where it is known, with the traceback as text."""
+"""Exceptions between two ends: of their own type where it is known, with the traceback as text.
+
+The members of a group travel as it does, each with its own traceback, so that `except*` finds them.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import builtins
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from dispycos import errors
 
 # Not all of easycluster: its definitions, which are the user's, stand there by default.
 _OURS: Final = ("dispycos.objects.", "dispycos.rpc.", "dispycos.easycluster.served")
-_MAX_DEPTH: Final = 8  # causes of causes
+_MAX_DEPTH: Final = 8  # causes of causes, groups in groups
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
 
 
@@ -36,10 +39,26 @@ def describe(error: BaseException) -> tuple[Any, ...]:
 
     Its last part is the traceback as text; empty if no line but ours led to it.
     """
+    return _described(error, 0)
+
+
+def _described(error: BaseException, depth: int) -> tuple[Any, ...]:
+    return (*_parts(error, depth), text_of(error, whole=not _is_group(error, depth)))
+
+
+def text_of(error: BaseException, *, whole: bool) -> str:
+    """Its traceback as text, see `describe`; `whole`: with those of the members of a group."""
     trace = trace_of(error)
-    whole = trace is not None or error.__cause__ is not None
-    text = "".join(traceback.format_exception(type(error), error, trace)) if whole else ""
-    return (*_parts(error, 0), text)
+    if trace is None and error.__cause__ is None:
+        return ""
+    made = traceback.TracebackException(type(error), error, trace)
+    if not whole:
+        made.exceptions = None
+    return "".join(made.format())
+
+
+def _is_group(error: BaseException, depth: int) -> TypeGuard[BaseExceptionGroup[Any]]:
+    return isinstance(error, BaseExceptionGroup) and depth < _MAX_DEPTH
 
 
 def trace_of(error: BaseException) -> TracebackType | None:
@@ -56,16 +75,21 @@ def _parts(error: BaseException, depth: int) -> tuple[Any, ...]:
     inner = None
     if cause is not None and not isinstance(cause, RemoteTraceback) and depth < _MAX_DEPTH:
         inner = _parts(cause, depth + 1)
+    members: tuple[Any, ...] = ()
+    if _is_group(error, depth):
+        members = tuple(_described(member, depth + 1) for member in error.exceptions)
     args = tuple(item if _is_plain(item) else _shown(item) for item in _arguments(error))
     facts = {
         name: value
         for name, value in getattr(error, "__dict__", {}).items()
         if type(name) is str and type(value) in _PLAIN
     }
-    return kind.__module__, kind.__qualname__, args, facts, _shown(error), inner
+    return kind.__module__, kind.__qualname__, args, facts, _shown(error), inner, members
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
+    if isinstance(error, BaseExceptionGroup):
+        return (error.message,)
     # The file that it is about stands beside them, unless a class of its own takes others.
     if isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins":
         return OSError.__reduce__(error)[1]  # type: ignore[return-value]  # the stubs say less
@@ -102,22 +126,37 @@ def rebuild(described: tuple[Any, ...], find: Callable[[str, str], Any]) -> Base
 
 
 def _rebuilt(parts: tuple[Any, ...], find: Callable[[str, str], Any]) -> BaseException:
-    module, name, args, facts, shown, inner = parts
+    module, name, args, facts, shown, inner, members = parts
     kind = known(module, name) or find(module, name)
+    full = name if module == "builtins" else f"{module}.{name}"
     error: BaseException | None = None
+    if members:
+        error = _group(kind, full, args, [rebuild(member, find) for member in members])
+        vars(error).update(facts)
     # What would end or stop the program that called does not: it was another program's.
-    if isinstance(kind, type) and issubclass(kind, Exception):
+    elif isinstance(kind, type) and issubclass(kind, Exception):
         try:
             error = kind(*args)
             vars(error).update(facts)
         except Exception:
             error = None
     if error is None:
-        full = name if module == "builtins" else f"{module}.{name}"
         error = GenericException(f"{full}: {shown}" if shown else full)
     if inner is not None:
         error.__cause__ = _rebuilt(inner, find)
     return error
+
+
+def _group(kind: Any, full: str, args: tuple[Any, ...], members: list[Any]) -> Exception:
+    if isinstance(kind, type) and issubclass(kind, BaseExceptionGroup):
+        make: Any = kind
+        try:
+            made = make(*args, members)
+            if isinstance(made, ExceptionGroup):
+                return made
+        except Exception:
+            pass  # its constructor takes other arguments
+    return ExceptionGroup(": ".join([full, *map(str, args)]), members)
 
 
 def known(module: str, name: str) -> Any:

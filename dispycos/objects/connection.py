@@ -8,6 +8,7 @@ are counted and dropped; the loss of the other end fails every call that waits, 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -88,6 +89,7 @@ class Connection:
         self._lost = lost
         # What is said to whoever uses it afterwards.
         self._ending: tuple[type[Exception], str] = Closed, f"the connection with {name} is closed"
+        self._refusal: BaseException | None = None  # why the other end could not begin
         self.link = Link(stream, meeting, self._deliver, self._send_drops, self._end)
         self.lanes = lanes.Lanes(self.link, name, main, resting is not None)
         self.link.disowned = self._disown
@@ -313,7 +315,9 @@ class Connection:
 
     def _gone(self) -> Exception:
         kind, text = self._ending
-        return kind(text)
+        error = kind(text)
+        error.__cause__ = self._refusal if kind is PeerLost else None
+        return error
 
     def pack(self, value: Any) -> bytes:
         """The bytes of a value for the other end, which takes them by `unpack`. DumpError."""
@@ -347,6 +351,8 @@ class Connection:
             self._answered(kind, call, tail)
         elif kind == wire.DROP:
             self._table.let_go(tail)
+        elif kind == wire.REFUSED:
+            self._refused(tail)
         else:
             job = self._jobs.get(call)
             if job is not None:
@@ -431,12 +437,23 @@ class Connection:
             pending.complete(value)
         else:
             try:
-                error = failure.rebuild(value, self.terms.find_error)
-            except (TypeError, ValueError, RecursionError) as exc:
-                broken = RemoteProtocolError(f"an error of another form than this end knows: {exc}")
+                error = self._error(value)
+            except RemoteProtocolError as broken:
                 pending.fail(broken)
-                raise broken from None
+                raise
             pending.fail(error)
+
+    def _refused(self, tail: Buffer) -> None:
+        try:
+            self._refusal = self._error(self._codec.unpack(tail))
+        except LoadError as exc:
+            raise RemoteProtocolError(f"a refusal: {exc}") from None
+
+    def _error(self, described: Any) -> BaseException:
+        try:
+            return failure.rebuild(described, self.terms.find_error)
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise RemoteProtocolError(f"an error of another form than this end knows: {exc}") from None
 
     @property
     def exported(self) -> int:
@@ -448,6 +465,12 @@ class Connection:
     def close(self) -> None:
         """Close both ends; calls that wait fail. May be repeated."""
         self.part()
+
+    def refuse(self, error: BaseException) -> None:
+        """It could not begin: say why to the other end, and close."""
+        with contextlib.suppress(PeerLost, LocalProtocolError):
+            self.link.post(wire.pack(wire.REFUSED), (self._codec.pack(failure.describe(error)),))
+        self.close()
 
     def part(self, patience: float = FAREWELL) -> None:
         """As `close`, within `patience` seconds for what was sent before."""
@@ -463,6 +486,9 @@ class Connection:
 
     def _end(self, reason: str) -> None:
         if not self.closed:
+            if self._refusal is not None:
+                told = type(self._refusal).__name__, str(self._refusal)
+                reason = f"its service could not begin: {': '.join(filter(None, told))}"
             self._ending = PeerLost, f"{self.name} is gone: {reason}"
             self.closed = True
         self.lanes.close()

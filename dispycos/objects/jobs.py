@@ -34,7 +34,7 @@ class Host(Protocol):
         self, what: int, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, bool]: ...
     def answer(self, job: Job, kind: int, value: Any, refer: bool, *, post: bool = False) -> None: ...
-    def close(self) -> None: ...
+    def refuse(self, error: BaseException) -> None: ...
 
 
 class Beginning:
@@ -45,13 +45,13 @@ class Beginning:
         self._begin = begin
 
     def run(self) -> None:
-        """Do it; an error of it closes the connection."""
+        """Do it; an error of it closes the connection, and the other end is told."""
         self._connection.started.wait()  # for our own constructor, in another thread
         try:
             self._begin(self._connection)
-        except BaseException:
+        except BaseException as exc:
             log.exception("the connection with %s is closed: it could not begin", self._connection.name)
-            self._connection.close()
+            self._connection.refuse(exc)
 
     def stop(self) -> None:
         """Nobody asked for it, so nobody stops it."""

@@ -16,6 +16,7 @@ RESULT: Final = 2  # of the call of this number: a value
 ERROR: Final = 3  # of the call of this number: an exception
 DROP: Final = 4  # references of the receiver's objects: pairs of number and count
 CANCEL: Final = 5  # nobody waits for the call of this number any more
+REFUSED: Final = 6  # the connection could not begin here, and is closed; the tail is the exception
 
 # Lanes: which thread of the called end does it. Numbers from 0 on are threads by number.
 FRESH: Final = -1  # a thread of its own
@@ -27,7 +28,7 @@ MOST_ASKED: Final = MOST_CALLS - 1000  # from here on one asks no more; threads 
 
 _HEAD: Final = struct.Struct("!BQQi")
 _DROP: Final = struct.Struct("!QI")
-_KINDS: Final = range(CALL, CANCEL + 1)
+_KINDS: Final = range(CALL, REFUSED + 1)
 
 
 def pack(kind: int, call: int = 0, conversation: int = 0, lane: int = 0) -> bytes:

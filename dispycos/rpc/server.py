@@ -15,7 +15,7 @@ from dispycos.rpc.dialling import DEFAULT_PORT
 from dispycos.rpc.keys import Key, keyring_of
 from dispycos.rpc.listening import Door, Reception, is_loopback, listen, listen_unix
 from dispycos.rpc.registration import Registration, RegistryClient
-from dispycos.rpc.services import check_service, instance_of
+from dispycos.rpc.services import Unmade, check_service, made_of
 from dispycos.rpc.settings import Config, limit_of
 from dispycos.rpc.sharing import everything
 from dispycos.rpc.vdb import Vdb
@@ -192,13 +192,9 @@ class Server:
         if received is None:
             return
         stream, meeting = received
-        try:
-            service = instance_of(self.service)
-        except Exception:
-            log.exception("a connection from %s is closed: its service could not be made", source)
-            stream.close()
-            return
-        if not self._take():
+        service = made_of(self.service)
+        unmade = isinstance(service, Unmade)
+        if not unmade and not self._take():
             stream.close()
             return
         self._keep(
@@ -209,7 +205,7 @@ class Server:
                 source=source,
                 service=service,
                 first=False,
-                gone=self._forget,
+                gone=self._discard if unmade else self._forget,
                 slots=self._slots(),
                 limit=self._limit,
                 resting=self._resting,
@@ -232,6 +228,10 @@ class Server:
         return None
 
     def _forget(self, connection: Connection) -> None:
+        # One that was served is gone.
+        self._discard(connection)
+
+    def _discard(self, connection: Connection) -> None:
         with self._lock:
             self._connections.discard(connection)
 

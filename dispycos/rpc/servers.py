@@ -9,19 +9,21 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from dispycos.arguments import integer
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.server import Server
-from dispycos.rpc.services import instance_of
+from dispycos.rpc.services import Unmade, made_of
 
 log = logging.getLogger("dispycos")
 
 _PROVED: Final = b"+"
 _WRONG: Final = b"-"
 _GRACE: Final = 3.0  # seconds for a child to end when its server closes
+_LAST_HOOK: Final = 5.0  # seconds for `on_disconnect` before its server ends without it
 
 
 class ThreadPoolServer(Server):
@@ -41,6 +43,7 @@ class OneShotServer(Server):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._once = threading.Lock()
+        self._told = threading.Event()  # the connection is gone, and its service has heard of it
         self._taken = False
         self._over = False
 
@@ -54,9 +57,25 @@ class OneShotServer(Server):
             self._taken = True
             return True
 
+    def _keep(self, make: Callable[[], Connection]) -> Connection | None:
+        connection = super()._keep(make)
+        if connection is not None and not isinstance(connection.service, Unmade):
+            # In the thread of the handshake, which is of no more use.
+            connection.wait_closed()
+            if not self._told.wait(_LAST_HOOK):
+                log.warning(
+                    "on_disconnect of %r has not returned in %g s: the server at %s ends without it",
+                    connection.service,
+                    _LAST_HOOK,
+                    self.address,
+                )
+                self._forget(connection)
+        return connection
+
     def _forget(self, connection: Connection) -> None:
         super()._forget(connection)
         self._over = True
+        self._told.set()
         self._door.look()
 
 
@@ -141,7 +160,7 @@ class ForkingServer(Server):
             return
         stream, meeting = received
         gone, told = os.pipe()
-        service = instance_of(self.service)
+        service = made_of(self.service)
         connection: Connection = service.connection_class(
             stream,
             meeting,

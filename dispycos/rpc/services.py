@@ -76,6 +76,25 @@ def check_service(service: Any) -> None:
             )
 
 
+class Unmade(VoidService):
+    """In the place of a service that could not be made: no connection with it begins."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def on_connect(self, conn: Connection) -> None:
+        """Why."""
+        raise self._error
+
+
+def made_of(service: Any) -> Any:
+    """As `instance_of`, for who has to be told if there is none."""
+    try:
+        return instance_of(service)
+    except Exception as exc:
+        return Unmade(exc)
+
+
 def instance_of(service: Any) -> Any:
     """The service of a new connection. TypeError if it is none."""
     check_service(service)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from dispycos import rpc
+from dispycos.errors import PeerLost
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.server import Server
 from tests.helpers import wait_until
@@ -70,7 +71,7 @@ def test_a_oneshot_server_serves_one_and_ends():
     thread = server.start_in_thread()
     with pytest.raises(ConnectionError):
         rpc.connect("localhost", server.port, key=b"x" * 32)  # which is none
-    with pytest.raises((OSError, EOFError)):
+    with pytest.raises(PeerLost, match="LookupError: True"):
         connect(server).root  # neither is one without a service
     with connect(server) as conn:
         assert conn.root.get_service_name() == "METER"
@@ -81,6 +82,24 @@ def test_a_oneshot_server_serves_one_and_ends():
 
 
 @pytest.mark.row("RP-30")
+def test_a_oneshot_server_does_not_wait_for_ever_for_a_service_that_hangs(monkeypatch, caplog):
+    monkeypatch.setattr("dispycos.rpc.servers._LAST_HOOK", 0.01)
+    go = threading.Event()
+
+    class Slow(rpc.Service):
+        def on_disconnect(self) -> None:
+            go.wait(20)
+
+    server = rpc.OneShotServer(Slow, port=0, key=KEY)
+    thread = server.start_in_thread()
+    with connect(server) as conn:
+        assert conn.root.get_service_name() == "SLOW"
+    thread.join(10)
+    assert not thread.is_alive() and not go.is_set()
+    assert "has not returned in 0.01 s: the server at 127.0.0.1" in caplog.text
+    go.set()
+
+
 def test_a_connection_to_this_process_needs_no_key_and_no_address():
     conn = rpc.connect_thread(remote_service=Meter)
     assert conn.root.get_service_name() == "METER"

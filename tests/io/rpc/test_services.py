@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -238,9 +239,24 @@ def test_a_hook_that_fails_closes_the_connection_and_is_logged(caplog):
 
     with serving(Closed) as server, connect(server) as conn:
         assert conn.wait_closed(10)
-        with pytest.raises(PeerLost):
+        with pytest.raises(
+            PeerLost, match="gone: its service could not begin: ValueError: not today"
+        ) as gone:
             conn.root
+    assert isinstance(gone.value.__cause__, ValueError)
+    assert "in on_connect" in str(gone.value.__cause__.__cause__)
     assert "not today" in caplog.text and "never was connected" not in caplog.text
+
+
+def test_who_gets_no_service_is_told_why(caplog):
+    class Unmade(rpc.Service):
+        def __init__(self) -> None:
+            raise ValueError("not today")
+
+    with serving(Unmade) as server, connect(server) as conn:
+        with pytest.raises(PeerLost, match="gone: its service could not begin: ValueError: not today"):
+            conn.root
+    assert "not today" in caplog.text
 
 
 @pytest.mark.row("RP-16")
@@ -299,6 +315,58 @@ def test_exceptions_are_what_they_were_there():
         assert "in exposed_price" in str(missing.value.__cause__)
         with pytest.raises(rpc.GenericException, match="SystemExit: 3"):
             conn.root.leave()
+
+
+class Several(ExceptionGroup):
+    """A group that is known at both ends."""
+
+
+class Strange(ExceptionGroup):
+    """One that can't be made as others are."""
+
+    def __new__(cls, errors: list[Exception], more: int) -> Strange:
+        return super().__new__(cls, "strange", errors)
+
+
+class Failing(rpc.Service):
+    def exposed_fail(self, kind: str) -> None:
+        failures: list[BaseException] = []
+        for make in (lambda: int("x"), lambda: {}["y"], lambda: sys.exit(3)):
+            try:
+                make()
+            except BaseException as exc:
+                failures.append(exc)
+        ordinary: Any = failures[:2]
+        if kind == "several":
+            raise Several("both", ordinary)
+        if kind == "strange":
+            raise Strange(ordinary, 1)
+        raise BaseExceptionGroup("all", [*failures, ExceptionGroup("inner", [OutOfStock("tea", 3)])])
+
+
+@pytest.mark.row("RP-21")
+def test_a_group_arrives_with_its_members_and_their_tracebacks():
+    with connected(Failing) as conn:
+        seen = []
+        try:
+            conn.root.fail("all")
+        except* ValueError as group:
+            seen += group.exceptions
+        except* (KeyError, OutOfStock) as group:
+            seen += group.exceptions
+        except* rpc.GenericException as group:
+            seen += group.exceptions
+        value, key, inner, left = seen
+        assert "in <lambda>" in str(value.__cause__) and "'x'" in str(value)
+        assert isinstance(key, KeyError) and inner.exceptions[0].args == ("tea", 3)
+        assert str(left) == "SystemExit: 3"
+        with pytest.raises(Several, match="both") as several:
+            conn.root.fail("several")
+        text = str(several.value.__cause__)
+        assert "in exposed_fail" in text and "in <lambda>" not in text  # its members say that
+        with pytest.raises(ExceptionGroup, match="Strange: strange") as strange:
+            conn.root.fail("strange")
+        assert [type(member) for member in strange.value.exceptions] == [ValueError, KeyError]
 
 
 @pytest.mark.row("RP-21")

@@ -1024,7 +1024,7 @@ def changed(values):
 
 def test_types_of_ctypes_travel(tmp_path: Path) -> None:
     orders = Orders()
-    with program(C_TYPES, tmp_path / "program.py") as made:
+    with program(C_TYPES, tmp_path / "program.py", "program_with_c_types") as made:
         here = made.used()
         orders.call(made.used)
         values = [(ctypes.c_int * 3)(1, 2, 3), (made.Pair * 2)(), ctypes.create_string_buffer(7)]

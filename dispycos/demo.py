@@ -11,6 +11,11 @@ get: plain functions and a class, shipped as components.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.demo"))
+
 import ast
 import os
 import platform
@@ -304,7 +309,3 @@ def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
         return 1
     print("  both counts agree")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,10 @@
 Its modules take a moment to import, and a person who sees a mistake in what he typed does not wait
 for them: then it ends with 130, as later, and without a traceback.
 
-I/O half. Layer 8. Row GN-06.
+A module that is run by `python -m` calls `run` with its own name before its imports. So it is loaded
+once, under that name, and what is defined there does not exist a second time in `__main__`.
+
+I/O half, imports nothing of ours but what it is to run. Layer 3. Row GN-06.
 """
 
 from __future__ import annotations
@@ -11,22 +14,28 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+from collections.abc import Callable
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
 
 
-def run(module: str) -> int:
-    """Import that module, and run its `main` on what was typed; answers the exit code."""
+def load(module: str) -> Callable[..., int]:
+    """Import that module; its `main`. Ctrl-C while it is imported ends the process with 130."""
     # Else it is ignored, as behind nohup.
     hears = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if hears:
         # Not as an exception: an import may hide it.
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-    main = importlib.import_module(module).main
+    main: Callable[..., int] = importlib.import_module(module).main
+    if hears:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return main
+
+
+def run(module: str) -> int:
+    """Import that module, and run its `main` on what was typed; answers the exit code."""
     try:
-        if hears:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        return int(main())
+        return int(load(module)())
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -98,6 +98,7 @@ LINES = (
     Line(
         3, "log keyfile folders console printer validation supervision", beside=frozenset({"configuration"})
     ),
+    Line(3, "entry"),  # programs of any layer begin by it
     Line(3, "kernel.event_loop"),
     Line(
         3,
@@ -238,7 +239,6 @@ LINES = (
         " workers.cluster_executor workers.client_thread workers.service",
     ),
     Line(8, "commandline"),
-    Line(8, "entry"),
     Line(8, "workers.master workers.worker workers.logs workers.mp workers.slurm workers.pools"),
     Line(8, "easycluster.cli easycluster.__main__"),
     Line(8, "compat.__main__ rpc.classic_server"),

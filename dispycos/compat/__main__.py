@@ -7,12 +7,18 @@ Layer 8. Row CO-01.
 
 from __future__ import annotations
 
-import importlib
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    # Not `run`: Ctrl-C in the program is the program's.
+    raise SystemExit(entry.load("dispycos.compat.__main__")())
+
 import io
 import os
 import sys
 from collections.abc import Sequence
 
+from dispycos import entry
 from dispycos.compat import launcher
 from dispycos.usage import Described
 
@@ -49,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path, *arguments = given
     ours = OURS.get(os.path.basename(path))
     if ours is not None and not os.path.exists(path):
-        return int(importlib.import_module(ours).main(arguments))
+        return entry.load(ours)(arguments)
     try:
         with io.open_code(os.path.abspath(path)) as file:
             source = file.read()
@@ -57,7 +63,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"can't open {path!r}: {error.strerror}")
     launcher.run(path, source, arguments)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,11 @@ Rows EX-04, EX-29; GN-01.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.gateways.socketserver"))
+
 import base64
 import logging
 import os
@@ -165,7 +170,3 @@ def script() -> str:
     lines = "\n".join(packed[start : start + _LINE] for start in range(0, len(packed), _LINE))
     travelled = Path(ROOT, "launch", "travelled.py").read_text(encoding="utf-8")
     return _SCRIPT.format(name=_NAME, travelled=travelled, packed=lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,11 @@ Whoever proves the account's key may do here whatever the account may.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.rpc.classic_server"))
+
 import argparse
 import logging
 import signal
@@ -115,7 +120,3 @@ def _serve(options: argparse.Namespace) -> int:
     print(f"classic server at {server.address}", flush=True)
     server.start()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,11 @@ Servers and programs prove the key before anything they say is heard.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.rpc.registry"))
+
 import logging
 import signal
 import sys
@@ -135,7 +140,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"registry at {server.address}", flush=True)
     server.start()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,6 +6,11 @@ travel over TLS only; whoever logs in is given a key for that one connection.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.rpc.vdb"))
+
 import contextlib
 import getpass
 import hashlib
@@ -196,7 +201,3 @@ def _asked(user: str) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(f"password of {user}: ")
     return sys.stdin.readline().rstrip("\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,11 @@ Layer 8. Rows CW-01, CW-05.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.workers.master"))
+
 import argparse
 import logging
 import signal
@@ -109,7 +114,3 @@ def _start(network: Network) -> service.PoolService:
 
 async def _close(pool: service.PoolService) -> None:
     pool.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

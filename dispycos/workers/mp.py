@@ -8,6 +8,11 @@ Layer 8. Rows CW-13, CW-15, CW-16.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.workers.mp"))
+
 import contextlib
 import dataclasses
 import json
@@ -216,7 +221,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return commandline.carry_out(PROGRAM, run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,6 +9,11 @@ Layer 8. Rows CW-04, CW-11, CW-12, CW-14 to CW-16.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.workers.slurm"))
+
 import contextlib
 import os
 import secrets
@@ -302,7 +307,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return commandline.carry_out(PROGRAM, run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

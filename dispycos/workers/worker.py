@@ -8,6 +8,11 @@ Layer 8. Rows CW-03, CW-05.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dispycos import entry
+
+    raise SystemExit(entry.run("dispycos.workers.worker"))
+
 import argparse
 import asyncio
 import os
@@ -99,7 +104,3 @@ def _run(parser: Parser, options: argparse.Namespace) -> int:
         daemon.say(f"dispycos worker {settings.name} ready at {location} for the master at {master}")
 
     return asyncio.run(serve(settings, keyring, ours, ready))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

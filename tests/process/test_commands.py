@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from dispycos import cli, entry, keyfile
-from dispycos.commands import manifests
+from dispycos.commands import manifests, table
 from tests.helpers import run_main, run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
@@ -143,3 +144,22 @@ def test_ctrl_c_at_the_moment_that_it_becomes_an_exception_is_none(monkeypatch: 
 
     monkeypatch.setattr(signal, "signal", pressed_then)
     assert entry.run("dispycos.cli") == entry.INTERRUPTED
+
+
+@pytest.mark.row("GN-06")
+@pytest.mark.parametrize("name", table.MODULES)
+def test_a_module_that_is_a_program_begins_before_its_imports(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(entry, "run", lambda module: begun.append(module) or 7)
+    monkeypatch.setattr(entry, "load", lambda module: lambda: entry.run(module))
+    spec = importlib.util.find_spec(name if name != "dispycos.compat" else f"{name}.__main__")
+    assert spec is not None and spec.origin is not None
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    # What stands above its beginning imports nothing that takes long.
+    head, begins, _ = text.partition('if __name__ == "__main__":')
+    assert begins and head.rpartition('"""')[2].strip() == "from __future__ import annotations"
+    with pytest.raises(SystemExit, match="7"):
+        exec(compile(text, spec.origin, "exec"), {"__name__": "__main__"})
+    assert begun == [spec.name]

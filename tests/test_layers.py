@@ -260,6 +260,7 @@ LINES = (
     ),
     Line(8, "commands.shells", pure=True),
     Line(8, "commands.table"),
+    Line(8, "commands.page_tables", pure=True),
     Line(8, "commands.completion", beside=frozenset({"node", "scheduler"})),
     Line(8, "commands.keys commands.manual commands.topics commands.helping"),
     Line(8, "commands.looking", beside=frozenset({"terminal"})),

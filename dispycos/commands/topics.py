@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from dispycos import config
-from dispycos.usage import columns
+from dispycos.commands import page_tables
 
 # Each with its page, below docs/.
 TOPICS: Final = {
@@ -47,7 +47,6 @@ ALSO: Final = {
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _ITEM = re.compile(r"\s*(?:[-*]|[0-9]+\.) ")
-_CELL = re.compile(r"(?<!\\)\|")
 
 
 def topic(name: str, width: int) -> str:
@@ -77,13 +76,13 @@ def _told(link: re.Match[str], folder: str) -> str:
 
 
 def _blocks(text: str, width: int) -> Iterator[str]:
-    """Its blocks: paragraphs and lists are filled, tables too where they are too wide; code is left alone."""
+    """Its blocks: paragraphs, lists and tables are filled; code is left alone."""
     done = 0
     for code in [*_FENCED.finditer(text), None]:
         for block in text[done : code.start() if code else None].split("\n\n"):
             lines = block.strip("\n").splitlines()
             if lines and lines[0].startswith("|"):
-                yield "\n".join(_table(lines, width))
+                yield "\n".join(page_tables.laid_out(lines, width))
             elif lines:
                 yield "\n".join(_filled(lines, width))
         if code is not None:
@@ -101,17 +100,6 @@ def _filled(lines: list[str], width: int) -> Iterator[str]:
     for item in items:
         mark = _ITEM.match(item)
         yield from _lines(item, width, " " * len(mark[0]) if mark else "")
-
-
-def _table(lines: list[str], width: int) -> list[str]:
-    if max(map(len, lines)) <= width:
-        return lines
-    pairs = []
-    for line in (lines[0], *lines[2:]):
-        first, *more = (cell.strip().replace(r"\|", "|") for cell in _CELL.split(line.strip("|")))
-        *above, last = _lines(first, width - 2)
-        pairs += [*((part, "") for part in above), (last, "; ".join(filter(None, more)))]
-    return columns(pairs, width)
 
 
 def _lines(text: str, width: int, indent: str = "") -> list[str]:

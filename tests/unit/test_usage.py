@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dispycos import cli, config
-from dispycos.commands import manual, table, topics
+from dispycos.commands import manual, page_tables, table, topics
 from dispycos.usage import Described, parser_of, told_default
 from tests.helpers import ROOT, run_main
 
@@ -108,14 +108,48 @@ def test_a_page_is_laid_out_and_its_links_are_told_by_their_place() -> None:
         "- one two three four",
         "- five",
         "",
-        "  a  b; c",
-        "  x  `y|z` is longer; w",
+        "a  b                c",
+        "-  ---------------  -",
+        "x  `y|z` is longer  w",
         "",
         "```",
         "  code   as it is, however long",
         "",
         "more",
         "```",
+    ]
+
+
+def test_cells_of_a_table_are_filled_and_where_words_do_not_fit_it_is_a_list() -> None:
+    table = [
+        "| who | what is done | rows |",
+        "|---|---|---|",
+        "| one | nothing at all, for so long | R-1 |",
+        "| two | it ends | R-2, R-3 |",
+    ]
+    assert page_tables.laid_out(table, 30) == [
+        "who  what is done     rows",
+        "---  ---------------  --------",
+        "one  nothing at all,  R-1",
+        "     for so long",
+        "",
+        "two  it ends          R-2, R-3",
+    ]
+    assert page_tables.laid_out(table, 15) == [
+        "one",
+        "    what is",
+        "    done:",
+        "    nothing at",
+        "    all, for so",
+        "    long",
+        "    rows: R-1",
+        "",
+        "two",
+        "    what is",
+        "    done: it",
+        "    ends",
+        "    rows: R-2,",
+        "    R-3",
     ]
 
 

@@ -26,7 +26,7 @@ WORKERS    := $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 # The tests start Python a thousand times: compiling anew each time would take as long as the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint typed tested sim fuzz chaos soak bench bench-all bench-peers docs clean
+.PHONY: help demo test prepare lint typed tested sim fuzz chaos soak bench bench-all bench-peers docs clean
 
 help:
 	@echo "make demo         start a small cluster here and show tasks at work"
@@ -48,6 +48,9 @@ test: $(FOR_TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 typed tested
+
+# What the tests need, and nothing more.
+prepare: $(FOR_TESTS)
 
 lint: $(FOR_TESTS)
 	$(BIN)/ruff check .

@@ -85,9 +85,7 @@ class LocalCluster(Scalable):
         self._refuse_start_in_a_loop()
         if self._network is not None:
             return self
-        # Its process starts while we import and open what is ours.
-        with contextlib.suppress(OSError):  # told when it is tried again
-            self._ahead = fresh.start_node()
+        self._ahead = self._start_ahead()
         try:
             super().start()
         finally:
@@ -99,6 +97,12 @@ class LocalCluster(Scalable):
         self._location = next(iter(self._nodes.locations), None)
         surroundings.enter(self._surroundings, self)
         return self
+
+    def _start_ahead(self) -> FreshNode | None:
+        """The process of the first node, which starts while we import and open what is ours."""
+        with contextlib.suppress(OSError):  # told when it is tried again
+            return fresh.start_node()
+        return None
 
     async def _start_node(self, network: Network, number: int) -> LocalNode:
         from dispycos.node import embedded

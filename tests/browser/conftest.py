@@ -29,10 +29,15 @@ _MODULES = """wanted => performance.getEntriesByType('resource')
     .filter(one => one.name.endsWith('.js') && one.responseEnd).length >= wanted"""
 
 
+def _installed() -> str | None:
+    """Chromium without windows where there is one: it takes a third less of the processor for the same pages."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
 def _missing() -> str:
     """Why there can be no browser here; "" if there can."""
-    if shutil.which("chromium") is None:
-        return "no chromium on the path (Debian: apt-get install chromium fonts-dejavu-core)"
+    if _installed() is None:
+        return "no chromium on the path (Debian: apt-get install chromium-headless-shell fonts-dejavu-core)"
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError as error:
@@ -56,7 +61,7 @@ def chromium() -> Iterator[Any]:
         arguments.append("--no-sandbox")  # chromium refuses to run as root with one
     before = psutil.Process().children()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        browser = playwright.chromium.launch(executable_path=_installed(), args=arguments)
         # When its helper processes come and go is its own affair.
         driver = {child.pid for child in psutil.Process().children() if child not in before}
         helpers.lasting.update(driver)

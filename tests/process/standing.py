@@ -93,6 +93,9 @@ class _OnStanding(LocalCluster):
         super().__init__(2, **options)
         self._standing = node
 
+    def _start_ahead(self) -> None:
+        return None
+
     async def _start_node(self, network: object, number: int) -> LocalNode:
         return self._standing
 

@@ -154,7 +154,7 @@ class Parser(Described):
             else:
                 many = isinstance(action, argparse._AppendAction)
                 kind = Kind.MANY if many else Kind.ONE
-            found[name] = Name(name, kind, action.help or "", _default(action), _converter(action))
+            found[name] = Name(name, kind, action.help or "", *_default(action), _converter(action))
         return found
 
     def by_name(self, parsed: argparse.Namespace) -> dict[str, Any]:
@@ -211,12 +211,24 @@ def _long(action: argparse.Action) -> str:
     return next((name[2:] for name in action.option_strings if name.startswith("--")), "")
 
 
-def _default(action: argparse.Action) -> str:
+# What a help says of a default: "(default: host name)", "0: never (default)".
+_MEANT = re.compile(r"\(default: (?P<whole>[^)]*)\)|: (?P<stands>[^;:]*) \(default\)")
+
+
+def _default(action: argparse.Action) -> tuple[str, str]:
+    """That of an option as it would be written, and what it stands for, as its help says it."""
     if action.nargs == 0:
-        return "true" if action.default else "false"
-    if action.default in (None, "", []):
-        return ""
-    return f"{action.default:g}" if isinstance(action.default, float) else str(action.default)
+        return ("true" if action.default else "false"), ""
+    value = action.default
+    written = "" if value in (None, "", []) else f"{value:g}" if isinstance(value, float) else str(value)
+    try:
+        _converter(action)(written)
+    except (ValueError, argparse.ArgumentTypeError):
+        written = ""  # stands for something that nobody may write
+    # What may be left out behind the option is no default of the option.
+    found = _MEANT.search(action.help or "") if action.nargs != argparse.OPTIONAL else None
+    meaning = (found["whole"] or found["stands"]).removeprefix(written).strip(", ") if found else ""
+    return (meaning, "") if not written and meaning.isdecimal() else (written, meaning)
 
 
 def _converter(action: argparse.Action) -> Callable[[str], object]:

@@ -170,20 +170,25 @@ def plain(shown: Mapping[str, list[Shown]]) -> dict[str, dict[str, dict[str, obj
     """As plain values."""
 
     def one(row: Shown) -> dict[str, object]:
-        return {"value": row.value, "default": row.name.default, "origin": row.origin}
+        default = {"default": row.name.default, "meaning": row.name.meaning}
+        return {"value": row.value, **default, "origin": row.origin}
 
     sections = {section: {row.name.name: one(row) for row in rows} for section, rows in shown.items()}
     return {"shared": {"secret_file": one(key_file())}} | sections
 
 
 def _line(row: Shown, origins: bool) -> str:
+    """A line of the file, with who said so; a default says what it stands for."""
+    says = [row.origin] if origins else []
     if row.origin == "default" and row.value is not None:
         text = f"# {row.name.name} = {_toml(row.value)}"
     elif row.value is None:
         text = f"# {row.name.name} = {row.name.default}".rstrip()
+        says += [row.name.meaning or ("" if row.name.default else "none")]
     else:
         text = f"{row.name.name} = {_toml(row.value)}"
-    return f"{text:40}  # {row.origin}" if origins else text
+    comment = ": ".join(filter(None, says))
+    return f"{text:32}  # {comment}" if comment else text
 
 
 def _toml(value: Value) -> str:

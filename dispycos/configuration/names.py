@@ -54,7 +54,8 @@ class Name:
     name: str
     kind: Kind
     about: str  # half a line
-    default: str = ""  # as people read it; "": there is none
+    default: str = ""  # as it would be written; "": there is none
+    meaning: str = ""  # what the default stands for, or what holds where there is none
     check: Callable[[str], object] = _text  # ValueError says what is wrong with a value
 
 
@@ -108,28 +109,30 @@ def _table(*names: Name) -> Mapping[str, Name]:
 
 
 SHARED: Final = _table(
-    Name("secret_file", Kind.ONE, "file with the key of the cluster", "the key file of the account"),
-    Name("udp_port", Kind.ONE, "UDP port of discovery; 0: no UDP", "9705", _port),
+    Name("secret_file", Kind.ONE, "file with the key of the cluster", "", "the key file of the account"),
+    Name("udp_port", Kind.ONE, "UDP port of discovery; 0: no UDP", "9705", check=_port),
     Name("ipv4_udp_multicast", Kind.SWITCH, "multicast instead of broadcast on IPv4", "false"),
     Name("certfile", Kind.ONE, "PEM certificate: TLS on all TCP"),
     Name("keyfile", Kind.ONE, "PEM key of certfile"),
     Name("cafile", Kind.ONE, "PEM certificates of the authorities: believe no others"),
-    Name("msg_timeout", Kind.ONE, "seconds for a question to a peer", "10", some_time),
+    Name("msg_timeout", Kind.ONE, "seconds for a question to a peer", "10", check=some_time),
 )
 
 CLIENT: Final = _table(
     Name("scheduler", Kind.ONE, "HOST[:PORT] of the shared scheduler that schedule() asks",
-        "a shared one nearby, else one in the program", host_and_port),
-    Name("nodes", Kind.MANY, "nodes of clients that name none", "any node found"),
-    Name("pulse_interval", Kind.ONE, "seconds between signs of life", "50", _seconds),
-    Name("ping_interval", Kind.ONE, "seconds between searches for nodes; 0: once", "0", _seconds),
-    Name("zombie_period", Kind.ONE, "seconds of silence until a node counts as silent", "5 pulses", _seconds),
-    Name("host", Kind.MANY, "addresses or host names to listen at", "that of the default route"),
+        "", "a shared one nearby, else one in the program", host_and_port),
+    Name("nodes", Kind.MANY, "nodes of clients that name none", "", "any node found"),
+    Name("pulse_interval", Kind.ONE, "seconds between signs of life", "50", check=_seconds),
+    Name("ping_interval", Kind.ONE, "seconds between searches for nodes; 0: once", "0",
+        "once, at the start", _seconds),
+    Name("zombie_period", Kind.ONE, "seconds of silence until a node counts as silent", "", "5 pulses",
+        _seconds),
+    Name("host", Kind.MANY, "addresses or host names to listen at", "", "that of the default route"),
     Name("ext_host", Kind.MANY, "addresses that others dial instead (NAT)"),
-    Name("tcp_port", Kind.ONE, "TCP port of programs; 0: a free one", "0", _port),
-    Name("name", Kind.ONE, "what programs are called", "the host's name", _readable),
+    Name("tcp_port", Kind.ONE, "TCP port of programs; 0: a free one", "0", "a free one", _port),
+    Name("name", Kind.ONE, "what programs are called", "", "the host's name", _readable),
     Name("discover_peers", Kind.SWITCH, "look for others by UDP", "true"),
-    Name("dest_path", Kind.ONE, "where files of others are stored", "a folder of the account"),
-    Name("max_file_size", Kind.ONE, "bytes of one such file", "no limit of its own", _bytes),
+    Name("dest_path", Kind.ONE, "where files of others are stored", "", "a folder of the account"),
+    Name("max_file_size", Kind.ONE, "bytes of one such file", "", "no limit of its own", _bytes),
     *(one for one in SHARED.values() if one.name != "secret_file"),
 )  # fmt: skip

@@ -51,10 +51,18 @@ def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Pat
     code, out, err = run_program([*DISPYCOS, "config", "--show-origin", "node", *options], env=env)
     assert (code, err) == (0, "")
     lines = [line.split(maxsplit=3) for line in out.splitlines()]
+    told = [" ".join(line.split()) for line in out.splitlines()]
     assert ["cpus", "=", "2", "# option --cpus"] in lines
     assert ["udp_port", "=", "9800", f"# {path}, line 1"] in lines
     assert ["serve", "=", "3", "# DISPYCOS_NODE_SERVE"] in lines
-    assert "# zombie_period = 0" in out and "planted" not in out
+    assert "planted" not in out
+    # Of a default, what it stands for.
+    assert {"# zombie_period = 0 # default: never", "# min_pulse_interval = 10 # default"} <= {*told}
+    assert {"# name = # default: host name", "# peer = # default: none"} <= {*told}
+    assert {
+        "# ip_addr = # default: the default route's",
+        "# max_file_size = # default: what the disk holds",
+    } <= {*told}
     # It is a file itself, and says the same when it is read.
     code, whole, _ = run_program([*DISPYCOS, "config"], env=env)
     (tmp_path / "again.toml").write_text(whole)

@@ -90,15 +90,53 @@ def _table(block: list[str]) -> Iterator[str]:
     yield ""
 
 
+# What programs are given and never make: how it is made is nothing to them.
+GIVEN = {
+    "dispycos.RemoteObject",
+    "dispycos.client.client_executor.ClientExecutor",
+    "dispycos.client.future.Future",
+    "dispycos.easycluster.RemoteProxy",
+    "dispycos.easycluster.Response",
+    "dispycos.easycluster.SelfIterProxy",
+    "dispycos.gateways.Channel",
+    "dispycos.gateways.RInfo",
+    "dispycos.gateways.RemoteStatus",
+    "dispycos.rpc.AsyncResult",
+    "dispycos.rpc.ClassicService",
+    "dispycos.rpc.Connection",
+}
+# Of defaults that have no text of their own: `<class 'a.b.Name'>`, `<object object at 0x7f>`.
+_CLASS = re.compile(r"<class '(?:[\w.]+\.)?(\w+)'>")
+_NAMELESS = re.compile(
+    r"<(?:[\w.]+ )*object(?: at 0x[0-9a-f]+)?>|<function [^ ]*<lambda>(?: at 0x[0-9a-f]+)?>"
+)
+
+
+def signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, args: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """What stands behind a name, as one would write it."""
+    if name in GIVEN:
+        return "", None
+    return args and (_NAMELESS.sub("...", _CLASS.sub(r"\1", args)), returns)
+
+
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Replace what autodoc read by what Sphinx understands."""
     if what == "module":
         lines.clear()  # it speaks to who changes the module; the page speaks to who uses it
     plain = _NUMBERS.sub("", "\n".join(lines)).split("\n")
-    lines[:] = list(converted(plain))
+    lines[:] = list(converted(_without_arguments(plain) if name in GIVEN else plain))
+
+
+def _without_arguments(lines: list[str]) -> list[str]:
+    """All but the tables: they are of arguments."""
+    blocks = [list(block) for _, block in groupby(lines, lambda line: not line.strip())]
+    return [line for block in blocks if not _ENTRY.fullmatch(block[0]) for line in block]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Have every docstring pass through here."""
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -111,6 +111,16 @@ class Share:
     lines: int = 0
 
 
+@dataclass
+class Counted:
+    """What the cluster found, and what that took."""
+
+    figures: Figures
+    shares: dict[Any, Share]  # by server
+    seconds: float  # from the first batch handed out to the last figure
+    own: float  # seconds of processor time that this program took meanwhile
+
+
 def hand_out(
     client: Any, folder: str, batches: Sequence[list[str]], collector: Any, task: Any = None
 ) -> Generator[Any, Any, None]:
@@ -124,7 +134,7 @@ def hand_out(
 
 def count_on_cluster(
     client: Any, servers: int, folder: str, batches: Sequence[list[str]], bar: Bar, task: Any = None
-) -> Generator[Any, Any, tuple[Figures, dict[Any, Share]]]:
+) -> Generator[Any, Any, Counted]:
     """Submit every batch, then add up the figures as they arrive."""
     client.status_task = task
     if (yield client.schedule()) != 0:
@@ -133,6 +143,7 @@ def count_on_cluster(
         if len((yield client.servers())) >= servers:
             break
         yield task.sleep(0.05)
+    started, own = time.monotonic(), time.process_time()
     dispycos.Task(hand_out, client, folder, batches, task)
     total = Figures()
     shares: dict[Any, Share] = {}
@@ -151,11 +162,12 @@ def count_on_cluster(
             share.files += figures.files
             share.lines += figures.lines
             bar.advance(1, f"{total.lines:,} lines")
+    seconds, own = time.monotonic() - started, time.process_time() - own
     # A server that was ready too late to get a batch is part of the picture too.
     for location in (yield client.servers()):
         shares.setdefault(location, Share())
     yield client.close()
-    return total, shares
+    return Counted(total, shares, seconds, own)
 
 
 # The program.
@@ -213,18 +225,40 @@ def table(figures: Figures, shares: dict[Any, Share]) -> str:
     return "\n".join(lines)
 
 
-def remark(together: float, alone: float, servers: int, busy: float, cpus: int) -> str:
-    """Why the cluster was hardly faster, if it was so; empty if there is nothing to say.
+def gain(counted: Counted, alone: float, around: float, servers: int, cpus: int, busy: float) -> str:
+    """How much faster the cluster was, what its start and end took, and why it was not more.
 
-    busy  how many processes wanted a processor before it began.
+    alone   seconds that this program took by itself.
+    around  seconds in which the cluster was started and ended.
+    busy    how many processes wanted a processor before it began.
     """
-    if together <= 0.8 * alone:
-        return ""
+    times = alone / counted.seconds
+    faster = f"{times:.1f} times as fast" if times >= 1.05 else "no faster"
+    many = f"{servers} server{'s' * (servers > 1)}"
+    lines = [
+        f"counting took {alone:.1f} s alone, {counted.seconds:.1f} s with {many}: {faster}",
+        f"starting and ending the cluster took {around:.1f} s: once, however much work it is given",
+    ]
+    if times < 0.9 * servers or servers == 1:
+        lines.append(f"why not more: {_limit(counted, servers, cpus, busy)}")
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _limit(counted: Counted, servers: int, cpus: int, busy: float) -> str:
     if busy >= cpus / 2:
-        return f"hardly faster: {busy:.1f} other processes want the {cpus} processors here; try again later"
+        return f"{busy:.1f} other processes wanted the {cpus} processors here, and got their part of them"
     if servers == 1:
-        return "no faster: one server can't be; leave out --cpus, or start dispycosnode on another machine"
-    return "hardly faster: this is little work, and a cluster takes a second or two to start and end"
+        return (
+            "one server does one thing at a time; leave out --cpus, or start dispycosnode on another machine"
+        )
+    if servers > cpus:
+        return f"{servers} servers share the {cpus} processors here"
+    if counted.seconds < 1:
+        return "this is little work, and the last batch keeps one server busy while the others wait"
+    return (
+        f"this program itself took {counted.own:.1f} s of the same {cpus} processors, to add up and to show; "
+        "with nodes on other machines the servers have theirs for themselves"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -289,7 +323,7 @@ def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
         if isinstance(answer, dispycos.MonitorStatus):
             print(f"the count on the cluster failed: {answer.value}", file=sys.stderr)
             return 1
-        figures, shares = answer
+        counted: Counted = answer
     together = time.monotonic() - started
 
     started = time.monotonic()
@@ -300,11 +334,9 @@ def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
             bar.advance(1, f"{again.lines:,} lines")
     alone = time.monotonic() - started
 
-    print(f"\n{table(figures, shares)}\n")
-    print(f"  on the cluster {together:.1f} s, its start and end included; alone {alone:.1f} s")
-    if said := remark(together, alone, servers, busy, processors()):
-        print(f"  {said}")
-    if figures != again:
+    print(f"\n{table(counted.figures, counted.shares)}\n")
+    print(gain(counted, alone, together - counted.seconds, servers, processors(), busy))
+    if counted.figures != again:
         print(f"  THE COUNTS DIFFER. Alone:\n\n{table(again, {})}")
         return 1
     print("  both counts agree")

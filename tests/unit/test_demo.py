@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dispycos.demo import Figures, Share, count_file, in_batches, remark, source_files, table
+from dispycos.demo import (
+    Counted,
+    Figures,
+    Share,
+    count_file,
+    gain,
+    in_batches,
+    source_files,
+    table,
+)
 from dispycos.model import Location
 
 SOURCE = '''\
@@ -97,16 +106,26 @@ def test_the_table_names_every_server_and_the_busiest_import(library: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("together", "servers", "busy", "said"),
+    ("seconds", "servers", "busy", "faster", "why"),
     [
-        (5.0, 4, 9.0, ""),
-        (9.0, 4, 6.5, "6.5 other processes want the 4 processors here"),
-        (12.0, 1, 0.1, "one server can't be"),
-        (9.0, 4, 0.1, "this is little work"),
+        (2.6, 4, 0.1, "3.8 times as fast", ""),
+        (5.0, 4, 6.5, "2.0 times as fast", "6.5 other processes wanted the 4 processors here"),
+        (12.0, 1, 0.1, "no faster", "one server does one thing at a time"),
+        (4.0, 8, 0.1, "2.5 times as fast", "8 servers share the 4 processors"),
+        (0.9, 16, 0.1, "11.1 times as fast", "16 servers share the 4 processors"),
+        (5.0, 4, 0.1, "2.0 times as fast", "this program itself took 0.7 s of the same 4 processors"),
     ],
 )
-def test_a_cluster_that_was_no_faster_is_explained(
-    together: float, servers: int, busy: float, said: str
+def test_what_the_cluster_gained_is_told_and_why_it_was_not_more(
+    seconds: float, servers: int, busy: float, faster: str, why: str
 ) -> None:
-    told = remark(together, 10.0, servers, busy, 4)
-    assert said in told and bool(said) == bool(told)
+    counted = Counted(Figures(), {}, seconds, own=0.7)
+    told = gain(counted, 10.0, 1.5, servers, 4, busy)
+    assert f"counting took 10.0 s alone, {seconds:.1f} s with {servers} server" in told
+    assert told.splitlines()[0].endswith(faster)
+    assert "starting and ending the cluster took 1.5 s" in told
+    assert why in told and ("why not more" in told) == bool(why)
+
+
+def test_little_work_gains_little() -> None:
+    assert "this is little work" in gain(Counted(Figures(), {}, 0.2, own=0.1), 0.2, 1.0, 2, 2, 0.0)

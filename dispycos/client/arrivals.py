@@ -66,6 +66,9 @@ class Arrivals(Waitable):
         """What is still waited for, in a few words."""
         raise NotImplementedError
 
+    def _interrupted(self) -> None:
+        """Ctrl-C, or a task's end, came to who waits. Most kinds are still good for others."""
+
     # Taking them.
 
     def close(self) -> None:
@@ -109,7 +112,9 @@ class Arrivals(Waitable):
                 return None
             if self._deadline is not None and self._deadline.over:
                 raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self._interrupted()
             self._closed = True
             raise
         finally:
@@ -137,7 +142,14 @@ class Arrivals(Waitable):
                     "a `for` over this in a running event loop would block all that runs there: "
                     "`async for` waits for one, `await it` for all"
                 )
-            bell.result()
+            self._hear(bell, None)
+
+    def _hear(self, bell: Operation, timeout: float | None) -> None:
+        try:
+            bell.result(timeout)
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
 
     def __aiter__(self) -> Self:
         return self
@@ -159,7 +171,14 @@ class Arrivals(Waitable):
             if self._closed:
                 return default
             if (bell := self._turn()) is not None:
-                yield bell
+                yield from self._yielded(bell)
+
+    def _yielded(self, bell: Operation) -> Generator[Any, Any, None]:
+        try:
+            yield bell
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
 
     # Taking all.
 
@@ -169,7 +188,7 @@ class Arrivals(Waitable):
             values += self._batch
             bell = self._turn()
             if bell is not None:
-                yield bell
+                yield from self._yielded(bell)
         return values
 
     def _wait(self, task: Waiter) -> None:
@@ -197,7 +216,7 @@ class Arrivals(Waitable):
             if bell is None:
                 continue
             try:
-                bell.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                self._hear(bell, None if deadline is None else max(0.0, deadline - time.monotonic()))
             except Timeout:
                 self._batch = iter(values)
                 raise Timeout(f"{self._unfinished()} in {timeout} s") from None

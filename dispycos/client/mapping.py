@@ -56,6 +56,7 @@ class Map(Arrivals):
         super().__init__(timeout)
         # What is done and was not looked at. Chunks hold these, and not the map: it may be dropped.
         self._done: deque[Future] = deque()
+        self._breaks_off = False  # what runs is interrupted where it is, when nobody wants it any more
         self._closed = False
         self._fill()
 
@@ -188,10 +189,15 @@ class Map(Arrivals):
 
     # The end.
 
+    def _interrupted(self) -> None:
+        # Nobody has a handle on its calls but this one, and whoever presses Ctrl-C wants their end.
+        self._breaks_off = True
+        self.close()
+
     def _withdraw(self) -> None:
         chunks = list(self._chunks)
         self._chunks.clear()
-        self._work.submissions.withdraw(chunks)
+        self._work.submissions.withdraw(chunks, self._breaks_off)
 
     def _release(self) -> None:
         self._more = False

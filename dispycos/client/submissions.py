@@ -168,20 +168,21 @@ class Submissions:
         self._enter(handle, function, payload, ((), {}), options, None, False, False)
         return handle
 
-    def withdraw(self, futures: Sequence[Future]) -> None:
+    def withdraw(self, futures: Sequence[Future], break_off: bool = False) -> None:
         """Nobody wants these any more; any thread, also in a finalizer.
 
         What did not begin never begins; what runs is interrupted at its next `yield`, and is not
         ended by force before WITHDRAWN_GRACE.
+        break_off  it is interrupted where it is, and has the usual grace.
         """
         # Not here and now: a finalizer may run while this thread has the driver's lock.
-        self._kernel.post(self._withdraw, futures)
+        self._kernel.post(self._withdraw, futures, None if break_off else WITHDRAWN_GRACE)
 
-    def _withdraw(self, futures: Sequence[Future]) -> None:
+    def _withdraw(self, futures: Sequence[Future], grace: float | None) -> None:
         for future in futures:
             if future.task is not None and not future.done():
                 reason = "its result is not wanted any more"
-                self._driver.cancel(future.task.number, reason, End.CANCELLED, WITHDRAWN_GRACE)
+                self._driver.cancel(future.task.number, reason, End.CANCELLED, grace)
 
     def _place(self, where: Location | str) -> Incarnation | None:
         """The server or node that a program means; None if it is unknown."""

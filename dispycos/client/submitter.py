@@ -135,7 +135,8 @@ class Submitter:
         `for`, `async for` and `yield it.next(None)` take them one by one; `yield it`, `await it`
         and `it.result()` give a list of all. The input may have no end: it is read only so far
         ahead that all servers have work. The first failure is raised in the place of its result,
-        and ends the map. `close()`, or dropping it, withdraws what has not begun.
+        and ends the map. `close()`, or dropping it, withdraws what has not begun; Ctrl-C while a
+        result is waited for interrupts what runs, too.
 
         func       any function that `submit` takes.
         chunksize  items that travel and run as one task, one after the other; None: as many as

@@ -360,7 +360,10 @@ def test_a_map_that_nobody_takes_on_withdraws_what_has_not_begun(
 
 
 @pytest.mark.row("DC-64")
-def test_an_item_that_runs_when_the_map_is_closed_ends_by_itself(cluster: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_ctrl_c", [False, True])
+def test_an_item_that_runs_when_the_map_is_closed_ends_by_itself_or_is_interrupted_by_ctrl_c(
+    cluster: Any, tmp_path: Path, by_ctrl_c: bool
+) -> None:
     begun, go = tmp_path / "begun", tmp_path / "go"
     with opened() as client:
         wait_until(lambda: len(client.servers().result(LIMIT)) == 2)
@@ -368,10 +371,14 @@ def test_an_item_that_runs_when_the_map_is_closed_ends_by_itself(cluster: Any, t
         results = client.map(touch_and_block, [str(begun)] * 50, [str(go)] * 50, chunksize=50)
         (future,) = results._chunks
         wait_until(begun.exists)
-        results.close()
-        assert not future.done()
-        go.touch()
-        wait_until(future.done)
+        if by_ctrl_c:
+            results._interrupted()  # as who waits for the next result
+            wait_until(future.cancelled)
+        else:
+            results.close()
+            assert not future.done()
+            go.touch()
+            wait_until(future.done)
         # No server was ended for it.
         assert client.run_everywhere(os.getpid).result(LIMIT) == before
 

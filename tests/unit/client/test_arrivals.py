@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from dispycos.client.arrivals import Arrivals
+from dispycos.kernel.core import Kernel
 
 
 class Numbers(Arrivals):
@@ -81,3 +82,66 @@ def test_a_failure_closes_them():
         next(numbers)
     assert numbers.said == ["released"]
     assert next(numbers, None) is None
+
+
+class Awaited(Numbers):
+    """None comes; whoever waits is interrupted."""
+
+    def _take(self) -> list[Any] | None:
+        self._make_one(self)
+        return []
+
+    def _interrupted(self) -> None:
+        self.said.append("interrupted")
+
+
+class Interrupted:
+    """What is listened to while Ctrl-C is pressed."""
+
+    listen = done = lambda self: self
+
+    def result(self, timeout: float | None = None) -> None:
+        raise KeyboardInterrupt
+
+    def ring(self) -> None:
+        """Nobody listens."""
+
+
+@pytest.mark.row("DC-64")
+@pytest.mark.parametrize("wait", [next, Awaited.result])
+def test_ctrl_c_at_who_waits_in_a_plain_thread_is_told(wait: Callable[[Any], object]) -> None:
+    awaited = Awaited()
+    awaited._bell = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        wait(awaited)
+    assert awaited.said == ["interrupted"]
+
+
+@pytest.mark.row("DC-64")
+def test_ctrl_c_at_who_makes_them_is_told_before_they_are_released() -> None:
+    def press(numbers: Numbers) -> None:
+        raise KeyboardInterrupt
+
+    awaited = Awaited(press)
+    with pytest.raises(KeyboardInterrupt):
+        next(awaited)
+    assert awaited.said == ["interrupted", "released"]
+
+
+@pytest.mark.row("DC-64")
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_task_that_waits_and_is_interrupted_tells_so(all_of_them: bool) -> None:
+    awaited = Awaited()
+
+    def waits() -> Iterator[Any]:
+        yield awaited if all_of_them else awaited.next(None)
+
+    kernel = Kernel()
+    task = kernel.spawn(waits)
+    for _ in range(3):
+        kernel.step(0.0)
+    assert task.is_alive() and not awaited.said
+    task.interrupt("the test ends it")
+    while task.is_alive():
+        kernel.step(0.0)
+    assert awaited.said == ["interrupted"]

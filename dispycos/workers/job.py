@@ -9,7 +9,7 @@ program's jobs import their own.
 Only the worker looks into what a program sends, and each program's code lives in a namespace
 of its own. What a job answers is pickled here, inside those surroundings, and opened by the
 program: (True, data, *buffers) of a value; (False, text, data or None, *buffers) of an
-exception.
+exception. A job that somebody ends is interrupted where it is (`node.interrupter`).
 
 I/O half. Layer 7. Rows CW-08 to CW-10.
 """
@@ -24,6 +24,8 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from dispycos.kernel.target import calls_plainly
+from dispycos.kernel.task import is_interruption
 from dispycos.model import Buffer, Payload
 from dispycos.pickling import origins, values
 from dispycos.pickling.rebuild import Namespace
@@ -75,11 +77,13 @@ class JobFunction:
             if self._code is not None:
                 self._function, self._code = values.load(self._code, home.names), None
             args, kwargs = values.load(Payload(data, buffers), home.names)
-            value = self._function(*args, **kwargs)
+            value = _call(self._function, args, kwargs)
             payload = values.dump(value, what=f"the result of {self.__name__}")
         except BaseException as exc:
-            if exc.__traceback__ is not None:
-                exc.__traceback__ = exc.__traceback__.tb_next  # the first entry is this line's
+            if is_interruption(exc):
+                raise  # how it ended is its server's to tell
+            while exc.__traceback__ is not None and exc.__traceback__.tb_frame.f_code in _OURS:
+                exc.__traceback__ = exc.__traceback__.tb_next
             return self._failure(exc)
         finally:
             home.leave(before)
@@ -90,6 +94,15 @@ class JobFunction:
         if payload is None:
             return (False, text, None)
         return (False, text, payload.data, *map(pickle.PickleBuffer, payload.buffers))
+
+
+def _call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Alone, so that what interrupts the job comes inside its surroundings, and they are left."""
+    return function(*args, **kwargs)
+
+
+calls_plainly.add(_call.__code__)
+_OURS = (JobFunction.__call__.__code__, _call.__code__)  # no entries of a job's traceback
 
 
 # Programs.

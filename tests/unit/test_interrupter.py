@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +20,12 @@ from dispycos.client.chunk import Each, Results
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import as_target
+from dispycos.kernel.task import interruption
+from dispycos.model import Payload
 from dispycos.net.reactor import Reactor
 from dispycos.node.interrupter import Interrupter, _in_plain_call
+from dispycos.pickling import code, values
+from dispycos.workers.job import JobFunction
 
 
 def looks(*_: Any) -> bool:
@@ -173,3 +179,29 @@ def test_a_call_of_a_batch_is_interrupted_where_it_is(monkeypatch: pytest.Monkey
     while ended.is_alive():
         kernel.step(0.0)
     assert ended._value[0] == [True, True]
+
+
+def run_job(function: Callable[..., Any], folder: str) -> Any:
+    """As a worker does; its task."""
+    _, definition = code.dump_definition(function)
+    job = JobFunction(b"program", function.__name__, folder, (), definition.data, definition.buffers)
+    payload = values.dump_call((), {}, name="job")
+    kernel = Kernel()
+    ended = kernel.spawn(as_target(job), (payload.data, *payload.buffers))
+    while ended.is_alive():
+        kernel.step(0.0)
+    return ended
+
+
+@pytest.mark.row("DC-56", "R-20")
+def test_a_job_of_a_pool_is_interrupted_where_it_is_and_its_worker_is_as_before(tmp_path: Path) -> None:
+    before, path, main = os.getcwd(), sys.path[:], sys.modules["__main__"]
+
+    def interrupted() -> None:
+        raise interruption("its program left")
+
+    well, *value = run_job(looks, str(tmp_path))._value
+    assert well and values.load(Payload(value[0]))
+    ended = run_job(interrupted, str(tmp_path))
+    assert isinstance(ended._error, KeyboardInterrupt)  # and no failure that the job answers
+    assert (os.getcwd(), sys.path, sys.modules["__main__"]) == (before, path, main)

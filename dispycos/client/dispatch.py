@@ -27,6 +27,7 @@ from dispycos.client.credits import Node, Server
 from dispycos.client.demand import Work
 from dispycos.client.events import (
     LeaseChanged,
+    NoServers,
     ServerBack,
     ServerClosing,
     ServerGone,
@@ -84,6 +85,7 @@ class Dispatch:
         "_heard",
         "_limits",
         "_lost_attempts",
+        "_none",
         "_order",
         "describe",
         "gate",
@@ -100,6 +102,7 @@ class Dispatch:
         self.stale = 0  # messages of servers that are not ours
         self.gone: dict[Incarnation, str] = {}  # at most MAX_GONE; the oldest is forgotten
         self._order = 0
+        self._none = ""  # why no server will come; "": one may
         self._acks = Acknowledgements()
         self._agenda = Agenda()
         self._cancels = Cancels(limits, self.gate, self.placement, self._agenda)
@@ -122,6 +125,7 @@ class Dispatch:
             LeaseChanged: self._lease_changed,
             ServerClosing: self._server_closing,
             ServerGone: self._server_gone,
+            NoServers: self._no_servers,
             NodeExpected: self._node_expected,
             NodeGone: self._node_gone,
             Closing: self._close,
@@ -212,10 +216,12 @@ class Dispatch:
             placement = self.placement
             # While some wait there is no credit anywhere: this one waits behind them.
             server = None if placement.line.count else placement.first()
-            if server is None:
-                placement.line.append(task)
-            else:
+            if server is not None:
                 placement.place(task, server, now, actions)
+            elif self._none:
+                self.gate.reject(task, self._none, now, actions)
+            else:
+                placement.line.append(task)
         else:
             self._place_or_queue(task, False, now, actions)
         return actions
@@ -229,6 +235,8 @@ class Dispatch:
         server = None if line.count else self.placement.candidate(task)
         if server is not None:
             self.placement.place(task, server, now, actions)
+        elif self._none and task.where is None:
+            self.gate.reject(task, self._none, now, actions)
         elif front:
             line.put_back(task)
         else:
@@ -327,6 +335,8 @@ class Dispatch:
                 self.gate.end(task, end, f"{reason}; {task!r} never began", actions)
             elif (line := self.placement.line_of(task)) is None:
                 self.gate.reject(task, self._why_nowhere(task), now, actions)
+            elif self._none and task.where is None:
+                self.gate.reject(task, self._none, now, actions)
             else:
                 line.put_back(task)
 
@@ -444,7 +454,14 @@ class Dispatch:
             self._acks.say([server], actions)
         self._unusable(server, now, actions)
 
-    def _refuse_lines(self, place: Server | Node, why: str, now: float, actions: list[Any]) -> None:
+    def _no_servers(self, event: NoServers, now: float, actions: list[Any]) -> None:
+        self._none = event.reason
+        if event.reason:
+            self._refuse_lines(self.placement, event.reason, now, actions)
+
+    def _refuse_lines(
+        self, place: Server | Node | Placement, why: str, now: float, actions: list[Any]
+    ) -> None:
         for task in [*place.line.waiting(), *place.io_line.waiting()]:
             self.gate.reject(task, why, now, actions)
 

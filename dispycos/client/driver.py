@@ -66,6 +66,7 @@ _FOR_DISPATCH = frozenset(
         events.LeaseChanged,
         events.ServerClosing,
         events.ServerGone,
+        events.NoServers,
         NodeGone,
     }
 )
@@ -308,6 +309,8 @@ class Driver:
                 self._of_dispatch(self.dispatch.handle(action, now), now)
                 if kind is events.ServerGone:
                     self._listener.server_usable(action.server, False)
+                elif kind is events.NoServers:
+                    self._listener.no_servers(action.reason)
             elif kind is Dial:
                 self._reactor.call(self._dial, action)
             elif kind is StopDialling:

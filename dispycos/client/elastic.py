@@ -23,9 +23,11 @@ from dispycos.client.scaling import (
     NodeEnded,
     NodeState,
     NodeUp,
+    NoneComes,
     Policy,
     Room,
     Scaling,
+    SomeCome,
     StartNode,
 )
 from dispycos.client.switchboard import Switchboard
@@ -92,7 +94,7 @@ class Elastic:
         """There will never be more than so many."""
         self._most = nodes, reason
         if not nodes:
-            log.error("no host of this cluster can have a node: what waits for one would wait for ever")
+            self._none_comes(f"no host of this cluster can have a node, and none is tried again: {reason}")
         self._fail_above_most()
 
     def came(self, number: int, servers: int = 0) -> None:
@@ -129,6 +131,19 @@ class Elastic:
         if self._timer is not None:
             self._timer.cancel()
         self._fail_waiting(_closed())
+        self._switchboard.some_come(self)
+
+    def _none_comes(self, reason: str, *, lasting: bool = True) -> None:
+        log.error("what waits for a server is refused: %s", reason)
+        self._switchboard.none_comes(self, reason, lasting)
+
+    def _say_none_comes(self, action: NoneComes) -> None:
+        why = "; ".join(self._launcher.coming()) or action.reason
+        self._none_comes(
+            f"no node of this cluster came in {action.seconds:.0f} s: {why}; they "
+            "are tried on, and calls that are made when one is here run (cluster.status() has the state)",
+            lasting=action.lasting,
+        )
 
     def _fail_above_most(self) -> None:
         most, reason = self._most
@@ -185,6 +200,11 @@ class Elastic:
                 self._launcher.start(action.number)
             elif isinstance(action, DrainNode):
                 self._launcher.drain(action.number)
+            elif isinstance(action, NoneComes):
+                self._say_none_comes(action)
+            elif isinstance(action, SomeCome):
+                if self._most[0] > 0:
+                    self._switchboard.some_come(self)
             else:
                 log.log(getattr(logging, action.level.upper()), "%s", action.text)
         if self._waiting and self._machine.settled:

@@ -6,7 +6,7 @@ node's incarnation only groups servers (load is counted per node, D2).
 
 Life of a server: ServerUsable; then any of Suspended / Resumed / Suspect / Back and
 LeaseChanged; perhaps ServerClosing; ServerGone once. A server that never became usable is
-never mentioned.
+never mentioned. NoServers is said of all that do not come.
 
 Pure. Layer 2.
 """
@@ -68,6 +68,16 @@ class ServerClosing:
 
     server: Incarnation
     terminate: bool
+
+
+@record
+class NoServers:
+    """There is no node, and none will come: what waits for any server is refused from now on.
+
+    reason  why; "": some may come again, and what is submitted waits for them.
+    """
+
+    reason: str
 
 
 @record

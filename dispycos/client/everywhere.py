@@ -13,6 +13,7 @@ from dispycos.client.growing import Growing
 from dispycos.client.presence import Place
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
+from dispycos.errors import TaskRejected
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import name_of
 from dispycos.model import Incarnation, Location
@@ -78,6 +79,11 @@ class Everywhere(Operation):
             servers.discard(server)
             if not servers:
                 del self._sent[where]
+
+    def none(self, reason: str) -> None:
+        """See `presence.Host`. Who waits is told; it runs all the same where a server comes after all."""
+        if not self._left:
+            self.fail(TaskRejected(f"{self._name} runs nowhere: {reason}"))
 
     def stopped(self) -> None:
         """See `presence.Host`."""

@@ -24,6 +24,7 @@ from dispycos.client import orders as o
 from dispycos.client import survey
 from dispycos.client.crew import CrewPlan
 from dispycos.client.desk import Desk
+from dispycos.client.events import NoServers
 from dispycos.client.holdings import Holdings
 from dispycos.client.members import Node, NodeState, Server, ServerState, avail_info
 from dispycos.client.turn import Turn, TurnState
@@ -83,6 +84,8 @@ class Fleet:
         self.turn = Turn(
             our, name, pid, location, list(rules or ()), pulse_interval, silence, abandon_zombies
         )
+        self._none = ""  # why no node will come
+        self._told_none = ""  # to dispatch
         self._ignored = ""  # why the last node that no rule took was ignored
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()
@@ -115,6 +118,7 @@ class Fleet:
             o.BeginSchedule: self._begin_schedule,
             o.GiveUpSchedule: self._give_up_schedule,
             o.AddOneRule: self._add_one_rule,
+            o.NoneComes: self._none_comes,
             o.CloseAll: self._close_all,
             **self._desk.orders,
         }
@@ -150,7 +154,7 @@ class Fleet:
         out: list[Action] = []
         self._mind_the_gap(now)
         self._on[type(event)](event, now, out)
-        self._watch(now)
+        self._watch(now, out)
         return out
 
     def tick(self, now: float) -> list[Action]:
@@ -167,7 +171,7 @@ class Fleet:
                 self._deadlines.set(_WHY, now + self.limits.visible_wait_again)
             else:
                 self._close_due(now, out)
-        self._watch(now)
+        self._watch(now, out)
         return out
 
     def next_deadline(self) -> float | None:
@@ -532,7 +536,15 @@ class Fleet:
         scheduled = self.turn.state is TurnState.SCHEDULED and not self.turn.ending
         return scheduled and self.turn.reachable and not self.nodes_held
 
-    def _watch(self, now: float) -> None:
+    def _none_comes(self, event: o.NoneComes, now: float, out: list[Action]) -> None:
+        self._none = event.reason
+
+    def _watch(self, now: float, out: list[Action]) -> None:
+        # Whoever has a node waits for its servers, wherever that came from.
+        none = "" if self.nodes_held else self._none
+        if none != self._told_none and self.turn.state is TurnState.SCHEDULED:
+            self._told_none = none
+            out.append(NoServers(none))
         state = self.turn.state
         if state is TurnState.SCHEDULED and not self.turn.ending:
             waits = self.crew.usable == 0 and not self._scheduler_says_why

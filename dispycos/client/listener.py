@@ -35,3 +35,6 @@ class Listener(Protocol):
 
     def server_usable(self, server: Incarnation, usable: bool) -> None:
         """Whose words are this client's; any thread, under the driver's lock."""
+
+    def no_servers(self, reason: str) -> None:
+        """None is there and none will come, and why; "": one may. Any thread, under the driver's lock."""

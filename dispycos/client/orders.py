@@ -164,6 +164,13 @@ class AddOneRule:
 
 
 @record
+class NoneComes:
+    """Who starts nodes for this program has none, and gets none: `reason` says why; "": no longer so."""
+
+    reason: str
+
+
+@record
 class CloseAll:
     """End the turn. `dispatch` has let the tasks end before, or `terminate` ends them (DC-39)."""
 

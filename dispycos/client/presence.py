@@ -30,6 +30,9 @@ class Host(Protocol):
     def gone(self, server: Incarnation) -> None:
         """Its process has ended, or is given up."""
 
+    def none(self, reason: str) -> None:
+        """Nobody is there, and nobody will come as long as `reason` holds."""
+
     def stopped(self) -> None:
         """The client is closed, and nobody else comes."""
 
@@ -45,6 +48,7 @@ class Presence:
         self._post = post
         self._present = present
         self._hosts: list[Host] = []  # as many as the program asked for
+        self._none = ""  # why nobody will come; "": somebody may
         self._stopped = False
 
     def tell(self, host: Host) -> None:
@@ -58,6 +62,8 @@ class Presence:
             host.came(_place(server))
         if self._stopped:
             host.stopped()
+        elif self._none:
+            host.none(self._none)
 
     def came(self, server: Server) -> None:
         """Any thread."""
@@ -68,6 +74,13 @@ class Presence:
         """Any thread."""
         for host in self._hosts:
             self._post(host.gone, server)
+
+    def none(self, reason: str) -> None:
+        """Nobody is there and nobody will come, and why; "": somebody may. Any thread."""
+        self._none = reason
+        if reason:
+            for host in self._hosts:
+                self._post(host.none, reason)
 
     def stop(self) -> None:
         """The client is closed; any thread."""

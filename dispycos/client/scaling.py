@@ -33,6 +33,7 @@ class Policy:
     shrink_after: float = 30.0  # how long a node must have been one too many
     retry_first: float = 1.0  # after a node that did not start, or ended by itself; doubles ...
     retry_max: float = 60.0  # ... up to this
+    refuse_after: float = 30.0  # if none ever came, since the first failed: what waits for one is refused
     say_after: float = 10.0  # a node that drains and is still there is told of; then again, ever more rarely
 
 
@@ -117,6 +118,20 @@ class DrainNode:
     number: int
 
 
+@record
+class NoneComes:
+    """None is here, none ever was, and those that were tried fail: what waits for one is to be refused."""
+
+    reason: str  # of the last one that failed
+    seconds: float  # since the first one did
+    lasting: bool  # also what is asked for later, until SomeCome: for nodes are tried all the time
+
+
+@record
+class SomeCome:
+    """NoneComes is true no more: one is here, or a person asks for others."""
+
+
 @record(frozen=False, eq=False)
 class Node:
     number: int
@@ -153,6 +168,9 @@ class Scaling:
         self._short: float | None = None  # since when nodes are missing
         self._failures = 0  # nodes that ended by themselves, in a row
         self._retry = 0.0  # none is started before
+        self._ever = present > 0  # one was here
+        self._failing: float | None = None  # since when none that is tried comes, if none ever did
+        self._none = False  # NoneComes was said, and lasts
         self._stories = Stories()
 
     # The shape of a machine.
@@ -161,13 +179,13 @@ class Scaling:
         """Answer what is to be done about an event."""
         out: list[Action] = []
         if isinstance(event, Between):
-            self._between(event, now)
+            self._between(event, now, out)
         elif isinstance(event, Demand):
             self._demand(event, now)
         elif isinstance(event, Room):
             self.room = event.nodes
         elif isinstance(event, NodeUp):
-            self._up(event, now)
+            self._up(event, now, out)
         else:
             self._ended(event, now, out)
         self._grow(now, out)
@@ -191,6 +209,7 @@ class Scaling:
     def check(self) -> None:
         """Every invariant."""
         assert 0 <= self.minimum <= self.maximum, "limits that no number satisfies"
+        assert not (self._none and self._ever), "none comes, though one was here"
         for node in self.nodes.values():
             assert node.state is not NodeState.GONE, About(node.number, "gone and kept")
         falling = [count for _, count in self._most]
@@ -218,7 +237,7 @@ class Scaling:
 
     # Events.
 
-    def _between(self, event: Between, now: float) -> None:
+    def _between(self, event: Between, now: float, out: list[Action]) -> None:
         self.minimum, self.maximum = event.minimum, event.maximum
         if event.demand is not None:
             self.demand = event.demand
@@ -227,6 +246,7 @@ class Scaling:
         self._short = None
         self._retry = now
         self._failures = 0
+        self._hope(out)
         self._need(now)
 
     def _demand(self, event: Demand, now: float) -> None:
@@ -235,12 +255,14 @@ class Scaling:
         self.demand = event
         self._need(now)
 
-    def _up(self, event: NodeUp, now: float) -> None:
+    def _up(self, event: NodeUp, now: float, out: list[Action]) -> None:
         node = self.nodes.get(event.number)
         if node is not None and node.state is not NodeState.UP:
             node.move("up")
             node.came, node.servers = True, event.servers
             self._failures = 0
+            self._ever = True
+            self._hope(out)
             self._stories.add(node.number, now, "is here")
 
     def _ended(self, event: NodeEnded, now: float, out: list[Action]) -> None:
@@ -261,6 +283,24 @@ class Scaling:
             what = "ended" if node.came else "did not start"
             then = "" if event.elsewhere else f"; none is started for {self._pause(now):g} s"
             out.append(Note("warning", f"{about} {what}: {event.reason}{then}"))
+            self._despair(event.reason, now, out)
+
+    def _despair(self, reason: str, now: float, out: list[Action]) -> None:
+        """One failed: perhaps nobody should wait any longer."""
+        if self._ever:
+            return  # what was possible once may be so again: a network that is down for a while, say
+        if self._failing is None:
+            self._failing = now
+        if now - self._failing >= self._policy.refuse_after and not self.have:
+            # Without a minimum they are tried for what waits alone: what comes next is worth a try.
+            self._none = self.minimum > 0
+            out.append(NoneComes(reason, now - self._failing, self._none))
+
+    def _hope(self, out: list[Action]) -> None:
+        self._failing = None
+        if self._none:
+            self._none = False
+            out.append(SomeCome())
 
     def _pause(self, now: float) -> float:
         """Seconds before the next one is started, after one that failed."""

@@ -45,7 +45,8 @@ class SSHCluster(Scalable):
     ssh takes the configuration, keys and agent of this account, and asks nothing. A host that refuses,
     or whose node dies, is told with ssh's own words, and others are used; it is tried again after 10
     seconds, then ever more rarely; but not if its node refuses its options. As root it does so: name a
-    USER, or give `options=["--allow_root"]`.
+    USER, or give `options=["--allow_root"]`. If none of them ever had a node for half a minute, calls
+    that wait fail with TaskRejected, which has the words of each.
 
     The key lives in memory only, unless this process is in a network already: then the nodes join that
     one. When it closes, its nodes end, and nothing of them is left.

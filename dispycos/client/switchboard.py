@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from dispycos import messages as m
 from dispycos.client.demand import Work
-from dispycos.client.orders import FLEET_HEARS
+from dispycos.client.orders import FLEET_HEARS, NoneComes
 from dispycos.events import DialFailed, PeerEvent, PeerGone
 from dispycos.model import Incarnation, Role
 from dispycos.net.endpoint import Endpoint
@@ -57,6 +57,7 @@ class Switchboard:
         self._endpoint = endpoint
         self._drivers: list[Subscriber] = []  # those whose turn is asked for or under way
         self._allocators: list[Callable[[Incarnation, m.AskAllocate], bool]] = []
+        self._none: dict[object, str] = {}  # who starts nodes for this program and has none, and why
         self._of_server: dict[Incarnation, Subscriber] = {}  # a lost server goes with its session
         for kind in FLEET_HEARS:
             who = Role.NODE
@@ -78,6 +79,31 @@ class Switchboard:
     def add(self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool]) -> None:
         self._drivers.append(driver)
         self._allocators.append(allocate)
+        if self._none:
+            driver.feed(NoneComes(self._why_none()))
+
+    def none_comes(self, of: object, reason: str, lasting: bool) -> None:
+        """`of` starts nodes for this program, has none and gets none, and why.
+
+        lasting  also clients that come later are told, until `some_come`; False: what waits at this
+                 moment is refused, and what comes later may wait.
+        """
+        self._none[of] = reason
+        self._tell_none()
+        if not lasting:
+            self.some_come(of)
+
+    def some_come(self, of: object) -> None:
+        """Take `none_comes` back. May be repeated."""
+        if self._none.pop(of, None) is not None:
+            self._tell_none()
+
+    def _tell_none(self) -> None:
+        for driver in list(self._drivers):
+            driver.feed(NoneComes(self._why_none()))
+
+    def _why_none(self) -> str:
+        return "; ".join(self._none.values())
 
     def remove(self, driver: Subscriber) -> None:
         if driver in self._drivers:

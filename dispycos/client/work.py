@@ -318,6 +318,9 @@ class Work:
         else:
             self.presence.gone(server)
 
+    def no_servers(self, reason: str) -> None:
+        self.presence.none(reason)
+
     def _present(self) -> list[Server]:
         crew = self.driver.fleet.crew.servers
         return [crew[server] for server in list(self.driver.dispatch.placement.servers) if server in crew]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from dispycos import Client, SSHCluster, keyfile
+from dispycos.errors import TaskRejected
 from dispycos.node.embedded import NodeNotStarted
 from dispycos.runtime import runtime
 from tests.helpers import wait_until
@@ -111,7 +112,8 @@ def test_hosts_have_nodes_as_many_as_asked_for_others_stand_in_and_nothing_is_le
 def test_a_host_whose_node_refuses_its_options_is_told_once_and_given_up(
     hosts: Hosts, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with ssh_cluster(hosts, "one", options=["--serve=0"]) as cluster:
+    with ssh_cluster(hosts, "one", options=["--serve=0"]) as cluster, Client() as client:
+        call, everywhere = client.submit(abs, -1), client.run_everywhere(abs, -1)
         one = cluster.scale(1)
         with pytest.raises(
             NodeNotStarted, match="more than 0 nodes: one: its node refuses to start: --serve 0"
@@ -121,9 +123,18 @@ def test_a_host_whose_node_refuses_its_options_is_told_once_and_given_up(
             cluster.scale(1).result(LIMIT)
         status = cluster.status()
         assert (status["nodes"], status["hosts"], list(status["failed"])) == ({}, {}, ["one"])
+        # What waited is refused with the host's words, and what comes later.
+        with pytest.raises(
+            TaskRejected, match=r"abs runs nowhere: no host .* one: its node refuses to start"
+        ):
+            everywhere.result(LIMIT)
+        for refused in (call, client.submit(abs, -1)):
+            with pytest.raises(TaskRejected, match=r"never began .* --serve 0 is neither"):
+                refused.result(LIMIT)
         assert cluster.scale(0).result(LIMIT) == 0
-    assert caplog.text.count("--serve 0 is neither") == 1 and "that host is not tried again" in caplog.text
-    assert "what waits for one would wait for ever" in caplog.text
+    assert caplog.text.count("did not start: one: its node refuses to start: --serve 0 is neither") == 1
+    assert "that host is not tried again" in caplog.text
+    assert "what waits for a server is refused: no host of this cluster can have a node" in caplog.text
     assert "--serve" not in capfd.readouterr().out
     nothing_left(hosts)
 

@@ -13,6 +13,7 @@ from dispycos.client.acknowledgements import SEEN_AFTER
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.events import (
     LeaseChanged,
+    NoServers,
     ServerBack,
     ServerClosing,
     ServerGone,
@@ -282,6 +283,36 @@ def test_a_task_for_an_expected_node_waits_until_it_has_a_server_or_is_gone() ->
     assert client.handed(S1) == [one.id]
     client.feed(NodeGone(N2, "it was closed by its operator"))
     assert client.end_of(other).end is End.REJECTED
+
+
+@pytest.mark.row("R-99")
+def test_what_waits_for_any_server_is_refused_with_the_reason_while_none_can_come() -> None:
+    client = Driven()
+    before, io = client.one(), client.one(io=True)
+    client.feed(NodeExpected(N2))
+    there = client.one(where=N2)
+    client.feed(NoServers("no host can have a node: h1: Permission denied"))
+    later, later_io = client.one(), client.one(io=True)
+    for task in (before, io, later, later_io):
+        outcome = client.end_of(task)
+        assert outcome.end is End.REJECTED and "h1: Permission denied" in outcome.text
+    assert client.machine.lives(there.id)  # a node that is known has its own end
+    client.feed(NoServers(""))
+    again = client.one()
+    client.feed(ServerUsable(S1, N1, 1))
+    assert client.handed(S1) == [again.id]
+
+
+@pytest.mark.row("R-99")
+def test_what_is_given_back_or_tried_again_is_refused_while_no_server_can_come() -> None:
+    client = Driven(S1)
+    begun, ahead = client.one(retries=1), client.one()
+    client.feed(NoServers("none comes"))
+    client.feed(ServerGone(S1, "it died", 1, 0, End.SERVER_LOST))
+    client.wait(100.0)
+    assert client.end_of(ahead).end is End.REJECTED
+    lost = client.end_of(begun)
+    assert lost.end is End.SERVER_LOST and "it can't be tried again: none comes" in lost.text
 
 
 @pytest.mark.row("DC-19", "DC-20")

@@ -318,6 +318,22 @@ def test_an_ignored_node_is_told_with_its_reason() -> None:
     assert "platform" in bench.fleet.why(bench.now)
 
 
+@pytest.mark.row("R-99")
+def test_that_no_node_comes_is_told_to_dispatch_in_the_turn_and_as_long_as_there_is_none() -> None:
+    bench = Bench()
+    bench.feed(o.NoneComes("every host refuses"))
+    assert not bench.found(e.NoServers)
+    bench.schedule()
+    assert bench.found(e.NoServers) == [e.NoServers("every host refuses")]
+    bench.feed(o.NoneComes("every host refuses"))
+    assert not bench.found(e.NoServers)  # it is known
+    bench.prepared()
+    bench.feed(PeerGone(who("n1"), "it died"))
+    assert bench.found(e.NoServers) == [e.NoServers("every host refuses")]
+    bench.feed(o.NoneComes(""))
+    assert bench.found(e.NoServers) == [e.NoServers("")]
+
+
 @pytest.mark.row("R-92")
 def test_a_node_that_is_ignored_after_the_end_of_the_turn_is_not_told() -> None:
     bench = Bench().schedule()

@@ -15,9 +15,11 @@ from dispycos.client.scaling import (
     NodeEnded,
     NodeState,
     NodeUp,
+    NoneComes,
     Policy,
     Room,
     Scaling,
+    SomeCome,
     StartNode,
 )
 from dispycos.events import Note
@@ -323,3 +325,40 @@ def test_days_of_failures_are_still_a_number() -> None:
         deadline = machine.next_deadline()
         assert deadline is not None and deadline - now <= 60.0
         machine.tick(now := deadline)
+
+
+def fail_until(machine: Scaling, end: float) -> list[tuple[float, object]]:
+    """Each node that is asked for fails a second later; what was said of that, and when."""
+    now, said = 0.0, []
+    while (deadline := machine.next_deadline()) is not None and (now := deadline) <= end:
+        for start in [one for one in machine.tick(now) if isinstance(one, StartNode)]:
+            now += 1.0
+            actions = machine.handle(NodeEnded(start.number, "no such partition"), now)
+            said += [(now, one) for one in actions if isinstance(one, NoneComes | SomeCome)]
+            machine.check()
+    return said
+
+
+@pytest.mark.row("R-99")
+def test_what_waits_is_refused_when_none_ever_came_for_half_a_minute_and_not_when_one_did() -> None:
+    machine = Scaling(1, 0, Policy())
+    [start, _] = machine.handle(Between(1, 1), 0.0)
+    assert isinstance(start, StartNode)
+    machine.handle(NodeEnded(start.number, "no such partition"), 0.0)
+    said = fail_until(machine, 100.0)
+    when, first = said[0]
+    assert 30 <= when < 60 and isinstance(first, NoneComes)
+    assert first.reason == "no such partition" and first.seconds >= 30 and first.lasting
+    # It is tried on, and when one comes after all what is asked for waits again, and for ever.
+    machine.tick(deadline := machine.next_deadline() or 0.0)
+    assert [type(one) for one in machine.handle(NodeUp(max(machine.nodes)), deadline)] == [SomeCome]
+    machine.handle(NodeEnded(max(machine.nodes), "killed"), deadline)
+    assert fail_until(machine, 1000.0) == []
+
+
+@pytest.mark.row("R-99")
+def test_nodes_that_are_tried_for_what_waits_alone_are_tried_for_what_comes_later() -> None:
+    machine = Scaling(1, 0, Policy())
+    machine.handle(Between(0, 1, Demand(1, 0, -1.0, {})), 0.0)
+    said = [one for _, one in fail_until(machine, 100.0)]
+    assert said and all(isinstance(one, NoneComes) and not one.lasting for one in said)

@@ -104,5 +104,6 @@ def check_target(target: Any, what: str = "gen") -> Callable[..., Any]:
     for candidate in (function, inspect.unwrap(function), type(function).__call__):
         if inspect.isgeneratorfunction(candidate) or inspect.iscoroutinefunction(candidate):
             return target  # type: ignore[no-any-return]  # a function of some kind, or callable
-    instead = "; client.submit(f, ...) calls any function" if what == "gen" else ""
+    calls = "; client.submit(f, ...) calls any function, client.run_everywhere(f) one on each server"
+    instead = calls if what == "gen" else ""
     raise TypeError(f"{needed} {target!r:.200}{instead}")

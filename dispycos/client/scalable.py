@@ -218,6 +218,7 @@ class Scalable(ABC):
 
     # How many nodes.
 
+    @hints.refusing(habits.OF_SCALING)
     def scale(self, nodes: int) -> Operation:
         """Yield this: the cluster has exactly so many nodes, and keeps them.
 
@@ -232,6 +233,7 @@ class Scalable(ABC):
         self._limit(count, count, answer)
         return answer
 
+    @hints.refusing(habits.OF_SCALING)
     def adapt(self, minimum: int, maximum: int) -> None:
         """Have from `minimum` to `maximum` nodes by the work that there is, from now on.
 

@@ -79,6 +79,8 @@ class Submitter:
         self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Operation:
         """As `rtask`, at a server (its Location) or at any server of a node (its address)."""
+        if kwargs:
+            hints.refuse_options("rtask_at", gen, kwargs)
         work = self._work
         if work is None or not work.open:
             return self._refused()
@@ -97,6 +99,8 @@ class Submitter:
         self, where: Location | str, gen: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Operation:
         """As `io_rtask`, at a server or node."""
+        if kwargs:
+            hints.refuse_options("io_rtask_at", gen, kwargs)
         work = self._work
         if work is None or not work.open:
             return self._refused()

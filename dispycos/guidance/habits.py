@@ -26,10 +26,16 @@ _TASKS: Final = "client.tasks().result()"
 _WAITS: Final = "nothing: what is submitted waits for the first server"
 _SETUP: Final = "Client(server_setup=f): it runs once in each server"
 _PLACES: Final = "client.run_everywhere(f) for all servers, client.rtask_at(location, f) for one"
+_ONE_PLACE: Final = (
+    "client.rtask_at(location, task), where client.servers().result() has the locations and `task` is an "
+    "`async def` or has a `yield`; it may call any function"
+)
 _RULES: Final = "rules for nodes: Client(nodes=[DispycosNodeAllocate(...)])"
 _ONE_CALL: Final = "leave it out: a server is a process, and runs one call at a time"
 _ACTOR: Final = "client.object_at(None, Class)"
+_RELEASED: Final = "nothing: a result is let go with its last reference"
 _INSIDE: Final = "nothing: a task yields, and asks the program for more calls by a message"
+_NAMES_THERE: Final = "client.run_everywhere(f, x), where f sets a `global` on every server, or returns it"
 _WITHOUT_FAILURES: Final = "ask each: future.exception() is None"
 
 # Arguments of Client.
@@ -50,13 +56,25 @@ ARGUMENTS: Final[Table] = {
     "job_status": "name it status_task: a task that gets messages",
 }
 
+_ADAPT: Final = "cluster.adapt(1, 8), nodes, each with the cluster's servers"
 _FOUR: Final = "LocalCluster(4) has four servers, each a process that runs one call at a time"
 
 # Arguments of LocalCluster.
 OF_CLUSTERS: Final[Table] = {
     **dict.fromkeys(("n_workers", "num_cpus", "processes", "max_workers", "threads_per_worker", "n"), _FOUR),
-    "dashboard_address": _MONITOR,
+    **dict.fromkeys(("dashboard_address", "dashboard"), _MONITOR),
     "memory_limit": "dispycosnode in a container, or `ulimit -v` before it",
+    **dict.fromkeys(("engines", "cores"), _FOUR),
+    "asynchronous": "leave it out: `async with LocalCluster(4)` and `await` work with the same cluster",
+}
+
+# Arguments of scale and adapt.
+OF_SCALING: Final[Table] = {
+    **dict.fromkeys(("n", "jobs", "n_workers", "num_workers"), "cluster.scale({1!r}), so many nodes"),
+    **dict.fromkeys(("cores", "memory"), "cluster.scale(2), nodes, each with the cluster's servers"),
+    **dict.fromkeys(("minimum_jobs", "minimum_cores", "minimum_memory"), _ADAPT),
+    **dict.fromkeys(("maximum_jobs", "maximum_cores", "maximum_memory"), _ADAPT),
+    **dict.fromkeys(("interval", "wait_count", "target_duration"), "leave it out: the work says when"),
 }
 
 # Arguments of SSHCluster.
@@ -88,11 +106,14 @@ OF_EXECUTORS: Final[Table] = {
     "max_tasks_per_child": "client.restart_server(location)",
 }
 
+_CLIENT_OF_IT: Final = "`with Client() as client:` in its block"
+
 # Attributes of a cluster.
 OF_OPEN_CLUSTERS: Final[Table] = {
     **dict.fromkeys(("workers", "worker_spec"), "client.servers().result(), or cluster.status()"),
     "dashboard_link": _MONITOR,
-    **dict.fromkeys(("get_client", "scheduler_address"), "`with Client() as client:` in its block"),
+    **dict.fromkeys(("get_client", "scheduler_address", "connect_client_sync"), _CLIENT_OF_IT),
+    **dict.fromkeys(("start_and_connect_sync", "start_cluster_sync"), _CLIENT_OF_IT),
     **dict.fromkeys(("submit", "map", "run"), "of a Client: `with cluster, Client() as client:`"),
     **dict.fromkeys(("scale_up", "scale_down"), "cluster.scale(n)"),
     **dict.fromkeys(("get_logs", "logs"), "`dispycosnode --debug` and `dispycos dump` in a terminal"),
@@ -104,8 +125,11 @@ OF_OPEN_CLUSTERS: Final[Table] = {
 # Attributes of a Client.
 METHODS: Final[Table] = {
     "gather": "gather(futures).result(), with `from dispycos import gather`",
-    **dict.fromkeys(("scatter", "put", "push", "pull", "publish_dataset"), _DATA),
+    **dict.fromkeys(("scatter", "put", "publish_dataset", "list_datasets", "get_dataset"), _DATA),
+    **dict.fromkeys(("replicate", "rebalance"), _DATA),
+    **dict.fromkeys(("push", "pull", "sync_imports"), _NAMES_THERE),
     **dict.fromkeys(("compute", "persist", "remote", "apply", "apply_sync"), _CALL),
+    **dict.fromkeys(("futures_of", "get_result"), "what client.submit(f, x) gives, kept by the program"),
     "get": "future.result(), or gather(futures).result()",
     "wait": "wait(futures).result(), with `from dispycos import wait`",
     "cancel": "future.cancel()",
@@ -121,7 +145,12 @@ METHODS: Final[Table] = {
     "retire_workers": "client.close_server(location)",
     "restart": "client.restart_server(location)",
     "shutdown": "client.close().result()",
-    **dict.fromkeys(("register_plugin", "register_worker_plugin"), _SETUP),
+    **dict.fromkeys(("register_plugin", "register_worker_plugin", "register_worker_callbacks"), _SETUP),
+    **dict.fromkeys(("run_on_scheduler", "run_coroutine"), _PLACES),
+    **dict.fromkeys(("queue_status", "outstanding", "get_task_stream", "profile"), _MONITOR),
+    **dict.fromkeys(("purge_results", "purge_everything", "spin"), _RELEASED),
+    "abort": "future.cancel(), of each",
+    **dict.fromkeys(("get_versions", "get_events"), "`dispycos dump` in a terminal"),
     **dict.fromkeys(("apply_async", "map_async", "starmap_async"), _FUTURE),
     **dict.fromkeys(("imap", "map_sync"), "client.map(f, items): it is lazy, and in order"),
     "imap_unordered": "as_completed([client.submit(f, x) for x in items]), of dispycos",
@@ -129,7 +158,9 @@ METHODS: Final[Table] = {
     "terminate": "client.close(terminate=True).result()",
     "join": "client.close().result(), which waits for what runs",
     "load_balanced_view": "the client itself: client.submit(f, x), client.map(f, items)",
-    **dict.fromkeys(("direct_view", "broadcast_view", "execute", "__getitem__"), _PLACES),
+    **dict.fromkeys(("direct_view", "broadcast_view", "execute", "activate", "targets"), _PLACES),
+    "__getitem__": _PLACES,
+    "__setitem__": _NAMES_THERE,
 }
 
 # Attributes of a Future.
@@ -142,7 +173,13 @@ OF_FUTURES: Final[Table] = {
     "traceback": "future.exception(), whose cause is the traceback from there",
     "add_callback": "future.add_done_callback(f)",
     "abort": "future.cancel()",
-    "release": "nothing: a result is let go with its last reference",
+    "release": _RELEASED,
+    **dict.fromkeys(("get_dict", "r"), "future.result()"),
+    **dict.fromkeys(("stdout", "stderr", "display_outputs"), "what a call prints is printed by its node"),
+    **dict.fromkeys(
+        ("wait_interactive", "progress"), "progress([future]), with `from dispycos import progress`"
+    ),
+    **dict.fromkeys(("engine_id", "msg_ids", "id"), "future.task, which has a name, a number and a location"),
     "retry": "client.options(retries=2).submit(f, x), where a server may be lost",
     "key": "str(future.task)",
 }
@@ -172,7 +209,8 @@ OF_EXPOSE: Final[Table] = {
 OPTIONS: Final[Table] = {
     **dict.fromkeys(("retries", "timeout", "priority", "max_worker_deaths"), "client.options({0}={1!r})"),
     **dict.fromkeys(("max_retries", "retry"), "client.options(retries={1!r})"),
-    "workers": "client.rtask_at({1!r}, ...)",
+    **dict.fromkeys(("workers", "targets"), _ONE_PLACE),
+    "block": "client.submit(f, x).result() waits, client.submit(f, x) does not",
     "allow_other_workers": "leave it out: what is not sent to one place goes to any",
     **dict.fromkeys(("resources", "num_gpus", "memory"), _RULES),
     "num_cpus": "a server is one processor; see dispycosnode --cpus",
@@ -196,7 +234,10 @@ OF_WAITING: Final[Table] = {
 
 # Names of the module.
 NAMES: Final[Table] = {
-    **dict.fromkeys(("init", "is_initialized"), _CLUSTER),
+    **dict.fromkeys(("init", "is_initialized", "Cluster"), _CLUSTER),
+    "SLURMCluster": "SlurmCluster(['--time=60'], servers=8)",
+    **dict.fromkeys(("require", "depend", "dependent"), _RULES),
+    **dict.fromkeys(("parallel", "interactive"), _CALL),
     "remote": f"{_CALL}, or client.object_at(None, Class): nothing is decorated",
     "get": "future.result(), or gather(futures).result()",
     "put": _DATA,

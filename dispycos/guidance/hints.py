@@ -8,11 +8,15 @@ Pure. Layer 0.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from dispycos.guidance.habits import NO_WORDS, OPTIONS, Table
 from dispycos.wording import nearest
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _BY_NAME: Final = ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")  # kinds of parameters
 
@@ -51,10 +55,33 @@ def refuse(function: Callable[..., Any], unknown: Mapping[str, Any], table: Tabl
         start = f"{function.__name__}() takes no {name}="
         if name in table:
             raise TypeError(f"{start}: {table[name].format(name, value)}")
-        named = [one for one, kind in _parameters(function) if kind in _BY_NAME]
-        near = nearest(name, named)
-        instead = f"did you mean {near}=?" if near else f"it takes {', '.join(named)}"
+        named = [one for one, kind in _parameters(function) if kind in _BY_NAME and one != "self"]
+        near = _begun(name, named) or nearest(name, named)
+        instead = f"did you mean {near}=?" if near else f"it takes {', '.join(named) or 'none'}"
         raise TypeError(f"{start}; {instead}")
+
+
+def refusing(table: Table) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Have a function `refuse` what it does not take, also in place of what it needs."""
+
+    def around(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if kwargs:
+                refuse(
+                    function, {name: it for name, it in kwargs.items() if not _takes(function, name)}, table
+                )
+            return function(*args, **kwargs)
+
+        return call
+
+    return around
+
+
+def _begun(name: str, known: Iterable[str]) -> str:
+    """The one that is longer than `name`, or shorter, and begins alike; "" if there is none, or several."""
+    found = [one for one in known if one.startswith(name) or name.startswith(one)]
+    return found[0] if len(found) == 1 else ""
 
 
 def refuse_options(way: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:

@@ -54,13 +54,21 @@ def refused() -> Future:
         (lambda: Client().options(retries=1).scatter, "no attribute 'scatter'; here it is"),
         (lambda: refused().get(), "'Future' object has no attribute 'get'; here it is: future.result()"),
         (lambda: Client().submit(plain, 1, retries=2), "hands retries= on to plain, which does not take it"),
-        (lambda: Client().rtask(plain, 1, workers="a"), "as an option it is: client.rtask_at('a', ...)"),
+        (lambda: Client().rtask(plain, 1, workers="a"), "as an option it is: client.rtask_at(location, t"),
+        (lambda: Client().rtask_at("a", plain, 1, retries=2), "rtask_at() hands retries= on to plain"),
+        (lambda: Client().push({}), "here it is: client.run_everywhere(f, x), where f sets a `global`"),
+        (lambda: dispycos.Cluster, "no attribute 'Cluster'; here it is: `with LocalCluster(4):`"),
         (lambda: dispycos.delayed, "no attribute 'delayed'; here it is: client.submit(f, x).result()"),
         (lambda: Client().map(plain, [], retries=2), "map() takes no retries=: client.options(retries=2)"),  # type: ignore[arg-type]
         (lambda: Client().map(plain, [], chunk_size=2), "takes no chunk_size=; did you mean chunksize=?"),  # type: ignore[arg-type]
         (lambda: Client().options(num_gpus=1), "options() takes no num_gpus=: rules for nodes"),  # type: ignore[arg-type]
         (lambda: Client().run_everywhere(plain, workers=[1]), "which does not take it; as an option it is"),
         (lambda: Client()[:], "here it is: client.run_everywhere(f) for all servers"),  # type: ignore[index]
+        (lambda: LocalCluster(1, pulse=1), "takes no pulse=; did you mean pulse_interval=?"),  # type: ignore[arg-type]
+        (lambda: LocalCluster(1).scale(n=4), "scale() takes no n=: cluster.scale(4), so many nodes"),  # type: ignore[call-arg]
+        (lambda: LocalCluster(1).scale(node=4), "scale() takes no node=; did you mean nodes=?"),  # type: ignore[call-arg]
+        (lambda: LocalCluster(1).adapt(1, 2, minimum_jobs=4), "cluster.adapt(1, 8), nodes, each with"),  # type: ignore[call-arg]
+        (lambda: Client().executor(zoom=1), "executor() takes no zoom=; it takes none"),  # type: ignore[arg-type]
         (lambda: LocalCluster(1).dashboard_link, "no attribute 'dashboard_link'; here it is: HTTPServer("),  # type: ignore[attr-defined]
         (lambda: LocalCluster(1).executor(max_workers=4), "executor() takes no max_workers=: leave it out"),  # type: ignore[arg-type]
         (lambda: SSHCluster(["a"], workers=4), "SSHCluster() takes no workers=: servers=4, on each host"),  # type: ignore[arg-type]
@@ -102,6 +110,7 @@ def test_no_word_is_one_of_ours_and_none_is_shown() -> None:
         ((LocalCluster,), habits.OF_CLUSTERS),
         ((SSHCluster,), habits.OF_SSH),
         ((SlurmCluster,), habits.OF_SLURM),
+        ((LocalCluster.scale, LocalCluster.adapt), habits.OF_SCALING),
         ((Client.map, Client.options, Client.run_everywhere), {"timeout": "", **habits.OPTIONS}),
         ((wait, gather, as_completed, progress), habits.OF_WAITING),
         ((expose,), habits.OF_EXPOSE),

@@ -205,6 +205,7 @@ class Client(Submitter):
         self._watchers = watchers
         if self._work is not None:
             self._work.observers.watchers = watchers
+            self._work.tell_monitor()
 
     # What it looks like.
 

@@ -143,6 +143,12 @@ class Driver:
             self._settle(now)
         self._after()
 
+    def tell_counts(self) -> None:
+        """Where our monitor is has changed; any thread."""
+        with self._lock:
+            self._count()
+        self._after()
+
     def _count(self) -> None:
         """At each pulse the scheduler gets the counts, if it has not heard them (D4)."""
         dispatch, turn = self.dispatch, self.fleet.turn
@@ -329,6 +335,7 @@ class Driver:
     def _of_turn(self, message: DispycosStatus, now: float) -> None:
         if message.status is Status.ClientScheduled:
             self._listener.turn_begun(self.fleet.turn.reservation)
+            self._count()  # before a node's first pulse, and if there never is one
         elif message.status is Status.ClientClosed:
             # What lives ends now, so that this status is the last one (ST-01).
             reason = message.reason or "the client's turn is over"

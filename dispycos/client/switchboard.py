@@ -9,6 +9,7 @@ I/O half. Layer 5. Rule N5.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -57,6 +58,7 @@ class Switchboard:
         self._endpoint = endpoint
         self._drivers: list[Subscriber] = []  # those whose turn is asked for or under way
         self._allocators: list[Callable[[Incarnation, m.AskAllocate], bool]] = []
+        self._names: dict[Subscriber, str] = {}
         self._none: dict[object, str] = {}  # who starts nodes for this program and has none, and why
         self._of_server: dict[Incarnation, Subscriber] = {}  # a lost server goes with its session
         for kind in FLEET_HEARS:
@@ -76,11 +78,18 @@ class Switchboard:
         """Those of the clients whose turn is asked for or under way."""
         return self._drivers
 
-    def add(self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool]) -> None:
+    def add(
+        self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool], name: str
+    ) -> str:
+        """Pass on what is for it; answers `name`, with a number if another one here is called so."""
+        taken = self._names.values()
+        numbered = (f"{name} #{number}" if number > 1 else name for number in itertools.count(1))
+        self._names[driver] = next(one for one in numbered if one not in taken)
         self._drivers.append(driver)
         self._allocators.append(allocate)
         if self._none:
             driver.feed(NoneComes(self._why_none()))
+        return self._names[driver]
 
     def none_comes(self, of: object, reason: str, lasting: bool) -> None:
         """`of` starts nodes for this program, has none and gets none, and why.
@@ -108,7 +117,7 @@ class Switchboard:
     def remove(self, driver: Subscriber) -> None:
         if driver in self._drivers:
             number = self._drivers.index(driver)
-            del self._drivers[number], self._allocators[number]
+            del self._drivers[number], self._allocators[number], self._names[driver]
         for server in [server for server, other in list(self._of_server.items()) if other is driver]:
             del self._of_server[server]
 

@@ -166,7 +166,8 @@ class Work:
             return self._closed_unasked()
         self._asked = True
         self._network.on_close(self._program_ends, first=True)
-        self._switchboard.add(self.driver, self._allocate)
+        turn = self.driver.fleet.turn
+        turn.name = self._switchboard.add(self.driver, self._allocate, turn.name)
         for peer in self._network.endpoint.peers():
             self.driver.feed(peer.event())
             if peer.state != "responsive":
@@ -324,6 +325,11 @@ class Work:
     def _present(self) -> list[Server]:
         crew = self.driver.fleet.crew.servers
         return [crew[server] for server in list(self.driver.dispatch.placement.servers) if server in crew]
+
+    def tell_monitor(self) -> None:
+        """Where its monitor listens has changed; any thread."""
+        if self.scheduled:
+            self.driver.tell_counts()
 
     # Rules.
 

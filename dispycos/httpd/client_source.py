@@ -104,6 +104,12 @@ class ClientSource:
 
     # As the monitor's source.
 
+    def listens_at(self, address: str) -> None:
+        """The monitor of this client can be asked there."""
+        self.address = address
+        if self._client.work is not None:
+            self._client.work.tell_monitor()
+
     def watch(self, feed: Feed) -> None:
         self._telling.feed = feed
         self._surroundings.tell(feed)

@@ -80,7 +80,7 @@ class HTTPServer:
             metrics_public=flag("metrics_public", metrics_public),
             noted=True,
         )
-        source.address = self._running.binding.url
+        source.listens_at(self._running.binding.url)
         self._status_task: Task | None = None
         self._loop = loop.default()
         self._loop.at_exit(AFTER_NETWORK, self._program_ends)

@@ -72,15 +72,17 @@ def runs(target: object) -> bool:
 def as_target(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function itself if it is a target, else one that calls it: what it returns is the result.
 
-    A generator or coroutine that it returns is run, as of a decorated generator function. No
-    `task` is filled in for a plain function: there the name may mean anything.
+    A generator or coroutine that it returns is run, as of a decorated generator function; but no
+    generator expression, whose values nobody would get. No `task` is filled in for a plain function:
+    there the name may mean anything.
     """
     if runs(function):
         return function
 
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         value = function(*args, **kwargs)
-        if type(value) is GeneratorType or type(value) is CoroutineType:
+        kind = type(value)
+        if kind is CoroutineType or (kind is GeneratorType and value.gi_code.co_name != "<genexpr>"):
             value = yield value
         return value
 

@@ -209,9 +209,9 @@ class Clients:
         if self.settling:
             return "the scheduler lost its journal, and whoever holds the cluster may say so"
         if self.active is None:
-            return f"client {client.name} is not heard"
+            return f"client {client.label} is not heard"
         verb = "closes" if self.active.state is ClientState.CLOSING else "holds the cluster"
-        return f"client {self.active.name} {verb}"
+        return f"client {self.active.label} {verb}"
 
     def tell_place(self, client: Client, out: list[Action]) -> None:
         """Tell a queued client its place, and what it waits for."""

@@ -310,7 +310,7 @@ class SchedulerMachine:
             names = listed([node.facts.name for node in client.leaving.values()])
             return f"nodes let go: {names}"
         if client.unheard_since is not None:
-            return f"client {client.name} is not heard"
+            return f"client {client.label} is not heard"
         if client.granted:
             return ""
         return survey.why_no_node(client, self.nodes.values(), self.unreached(), self.searching())
@@ -321,7 +321,7 @@ class SchedulerMachine:
             return
         if client.incarnation != self.our:
             # A client of this process says it itself, once it has heard it.
-            out.append(Note("warning", f"client {client.name} waits: {reason}"))
+            out.append(Note("warning", f"client {client.label} waits: {reason}"))
         place = client.place if client.state is ClientState.QUEUED else 0
         out.append(Say(client.incarnation, m.Queued(client.ticket, place, reason)))
         self._deadlines.set(("why", reservation), now + self.limits.visible_wait_again)

@@ -183,6 +183,11 @@ class Client:
             self.abandon,
         )
 
+    @property
+    def label(self) -> str:
+        """What sentences call it: programs of one machine have one name."""
+        return f"{self.name} (process {self.pid})" if self.pid else self.name
+
     def move(self, cause: str) -> None:
         """Take the state that the table gives for this cause."""
         following = CLIENT_MOVES.get((self.state, cause))

@@ -76,7 +76,7 @@ def of_node(node: Node) -> dict[str, Any]:
         "state": node.state.value,
         "why": node.why_not_free() if node.state is NodeState.SUSPENDED else node.why,
         "reservation": node.client.reservation if node.client else 0,
-        "client": node.client.name if node.client else "",
+        "client": node.client.label if node.client else "",
         "lease": node.lease,
         "servers": list(node.living),
     }

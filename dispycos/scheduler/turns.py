@@ -79,7 +79,7 @@ class Turns:
         client = clients.enter(next(self._numbers), peer, message, now)
         client.kept = not self._journalled
         out.append(client.entry())
-        self._stories.add(client.reservation, now, f"client {client.name} queued")
+        self._stories.add(client.reservation, now, f"client {client.label} queued")
         if clients.active is not None and clients.active.unheard_since is not None:
             clients.unheard(clients.active, now)
         if client.kept:
@@ -168,7 +168,7 @@ class Turns:
         client.unheard_since = None
         clients.queue = {client.reservation: client, **clients.queue}
         if clients.active is not None:
-            reason = f"client {client.name} holds the cluster by now"
+            reason = f"client {client.label} holds the cluster by now"
             self._leave(clients.active, reason, now, out, lost=True)
         else:
             self.begin_next(now, out)
@@ -205,10 +205,10 @@ class Turns:
         client.move("schedule")
         client.since = now
         clients.active = client
-        self._stories.add(client.reservation, now, f"turn of client {client.name}")
+        self._stories.add(client.reservation, now, f"turn of client {client.label}")
         out.append(client.entry())
         out.append(self._scheduled(client))
-        out.append(Note("info", f"client {client.name} is scheduled"))
+        out.append(Note("info", f"client {client.label} is scheduled"))
         # Most who wait with no node at all have started none, or can't reach it.
         patience = self.limits.visible_wait if self._grants.nodes else self.limits.first_word
         self._deadlines.set(("why", client.reservation), now + patience)
@@ -234,7 +234,7 @@ class Turns:
             return
         if len(client.rules) >= self.limits.max_client_rules:
             out.append(
-                Note("warning", f"client {client.name} has {len(client.rules)} rules: one more is ignored")
+                Note("warning", f"client {client.label} has {len(client.rules)} rules: one more is ignored")
             )
             return
         client.rules.append(message.rule)
@@ -287,13 +287,13 @@ class Turns:
         if client is None or client.unheard_since is None:
             return
         if self._clients.silent_too_long(client, self._grants.gap_end, now):
-            reason = f"client {client.name} was not heard for {now - client.unheard_since:.0f} s"
+            reason = f"client {client.label} was not heard for {now - client.unheard_since:.0f} s"
             out.append(Note("warning", reason))
             self._leave(client, reason, now, out, lost=True)
 
     def gone(self, client: Client, evidence: str, now: float, out: list[Action]) -> None:
         """Its process is proved dead (R-78)."""
-        reason = f"client {client.name} is gone: {evidence}"
+        reason = f"client {client.label} is gone: {evidence}"
         out.append(Note("info", reason))
         self._leave(client, reason, now, out, lost=True)
 
@@ -340,7 +340,7 @@ class Turns:
         client = self._clients.active
         if client is not None and client.reservation == reservation and client.state is ClientState.CLOSING:
             names = listed([node.facts.name for node in client.leaving.values()])
-            text = f"nodes that have not let go of client {client.name} in time: {names}"
+            text = f"nodes that have not let go of client {client.label} in time: {names}"
             out.append(Note("warning", text))
             self._grants.client_gone(client)
             self._over(client, now, out)

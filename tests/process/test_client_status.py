@@ -17,8 +17,11 @@ from dispycos import (
     Scheduler,
     Task,
 )
+from dispycos.httpd import HTTPServer
 from dispycos.messages import Counts
+from tests.helpers import wait_until
 from tests.process.clusters import (
+    LIMIT,
     Watcher,
     pid,
     scheduled,
@@ -150,6 +153,24 @@ def test_a_status_task_must_be_a_task(program, task):
 def test_what_waits_to_be_enabled_needs_a_status_task(program, flag):
     with pytest.raises(ValueError, match=flag):
         Client([], **{flag: True}).schedule()
+
+
+@pytest.mark.row("DS-19", "MO-23")
+def test_a_client_without_nodes_tells_whether_it_has_a_monitor(program):
+    with LocalCluster(1), Client(nodes=["203.0.113.*"]) as client:
+        scheduler = Scheduler()
+
+        def monitor() -> str | None:
+            counts = scheduler.status()["active"]["counts"]
+            return counts and counts.monitor
+
+        wait_until(lambda: monitor() == "", LIMIT)
+        server = HTTPServer(client, port=0)
+        try:
+            wait_until(lambda: monitor() == server.link.partition("/#")[0], LIMIT)
+        finally:
+            server.shutdown()
+        wait_until(lambda: monitor() == "", LIMIT)
 
 
 @pytest.mark.row("DS-19")

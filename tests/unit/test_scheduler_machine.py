@@ -915,6 +915,18 @@ def test_a_waiting_client_is_told_again_what_it_waits_for() -> None:
     assert queued.reason == "client c1 holds the cluster"
 
 
+@pytest.mark.rule("S6")
+def test_programs_of_one_name_are_told_apart_by_their_processes() -> None:
+    bench = granted()
+    assert bench.machine.active is not None
+    bench.machine.active.pid = 4711
+    bench.client("c2")
+    (queued,) = bench.said_to(who("c2"), m.Queued)
+    assert queued.reason == "client c1 (process 4711) holds the cluster"
+    told = survey.lines(bench.machine.status(bench.now))
+    assert "lent to c1 (process 4711);" in told[2]
+
+
 @pytest.mark.row("DS-19")
 def test_status_is_a_dict_of_clients_and_nodes() -> None:
     bench = granted().client("c2")

@@ -78,6 +78,12 @@ def test_a_function_of_any_kind_gives_its_result(function: Any, expected: Any) -
 
 
 @pytest.mark.row("DC-63")
+def test_a_generator_expression_is_a_value_and_no_task() -> None:
+    value = ended(lambda n: (each * n for each in range(2)), 10)._value
+    assert list(value) == [0, 10]  # on a cluster: it can't travel, and that is told
+
+
+@pytest.mark.row("DC-63")
 def test_only_what_a_task_runs_by_itself_is_a_target() -> None:
     made = (generator, coroutine, functools.partial(generator), Callable().method)
     assert all(runs(target) for target in made)

@@ -82,6 +82,9 @@ class Completed(Arrivals):
         self._arriving = Arriving(found, self._bell)
         self._closed = False
 
+    def __dir__(self) -> Iterable[str]:
+        return hints.own(super().__dir__(), habits.OF_COMPLETED)
+
     def _take(self) -> list[Any] | None:
         if not self._left:
             return None
@@ -95,6 +98,9 @@ class Completed(Arrivals):
 
     def _unfinished(self) -> str:
         return f"{self._left} of {self.total} futures were not done"
+
+
+hints.tell(Completed, habits.OF_COMPLETED)
 
 
 def as_completed(fs: Iterable[Any], timeout: float | None = None, **unknown: Never) -> Completed:

@@ -190,6 +190,16 @@ OF_MAPS: Final[Table] = {
     "__getitem__": "list(client.map(f, items)): a map gives results as they come",
 }
 
+# Attributes of what as_completed gives.
+OF_COMPLETED: Final[Table] = {
+    **dict.fromkeys(("add", "update"), "another as_completed(futures); or a task for each chain of calls"),
+    **dict.fromkeys(
+        ("count", "is_empty", "has_ready"), "wait(futures, timeout=0).result(): done and not done"
+    ),
+    **dict.fromkeys(("next_batch", "batches"), "wait(futures, return_when='FIRST_COMPLETED').result()"),
+    "clear": "leave the loop: the futures go on",
+}
+
 # Attributes of a method of an object in a server.
 OF_REMOTE_METHODS: Final[Table] = {
     "remote": "without it: thing.method(x), which answers an Operation: .result(), yield or await",

@@ -74,6 +74,7 @@ def refused() -> Future:
         (lambda: SSHCluster(["a"], workers=4), "SSHCluster() takes no workers=: servers=4, on each host"),  # type: ignore[arg-type]
         (lambda: SlurmCluster(queue="big"), "takes no queue=: SlurmCluster(['--partition=big'])"),  # type: ignore[arg-type]
         (lambda: wait([], num_returns=1), "takes no num_returns=: return_when='FIRST_COMPLETED'"),  # type: ignore[arg-type]
+        (lambda: as_completed([]).add, "'Completed' object has no attribute 'add'; here it is: another"),  # type: ignore[attr-defined]
         (lambda: expose(int, max_concurrency=8), "expose() takes no max_concurrency=: concurrency=8"),  # type: ignore[arg-type]
         (lambda: DispycosNodeAllocate("*", cpu=8), "takes no cpu=; did you mean cpus=?"),  # type: ignore[arg-type]
         (lambda: ClusterExecutor(max_workers=8), "ClusterExecutor() takes no max_workers=: leave it out"),  # type: ignore[arg-type]
@@ -97,6 +98,7 @@ def test_what_a_function_takes_itself_is_its_own() -> None:
 def test_no_word_is_one_of_ours_and_none_is_shown() -> None:
     assert not set(dir(Client())) & set(habits.METHODS) and "submit" in dir(Client())
     assert not set(dir(refused())) & set(habits.OF_FUTURES) and "done" in dir(refused())
+    assert not set(dir(as_completed([]))) & set(habits.OF_COMPLETED)
     assert not hasattr(Client, "gather") and not hasattr(dispycos, "delayed")
     assert not set(dir(RemoteMethod(None, "m", None))) & set(habits.OF_REMOTE_METHODS)  # type: ignore[arg-type]
     assert not set(dir(LocalCluster(1))) & set(habits.OF_OPEN_CLUSTERS)

@@ -34,6 +34,7 @@ from dispycos.client.bar import Bar
 from dispycos.httpd import HTTPServer, listening
 from dispycos.node.processors import processors
 from dispycos.usage import Described
+from dispycos.wording import many
 
 # Counting.
 
@@ -312,8 +313,8 @@ def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
     with dispycos.LocalCluster(cpus) as cluster:
         servers = cluster.cpus
         batches = in_batches(folder, names, 8 * servers)
-        print(f"Counting {what}: {len(names):,} files", end=" ")
-        print(f"in {len(batches)} batches on {servers} server{'s' * (servers > 1)}.", flush=True)
+        print(f"Counting {what}: {many(len(names), 'file')}", end=" ")
+        print(f"in {many(len(batches), 'batch', 'batches')} on {many(servers, 'server')}.", flush=True)
         client = dispycos.Client([Figures, count_file, count_batch])
         if web:
             watch(client)

@@ -1,4 +1,4 @@
-"""Wording: how sentences name many things or the nearest one, and how too long a text is shown.
+"""Wording: how sentences count and name things or the nearest one, and how too long a text is shown.
 
 Pure. Layer 0.
 """
@@ -9,6 +9,11 @@ from collections.abc import Iterable, Sequence
 
 # Things that a sentence names one by one: enough to see what is meant, few enough to read.
 MAX_NAMED = 3
+
+
+def many(number: int, one: str, more: str = "") -> str:
+    """`1 node`, `2,000 nodes`. more: how one calls several, where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 def listed(names: Sequence[str]) -> str:

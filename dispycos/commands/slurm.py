@@ -21,6 +21,7 @@ from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
 from dispycos.launch import slurm, slurm_nodes
 from dispycos.node import cli as node
+from dispycos.wording import many
 
 PROGRAM = "dispycos slurm"
 WAIT = 60.0  # seconds for running tasks to end
@@ -116,9 +117,9 @@ def _with_values_joined(argv: Sequence[str]) -> list[str]:
 
 def _start(options: argparse.Namespace) -> int:
     if present := slurm.jobs(slurm_nodes.job_name(options.name)):
+        there = many(len(present), f"job of {options.name!r} is", f"jobs of {options.name!r} are")
         raise DispycosError(
-            f"{len(present)} jobs of {options.name!r} are there already: `dispycos slurm stop` ends them, "
-            "and --name makes another set"
+            f"{there} there already: `dispycos slurm stop` ends them, and --name makes another set"
         )
     # One is made here if there is none: the jobs only read it.
     keyfile.KeySource(secret_file=options.secret_file).load()
@@ -135,7 +136,7 @@ def _start(options: argparse.Namespace) -> int:
         image=options.docker_image,
         docker=options.docker_args,
     )
-    nodes = "1 node" if options.nodes == 1 else f"{options.nodes} nodes"
+    nodes = many(options.nodes, "node")
     print(f"{nodes} submitted as job {number}; they write to {folder}/{slurm_nodes.LOG_OF_ANY}")
     return 0
 
@@ -159,7 +160,7 @@ def _stop(name: str, wait: float) -> int:
     if not found:
         raise DispycosError(f"no nodes {name!r} were found: squeue --me shows your jobs")
     if left:
-        text = f"tasks of {left} nodes still ran after {wait:g} s, and were ended"
+        text = f"tasks of {many(left, 'node')} still ran after {wait:g} s, and were ended"
         print(f"{PROGRAM}: {text}", file=sys.stderr)
-    print("1 node ended" if found == 1 else f"{found} nodes ended")
+    print(f"{many(found, 'node')} ended")
     return 0

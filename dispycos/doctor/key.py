@@ -9,6 +9,7 @@ from dispycos.configuration import settings
 from dispycos.doctor.finding import Finding, good, note, wrong
 from dispycos.keyfile import KeySource, fingerprints
 from dispycos.net.keys import Keyring
+from dispycos.wording import many
 
 _COMPARE = "`dispycos key fingerprint` on the other machines must show the same one"
 
@@ -29,7 +30,8 @@ def look(secret: str, secret_file: str | None) -> tuple[Keyring | None, list[Fin
         return None, [wrong("key", str(exc), "the sentence says what mends it")]
     found = [good("key", f"{source.path} is good; fingerprint {prints[0]}; {_COMPARE}")]
     if prints[1:]:
-        found.append(note("key", f"{len(prints) - 1} more keys of that file are accepted too (a rotation)"))
+        others = many(len(prints) - 1, "more key of that file is", "more keys of that file are")
+        found.append(note("key", f"{others} accepted too (a rotation)"))
     return keyring, found
 
 

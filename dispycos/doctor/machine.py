@@ -18,6 +18,7 @@ from dispycos.doctor.plan import Plan
 from dispycos.net import addresses
 from dispycos.net import interfaces as net
 from dispycos.node.processors import processors
+from dispycos.wording import many
 
 _FEW_FILES = 1024  # open ones: a client takes two or three for each server
 _SMALL_QUOTA = 0.5  # of the processors seen
@@ -93,7 +94,8 @@ def limits() -> Iterator[Finding]:
         )
     seen = os.cpu_count() or 1
     if processors() < seen * _SMALL_QUOTA:
-        yield note("machine", f"{processors()} of {seen} processors may be used here: that many servers run")
+        some = f"{processors()} of {many(seen, 'processor')}"
+        yield note("machine", f"{some} may be used here: that many servers run")
     if os.name == "posix":
         import resource
 

@@ -37,6 +37,7 @@ from dispycos.httpd.known import COUNTS, EVERYTHING, Known
 from dispycos.httpd.places import NodePlace, ServerPlace
 from dispycos.httpd.rows import FULL, INDEX, LETTERS, STATE, Row
 from dispycos.httpd.tasks import ENDS, GOOD, Tasks, shortened
+from dispycos.wording import many
 
 MAX_NODES = 5000  # rows; beyond it closed ones are forgotten early, and new ones not shown
 MAX_SERVERS = 40_000
@@ -131,7 +132,7 @@ class View:
         if self._failures > FAILURES_TOLD:
             more = self._failures - FAILURES_TOLD
             self._happened(
-                Happened("error", "task", "tasks", f"{more} more tasks failed in this moment", now)
+                Happened("error", "task", "tasks", f"{many(more, 'more task')} failed in this moment", now)
             )
         self._failures = 0
         self._add_up()
@@ -340,7 +341,8 @@ class View:
             return
         seq = self.seq + 1
         if event.left_out:
-            server.log.add(seq, event.time, f"[{event.left_out} lines were left out: too many in a second]")
+            lines = many(event.left_out, "line was", "lines were")
+            server.log.add(seq, event.time, f"[{lines} left out: too many in a second]")
         for line in event.lines:
             server.log.add(seq, event.time, line)
         self.changes.touch()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dispycos.httpd import causes, why_lent
 from dispycos.httpd.causes import Cause, ago, more, places, some
 from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+from dispycos.wording import many
 
 QUIET = 10.0  # seconds without a task that begins, while some wait (MO-24)
 
@@ -217,7 +218,8 @@ def no_task(now: Situation) -> Cause | None:
         f"the client was scheduled {ago(now.scheduled, now)}" if now.scheduled else "the client is scheduled"
     )
     if now.submitted:
-        evidence = [f"{since}; all {now.submitted:,} tasks that it submitted have ended"]
+        all_tasks = f"all {now.submitted:,} tasks that it submitted have"
+        evidence = [f"{since}; {all_tasks if now.submitted > 1 else 'its only task has'} ended"]
     else:
         evidence = [f"{since}, and has submitted no task"]
     return Cause(
@@ -229,8 +231,8 @@ def all_busy(now: Situation) -> Cause | None:
     """Every server has its work."""
     if not now.waiting or not now.busy or now.idle:
         return None
-    wait = "1 task waits" if now.waiting == 1 else f"{now.waiting:,} tasks wait"
-    busy = "1 server is busy" if now.busy == 1 else f"{now.busy:,} servers are busy"
+    wait = many(now.waiting, "task waits", "tasks wait")
+    busy = many(now.busy, "server is busy", "servers are busy")
     evidence = [f"{wait}; {busy}, none is idle"]
     if now.longest:
         evidence.append(f"the longest running task: {now.longest}, begun {ago(now.longest_since, now)}")
@@ -249,7 +251,7 @@ def not_scheduled(now: Situation) -> Cause | None:
     return Cause(
         now.state,
         f"the client is {now.state}",
-        [f"{now.submitted:,} tasks were submitted, {now.done:,} ended"],
+        [f"{many(now.submitted, 'task was', 'tasks were')} submitted, {now.done:,} ended"],
         advice,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dispycos.httpd import causes
 from dispycos.httpd.causes import Cause, ago, lasting, more, some
 from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+from dispycos.wording import many
 
 
 def stopping(now: Situation) -> Cause | None:
@@ -94,7 +95,7 @@ def waiting(now: Situation) -> Cause | None:
     evidence = []
     holder = now.lent_to
     if holder is not None:
-        has = f"{holder.servers or 0:,} servers on {holder.nodes or 0:,} nodes"
+        has = f"{many(holder.servers or 0, 'server')} on {many(holder.nodes or 0, 'node')}"
         evidence.append(f"{holder.who} has the cluster for {lasting(holder.since, now)}: {has}")
     for client in queue[:MAX_NAMED]:
         line = f"place {client.place}: {client.who}, for {lasting(client.since, now)}"
@@ -117,7 +118,7 @@ def nobody(now: Situation) -> Cause | None:
     return Cause(
         "no client",
         "no client asks for the cluster",
-        [f"{free:,} of {len(now.nodes):,} nodes are free"],
+        [f"{free:,} of {many(len(now.nodes), 'node is', 'nodes are')} free"],
         "yield client.schedule() in a program asks for it; where broadcasts do not reach, "
         f"client.schedule('{now.listening}')",
         usual=True,

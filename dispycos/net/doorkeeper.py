@@ -12,6 +12,7 @@ import ipaddress
 from collections import Counter, OrderedDict, deque
 
 from dispycos.config import Limits
+from dispycos.wording import many
 
 # Reasons of one source that each have a line of their own; the others share one, so that who
 # has ever new ones fills no log.
@@ -50,7 +51,7 @@ class Repeats:
 
 def others(count: int) -> str:
     """What a line says of those that were left out before it."""
-    return f" (and {count} others like it meanwhile)" if count else ""
+    return f" (and {many(count, 'other')} like it meanwhile)" if count else ""
 
 
 # Descriptors that are kept for what is no session: listeners, files, pipes to child processes.

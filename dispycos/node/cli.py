@@ -32,6 +32,7 @@ from dispycos.node.rights import Rights, RightsByBits
 from dispycos.node.settings import NodeSettings, host_name, port_list
 from dispycos.node.workspace import open_workspace
 from dispycos.supervision import Supervisor
+from dispycos.wording import many
 
 _EXAMPLES = (
     ("dispycosnode", "a server for each processor, found by UDP"),
@@ -204,7 +205,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
     except ValueError as exc:
         parser.error(str(exc))
     if options.cpus > processors():
-        print(f"dispycosnode: {servers} servers share {processors()} processors", file=sys.stderr)
+        print(f"dispycosnode: {servers} servers share {many(processors(), 'processor')}", file=sys.stderr)
     limits = dataclasses.replace(
         config.limits(),
         max_file_bytes=options.max_file_size,

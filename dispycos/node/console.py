@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dispycos.node.events import Order
+from dispycos.wording import many
 
 ORDERS = {
     "close": Order.CLOSE,
@@ -28,10 +29,11 @@ def show_status(status: dict[str, Any]) -> str:
     else:
         using = "free" if status["open"] else "closed for clients"
     node = f"node {status['name']} at {status['location']}: {status['state']}, {using}"
-    lines = [f"{node}, {status['served']} clients served"]
+    lines = [f"{node}, {many(status['served'], 'client')} served"]
     for server in status["servers"]:
         where = server["location"] or server["state"]
-        line = f"  {server['name']} at {where}, pid {server['pid']}, running {server['running']} tasks"
+        running = many(server["running"], "task")
+        line = f"  {server['name']} at {where}, pid {server['pid']}, running {running}"
         if client:
             line += f", client {client.hex()[:8]}"
         lines.append(f"{line}: {server['reason']}" if server["reason"] else line)

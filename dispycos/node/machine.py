@@ -56,6 +56,7 @@ from dispycos.node.places import Place
 from dispycos.node.tenancy import NodeState, Tenancy
 from dispycos.records import record
 from dispycos.story import Stories
+from dispycos.wording import many
 
 __all__ = ["NodeMachine", "NodeState"]
 
@@ -545,7 +546,7 @@ class NodeMachine:
         # A private scheduler is its client's own process.
         out.extend(Say(peer, released) for peer in dict.fromkeys((tenancy.scheduler, tenancy.client)))
         if self._serve > 0 and self.served >= self._serve and not self._leaving:
-            self._leaving = f"it served {self.served} clients, as it was told to"
+            self._leaving = f"it served {many(self.served, 'client')}, as it was told to"
         self._say_here_to_all(out)
 
     def _advance(self, now: float, out: list[Action]) -> None:

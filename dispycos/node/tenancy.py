@@ -43,6 +43,7 @@ from dispycos.node.events import (
 from dispycos.node.places import Place, PlaceState
 from dispycos.records import record
 from dispycos.story import About, Stories
+from dispycos.wording import many
 
 
 class NodeState(enum.Enum):
@@ -237,7 +238,7 @@ class Tenancy:
             return
         self.tries += 1
         if self.tries >= self.limits.setup_retries:
-            text = f"node_setup was {event.reason}, {self.tries} times"
+            text = f"node_setup was {event.reason}, {many(self.tries, 'time')}"
             self._setup_failed(text, now, out)
         else:
             out.append(Note("warning", f"node_setup was {event.reason}; it is tried again"))

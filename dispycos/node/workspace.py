@@ -27,6 +27,7 @@ from dispycos.node import marks, ties
 from dispycos.node.account import Account
 from dispycos.node.rights import Rights
 from dispycos.node.ties import Identity
+from dispycos.wording import many
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PID_SUFFIX = ".pid"
@@ -218,7 +219,8 @@ class Workspace:
     def _end_bearers(self, node: Identity) -> None:
         ended = self.rights.over_processes(marks.end_bearers, node)
         if ended:
-            self.notices.append(f"ended {ended} processes that tasks of an earlier run had started")
+            processes = many(ended, "process", "processes")
+            self.notices.append(f"ended {processes} that tasks of an earlier run had started")
 
     def _remove_client(self, name: str) -> None:
         if self._account is not None and self._account.by_bits:

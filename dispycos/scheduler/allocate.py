@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dispycos.messages import NodeFacts, Rule
 from dispycos.model import Location
 from dispycos.records import record
+from dispycos.wording import many
 
 NEXT = -1  # this rule says nothing of the node
 
@@ -50,9 +51,9 @@ def explain(rule: Rule, facts: NodeFacts) -> tuple[int, str]:
     if facts.cpus <= 0:
         return 0, "it has no server"
     if rule.cpus > facts.cpus:
-        return 0, f"it has {facts.cpus} servers, {rule.cpus} are needed"
+        return 0, f"it has {many(facts.cpus, 'server')}, {many(rule.cpus, 'is', 'are')} needed"
     if facts.cpus + min(rule.cpus, 0) <= 0:
-        return 0, f"it has {facts.cpus} servers, {-rule.cpus} are to be left out"
+        return 0, f"it has {many(facts.cpus, 'server')}, {many(-rule.cpus, 'is', 'are')} to be left out"
     avail = facts.avail
     if avail.memory is not None and avail.memory < rule.memory:
         return 0, f"it has {avail.memory} bytes of memory free, {rule.memory} are needed"

@@ -34,6 +34,7 @@ from dispycos.scheduler import survey
 from dispycos.scheduler.service import SchedulerService, ServiceOptions
 from dispycos.scheduler.storage import Storage
 from dispycos.supervision import DRAIN, Supervisor
+from dispycos.wording import many
 
 log = logging.getLogger("dispycos")
 
@@ -146,7 +147,8 @@ class SharedScheduler:
         """In a line, for whom it works and with what."""
         status = self.service.machine.status(time.monotonic())
         active = f"client {status['active']['name']} runs" if status["active"] else "no client runs"
-        return f"{active}, {len(status['queue'])} wait, {len(status['nodes'])} nodes"
+        waiting = many(len(status["queue"]), "waits", "wait")
+        return f"{active}, {waiting}, {many(len(status['nodes']), 'node')}"
 
     def say(self, line: str) -> None:
         """Print a line on standard output."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dispycos.scheduler.roster import HELD, Client, Node, NodeState
-from dispycos.wording import MAX_NAMED
+from dispycos.wording import MAX_NAMED, many
 
 
 def why_no_node(client: Client, nodes: Collection[Node], unreached: list[str], searching: str) -> str:
@@ -31,7 +31,7 @@ def why_no_node(client: Client, nodes: Collection[Node], unreached: list[str], s
             break
     more = len(nodes) - len(reasons)
     if more:
-        reasons.append(f"and {more} more nodes")
+        reasons.append(f"and {many(more, 'more node')}")
     return "; ".join(named + reasons)
 
 
@@ -95,7 +95,7 @@ def lines(status: Mapping[str, Any]) -> list[str]:
         place += client["state"] == "queued"
         state = f"at place {place} of the queue" if client["state"] == "queued" else client["state"]
         counts = client["counts"]
-        tasks = f"; {counts.submitted} tasks, {counts.done} done" if counts is not None else ""
+        tasks = f"; {many(counts.submitted, 'task')}, {counts.done} done" if counts is not None else ""
         why = f"; waits: {client['why']}" if client["why"] else ""
         where = f" at {client['location']}" if client["location"] else ""
         where += f" (process {client['pid']})" if client["pid"] else ""

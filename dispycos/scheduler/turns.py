@@ -24,7 +24,7 @@ from dispycos.scheduler.events import Stopped
 from dispycos.scheduler.grants import Grants
 from dispycos.scheduler.roster import Client, ClientState
 from dispycos.story import Stories
-from dispycos.wording import listed
+from dispycos.wording import listed, many
 
 
 class Turns:
@@ -91,7 +91,7 @@ class Turns:
         if self.stopping:
             return self.stopping
         if len(clients.queue) >= self.limits.max_queued_clients:
-            return f"{len(clients.queue)} clients wait already"
+            return f"{many(len(clients.queue), 'client waits', 'clients wait')} already"
         if clients.unwritten:
             return f"the scheduler can't write down who waits: {clients.unwritten}"
         return ""

@@ -19,6 +19,7 @@ from rich.text import Text
 from dispycos.terminal import columns, texts
 from dispycos.terminal.desk import HELP, MENU, Desk
 from dispycos.terminal.model import Model, Row
+from dispycos.wording import many
 
 _STYLES = {
     "initialized": "green", "running": "green", "busy": "green", "scheduled": "green",
@@ -168,7 +169,7 @@ def _of_node(row: Row, model: Model, now: float) -> list[list[str]]:
     return [
         [
             f"{row['address']}:{row['port']} {row['state']}{_because(row)}",
-            texts.plural(row["cpus"], "CPU") if row.get("cpus") is not None else "",
+            many(row["cpus"], "CPU") if row.get("cpus") is not None else "",
             f"Python {row['python']}" if row.get("python") else "",
             f"dispycos {row['release']}" if row.get("release") else "",
             row.get("platform") or "",

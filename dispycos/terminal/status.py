@@ -13,6 +13,7 @@ from dispycos.httpd import asking, lending
 from dispycos.httpd.asking import Link
 from dispycos.terminal import columns, texts
 from dispycos.terminal.model import Model
+from dispycos.wording import many
 
 _CLIENTS = 10  # named one by one
 _ROWS = 10_000  # asked for at a time: the most that is answered
@@ -62,7 +63,7 @@ def _clients(rows: list[dict[str, Any]]) -> list[str]:
         who = lending.who(row["name"], row["location"], row["pid"])
         what = f"waits at place {row['place']}" if row["state"] == "queued" else f"is {row['state']}"
         since = f" for {texts.span(now - row['since'])}" if row["since"] else ""
-        has = f": {row['servers']:,} servers on {row['nodes']:,} nodes" if row["nodes"] else ""
+        has = f": {many(row['servers'], 'server')} on {many(row['nodes'], 'node')}" if row["nodes"] else ""
         why = f": {row['why']}" if row["why"] else ""
         lines.append(f"client   {who} {what}{since}{has}{why}")
     if len(lines) > _CLIENTS:

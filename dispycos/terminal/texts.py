@@ -66,11 +66,6 @@ def span(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def plural(number: int, one: str) -> str:
-    """1 node, 2 nodes."""
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
-
-
 def stack(frames: list[Any] | None) -> str:
     """Where a task stands, innermost first, with short names: what fits is what matters."""
     return " ← ".join(

@@ -15,6 +15,7 @@ from typing import Any, Never, Self
 from dispycos.arguments import integer, seconds
 from dispycos.errors import Closed
 from dispycos.guidance import hints
+from dispycos.wording import many
 from dispycos.workers import places
 from dispycos.workers.cluster_executor import CONNECT_WITHIN
 from dispycos.workers.connection import Connection, Masters, masters
@@ -98,7 +99,7 @@ class ClientThread(threading.Thread):
             raise RuntimeError("a callback that waits for all jobs would wait for itself")
         with self._changed:
             if not self._changed.wait_for(lambda: not self._jobs, timeout):
-                raise TimeoutError(f"{self._jobs} jobs have not ended in {timeout} s")
+                raise TimeoutError(f"{many(self._jobs, 'job has', 'jobs have')} not ended in {timeout} s")
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

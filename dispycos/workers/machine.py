@@ -21,6 +21,7 @@ from dispycos.events import Note, Say
 from dispycos.messages import Job, JobsEnded, PoolClosed, PoolRoom
 from dispycos.model import End, Incarnation, Outcome
 from dispycos.records import record
+from dispycos.wording import many
 
 # Jobs for each worker that are handed out at a time. Two: one runs, and the next is there when
 # it ends. Of jobs shorter than the way there and back it takes more to keep a worker busy.
@@ -187,7 +188,8 @@ class PoolMachine:
         found = self.programs.get(program)
         if found is None:
             return "it did not join"
-        return f"{found.name}: {found.done} jobs done, {len(found.out)} out, {len(found.waiting)} waiting"
+        done = many(found.done, "job")
+        return f"{found.name}: {done} done, {len(found.out)} out, {len(found.waiting)} waiting"
 
     def status(self) -> dict[str, Any]:
         """Workers, and the programs by name, as people read it."""
@@ -258,7 +260,7 @@ class PoolMachine:
 
     def _workers_now(self, number: int, actions: list[Any]) -> None:
         if number != self.workers:
-            actions.append(Note("info", f"{number} workers (there were {self.workers})"))
+            actions.append(Note("info", f"{many(number, 'worker')} (before: {self.workers})"))
             self.workers = number
             self._tell_room(actions)
 
@@ -276,7 +278,7 @@ class PoolMachine:
         self.out -= len(program.out)
         if program.out:
             actions.append(Withdraw(key, list(program.out), f"{program.name} left: {reason}"))
-        text = f"{program.name} left ({reason}): {program.done} jobs done"
+        text = f"{program.name} left ({reason}): {many(program.done, 'job')} done"
         dropped = len(program.out) + len(program.waiting)
         actions.append(Note("info", text + (f", {dropped} dropped" if dropped else "")))
 

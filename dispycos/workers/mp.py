@@ -33,6 +33,7 @@ from dispycos.folders import default_path, open_private
 from dispycos.node import ties
 from dispycos.node.processors import processors
 from dispycos.node.ties import Identity
+from dispycos.wording import many
 from dispycos.workers import logs
 from dispycos.workers.places import PORT
 
@@ -217,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             host = start(options.nworkers, port=options.port, log_dir=options.log_dir)
             print(f"the master of the pool is at {host}")
         else:
-            print(f"{stop(options.port)} processes ended")
+            print(f"{many(stop(options.port), 'process', 'processes')} ended")
         return 0
 
     return commandline.carry_out(PROGRAM, run)

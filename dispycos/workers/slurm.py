@@ -30,6 +30,7 @@ from dispycos.arguments import port as checked_port
 from dispycos.commandline import Parser
 from dispycos.launch import slurm
 from dispycos.launch.slurm import SlurmError
+from dispycos.wording import many
 from dispycos.workers import logs
 from dispycos.workers.mp import PoolError
 from dispycos.workers.places import PORT
@@ -289,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         if options.command == "stop":
-            print(f"{stop(options.port)} jobs cancelled")
+            print(f"{many(stop(options.port), 'job')} cancelled")
             return 0
         host = start(
             options.nworkers,

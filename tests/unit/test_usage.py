@@ -14,6 +14,7 @@ import pytest
 from dispycos import cli, config
 from dispycos.commands import manual, page_tables, table, topics
 from dispycos.usage import Described, parser_of, told_default
+from dispycos.wording import many
 from tests.helpers import ROOT, run_main
 
 PROGRAMS = {**table.COMMANDS, **table.PROGRAMS, **table.MODULES}
@@ -151,6 +152,11 @@ def test_cells_of_a_table_are_filled_and_where_words_do_not_fit_it_is_a_list() -
         "    rows: R-2,",
         "    R-3",
     ]
+
+
+def test_what_is_counted_is_called_by_its_number() -> None:
+    assert [many(number, "node") for number in (0, 1, 2000)] == ["0 nodes", "1 node", "2,000 nodes"]
+    assert [many(number, "task waits", "tasks wait") for number in (1, 2)] == ["1 task waits", "2 tasks wait"]
 
 
 def refused(run: Callable[..., int | None], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

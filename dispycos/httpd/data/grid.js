@@ -4,7 +4,7 @@
  */
 import { Picture, colour, tall } from "./canvas.js";
 import { h, say, shape } from "./dom.js";
-import { LOOKS, count } from "./format.js";
+import { LOOKS, count, many } from "./format.js";
 import { byNumber } from "./order.js";
 import { Looks } from "./store.js";
 
@@ -212,7 +212,7 @@ export class Grid {
   _summary() {
     const parts = [...this._counts].filter(([, element]) => element.textContent !== "0").map(([look, element]) => `${element.textContent} ${/** @type {any} */ (WORDS)[look]}`);
     const pointed = this._at >= 0 && this._told.textContent;
-    return `${count(this._servers.length)} servers: ${parts.join(", ") || "none"}${pointed ? `. At ${pointed}` : ""}`;
+    return `${many(this._servers.length, "server")}: ${parts.join(", ") || "none"}${pointed ? `. At ${pointed}` : ""}`;
   }
 
   /** Let go of what outlives the element. */

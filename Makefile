@@ -119,7 +119,9 @@ $(INSTALLED): $(MADE) pyproject.toml setup.py
 	$(PIP) $(EDITABLE) '.[speed,top]'
 	@touch $@
 
+# A new pip unpacks seventy packages in half the time that the one of Python 3.11 takes.
 $(FOR_TESTS): $(MADE) pyproject.toml setup.py
+	$(PIP) --upgrade pip
 	$(PIP) $(EDITABLE) '.[speed,test]'
 	@touch $@ $(INSTALLED)
 

@@ -19,6 +19,7 @@ log = logging.getLogger("dispycos.monitor")
 
 PORT = 8181  # the founding document's
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")  # every interface, of IPv4 and of IPv6
 BACKLOG = 128
 MAX_LOOK = 200  # ports looked at for a free one
 
@@ -46,7 +47,7 @@ class Binding:
 
 
 def bind(host: str | None, port: int, scheme: str) -> Binding:
-    """Listen at `host` (None: loopback; '': everywhere) and `port` (0: a free one).
+    """Listen at `host` (None: loopback; '' or 0.0.0.0: everywhere) and `port` (0: a free one).
 
     ValueError: the host is none of this machine's. OSError says who has the port, and which is free.
     """
@@ -86,15 +87,13 @@ def _addresses(host: str | None) -> tuple[list[str], str, tuple[str, ...]]:
     if host == "localhost":
         found = [LOOPBACK, "::1"] if socket.has_ipv6 else [LOOPBACK]
         return found, "localhost", ()
-    if host == "":
+    if host in ("", *EVERYWHERE):
+        # A browser asks for one of its addresses, not for what stands for all of them.
         own = _own_addresses()
         name = socket.gethostname()
-        everywhere = ["0.0.0.0", "::"] if _has_ipv6() else ["0.0.0.0"]
-        return (
-            everywhere,
-            next((a for a in own if not _is_loopback(a)), LOOPBACK),
-            (*own, name, socket.getfqdn()),
-        )
+        everywhere = [host] if host else list(EVERYWHERE if _has_ipv6() else EVERYWHERE[:1])
+        reached = (a for a in own if not _is_loopback(a) and (host != "::" or ":" in a))
+        return everywhere, next(reached, LOOPBACK), (*own, name, socket.getfqdn())
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

@@ -444,6 +444,11 @@ def test_the_default_is_loopback_and_every_interface_is_asked_for(caplog: pytest
     assert "without TLS" in everywhere.warning
     assert socket.gethostname() in everywhere.names
     everywhere.close()
+    # An address that stands for all is none that a browser asks for.
+    anywhere = listening.bind("0.0.0.0", 0, "http")
+    assert [sock.getsockname()[0] for sock in anywhere.sockets] == ["0.0.0.0"]
+    assert (anywhere.host, anywhere.names) == (everywhere.host, everywhere.names)
+    anywhere.close()
     encrypted = listening.bind("", 0, "https")
     assert not encrypted.warning
     encrypted.close()

@@ -32,7 +32,7 @@ from typing import Any
 import dispycos
 from dispycos.client.bar import Bar
 from dispycos.httpd import HTTPServer, listening
-from dispycos.node.processors import processors
+from dispycos.node.processors import processors, server_count
 from dispycos.usage import Described
 from dispycos.wording import many
 
@@ -285,6 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="count the .py files below it instead")  # fmt: skip
     parser.add_argument("--no-web", dest="web", action="store_false", help="no web monitor")
     options = parser.parse_args(arguments)
+    try:
+        server_count(options.cpus)
+    except ValueError as exc:
+        parser.error(str(exc))
     try:
         return run(options.folder, options.cpus, options.web)
     except KeyboardInterrupt:

@@ -173,8 +173,9 @@ def _read(path: Path, *, explicit: bool) -> list[bytes]:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         descriptor = os.open(path, flags | (0 if explicit else _NO_FOLLOW))
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as exc:
+        made = f"`dispycos key new {path}`" if explicit else "the first program of this account"
+        raise FileNotFoundError(exc.errno, f"there is no such file; {made} makes it", str(path)) from None
     except OSError as exc:
         if not explicit and path.is_symlink():
             raise InvalidKey(f"{path} is a link; put the key file itself there: rm {path}") from None
@@ -196,7 +197,8 @@ def _read(path: Path, *, explicit: bool) -> list[bytes]:
 
 def _check_file(path: Path, status: os.stat_result, explicit: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise InvalidKey(f"{path} is no regular file; remove it, and a new key is made")
+        todo = "name the key file itself" if explicit else "remove it, and a new key is made"
+        raise InvalidKey(f"{path} is no regular file; {todo}")
     if not hasattr(os, "geteuid"):
         return  # Windows: access lists, best effort
     if status.st_uid not in (os.geteuid(), 0):

@@ -104,7 +104,8 @@ def untrusted(link: Link, error: ssl.SSLCertVerificationError) -> OSError:
 
 def silence(link: Link, error: Exception) -> str:
     """What to say where nobody answers."""
-    return f"{link} does not answer: {error}; does its program still run?"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return f"{link} does not answer: {said}; does its program still run?"
 
 
 def stranger(link: Link) -> OSError:

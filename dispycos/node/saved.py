@@ -16,6 +16,8 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from dispycos.wording import nearest
+
 MAX_BYTES = 1 << 20  # of a file; all options together take less than a thousandth of it
 
 # What may stand in a file, and whether it may be repeated there.
@@ -95,17 +97,26 @@ def load(path: str, given: Collection[str]) -> list[str]:
         values = tomllib.loads(text.decode("utf-8"))
     except OSError as exc:
         raise BadFile(f"{path}: {exc.strerror or exc}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        raise BadFile(f"{path} is no text in UTF-8: {exc.reason} at byte {exc.start}") from None
+    except tomllib.TOMLDecodeError as exc:
         raise BadFile(f"{path} is no TOML: {exc}") from None
     arguments = []
     for name, value in values.items():
         name = name.replace("-", "_")
         if name not in OPTIONS and name not in OF_ONE_NODE:
-            known = ", ".join([*OF_ONE_NODE, *OPTIONS])
-            raise BadFile(f"{path} has an unknown key {name!r}; it may have {known}")
+            raise BadFile(f"{path} has an unknown key {name!r}; {_hint(name, value)}")
         if OF_ONE_NODE.get(name, name) not in given:
             arguments += _arguments(path, name, value)
     return arguments
+
+
+def _hint(name: str, value: Any) -> str:
+    """What to do about a key that nobody knows."""
+    if isinstance(value, dict):
+        return "tables are for files of settings, as DISPYCOS_CONFIG names one: `dispycos help settings`"
+    near = nearest(name, [*OF_ONE_NODE, *OPTIONS], 0.75)
+    return f"did you mean {near!r}?" if near else f"it may have {', '.join([*OF_ONE_NODE, *OPTIONS])}"
 
 
 def _arguments(path: str, name: str, value: Any) -> list[str]:

@@ -192,7 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "list":
                 print("\n".join(vdb.names()))
     except (OSError, ValueError) as exc:
-        print(f"{parser.prog}: {exc}", file=sys.stderr)
+        said = f"{options.file}: {exc.strerror}" if isinstance(exc, OSError) and exc.strerror else exc
+        print(f"{parser.prog}: {said}", file=sys.stderr)
         return 1
     return 0
 

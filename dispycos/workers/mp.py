@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         files=(*keyfile.TOLD, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
     )
-    parser.add_argument("-n", "--nworkers", type=int, metavar="N",
+    parser.add_argument("-n", "--nworkers", type=commandline.whole, metavar="N",
         help="workers (default: one for each processor)")  # fmt: skip
     parser.add_argument("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
         help=f"TCP port of the master (default: {PORT}); 0: a free one")  # fmt: skip

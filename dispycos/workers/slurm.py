@@ -250,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files=(*keyfile.TOLD, (f"{logs.MASTER}, {logs.WORKERS}", "what they log, in --log_dir")),
     )
     add = parser.add_argument
-    add("-n", "--nworkers", type=int, metavar="N", help="workers; start needs it")
+    add("-n", "--nworkers", type=commandline.whole, metavar="N", help="workers; start needs it")
     add("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
         help=f"TCP port of the master (default: {PORT})")  # fmt: skip
     add(

@@ -30,7 +30,7 @@ _MODULES = """wanted => performance.getEntriesByType('resource')
 
 
 def _installed() -> str | None:
-    """Chromium without windows where there is one: it takes a third less of the processor for the same pages."""
+    """Chromium without windows where there is one: it takes a third less of the processor."""
     return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 

@@ -329,7 +329,7 @@ def test_commands_show_close_and_end(tmp_path: Path, key_file: Path, master: Mas
 def _running(program: Program, seen: int) -> int:
     program.write("")
     program.wait_line("beta_server-2 at", after=seen)
-    found = re.findall(r"beta_server-1 at .*running (\d+) tasks", program.output)
+    found = re.findall(r"beta_server-1 at .*running (\d+) tasks?", program.output)
     return int(found[-1]) if found else -1
 
 
@@ -399,6 +399,11 @@ def test_a_file_may_name_the_addresses_of_its_node_and_the_command_line_wins(
         (None, "node.toml"),
         ("cpus = ", "node.toml"),
         ("secret = 'x'", "unknown key 'secret'; it may have ip_addr, ext_ip_addr, name, cpus,"),
+        ("cpu = 1", "unknown key 'cpu'; did you mean 'cpus'?"),
+        (
+            "[node]\ncpus = 1",
+            "unknown key 'node'; tables are for files of settings",
+        ),
         ("name = ['a', 'b']", "name has a value that is neither text nor number"),
         ("cpus = 'many'", "cpus"),
         ("daemon = 3", "node.toml: daemon takes true or false, not 3"),

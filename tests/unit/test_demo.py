@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dispycos import demo
 from dispycos.demo import (
     Counted,
     Figures,
@@ -129,3 +130,9 @@ def test_what_the_cluster_gained_is_told_and_why_it_was_not_more(
 
 def test_little_work_gains_little() -> None:
     assert "this is little work" in gain(Counted(Figures(), {}, 0.2, own=0.1), 0.2, 1.0, 2, 2, 0.0)
+
+
+def test_too_few_processors_are_told_before_anything_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["-c", "-999"])
+    assert "--cpus -999 leaves no processor" in capsys.readouterr().err

@@ -98,8 +98,17 @@ def test_a_link_a_pipe_and_a_folder_are_refused(home: Path) -> None:
         keyfile.load()
     path.unlink()
     path.mkdir(0o700)
-    with pytest.raises(InvalidKey, match="no regular file"):
+    with pytest.raises(InvalidKey, match="no regular file; remove it, and a new key is made"):
         keyfile.load()
+    with pytest.raises(InvalidKey, match="no regular file; name the key file itself"):
+        keyfile.load(secret_file=path)
+
+
+def test_who_has_no_key_file_is_told_what_makes_it(home: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"`dispycos key new .*/none` makes it"):
+        keyfile.load(secret_file=home / "none")
+    with pytest.raises(FileNotFoundError, match="the first program of this account makes it"):
+        keyfile.fingerprints()
 
 
 @posix

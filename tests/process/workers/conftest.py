@@ -36,7 +36,7 @@ class Master:
     @property
     def workers(self) -> int:
         """How many there are, as it says."""
-        said = re.findall(r"INFO (\d+) workers", self.program.output)
+        said = re.findall(r"INFO (\d+) workers?", self.program.output)
         return int(said[-1]) if said else 0
 
 

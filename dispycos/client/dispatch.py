@@ -40,6 +40,7 @@ from dispycos.client.gate import Gate, Phase
 from dispycos.client.lost_attempts import RETRIED, LostAttempts
 from dispycos.client.placement import Placement
 from dispycos.client.submission import (
+    FIRST,
     CancelAll,
     Cause,
     CloseNow,
@@ -205,10 +206,7 @@ class Dispatch:
     def submit(self, task: Submission, now: float) -> list[Any]:
         """Take a task: it is placed at once, or waits, or is refused (Ended with REJECTED)."""
         actions: list[Any] = []
-        self.gate.enter(task)
-        order = self._order = self._order + 1
-        task.order = order
-        task.since = now
+        self._take_in(task, now)
         if self.gate.phase is not _OPEN:
             why = f"it was submitted after the client closed ({self.gate.why_closed})"
             self.gate.reject(task, why, now, actions)
@@ -225,6 +223,12 @@ class Dispatch:
         else:
             self._place_or_queue(task, False, now, actions)
         return actions
+
+    def _take_in(self, task: Submission, now: float) -> None:
+        self.gate.enter(task)
+        order = self._order = self._order + 1
+        task.order = order
+        task.since = now
 
     def _place_or_queue(self, task: Submission, front: bool, now: float, actions: list[Any]) -> None:
         """Place a READY task, or have it wait: at the front if it waited before."""
@@ -377,7 +381,16 @@ class Dispatch:
     def _server_usable(self, event: ServerUsable, now: float, actions: list[Any]) -> None:
         if event.server not in self.placement.servers:
             node = self.placement.node(event.node)
-            self.placement.settle(self.placement.add(event.server, node, event.lease, now), now, actions)
+            server = self.placement.add(event.server, node, event.lease, now)
+            for task in event.first:
+                # Ahead of all that waits, whatever that is worth: so nothing runs there before.
+                task.priority = FIRST
+                self._take_in(task, now)
+                if self.gate.phase is _OPEN and (line := self.placement.line_of(task)) is not None:
+                    line.append(task)
+                else:
+                    self.gate.reject(task, "the client closed before its server came", now, actions)
+            self.placement.settle(server, now, actions)
 
     def _server_suspended(self, event: ServerSuspended, now: float, actions: list[Any]) -> None:
         if server := self.placement.servers.get(event.server):

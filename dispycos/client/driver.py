@@ -17,6 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dispycos import validation
@@ -29,7 +30,7 @@ from dispycos.client.listener import Listener
 from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
 from dispycos.client.parking import Parking
 from dispycos.client.request import Placing, Request
-from dispycos.client.shipping import portions
+from dispycos.client.shipping import is_large, portions
 from dispycos.client.submission import (
     AllDone,
     CloseNow,
@@ -311,10 +312,10 @@ class Driver:
                 self._say(action)
             elif kind in _FOR_DISPATCH:
                 if kind is events.ServerUsable:
-                    self._listener.server_usable(action.server, True)
+                    action = self._with_first(action)
                 self._of_dispatch(self.dispatch.handle(action, now), now)
                 if kind is events.ServerGone:
-                    self._listener.server_usable(action.server, False)
+                    self._listener.server_gone(action.server)
                 elif kind is events.NoServers:
                     self._listener.no_servers(action.reason)
             elif kind is Dial:
@@ -331,6 +332,12 @@ class Driver:
                 if kind is Notify and type(action.message) is DispycosStatus:
                     self._of_turn(action.message, now)
                 self._news.append(action)
+
+    def _with_first(self, action: events.ServerUsable) -> events.ServerUsable:
+        first = self._listener.server_usable(action.server)
+        if any(task.args is not None and is_large(task.args) for task in first):
+            self._large = True
+        return replace(action, first=tuple(first))
 
     def _of_turn(self, message: DispycosStatus, now: float) -> None:
         if message.status is Status.ClientScheduled:

@@ -13,17 +13,22 @@ Pure. Layer 2.
 
 from __future__ import annotations
 
+from dispycos.client.submission import Submission
 from dispycos.model import End, Incarnation
 from dispycos.records import record
 
 
 @record
 class ServerUsable:
-    """It is set up: tasks may go there, under this lease."""
+    """It is set up: tasks may go there, under this lease.
+
+    first  CPU tasks for this server that it has before any other, in this order.
+    """
 
     server: Incarnation
     node: Incarnation
     lease: int
+    first: tuple[Submission, ...] = ()
 
 
 @record

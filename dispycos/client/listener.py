@@ -33,8 +33,11 @@ class Listener(Protocol):
     def settled(self, task: Submission) -> None:
         """Where this task is, it stays, and it is told there; any thread, under the driver's lock."""
 
-    def server_usable(self, server: Incarnation, usable: bool) -> None:
-        """Whose words are this client's; any thread, under the driver's lock."""
+    def server_usable(self, server: Incarnation) -> list[Submission]:
+        """Its words are this client's; what it is to do first. Any thread, under the driver's lock."""
+
+    def server_gone(self, server: Incarnation) -> None:
+        """It is no more; any thread, under the driver's lock."""
 
     def no_servers(self, reason: str) -> None:
         """None is there and none will come, and why; "": one may. Any thread, under the driver's lock."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from dispycos.client.members import Server
+from dispycos.client.submission import Submission
 from dispycos.model import Incarnation, Location
 
 
@@ -22,13 +23,16 @@ class Place(NamedTuple):
 
 
 class Host(Protocol):
-    """Who wants to know; all is called on the kernel's thread."""
+    """Who wants to know; all but `first` and `gone` is called on the kernel's thread."""
+
+    def first(self, place: Place) -> Submission | None:
+        """A server is about to be used: what it is to do before all else. Any thread, which must not wait."""
 
     def came(self, place: Place) -> None:
-        """A server may be used; it may be told of more than once."""
+        """A server is used that was there before; it may be told of more than once."""
 
     def gone(self, server: Incarnation) -> None:
-        """Its process has ended, or is given up."""
+        """Its process has ended, or is given up; any thread, which must not wait. May be told twice."""
 
     def none(self, reason: str) -> None:
         """Nobody is there, and nobody will come as long as `reason` holds."""
@@ -65,14 +69,17 @@ class Presence:
         elif self._none:
             host.none(self._none)
 
-    def came(self, server: Server) -> None:
-        """Any thread."""
-        for host in self._hosts:
-            self._post(host.came, _place(server))
+    def came(self, server: Server) -> list[Submission]:
+        """What it is to do first, in the order in which that was asked for; any thread."""
+        first = [host.first(_place(server)) for host in self._hosts]
+        return [task for task in first if task is not None]
 
     def gone(self, server: Incarnation) -> None:
         """Any thread."""
         for host in self._hosts:
+            # At once, for its successor may come before the kernel's thread looks; and once more behind
+            # a `came` that is under way there.
+            host.gone(server)
             self._post(host.gone, server)
 
     def none(self, reason: str) -> None:

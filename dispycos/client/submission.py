@@ -7,7 +7,7 @@ hears of servers stands in `client.events`. Pure. Layer 2.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 from dispycos.model import CodeHash, End, Incarnation, Outcome, Payload
 from dispycos.records import record
@@ -42,6 +42,9 @@ STAGES: dict[Stage, dict[Cause, Stage]] = {
     Stage.PAUSED: {Cause.DUE: Stage.READY, Cause.END: Stage.ENDED},
     Stage.ENDED: {},
 }
+
+
+FIRST: Final = 1 << 64  # a priority above any that a program asks for, as far as anybody has
 
 
 class Submission:

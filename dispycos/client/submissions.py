@@ -91,6 +91,23 @@ class Submissions:
         io: bool,
         awaited: bool,
     ) -> Operation:
+        task = self._made(handle, function, payload, options, where, io)
+        self._tell(task, given)
+        return self._driver.submit(task, is_large(payload), awaited)
+
+    def _tell(self, task: Submission, given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        for watcher in self._observers.watchers:
+            watcher.submitted(task, *given)
+
+    def _made(
+        self,
+        handle: ClientTask,
+        function: CodeHash,
+        payload: Payload,
+        options: TaskOptions,
+        where: Incarnation | None,
+        io: bool,
+    ) -> Submission:
         task = handle._submission = Submission(
             handle.number,
             function,
@@ -106,9 +123,7 @@ class Submissions:
             handle._name,
             handle,
         )
-        for watcher in self._observers.watchers:
-            watcher.submitted(task, *given)
-        return self._driver.submit(task, is_large(payload), awaited)
+        return task
 
     def definition(self, function: Callable[..., Any]) -> CodeHash:
         """What calls name a function of any kind by, made known to the servers; any thread.
@@ -134,11 +149,30 @@ class Submissions:
 
         info  the arguments that are pickled in `payload`, for who watches statuses.
         """
-        handle = FutureTask.wanted(self._driver, next(_numbers), name, self.reservation)
-        handle._info = None if self._observers.status_task is None else info
-        future = Future(handle)
+        future, handle = self._future(name, info)
         self._enter(handle, function, payload, info, options, where, False, False)
         return future
+
+    def first_call(
+        self,
+        function: CodeHash,
+        name: str,
+        payload: Payload,
+        info: tuple[tuple[Any, ...], dict[str, Any]],
+        options: TaskOptions,
+        where: Incarnation,
+    ) -> tuple[Future, Submission]:
+        """As `call`, for `ServerUsable.first`; any thread, which waits for nothing."""
+        future, handle = self._future(name, info)
+        task = self._made(handle, function, payload, options, where, False)
+        # Those who watch may ask the driver, whose lock our caller has. It is ahead of the task's news.
+        self._kernel.post(self._tell, task, info)
+        return future, task
+
+    def _future(self, name: str, info: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Future, FutureTask]:
+        handle = FutureTask.wanted(self._driver, next(_numbers), name, self.reservation)
+        handle._info = None if self._observers.status_task is None else info
+        return Future(handle), handle
 
     def define(self, function: CodeHash, code: Payload) -> None:
         """Make what another program defined known under its hash; any thread. Nothing if it is."""

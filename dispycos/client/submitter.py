@@ -166,8 +166,8 @@ class Submitter:
         `func(*args, **kwargs)` runs once on each server in use (`per="node"`: on one server of each node),
         when its turn comes there, and on each that comes until the client closes: the dict gets
         its result then. Waits for the first server if there is none yet, and fails with TaskRejected if
-        none can come. A server that comes later may have begun a call before: what every call must
-        find there is set by `Client(server_setup=...)`.
+        none can come. On a server that comes later it runs before any call (`per="node"`: on the first
+        one of a node, and its others do not wait for that).
         func  any function that `submit` takes.
         """
         if not callable(func):

@@ -309,15 +309,16 @@ class Work:
     def send_files(self, node: Incarnation) -> None:
         self._files.send(node, self.driver.feed)
 
-    def server_usable(self, server: Incarnation, usable: bool) -> None:
-        if usable:
-            record = self.driver.fleet.crew.servers.get(server)
-            if record is not None:
-                self._locations.note(record)
-                self.presence.came(record)
-            self._switchboard.connect(server, self.driver)
-        else:
-            self.presence.gone(server)
+    def server_usable(self, server: Incarnation) -> list[Submission]:
+        self._switchboard.connect(server, self.driver)
+        record = self.driver.fleet.crew.servers.get(server)
+        if record is None:
+            return []
+        self._locations.note(record)
+        return self.presence.came(record)
+
+    def server_gone(self, server: Incarnation) -> None:
+        self.presence.gone(server)
 
     def no_servers(self, reason: str) -> None:
         self.presence.none(reason)

@@ -80,6 +80,21 @@ def test_a_program_that_just_began_waits_for_the_first_server(cluster: Any) -> N
 
 
 @pytest.mark.row("DC-65")
+def test_on_a_server_that_comes_later_it_runs_before_any_call(cluster: Any) -> None:
+    with opened() as client:
+        wait_until(lambda: len(client.servers().result(LIMIT)) == 2)
+        before = client.run_everywhere(keep, 7).result(LIMIT)
+        processes = set(before.values())
+        for location in client.servers().result(LIMIT):
+            client.restart_server(location)
+        # They wait for the new processes, and each of these had `keep` before.
+        found = gather([client.submit(get) for _ in range(40)]).result(LIMIT)
+        assert {value for _, value in found} == {7}
+        wait_until(lambda: len(before) == 4)
+        assert set(before.values()) - processes
+
+
+@pytest.mark.row("DC-65")
 def test_per_node_it_runs_on_one_server_of_each(cluster: Any) -> None:
     with opened() as client:
         wait_until(lambda: len(client.servers().result(LIMIT)) == 2)

@@ -285,6 +285,22 @@ def test_a_task_for_an_expected_node_waits_until_it_has_a_server_or_is_gone() ->
     assert client.end_of(other).end is End.REJECTED
 
 
+@pytest.mark.row("DC-65")
+def test_a_new_server_has_what_is_meant_to_be_first_there_before_all_that_waits() -> None:
+    client = Driven(max_credits=2)
+    client.feed(NodeExpected(N1))
+    waiting = [client.one(priority=10), client.one(), client.one(where=N1, priority=5)]
+    first = []
+    for where in (S1, N1, S1):
+        client.ids += 1
+        first.append(Submission(client.ids, F, Payload(b"args"), where=where))
+    client.feed(ServerUsable(S1, N1, 1, tuple(first)))
+    in_order = [*first, waiting[0], waiting[2], waiting[1]]
+    for task in in_order:
+        client.outcome(S1, task)
+    assert client.handed(S1) == [task.id for task in in_order]
+
+
 @pytest.mark.row("R-99")
 def test_what_waits_for_any_server_is_refused_with_the_reason_while_none_can_come() -> None:
     client = Driven()

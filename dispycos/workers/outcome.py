@@ -16,6 +16,15 @@ from dispycos.workers.errors import WorkerLost
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED, End.CANCELLED})
 
 
+def interruption(outcome: Outcome) -> str | None:
+    """Why a job's worker was ended while the job ran; None: it was not.
+
+    A job that raises KeyboardInterrupt itself answers so. One that gave no answer was interrupted.
+    """
+    kind, _, reason = outcome.text.rstrip().rpartition("\n")[2].partition(": ")
+    return reason if outcome.end is End.FAILED and kind == "KeyboardInterrupt" else None
+
+
 def opened(outcome: Outcome) -> tuple[Any, BaseException | None]:
     """The value of a job, or the exception that it raised or that stands for its loss."""
     end, text = outcome.end, outcome.text

@@ -43,6 +43,7 @@ from dispycos.workers.machine import (
     Withdraw,
     WorkersNow,
 )
+from dispycos.workers.outcome import interruption
 
 log = logging.getLogger("dispycos")
 
@@ -223,7 +224,11 @@ class PoolService:
         member.tasks.pop(number, None)
         if (where := task.worker) is not None:
             member.ran_at.add(where)
-        self._runner.feed(Ended(program, Outcome(number, 1, outcome.end, outcome.value, outcome.text)))
+        end, value, text = outcome.end, outcome.value, outcome.text
+        if (why := interruption(outcome)) is not None:
+            # Its client is we, who did not ask for that: to the program it is a loss.
+            end, value, text = End.CANCELLED, None, f"worker {where} was ended while it ran the job: {why}"
+        self._runner.feed(Ended(program, Outcome(number, 1, end, value, text)))
 
     def _withdraw(self, program: Incarnation, ids: Sequence[int], reason: str) -> None:
         member = self._members.get(program)

@@ -21,11 +21,12 @@ from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import as_target
 from dispycos.kernel.task import interruption
-from dispycos.model import Payload
+from dispycos.model import End, Outcome, Payload
 from dispycos.net.reactor import Reactor
 from dispycos.node.interrupter import Interrupter, _in_plain_call
 from dispycos.pickling import code, values
 from dispycos.workers.job import JobFunction
+from dispycos.workers.outcome import interruption as interruption_of
 
 
 def looks(*_: Any) -> bool:
@@ -204,4 +205,8 @@ def test_a_job_of_a_pool_is_interrupted_where_it_is_and_its_worker_is_as_before(
     assert well and values.load(Payload(value[0]))
     ended = run_job(interrupted, str(tmp_path))
     assert isinstance(ended._error, KeyboardInterrupt)  # and no failure that the job answers
+    told = Outcome(1, 1, End.FAILED, *values.dump_exception(ended._error))
+    assert interruption_of(told) == "its program left"
+    other = Outcome(1, 1, End.FAILED, None, "Traceback:\nMessageTooLarge: KeyboardInterrupt: no")
+    assert interruption_of(other) is None
     assert (os.getcwd(), sys.path, sys.modules["__main__"]) == (before, path, main)

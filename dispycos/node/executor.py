@@ -61,6 +61,7 @@ _FROM_CLIENT = (Submit, Recall, CancelTask, OutcomesSeen, Finish)
 class Executor:
     """The tasks of this server.
 
+    begun  filled here: task -> attempt and when it began, of those that run.
     end  called, on any thread, when this process is to end: everything is done, or a task
          does not yield (then with the reason).
     """
@@ -73,6 +74,7 @@ class Executor:
         page: Page,
         limits: Limits,
         interrupter: Interrupter,
+        begun: dict[int, tuple[int, float]],
         end: Callable[[str], None],
     ) -> None:
         self._kernel = kernel
@@ -89,8 +91,7 @@ class Executor:
         self._runner: Runner | None = None
         self._lease: LeaseGiven | None = None  # given before that
         self._lease_at = 0.0
-        self._begun: dict[int, tuple[int, float]] = {}  # task -> attempt, when it began; those that run
-        interrupter.begun = self._begun
+        self._begun = begun
         self._ended = 0  # tasks so far
         self._flushed = 0.0  # when outcomes were last handed over
         self._armed = False  # the reactor will look whether some wait

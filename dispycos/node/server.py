@@ -116,7 +116,8 @@ class Server:
         self._kernel = self._loop.kernel
         _watch_steps(self._kernel, self._page)
         self._reactor = Reactor.in_thread()
-        self._interrupter = Interrupter(self._kernel, self._reactor)
+        self._begun: dict[int, tuple[int, float]] = {}  # task -> attempt, when it began; those that run
+        self._interrupter = Interrupter(self._kernel, self._reactor, self._begun)
         self._ready = False
         self._leaving = False
         self._endpoint: Endpoint
@@ -158,6 +159,7 @@ class Server:
             self._page,
             self._limits,
             self._interrupter,
+            self._begun,
             self._end,
         )
         self._sights = Sights(self._loop, self._endpoint, self._executor.begun, lambda: self._executor.client)

@@ -33,6 +33,9 @@ SERVER_OOM_SCORE = 500
 _LOOKS = 10  # at all processes, until what was seen fits together
 
 _LINUX = sys.platform == "linux"
+
+TICK = 1 / os.sysconf("SC_CLK_TCK") if _LINUX else 0.01  # seconds; starts of processes are counted in them
+
 # Loaded once, before any fork: the call itself then takes no lock of the loader.
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
@@ -119,6 +122,16 @@ def start_time(pid: int) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
     except Exception:
         return None
+
+
+def age(pid: int) -> float | None:
+    """Seconds since a live process started, to `TICK` at most too many; None if there is no such process."""
+    start = start_time(pid)
+    if start is None:
+        return None
+    if not _LINUX:
+        return time.time() - float(start)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(start) * TICK
 
 
 def identity(pid: int) -> Identity | None:

@@ -302,11 +302,23 @@ def naps(begun: str, seconds: float, ended: str = "") -> int:
     return 0
 
 
+def pools(begun: str, ended: str) -> None:
+    """A pool waits at its end for what its processes do."""
+    try:
+        with concurrent.futures.ProcessPoolExecutor(1) as pool:
+            nap = pool.submit(time.sleep, 600)
+            Path(begun).touch()
+            nap.result()
+    finally:
+        Path(ended).write_text(str(os.getpid()))
+
+
 @pytest.mark.row("DC-56", "DC-62", "R-20")
 @pytest.mark.usefixtures("cluster")
 def test_a_plain_call_is_interrupted_where_it_is_and_its_server_lives(tmp_path: Path) -> None:
     begun, cancelled, timed_out = tmp_path / "begun", tmp_path / "cancelled", tmp_path / "timed out"
-    with opened(naps) as client:
+    pool_begun, pool_ended = tmp_path / "pool begun", tmp_path / "pool ended"
+    with opened(naps, pools) as client:
         future = client.submit(naps, str(begun), 600, str(cancelled))
         wait_until(begun.exists)
         assert future.cancel()
@@ -315,6 +327,11 @@ def test_a_plain_call_is_interrupted_where_it_is_and_its_server_lives(tmp_path: 
         late = client.options(timeout=0.1).submit(naps, str(begun), 600, str(timed_out))
         with pytest.raises(Timeout, match=r"its timeout of 0\.1 s"):
             late.result(LIMIT)
+        pooled = client.submit(pools, str(pool_begun), str(pool_ended))
+        wait_until(pool_begun.exists)
+        assert pooled.cancel()
+        with pytest.raises(concurrent.futures.CancelledError, match="called cancel"):
+            pooled.result(LIMIT)
         # What it makes of it counts, as for a task (DC-56).
         catches = client.options(timeout=0.1).submit(naps, str(begun), 600)
         assert alive(catches.result(LIMIT))
@@ -324,8 +341,9 @@ def test_a_plain_call_is_interrupted_where_it_is_and_its_server_lives(tmp_path: 
             list(client.options(timeout=0.05).map(naps, [str(begun), str(never)], [600, 0], chunksize=2))
         assert not never.exists()
         # What is ended with its server after the grace cleans nothing up.
-        wait_until(lambda: all(ended.exists() and ended.read_text() for ended in (cancelled, timed_out)))
-        assert all(alive(int(ended.read_text())) for ended in (cancelled, timed_out))
+        files = (cancelled, timed_out, pool_ended)
+        wait_until(lambda: all(ended.exists() and ended.read_text() for ended in files))
+        assert all(alive(int(ended.read_text())) for ended in files)
 
 
 @pytest.mark.row("DC-63", "DC-39")

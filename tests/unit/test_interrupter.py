@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,11 @@ from dispycos.kernel.task import interruption
 from dispycos.model import End, Outcome, Payload
 from dispycos.net.reactor import Reactor
 from dispycos.node.interrupter import Interrupter, _in_plain_call
+from dispycos.node.ties import age
 from dispycos.pickling import code, values
 from dispycos.workers.job import JobFunction
 from dispycos.workers.outcome import interruption as interruption_of
+from tests.helpers import wait_until
 
 
 def looks(*_: Any) -> bool:
@@ -77,6 +81,18 @@ def looks_from_a_block(*_: Any) -> bool:
         return seen
 
 
+def looks_from_a_finalizer(*_: Any) -> bool:
+    """As what is called where an object goes."""
+
+    class Dropped:
+        def __del__(self) -> None:
+            seen.append(looks())
+
+    seen: list[bool] = []
+    del (dropped := [Dropped()])[:]
+    return not dropped and seen == [True]
+
+
 def looks_from_a_new_process(*_: Any) -> bool:
     """As `subprocess.Popen`, between the start of a process and the one who knows it."""
 
@@ -100,14 +116,32 @@ def task_that_calls(*_: Any) -> Any:
     return task()
 
 
-@pytest.fixture
-def interrupter() -> Iterator[Interrupter]:
+@contextlib.contextmanager
+def interrupting() -> Iterator[Interrupter]:
     """Of a kernel on this thread."""
-    before = signal.getsignal(signal.SIGURG)
+    before, report = signal.getsignal(signal.SIGURG), sys.unraisablehook
     reactor = Reactor.in_thread()
-    yield Interrupter(Kernel(), reactor)
+    yield Interrupter(Kernel(), reactor, {})
     reactor.stop()
     signal.signal(signal.SIGURG, before)
+    sys.unraisablehook = report
+
+
+@pytest.fixture
+def interrupter() -> Iterator[Interrupter]:
+    with interrupting() as made:
+        yield made
+
+
+def run(interrupter: Interrupter, call: Callable[[], Any]) -> Any:
+    """The ended task of a plain call that is to be interrupted."""
+    made: Any = interrupter
+    made._begun[-1] = 1, time.monotonic()
+    ended = interrupter._kernel.spawn(as_target(call), (), number=-1)
+    while ended.is_alive():
+        interrupter._kernel.step(0.0)
+    del made._begun[-1]
+    return ended
 
 
 @pytest.mark.row("R-20")
@@ -131,7 +165,8 @@ def test_a_signal_of_somebody_elses_ends_nobody(interrupter: Interrupter) -> Non
 def test_who_is_to_be_interrupted_while_its_arguments_are_loaded_is_not_forgotten(
     interrupter: Interrupter,
 ) -> None:
-    interrupter.begun = {-1: "its arguments are being loaded, so the kernel does not know it yet"}
+    begun: Any = interrupter._begun
+    begun[-1] = 1, 0.0  # its arguments are being loaded, so the kernel does not know it yet
     interrupter._reactor.call(interrupter._want, -1, "it is too long")
     interrupter._reactor.wait(asyncio.sleep(0.0))
     assert -1 in interrupter._wanted
@@ -143,7 +178,60 @@ def test_who_is_to_be_interrupted_while_its_arguments_are_loaded_is_not_forgotte
     while ended.is_alive():
         interrupter._kernel.step(0.0)
     assert isinstance(ended._error, KeyboardInterrupt)
-    interrupter.begun = {}
+    begun.clear()
+
+
+def waits() -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        time.sleep(0.001)
+
+
+@pytest.mark.row("DC-56")
+def test_what_python_catches_itself_is_raised_again() -> None:
+    """As in the callback of a weak reference."""
+    counted = []
+
+    def callback(_: Any) -> None:
+        counted.append(1)
+        waits()
+
+    def call() -> None:
+        item = {1}
+        interrupter.ask(-1, "it is too long")
+        kept = weakref.ref(item, callback)
+        del item
+        assert kept() is None
+        waits()
+
+    # Not the fixture: pytest has hooks of its own in tests, and puts them back.
+    with interrupting() as interrupter:
+        ended = run(interrupter, call)
+    assert isinstance(ended._error, KeyboardInterrupt) and str(ended._error) == "it is too long"
+    assert counted == [1]
+
+
+@pytest.mark.row("DC-56")
+def test_what_the_call_has_started_is_interrupted_with_it(interrupter: Interrupter) -> None:
+    def starts(**more: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, **more)
+
+    def call() -> None:
+        started.append(starts())
+        started.append(starts(start_new_session=True))
+        wait_until(lambda: (age(started[1].pid) or 0) > 0.1)
+        interrupter.ask(-1, "it is too long")
+        waits()
+
+    started = [starts()]
+    wait_until(lambda: (age(started[0].pid) or 0) > 0.1)
+    assert isinstance(run(interrupter, call)._error, KeyboardInterrupt)
+    before, inside, apart = started
+    assert inside.wait(20) in (-signal.SIGINT, 1)
+    assert before.poll() is None and apart.poll() is None
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.mark.row("DC-56", "R-20")
@@ -155,6 +243,7 @@ def test_who_is_to_be_interrupted_while_its_arguments_are_loaded_is_not_forgotte
         (looks_from_ours, False),
         (looks_from_an_import, False),
         (looks_from_a_block, False),
+        (looks_from_a_finalizer, False),
         (looks_from_a_new_process, False),
         (task, False),
         (task_that_calls, False),

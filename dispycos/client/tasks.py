@@ -274,8 +274,8 @@ class ClientTask(RemoteTask):
         if type(raw) is bytes:
             try:
                 self._value = loads(raw) if raw[:1] != values.WITH_CODE else values.load(Payload(raw))
-            except Exception as error:
-                self._not_loaded(error)
+            except values.FAILURES as error:
+                self._not_loaded(values.survivable(error, values.LOADING))
             self._outcome_raw = None
             return
         outcome = raw.look() if isinstance(raw, Unasked) else raw
@@ -297,7 +297,7 @@ class ClientTask(RemoteTask):
             self._error, self._text = kind(text), text
         self._outcome_raw = None
 
-    def _not_loaded(self, error: Exception) -> None:
+    def _not_loaded(self, error: BaseException) -> None:
         text = f"{self} has computed its result, but it can't be loaded in this process"
         error.add_note(text)
         self._error, self._end = error, End.FAILED

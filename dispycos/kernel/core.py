@@ -25,6 +25,7 @@ from dispycos.kernel.network import Kind, Names, Outside
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import FINISHED, Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
+from dispycos.kernel.trace import set_traceback, traceback_of
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, seconds
 from dispycos.model import End
 
@@ -360,14 +361,14 @@ class Kernel:
                 error = _as_return(error)
             stack = task._stack
             returned = type(error) is StopIteration
-            if not returned and error.__traceback__ is not None:
-                error.__traceback__ = error.__traceback__.tb_next  # our own frame
+            if not returned and (tb := traceback_of(error)) is not None:
+                set_traceback(error, tb.tb_next)  # our own frame
             if stack:
                 task._generator = generator = stack.pop()
             elif returned:
                 task._finish(FINISHED, error.value, None)  # type: ignore[attr-defined]  # StopIteration
                 return _ENDED
-            elif isinstance(error, HotSwapException) and _is_runnable(error):
+            elif issubclass(type(error), HotSwapException) and _is_runnable(error):
                 task._generator = generator = error.args[0]
                 task._swappable = False
                 error = StopIteration(None)
@@ -428,7 +429,7 @@ def _as_return(error: RuntimeError) -> BaseException:
     return error
 
 
-def _is_runnable(swap: HotSwapException) -> bool:
+def _is_runnable(swap: BaseException) -> bool:
     return bool(swap.args) and type(swap.args[0]) in (GeneratorType, CoroutineType)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from types import FunctionType, TracebackType
+from types import FunctionType
 from typing import Any, ClassVar
 
 from dispycos.errors import HotSwapException
@@ -429,8 +429,7 @@ class Task(Receiver):
 
     def _fail(self, error: BaseException) -> None:
         """End by an exception that nothing in the task caught."""
-        trace.trim(error)
-        tb: TracebackType | None = error.__traceback__
+        tb = trace.trim(error)
         if is_interruption(error):
             log.info("%s was interrupted", self)
         elif self.number & CLIENT_MADE:
@@ -509,7 +508,7 @@ def interruption(reason: str = "") -> KeyboardInterrupt:
 
 def is_interruption(error: BaseException) -> bool:
     """Whether it is one of these, and not of the task's own."""
-    return getattr(error, "by_request", False)
+    return type(error) is KeyboardInterrupt and getattr(error, "by_request", False)
 
 
 def _exception(*args: Any) -> BaseException:

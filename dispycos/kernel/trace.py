@@ -8,7 +8,7 @@ Pure: no I/O, clock or randomness. Rules K5, K8.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
@@ -67,10 +67,19 @@ def running_frames(innermost: FrameType | None) -> list[Frame]:
     return found
 
 
-def trim(error: BaseException) -> None:
-    """Take our frames out of the exception's traceback; none is left of a call that did not take place."""
+# Not by the exception itself, whose class may answer for all of its attributes.
+_slot = vars(BaseException)["__traceback__"]
+traceback_of: Callable[[BaseException], TracebackType | None] = _slot.__get__
+set_traceback: Callable[[BaseException, TracebackType | None], None] = _slot.__set__
+
+
+def trim(error: BaseException) -> TracebackType | None:
+    """Take our frames out of the exception's traceback; none is left of a call that did not take place.
+
+    What is left.
+    """
     kept = []
-    entry = error.__traceback__
+    entry = traceback_of(error)
     while entry is not None:
         if not _is_ours(entry.tb_frame):
             kept.append(entry)
@@ -79,7 +88,8 @@ def trim(error: BaseException) -> None:
     for entry in reversed(kept):
         entry.tb_next = following
         following = entry
-    error.__traceback__ = following
+    set_traceback(error, following)
+    return following
 
 
 def text_of(error: BaseException) -> str:

@@ -322,7 +322,7 @@ class Delivery:
             # The usual case, written out: there are many of these.
             try:
                 value = loads(data)
-            except Exception as exc:
+            except values.FAILURES as exc:
                 self._not_loaded(peer, receiver, Deliver(number, Payload(data)), exc)
                 continue
             if type(value) is MonitorStatus:
@@ -346,7 +346,7 @@ class Delivery:
         else:
             receiver.send(value)
 
-    def _not_loaded(self, peer: Incarnation, receiver: Any, message: Deliver, why: Exception) -> None:
+    def _not_loaded(self, peer: Incarnation, receiver: Any, message: Deliver, why: BaseException) -> None:
         log.warning("a message for %s can't be unpickled: %s", receiver, why)
         self.endpoint.say(peer, Undelivered(message.to, message.ticket, f"can't be unpickled: {why}"))
 

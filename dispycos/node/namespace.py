@@ -43,10 +43,13 @@ class ClientNamespace:
         self._targets.clear()
 
     def load(self, payload: Payload) -> Any:
-        """Rebuild one value."""
+        """Rebuild one value; as `values.load`."""
         data = payload.data
         if type(data) is bytes and not payload.buffers and data[:1] != values.WITH_CODE:
-            return loads(data)  # written out: there is one for each task
+            try:
+                return loads(data)  # written out: there is one for each task
+            except (SystemExit, GeneratorExit) as exc:
+                raise values.survivable(exc, values.LOADING) from exc
         return values.load(payload, self._names)
 
     def define(self, function: CodeHash, code: Payload) -> None:

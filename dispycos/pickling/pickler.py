@@ -51,6 +51,7 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
         self._defining = defining
         self.needs: dict[bytes, Any] = {}  # id -> the class or function it stands for
         self.codes: list[tuple[types.CodeType, dict[str, Any]]] = []  # pickled here, with their globals
+        self._worded = False  # there are words of `stubs` that refer to neither
 
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
@@ -59,10 +60,12 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
         if issubclass(kind, type):
             return self._class(value)
         if kind is types.CellType:
+            self._worded = True
             return stubs.cell, ()
         if kind is origins.LRU_CACHE:
             return self._cached(value)
         if kind is types.ModuleType and value.__name__ in sys.modules:
+            self._worded = True
             return stubs.module_named, (value.__name__,)
         # cloudpickle would send the rest of its text as a StringIO: reading there moves nothing here.
         if issubclass(kind, io.TextIOWrapper) and value not in (sys.stdin, sys.stdout, sys.stderr):
@@ -109,7 +112,7 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
     @property
     def plain(self) -> bool:
         """Whether the pickle needs nothing beside it."""
-        return not self.needs and not self.codes
+        return not (self.needs or self.codes or self._worded)
 
 
 # Types that builtins has under no name; cloudpickle knows them.

@@ -102,6 +102,10 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
 
 loads = pickle.loads  # of data without code and buffers
 
+LOADING = "unpickling"  # who raised, for `survivable`
+# What it may raise, user code as it is, without an end of this program; not Ctrl-C, which may come then.
+FAILURES = (Exception, SystemExit, GeneratorExit)
+
 WITH_CODE = b"\0"  # how data begins that has definitions before its pickle: only `load` understands it
 
 
@@ -109,12 +113,16 @@ def load(payload: Payload, namespace: Namespace | None = None) -> Any:
     """Unpickle what `dump` made; of `dump_call`, (args, kwargs).
 
     namespace  where code that came along lives; None: this process's own modules.
-    Whatever unpickling raises: ModuleNotFoundError where a module is missing here.
+    Whatever unpickling raises: ModuleNotFoundError where a module is missing here; RemoteError in
+    the place of what would end this program.
     """
     data = payload.data
-    if type(data) is bytes and not payload.buffers and data[:1] != WITH_CODE:
-        return loads(data)
-    return (namespace or HERE).load(data, _private(payload.buffers))
+    try:
+        if type(data) is bytes and not payload.buffers and data[:1] != WITH_CODE:
+            return loads(data)
+        return (namespace or HERE).load(data, _private(payload.buffers))
+    except (SystemExit, GeneratorExit) as exc:
+        raise survivable(exc, LOADING) from exc
 
 
 def _is_simple(value: Any, depth: int) -> bool:
@@ -229,6 +237,8 @@ def _try(value: Any) -> Exception | None:
 
 def _where(value: Any, exc: Exception) -> str:
     """The path to the innermost part that fails, and why it does."""
+    if isinstance(exc.__cause__, RecursionError):
+        return ": it is nested too deeply to be pickled"
     path, tries = "", MAX_TRIES
     seen = {id(value)}
     while not _refuses(value):
@@ -339,13 +349,14 @@ def dump_exception(exc: BaseException) -> tuple[Payload | None, str]:
     """
     try:
         text = "".join(traceback.format_exception(exc))
-    except Exception as broken:
+    except BaseException as broken:
         # Its own __str__ fails (SE-111).
         text = f"{type(exc).__qualname__}: (its text can't be had: {type(broken).__name__})\n"
     text = clip(text, LIMITS.max_text_bytes, LIMITS.max_text_bytes)
     try:
         return Payload(dumps(exc, kind=_ExceptionPickler)), text
-    except Exception:
+    except BaseException:
+        # Whatever its class does there, also if that would end this process.
         return None, text
 
 

@@ -523,6 +523,26 @@ def test_any_exception_ends_its_task_only_and_is_logged_once(
 
 
 @pytest.mark.row("KE-08")
+def test_an_exception_that_answers_nothing_ends_its_task_only(world: World) -> None:
+    class Secretive(Exception):
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    def inner() -> Gen:
+        yield
+        raise Secretive
+
+    def fails() -> Gen:
+        yield inner()
+
+    # As a client's: its client says how it ended, and needs no text here.
+    task = world.kernel.spawn(fails, (), number=CLIENT_MADE)
+    other = world.spawn(slow)
+    world.run()
+    assert type(task._error) is Secretive and other._value == "slow"
+
+
+@pytest.mark.row("KE-08")
 @pytest.mark.rule("K5")
 def test_how_a_client_s_task_fails_is_said_by_its_client_alone(
     world: World, caplog: pytest.LogCaptureFixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import enum
 import pickle
+import sys
 import threading
 import traceback
 import types
@@ -255,7 +256,7 @@ def test_a_value_too_deep_to_pickle_is_said_so() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(NotSerializable, match="recursion"):
+    with pytest.raises(NotSerializable, match=r"^result: it is nested too deeply to be pickled$"):
         dump(deep, what="result")
 
 
@@ -423,3 +424,30 @@ def test_a_reducer_that_a_module_registers_later_is_used(monkeypatch: pytest.Mon
     # As NumPy does for its ufuncs, when it is imported.
     monkeypatch.setitem(copyreg.dispatch_table, Sealed, lambda sealed: (str, ("opened",)))
     assert load(dump([Sealed()])) == ["opened"]
+
+
+class Reduces(Exception):
+    """What is pickled as somebody wants it."""
+
+    def __init__(self, reduce: Callable[[], Any]) -> None:
+        super().__init__()
+        self.reduce = reduce
+
+    def __reduce__(self) -> Any:
+        return self.reduce()
+
+
+@pytest.mark.row("R-02", "SE-111")
+def test_code_of_others_that_pickles_or_unpickles_ends_nobody_s_program():
+    def leaves() -> Any:
+        sys.exit(3)
+
+    for reduce in (leaves, lambda: (sys.exit, (3,))):
+        payload, text = dump_exception(Reduces(reduce))
+        assert isinstance(load_exception(payload, text), RemoteError)
+    with pytest.raises(RemoteError, match="unpickling raised SystemExit: 3"):
+        load(dump([Reduces(lambda: (sys.exit, (3,)))]))
+
+
+def test_modules_travel_by_name():
+    assert load(dump([sys, pickle, {"json": values}])) == [sys, pickle, {"json": values}]

@@ -335,12 +335,10 @@ def some_time(text: str) -> float:
 
 def a_name(text: str) -> str:
     """What a process is called: something that can be read in a line."""
-    if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is no name that could be read in a line")
-    most = config.Limits().max_name_chars
-    if len(text) > most:
-        raise argparse.ArgumentTypeError(f"a name has at most {most} characters, not {len(text)}")
-    return text
+    try:
+        return names.readable(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is {exc}") from None
 
 
 def whole(text: str) -> int:

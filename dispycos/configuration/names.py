@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from dispycos.arguments import integer, port, seconds
+from dispycos.config import Limits
 from dispycos.errors import DispycosError
 from dispycos.model import host_and_port
 from dispycos.records import record
@@ -98,9 +99,12 @@ def _whole(text: str) -> int:
         raise ValueError("no whole number") from None
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """What a process is called. ValueError says what else `text` is."""
     if not text.strip() or not text.isprintable():
         raise ValueError("no name that could be read in a line")
+    if len(text) > (most := Limits().max_name_chars):
+        raise ValueError(f"no name, which has at most {most} characters")
     return text
 
 
@@ -130,7 +134,7 @@ CLIENT: Final = _table(
     Name("host", Kind.MANY, "addresses or host names to listen at", "", "that of the default route"),
     Name("ext_host", Kind.MANY, "addresses that others dial instead (NAT)"),
     Name("tcp_port", Kind.ONE, "TCP port of programs; 0: a free one", "0", "a free one", _port),
-    Name("name", Kind.ONE, "what programs are called", "", "the host's name", _readable),
+    Name("name", Kind.ONE, "what programs are called", "", "the host's name", readable),
     Name("discover_peers", Kind.SWITCH, "look for others by UDP", "true"),
     Name("dest_path", Kind.ONE, "where files of others are stored", "", "a folder of the account"),
     Name("max_file_size", Kind.ONE, "bytes of one such file", "", "no limit of its own", _bytes),

@@ -39,7 +39,22 @@ def describe(error: BaseException) -> tuple[Any, ...]:
 
     Its last part is the traceback as text; empty if no line but ours led to it.
     """
-    return _described(error, 0)
+    try:
+        return _described(error, 0)
+    except BaseException as broken:
+        # Its class does as it likes, also when it is asked for its text: who waits hears that.
+        kind = type(error)
+        said = f"its text can't be made: {type(broken).__name__}"
+        return (
+            type.__getattribute__(kind, "__module__"),
+            type.__getattribute__(kind, "__qualname__"),
+            (said,),
+            {},
+            said,
+            None,
+            (),
+            "",
+        )
 
 
 def _described(error: BaseException, depth: int) -> tuple[Any, ...]:

@@ -86,7 +86,7 @@ class Job:
             self.request = ()
             connection.answer(self, wire.RESULT, answer, refer)
         except BaseException as exc:
-            self.interrupt = exc if isinstance(exc, KeyboardInterrupt) else None
+            self.interrupt = exc if issubclass(type(exc), KeyboardInterrupt) else None  # type: ignore[assignment]  # so it is
             self.fail(exc)
         finally:
             here.conversation = before

@@ -328,7 +328,24 @@ class Strange(ExceptionGroup):
         return super().__new__(cls, "strange", errors)
 
 
+class Leaving(Exception):
+    """One whose text would end the program that asks for it."""
+
+    def __str__(self) -> str:
+        sys.exit(3)
+
+
+class Secretive(Exception):
+    """One that answers nothing."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
 class Failing(rpc.Service):
+    def exposed_be_odd(self, leaves: bool) -> None:
+        raise Leaving if leaves else Secretive
+
     def exposed_fail(self, kind: str) -> None:
         failures: list[BaseException] = []
         for make in (lambda: int("x"), lambda: {}["y"], lambda: sys.exit(3)):
@@ -367,6 +384,14 @@ def test_a_group_arrives_with_its_members_and_their_tracebacks():
         with pytest.raises(ExceptionGroup, match="Strange: strange") as strange:
             conn.root.fail("strange")
         assert [type(member) for member in strange.value.exceptions] == [ValueError, KeyError]
+
+
+@pytest.mark.row("RP-21")
+def test_an_exception_whose_class_does_as_it_likes_is_an_answer_too():
+    with connected(Failing) as conn:
+        for leaves, kind in ((True, Leaving), (False, rpc.GenericException)):
+            asked = rpc.async_(conn.root.be_odd)(leaves)
+            assert asked.exception(10).__class__ is kind
 
 
 @pytest.mark.row("RP-21")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from dispycos.commands import table
+from dispycos.commands import programs
 from dispycos.usage import Section
 from dispycos.wording import nearest
 
@@ -20,12 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Not above: a short answer does not wait for what it does not use.
         from dispycos.scheduler import cli as scheduler
 
-        lines = tuple((f"dispycos {name}", one.about) for name, one in table.COMMANDS.items())
+        lines = tuple((f"dispycos {name}", one.about) for name, one in programs.COMMANDS.items())
         return scheduler.main(arguments, Section("commands", lines))
     name, *rest = arguments
-    if name in table.COMMANDS:
-        return table.COMMANDS[name].main()(rest)
-    near = nearest(name, table.COMMANDS)
+    if name in programs.COMMANDS:
+        return programs.COMMANDS[name].main()(rest)
+    near = nearest(name, programs.COMMANDS)
     hint = f"did you mean {near!r}? All" if near else "all"
-    print(f"dispycos: {name!r} is no command; {hint} of them: {', '.join(table.COMMANDS)}", file=sys.stderr)
+    print(
+        f"dispycos: {name!r} is no command; {hint} of them: {', '.join(programs.COMMANDS)}", file=sys.stderr
+    )
     return 2

@@ -259,7 +259,7 @@ LINES = (
         beside=frozenset({"node", "scheduler"}),
     ),
     Line(8, "commands.shells", pure=True),
-    Line(8, "commands.table"),
+    Line(8, "commands.programs"),
     Line(8, "commands.page_tables", pure=True),
     Line(8, "commands.completion", beside=frozenset({"node", "scheduler"})),
     Line(8, "commands.keys commands.manual commands.topics commands.helping"),

@@ -17,6 +17,7 @@ from dispycos.config import Limits
 from dispycos.messages import Holding
 from dispycos.model import Incarnation
 from dispycos.story import About
+from dispycos.wording import many
 
 
 class Dispatch(Protocol):
@@ -62,7 +63,8 @@ def why_idle(dispatch: Dispatch, now: float) -> str:
     if not dispatch.gate.tasks:
         return "no task is waiting"
     first = next(iter(dispatch.gate.tasks))
-    return f"{len(dispatch.gate.tasks)} tasks wait; the first: {why_waiting(dispatch, first, now)}"
+    waiting = many(len(dispatch.gate.tasks), "task waits", "tasks wait")
+    return f"{waiting}; the first: {why_waiting(dispatch, first, now)}"
 
 
 def story(dispatch: Dispatch, id: int) -> str:

@@ -36,6 +36,7 @@ from dispycos.kernel.operation import Operation
 from dispycos.net.reactor import Later
 from dispycos.node.embedded import NodeNotStarted
 from dispycos.runtime import Network
+from dispycos.wording import many
 
 log = logging.getLogger("dispycos")
 
@@ -148,7 +149,9 @@ class Elastic:
     def _fail_above_most(self) -> None:
         most, reason = self._most
         if self._machine.minimum > most:
-            self._fail_waiting(NodeNotStarted(f"the cluster can't have more than {most:g} nodes: {reason}"))
+            self._fail_waiting(
+                NodeNotStarted(f"the cluster can't have more than {many(int(most), 'node')}: {reason}")
+            )
 
     def _fail_waiting(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, []

@@ -23,6 +23,7 @@ from dispycos.arguments import integer, seconds_or_none
 from dispycos.card import card
 from dispycos.errors import Timeout
 from dispycos.kernel.operation import kernel_threads
+from dispycos.wording import many
 
 LEAST_AHEAD = 16  # items of a map that are out or wait to be taken, however few can run at once
 
@@ -158,7 +159,7 @@ class PoolExecutor(concurrent.futures.Executor):
         raise TypeError(f"a {type(self).__name__} stays in its program")
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._what}: {self._state()}, {len(self._open)} calls>"
+        return f"<{type(self).__name__} of {self._what}: {self._state()}, {many(len(self._open), 'call')}>"
 
     def _repr_html_(self) -> str:
         facts = [("of", self._what), ("calls that have not ended", f"{len(self._open):,}")]

@@ -22,6 +22,7 @@ from typing import Any
 from dispycos.events import Action, Note
 from dispycos.records import record
 from dispycos.story import About, Stories
+from dispycos.wording import many
 
 
 @record
@@ -364,7 +365,7 @@ class Scaling:
             self._stories.add(number, now, "was asked for")
             out.append(StartNode(number))
         self._short = None
-        out.append(Note("info", f"the cluster starts {_nodes(len(started))}: {self._why()}"))
+        out.append(Note("info", f"the cluster starts {many(len(started), 'node')}: {self._why()}"))
 
     def _shrink(self, now: float, out: list[Action]) -> None:
         above = self.have - self.maximum
@@ -392,7 +393,7 @@ class Scaling:
             self._stories.add(node.number, now, "is drained")
             out.append(DrainNode(node.number))
         if nodes:
-            out.append(Note("info", f"the cluster drains {_nodes(len(nodes))}: {self._why()}"))
+            out.append(Note("info", f"the cluster drains {many(len(nodes), 'node')}: {self._why()}"))
 
     def _say_what_drains(self, now: float, out: list[Action]) -> None:
         for node in self.nodes.values():
@@ -402,8 +403,8 @@ class Scaling:
             node.say_at = now + waited  # twice as late
             text = f"the cluster's node {node.number} was asked to end {waited:.0f} s ago"
             if tasks := self.demand.busy.get(node.number):
-                some = "a task" if tasks == 1 else f"{tasks} tasks"
-                out.append(Note("info", f"{text}, and still has {some}: it ends with the last one"))
+                note = f"{text}, and still has {many(tasks, 'task')}: it ends with the last one"
+                out.append(Note("info", note))
             else:
                 note = f"{text}, has no task, and is still there: its process may be stopped, or out of reach"
                 out.append(Note("warning", note))
@@ -413,10 +414,5 @@ class Scaling:
         if self.minimum == self.maximum:
             return f"it is to have {self.maximum}"
         known = f", each some {demand.seconds:.2g} s" if demand.seconds >= 0 and demand.tasks else ""
-        tasks = "1 task" if demand.tasks == 1 else f"{demand.tasks} tasks"
         known += f", {demand.waiting_io} for I/O" if demand.waiting_io else ""
-        return f"{tasks} to do{known}; between {self.minimum} and {self.maximum} nodes"
-
-
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+        return f"{many(demand.tasks, 'task')} to do{known}; between {self.minimum} and {self.maximum} nodes"

@@ -11,7 +11,7 @@ from typing import Final
 
 from dispycos import commandline
 from dispycos.commandline import Parser
-from dispycos.commands import shells, table
+from dispycos.commands import programs, shells
 from dispycos.commands.shells import FILES, FOLDERS, Command, Option
 from dispycos.node import cli as node
 from dispycos.scheduler import cli as scheduler
@@ -34,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("shell", choices=[*_SHELLS], help="for which shell")
     options = parser.parse_args(argv)
-    below = [_of_parser(f"dispycos {name}", parser_of(one.main())) for name, one in table.COMMANDS.items()]
+    below = [_of_parser(f"dispycos {name}", parser_of(one.main())) for name, one in programs.COMMANDS.items()]
     tops = [_of_parser("dispycos", scheduler.make_parser()), _of_parser("dispycosnode", node.make_parser())]
-    words = tuple((name, _first(one.about)) for name, one in sorted(table.COMMANDS.items()))
+    words = tuple((name, _first(one.about)) for name, one in sorted(programs.COMMANDS.items()))
     tops[0] = Command("dispycos", "", tops[0].options, words)
 
     def run() -> int:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from dispycos import commandline
 from dispycos.commandline import Parser
-from dispycos.commands import manual, table
-from dispycos.commands.table import Program
+from dispycos.commands import manual, programs
+from dispycos.commands.programs import Program
 from dispycos.commands.topics import ALSO, TOPICS, topic
 from dispycos.errors import DispycosError
 from dispycos.usage import Section, columns, parser_of
@@ -65,14 +65,14 @@ def _explained(name: str | None, *, man: bool) -> str:
 
 
 def _programs() -> dict[str, Program]:
-    return {**table.COMMANDS, **table.PROGRAMS, **table.MODULES}
+    return {**programs.COMMANDS, **programs.PROGRAMS, **programs.MODULES}
 
 
 def _contents(width: int) -> str:
     parts = {
-        "programs": {name: one.about for name, one in table.PROGRAMS.items()},
-        "programs, behind python -m": {name: one.about for name, one in table.MODULES.items()},
-        "commands, behind dispycos": {name: one.about for name, one in table.COMMANDS.items()},
+        "programs": {name: one.about for name, one in programs.PROGRAMS.items()},
+        "programs, behind python -m": {name: one.about for name, one in programs.MODULES.items()},
+        "commands, behind dispycos": {name: one.about for name, one in programs.COMMANDS.items()},
         "topics": {name: about for name, (_, about) in TOPICS.items()},
     }
     lines = []

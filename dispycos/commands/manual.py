@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dispycos import config
-from dispycos.commands import table
+from dispycos.commands import programs
 from dispycos.usage import Described, is_laid_out, parser_of, told_default
 
 # An option, a variable or what is quoted as typed.
@@ -23,8 +23,8 @@ _BOLD = re.compile(r"(?<![\w-])(--?[a-z][\w-]*)|`([^`]+)`")
 
 def pages() -> dict[str, str]:
     """A page for each installed program and each command of `dispycos`, by the names of their files."""
-    programs = {**table.PROGRAMS, **{f"dispycos-{name}": one for name, one in table.COMMANDS.items()}}
-    return {f"{name}.1": page(name, one.about, parser_of(one.main())) for name, one in programs.items()}
+    described = {**programs.PROGRAMS, **{f"dispycos-{name}": one for name, one in programs.COMMANDS.items()}}
+    return {f"{name}.1": page(name, one.about, parser_of(one.main())) for name, one in described.items()}
 
 
 def write(folder: Path) -> None:

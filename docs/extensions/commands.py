@@ -20,7 +20,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from dispycos.commands import table as table_of_commands
+from dispycos.commands import programs
 from dispycos.usage import Described, Pairs, is_laid_out, parser_of
 
 # A name of an option, a file or a value within a sentence of help.
@@ -124,7 +124,7 @@ class Subcommands(Directive):
         (target,) = self.arguments
         document = self.state.document
         sections: list[nodes.Node] = []
-        for name in sorted(table_of_commands.COMMANDS):
+        for name in sorted(programs.COMMANDS):
             title = f"dispycos {name}"
             section = nodes.section("", nodes.title(title, title), names=[nodes.fully_normalize_name(title)])
             document.note_implicit_target(section)

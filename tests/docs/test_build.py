@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dispycos.commands import table
+from dispycos.commands import programs
 from tests.helpers import ROOT, run_program
 
 DOCS = ROOT / "docs"
@@ -90,4 +90,4 @@ def test_every_program_stands_in_the_reference() -> None:
     page = (REFERENCE / "commands.md").read_text()
     headings = set(re.findall(r"^#+ (.+)$", page, re.MULTILINE))
     installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert {*installed, *(f"python -m {name}" for name in table.MODULES)} - headings == set()
+    assert {*installed, *(f"python -m {name}" for name in programs.MODULES)} - headings == set()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dispycos import commandline
-from dispycos.commands import table
+from dispycos.commands import programs
 from dispycos.usage import parser_of
 from dispycos.wording import nearest
 from tests.helpers import ROOT
@@ -41,13 +41,13 @@ def understood(line: str) -> bool:
         return False
     words = shlex.split(_REMARK.split(line[found.end() :])[0])
     name = found["module"] or found["name"] or "dispycosnode"
-    programs = {**table.PROGRAMS, **table.MODULES}
-    if found["module"] is None and name == "dispycos" and words and words[0] in table.COMMANDS:
-        programs, name = dict(table.COMMANDS), words.pop(0)
-    assert name in programs or found["module"], f"there is no program {name!r}"
-    if name not in programs:
+    known = {**programs.PROGRAMS, **programs.MODULES}
+    if found["module"] is None and name == "dispycos" and words and words[0] in programs.COMMANDS:
+        known, name = dict(programs.COMMANDS), words.pop(0)
+    assert name in known or found["module"], f"there is no program {name!r}"
+    if name not in known:
         return False
-    actions = parser_of(programs[name].main())._option_string_actions
+    actions = parser_of(known[name].main())._option_string_actions
     taken = False  # by the option before it
     for word in commandline.normal(words):
         # Behind these stand options of another program.
@@ -59,7 +59,7 @@ def understood(line: str) -> bool:
             taken = word == option and actions[option].nargs is None
         else:
             # Other words behind the name of the package are a sentence's, or what it prints.
-            meant = name == "dispycos" and not taken and nearest(word, table.COMMANDS)
+            meant = name == "dispycos" and not taken and nearest(word, programs.COMMANDS)
             assert not meant, f"no command {word!r}: {meant} is meant"
             taken = False
     return True

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dispycos.commands.table import COMMANDS
+from dispycos.commands.programs import COMMANDS
 from dispycos.node import cli as node_cli
 from dispycos.scheduler import cli as scheduler_cli
 from tests.helpers import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispycos.commands import table
+from dispycos.commands import programs
 from tests.helpers import run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
@@ -68,7 +68,7 @@ def test_every_command_is_completed() -> None:
     code, out, _ = run_program(
         ["bash", "--norc", "-c", ASK, "bash", script("bash")], input="dispycos \n", timeout=10
     )
-    assert code == 0 and set(out.split()) == set(table.COMMANDS)
+    assert code == 0 and set(out.split()) == set(programs.COMMANDS)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")

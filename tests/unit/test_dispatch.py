@@ -881,7 +881,7 @@ def test_a_waiting_task_has_a_reason() -> None:
     task = client.one()
     client.now = 4.0
     assert "4.0 s: no server is ready yet" in client.machine.why_waiting(task.id, client.now)
-    assert "1 tasks wait" in client.machine.why_idle(client.now)
+    assert "1 task waits" in client.machine.why_idle(client.now)
     client.feed(ServerUsable(S1, N1, 1))
     assert client.machine.why_idle(client.now) == ""
     client.submit(3)

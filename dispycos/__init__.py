@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dispycos.client.allocation import DispycosNodeAllocate
-    from dispycos.client.local import LocalCluster
     from dispycos.client.progress import progress
-    from dispycos.client.slurm_cluster import SlurmCluster
-    from dispycos.client.ssh_cluster import SSHCluster
     from dispycos.client.waiting import as_completed, gather, wait
+    from dispycos.clusters.local import LocalCluster
+    from dispycos.clusters.slurm_cluster import SlurmCluster
+    from dispycos.clusters.ssh_cluster import SSHCluster
     from dispycos.config import (
         IPV4_MULTICAST_GROUP,
         IPV6_MULTICAST_GROUP,
@@ -153,7 +153,7 @@ _HOMES = {
     "DispycosTaskInfo": "model:TaskInfo",
     "Event": "kernel.sync",
     "HotSwapException": "errors",
-    "LocalCluster": "client.local",
+    "LocalCluster": "clusters.local",
     "Location": "model",
     "Lock": "kernel.sync",
     "MessageTooLarge": "errors",
@@ -168,10 +168,10 @@ _HOMES = {
     "RPS": "kernel.rps",
     "RemoteError": "errors",
     "RemoteObject": "objects.remote",
-    "SSHCluster": "client.ssh_cluster",
+    "SSHCluster": "clusters.ssh_cluster",
     "Scheduler": "scheduler.scheduler",
     "Semaphore": "kernel.sync",
-    "SlurmCluster": "client.slurm_cluster",
+    "SlurmCluster": "clusters.slurm_cluster",
     "Task": "kernel.task",
     "TaskCancelled": "errors",
     "TaskInfo": "model",

@@ -28,9 +28,9 @@ from dispycos.arguments import integer
 from dispycos.client.batch import Run
 from dispycos.client.client import Client
 from dispycos.client.future import Future
-from dispycos.client.local import LocalCluster
 from dispycos.client.submitter import Submitter
 from dispycos.client.surroundings import Surroundings
+from dispycos.clusters.local import LocalCluster
 from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import kernel_threads
 from dispycos.kernel.target import name_of

@@ -79,8 +79,8 @@ LINES = (
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
         " client.cancels client.lost_attempts client.acknowledgements client.audit client.demand"
-        " client.dispatch client.growing client.scaling"
-        " client.hosts",
+        " client.dispatch client.growing clusters.scaling"
+        " clusters.hosts",
         pure=True,
         reach=only(0),
     ),
@@ -158,14 +158,19 @@ LINES = (
         " client.parking client.listener client.unasked client.tasks client.settings client.request"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere client.batch"
-        " client.components client.allocation client.surroundings client.forked client.local client.progress"
-        " client.launcher client.elastic client.scalable client.local_nodes"
-        " client.slurm_jobs client.slurm_cluster client.ssh_node client.ssh_nodes"
-        " client.ssh_cluster"
+        " client.components client.allocation client.surroundings client.forked client.progress"
         " client.watcher client.presence client.bar client.notebook client.relay client.executor"
         " client.client_executor",
-        # A private scheduler and a LocalCluster run here.
+        # A private scheduler runs here.
         beside=frozenset({"scheduler", "node", "objects"}),
+    ),
+    Line(
+        5,
+        "clusters.launcher clusters.elastic clusters.scalable clusters.local_nodes clusters.local"
+        " clusters.slurm_jobs clusters.slurm_cluster clusters.ssh_node clusters.ssh_nodes"
+        " clusters.ssh_cluster",
+        # Nodes that a private scheduler finds, for the clients of this program.
+        beside=frozenset({"client", "scheduler", "node"}),
     ),
     Line(6, "objects.arrays"),
     Line(6, "objects.exports objects.wire objects.access objects.tuples objects.references", pure=True),

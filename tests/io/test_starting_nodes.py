@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dispycos.client import slurm_jobs
-from dispycos.client.hosts import Hosts
-from dispycos.client.launcher import Launcher
-from dispycos.client.local_nodes import LocalNodes
-from dispycos.client.ssh_node import SSHNode
-from dispycos.client.ssh_nodes import SSHNodes
+from dispycos.clusters import slurm_jobs
+from dispycos.clusters.hosts import Hosts
+from dispycos.clusters.launcher import Launcher
+from dispycos.clusters.local_nodes import LocalNodes
+from dispycos.clusters.ssh_node import SSHNode
+from dispycos.clusters.ssh_nodes import SSHNodes
 from dispycos.model import Location
 from dispycos.node.embedded import LocalNode
 from tests.helpers import wait_until

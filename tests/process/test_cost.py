@@ -88,7 +88,7 @@ def test_a_large_value_takes_little_more_than_its_size(side: Side, workload: str
     ("module", "not_needed"),
     [
         # While the node starts its program imports the rest, and while the zygote does the node does.
-        ("dispycos.client.local", {"asyncio", "ssl", "cloudpickle", "psutil"}),
+        ("dispycos.clusters.local", {"asyncio", "ssl", "cloudpickle", "psutil"}),
         ("dispycos.node.fresh", {"asyncio", "dataclasses", "ctypes", "inspect"}),
         ("dispycos.node.zygote", {"psutil", "tomllib", "difflib", "sqlite3", "importlib.resources"}),
     ],

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dispycos import Client, Closed, LocalCluster, keyfile
-from dispycos.client.launcher import Launcher
-from dispycos.client.scalable import Scalable
-from dispycos.client.scaling import Policy
+from dispycos.clusters.launcher import Launcher
+from dispycos.clusters.scalable import Scalable
+from dispycos.clusters.scaling import Policy
 from dispycos.errors import LocalProtocolError
 from dispycos.kernel.operation import Operation
 from dispycos.model import Incarnation

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dispycos.client.scaling import (
+from dispycos.clusters.scaling import (
     Between,
     Demand,
     DrainNode,

@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from dispycos.client.hosts import Hosts
-from dispycos.client.launcher import Launcher
-from dispycos.client.ssh_node import SSHNode
+from dispycos.clusters.hosts import Hosts
+from dispycos.clusters.launcher import Launcher
+from dispycos.clusters.ssh_node import SSHNode
 from dispycos.launch.remote_node import RemoteNode, Tell
 from dispycos.launch.spec import XSpec
 from dispycos.model import Incarnation

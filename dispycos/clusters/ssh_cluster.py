@@ -15,9 +15,9 @@ from typing import Final, Never, Self
 
 from dispycos import keyfile
 from dispycos.arguments import integer, text
-from dispycos.client.hosts import Hosts
-from dispycos.client.scalable import Scalable
-from dispycos.client.ssh_nodes import SSHNodes
+from dispycos.clusters.hosts import Hosts
+from dispycos.clusters.scalable import Scalable
+from dispycos.clusters.ssh_nodes import SSHNodes
 from dispycos.guidance import habits, hints
 from dispycos.launch.ssh import spec_of, target_of
 from dispycos.model import Role

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Never, Self
 
 from dispycos.arguments import integer, seconds
 from dispycos.client import surroundings
-from dispycos.client.scalable import Scalable
 from dispycos.client.surroundings import Surroundings
+from dispycos.clusters.scalable import Scalable
 from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import kernel_threads
 from dispycos.model import Location, Role
@@ -26,7 +26,7 @@ from dispycos.node.processors import server_count
 
 if TYPE_CHECKING:
     from dispycos.client.client_executor import ClientExecutor
-    from dispycos.client.local_nodes import LocalNodes
+    from dispycos.clusters.local_nodes import LocalNodes
     from dispycos.node.embedded import LocalNode
     from dispycos.runtime import Network
     from dispycos.scheduler.service import SchedulerService
@@ -75,7 +75,7 @@ class LocalCluster(Scalable):
         return runtime.network(options, keyfile.throwaway() if ours else None), ours
 
     def _make_launcher(self, network: Network, service: SchedulerService) -> LocalNodes:
-        from dispycos.client.local_nodes import LocalNodes
+        from dispycos.clusters.local_nodes import LocalNodes
 
         self._nodes = LocalNodes(network, service, lambda number: self._start_node(network, number))
         return self._nodes

@@ -24,8 +24,8 @@ from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.wording import listed
 
 if TYPE_CHECKING:
-    from dispycos.client.elastic import Elastic
-    from dispycos.client.launcher import Launcher
+    from dispycos.clusters.elastic import Elastic
+    from dispycos.clusters.launcher import Launcher
     from dispycos.runtime import Network
     from dispycos.scheduler.service import SchedulerService
 
@@ -147,7 +147,7 @@ class Scalable(ABC):
         self._refuse_start_in_a_loop()
         if self._network is not None:
             return self
-        from dispycos.client.elastic import Elastic
+        from dispycos.clusters.elastic import Elastic
         from dispycos.scheduler import scheduler
 
         network, self._ours = self._join()

@@ -1,4 +1,4 @@
-"""More and fewer nodes for a cluster of this program: what `client.scaling` decides is carried out.
+"""More and fewer nodes for a cluster of this program: what `clusters.scaling` decides is carried out.
 
 The work is looked at twice a second while it is to be followed; nodes are started and drained by
 whoever can (`Launcher`). A node that drains takes no new tasks and ends with its last one.
@@ -15,8 +15,9 @@ from collections import Counter
 from typing import Any
 
 from dispycos import validation
-from dispycos.client.launcher import Launcher
-from dispycos.client.scaling import (
+from dispycos.client.switchboard import Switchboard
+from dispycos.clusters.launcher import Launcher
+from dispycos.clusters.scaling import (
     Between,
     Demand,
     DrainNode,
@@ -30,7 +31,6 @@ from dispycos.client.scaling import (
     SomeCome,
     StartNode,
 )
-from dispycos.client.switchboard import Switchboard
 from dispycos.errors import Closed, LocalProtocolError
 from dispycos.kernel.operation import Operation
 from dispycos.net.reactor import Later

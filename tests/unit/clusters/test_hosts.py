@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dispycos.client.hosts import RETRY_FIRST, RETRY_MAX, Hosts
+from dispycos.clusters.hosts import RETRY_FIRST, RETRY_MAX, Hosts
 
 
 def test_hosts_are_taken_in_order_and_once() -> None:

@@ -1,4 +1,4 @@
-"""Who starts and ends the nodes of a cluster, for `client.elastic`.
+"""Who starts and ends the nodes of a cluster, for `clusters.elastic`.
 
 I/O half, reactor thread. Layer 5.
 """

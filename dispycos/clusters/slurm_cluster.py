@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Never
 
 from dispycos.arguments import integer
-from dispycos.client.scalable import Scalable
-from dispycos.client.slurm_jobs import SlurmJobs
+from dispycos.clusters.scalable import Scalable
+from dispycos.clusters.slurm_jobs import SlurmJobs
 from dispycos.guidance import habits, hints
 from dispycos.launch import slurm
 from dispycos.runtime import Network, runtime

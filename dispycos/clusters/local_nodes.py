@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from dispycos.client.launcher import Launcher
+from dispycos.clusters.launcher import Launcher
 from dispycos.model import Incarnation, Location
 from dispycos.node.embedded import LocalNode, NodeNotStarted
 from dispycos.runtime import Network

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from dispycos.client.launcher import Launcher
+from dispycos.clusters.launcher import Launcher
 from dispycos.launch import slurm, slurm_nodes
 from dispycos.launch.slurm import Job, SlurmError
 from dispycos.model import Incarnation

@@ -6,13 +6,15 @@
     yield arrivals, await arrivals, .result()   a list of all that are to come
 
 Whatever makes them come is done in the thread of who waits. Several may wait: each value is
-given to one of them.
+given to one of them. Who is interrupted or cancelled while he waits says so to what he waits for:
+a map ends then, as an async generator does whose `__anext__` is cancelled (also by `asyncio.timeout`).
 
 I/O half. Layer 5. Rows DC-60, DC-64.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -67,7 +69,7 @@ class Arrivals(Waitable):
         raise NotImplementedError
 
     def _interrupted(self) -> None:
-        """Ctrl-C, or a task's end, came to who waits. Most kinds are still good for others."""
+        """Ctrl-C, a cancelled `await` or a task's end came to who waits. Most kinds still serve others."""
 
     # Taking them.
 
@@ -161,7 +163,15 @@ class Arrivals(Waitable):
             if self._closed:
                 raise StopAsyncIteration
             if (bell := self._turn()) is not None:
-                await bell
+                await self._await(bell)
+
+    async def _await(self, bell: Operation) -> None:
+        try:
+            await bell
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            # asyncio tells of Ctrl-C by cancelling its main task: nobody can tell it from another cancel.
+            self._interrupted()
+            raise
 
     def next(self, default: Any = None) -> Generator[Any, Any, Any]:
         """Yield this in a task: the next one, or `default` if there are no more."""

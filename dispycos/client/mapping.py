@@ -190,7 +190,8 @@ class Map(Arrivals):
     # The end.
 
     def _interrupted(self) -> None:
-        # Nobody has a handle on its calls but this one, and whoever presses Ctrl-C wants their end.
+        # Nobody has a handle on its calls but this one, and whoever presses Ctrl-C, or cancels, wants
+        # their end.
         self._breaks_off = True
         self.close()
 

@@ -139,8 +139,9 @@ class Submitter:
         `for`, `async for` and `yield it.next(None)` take them one by one; `yield it`, `await it`
         and `it.result()` give a list of all. The input may have no end: it is read only so far
         ahead that all servers have work. The first failure is raised in the place of its result,
-        and ends the map. `close()`, or dropping it, withdraws what has not begun; Ctrl-C while a
-        result is waited for interrupts what runs, too.
+        and ends the map. `close()`, or dropping it, withdraws what has not begun. Ctrl-C while a
+        result is waited for interrupts what runs, too; so does whatever cancels the `await` of it in
+        asyncio (`asyncio.timeout`, say; `timeout` here ends the map, and lets what runs finish).
 
         func       any function that `submit` takes.
         chunksize  items that travel and run as one task, one after the other; None: as many as

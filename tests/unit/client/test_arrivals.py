@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -128,20 +129,63 @@ def test_ctrl_c_at_who_makes_them_is_told_before_they_are_released() -> None:
     assert awaited.said == ["interrupted", "released"]
 
 
+async def each_of(awaited: Arrivals) -> None:
+    async for _ in awaited:
+        pass
+
+
+async def all_of(awaited: Arrivals) -> None:
+    await awaited
+
+
+def all_yielded(awaited: Arrivals) -> Iterator[Any]:
+    yield awaited
+
+
+def one_yielded(awaited: Arrivals) -> Iterator[Any]:
+    yield awaited.next(None)
+
+
 @pytest.mark.row("DC-64")
-@pytest.mark.parametrize("all_of_them", [False, True])
-def test_a_task_that_waits_and_is_interrupted_tells_so(all_of_them: bool) -> None:
+@pytest.mark.parametrize("waits", [one_yielded, all_yielded, each_of, all_of])
+def test_a_task_that_waits_and_is_interrupted_tells_so(waits: Callable[[Arrivals], Any]) -> None:
     awaited = Awaited()
-
-    def waits() -> Iterator[Any]:
-        yield awaited if all_of_them else awaited.next(None)
-
     kernel = Kernel()
-    task = kernel.spawn(waits)
+    task = kernel.spawn(waits, (awaited,))
     for _ in range(3):
         kernel.step(0.0)
     assert task.is_alive() and not awaited.said
     task.interrupt("the test ends it")
     while task.is_alive():
         kernel.step(0.0)
-    assert awaited.said == ["interrupted"]
+    assert awaited.said[0] == "interrupted"
+
+
+@pytest.mark.row("DC-64")
+@pytest.mark.parametrize("waits", [each_of, all_of])
+def test_who_waits_in_asyncio_and_is_cancelled_tells_so(waits: Callable[[Arrivals], Any]) -> None:
+    # As asyncio.run does at Ctrl-C.
+    async def program(awaited: Awaited) -> None:
+        waiting = asyncio.ensure_future(waits(awaited))
+        await asyncio.sleep(0)
+        assert not waiting.done() and not awaited.said
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    awaited = Awaited()
+    asyncio.run(program(awaited))
+    assert awaited.said[0] == "interrupted"
+
+
+@pytest.mark.row("DC-64")
+@pytest.mark.parametrize("waits", [each_of, all_of])
+def test_who_waits_in_asyncio_for_too_long_tells_so(waits: Callable[[Arrivals], Any]) -> None:
+    async def program(awaited: Awaited) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await waits(awaited)
+
+    awaited = Awaited()
+    asyncio.run(program(awaited))
+    assert awaited.said[0] == "interrupted"

@@ -51,6 +51,7 @@ class Connection(objects.Connection):
     ) -> None:
         self.service = service
         self.source = source
+        self._dialled = first
         # What is called when nothing more will come.
         self._hooks: list[Callable[[], object]] = [lambda: gone(self)]
         self._slots = slots
@@ -67,13 +68,20 @@ class Connection(objects.Connection):
             terms=service.terms,
             first=first,
             lost=self._is_lost,
-            # Who dialled hears of it in `connect`, and has the connection before others use it.
+            # Who dialled hears of it by `begin_here`, and has the connection before others use it.
             begin=None if first or not presence.is_awaited else presence.begin,
             limit=limit,
             resting=resting,
         )
-        if first and presence.is_awaited:
-            presence.begin(self)
+
+    def begin_here(self) -> None:
+        """Tell our service that it is there, if we dialled: what its hook raises closes it, and is raised."""
+        if self._dialled and self._presence.is_awaited:
+            try:
+                self._presence.begin(self)
+            except BaseException as exc:
+                self.refuse(exc)
+                raise
 
     def _is_lost(self, reason: str) -> None:
         self._served.set()

@@ -160,7 +160,8 @@ def connect_stream(
     """A connection over a stream, whose other end does the same with `first` the other way round.
 
     proving  what the proof is done in, and nothing of the service's.
-    The stream is closed if it comes to nothing; the errors are those of `net.link.prove`.
+    The stream is closed if it comes to nothing; the errors are those of `net.proof.prove`, and what
+    the service raises when it hears of the connection.
     """
     try:
         with proving:
@@ -169,10 +170,13 @@ def connect_stream(
         connection: Connection = offered.connection_class(
             stream, meeting, name=name, service=offered, first=first, limit=limit
         )
-        return connection
     except BaseException:
         stream.close()
         raise
+    # From now on the connection's thread reads, and closes the stream when it is over: closed by
+    # anybody else, its descriptor would be somebody's whose bytes are read here.
+    connection.begin_here()
+    return connection
 
 
 def _reach(host: str, port: int, ipv6: bool, timeout: float) -> socket.socket:

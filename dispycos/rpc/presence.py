@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 import threading
@@ -67,8 +66,11 @@ class Presence:
 
 
 def _call(hook: Callable[..., None], conn: Any) -> None:
-    with contextlib.suppress(ValueError):  # of what has no signature
-        if not inspect.signature(hook).parameters:
-            hook()
-            return
-    hook(conn)
+    try:
+        takes_it = bool(inspect.signature(hook).parameters)
+    except (ValueError, TypeError):
+        takes_it = True  # it has no signature
+    if takes_it:
+        hook(conn)
+    else:
+        hook()

@@ -15,6 +15,7 @@ from dispycos import rpc
 from dispycos.easycluster import Client
 from dispycos.errors import DispycosError, PeerLost, RemoteProtocolError, Timeout
 from dispycos.net.proof import dialled
+from tests.helpers import wait_until
 from tests.io.rpc.servers import KEY, serving
 
 Behaviour = Callable[[socket.socket], None]
@@ -92,3 +93,28 @@ def test_what_a_service_raises_as_a_connection_begins_is_its_own(error: Exceptio
 
     with serving(rpc.VoidService) as server, pytest.raises(type(error), match=f"^{error}$"):
         rpc.connect("localhost", server.port, Raises, key=KEY)
+
+
+@pytest.mark.row("RP-01")
+@pytest.mark.parametrize("error", [ValueError("not today"), KeyboardInterrupt()])
+def test_a_connection_that_does_not_begin_at_this_end_is_closed_at_both(error: BaseException) -> None:
+    ours: list[rpc.Connection] = []
+    theirs: list[rpc.Connection] = []
+
+    class Serves(rpc.Service):
+        def on_connect(self, conn: rpc.Connection) -> None:
+            theirs.append(conn)
+
+    class Raises(rpc.Service):
+        def on_connect(self, conn: rpc.Connection) -> None:
+            ours.append(conn)
+            raise error
+
+    with serving(Serves) as server:
+        with pytest.raises(type(error)):
+            rpc.connect("localhost", server.port, Raises, key=KEY)
+        # By its own thread, which reads no descriptor that is somebody else's by now.
+        assert ours[0].closed and ours[0].wait_closed(10)
+        wait_until(lambda: theirs and theirs[0].wait_closed(10))
+        with pytest.raises(PeerLost, match=f"its service could not begin: .*{type(error).__name__}"):
+            theirs[0].ping()

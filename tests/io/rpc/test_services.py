@@ -229,6 +229,15 @@ def test_who_goes_before_it_was_said_that_he_came_is_gone_all_the_same():
     assert heard == ["quick"]
 
 
+def test_what_a_hook_without_parameters_raises_is_its_own():
+    class Licensed(rpc.Service):
+        def on_connect(self) -> None:  # type: ignore[override]  # as a hook may be
+            raise ValueError("the licence has expired")
+
+    with pytest.raises(ValueError, match="the licence has expired"):
+        Presence(Licensed()).begin("conn")
+
+
 def test_a_hook_that_fails_closes_the_connection_and_is_logged(caplog):
     class Closed(rpc.Service):
         def on_connect(self, conn: Connection) -> None:

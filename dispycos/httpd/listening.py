@@ -72,7 +72,7 @@ def bind(host: str | None, port: int, scheme: str) -> Binding:
             sock.close()
         raise
     warning = ""
-    if scheme == "http" and not all(_is_loopback(address) for address in addresses):
+    if scheme == "http" and not all(_ip(address).is_loopback for address in addresses):
         warning = (
             f"the web monitor listens at {shown}:{port} for other machines without TLS: what is typed and "
             "shown there can be read on the network; certfile=... and keyfile=... prevent that"
@@ -88,12 +88,17 @@ def _addresses(host: str | None) -> tuple[list[str], str, tuple[str, ...]]:
         found = [LOOPBACK, "::1"] if socket.has_ipv6 else [LOOPBACK]
         return found, "localhost", ()
     if host in ("", *EVERYWHERE):
-        # A browser asks for one of its addresses, not for what stands for all of them.
-        own = _own_addresses()
-        name = socket.gethostname()
-        everywhere = [host] if host else list(EVERYWHERE if _has_ipv6() else EVERYWHERE[:1])
-        reached = (a for a in own if not _is_loopback(a) and (host != "::" or ":" in a))
-        return everywhere, next(reached, LOOPBACK), (*own, name, socket.getfqdn())
+        bound_to = [host] if host else list(EVERYWHERE if _has_ipv6() else EVERYWHERE[:1])
+        # Of the families that are bound only: the socket of "::" takes no IPv4.
+        families = {_ip(address).version for address in bound_to}
+        own = [address for address in _own_addresses() if _ip(address).version in families]
+        # A browser asks for one of the machine's addresses, not for what stands for all of them. It
+        # can't ask for a link-local one, which means something with the name of an interface only.
+        reached = [a for a in own if not (_ip(a).is_loopback or _ip(a).is_link_local)]
+        reached.sort(key=lambda address: _ip(address).version)
+        nowhere = "::1" if host == "::" else LOOPBACK
+        names = (*own, socket.gethostname(), socket.getfqdn())
+        return bound_to, next(iter(reached), nowhere), names
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -122,8 +127,8 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(address.partition("%")[0])
 
 
 def _listen(address: str, port: int) -> socket.socket:

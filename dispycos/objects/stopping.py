@@ -96,6 +96,7 @@ class Stoppable:
             self._outcome = None, exc
         if outer is not None:
             outer._inner = None
+            self._outer = None  # or who keeps this one would keep the other, too
             running[me] = outer
         else:
             del running[me]

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -444,10 +445,8 @@ def test_the_default_is_loopback_and_every_interface_is_asked_for(caplog: pytest
     assert "without TLS" in everywhere.warning
     assert socket.gethostname() in everywhere.names
     everywhere.close()
-    # An address that stands for all is none that a browser asks for.
     anywhere = listening.bind("0.0.0.0", 0, "http")
     assert [sock.getsockname()[0] for sock in anywhere.sockets] == ["0.0.0.0"]
-    assert (anywhere.host, anywhere.names) == (everywhere.host, everywhere.names)
     anywhere.close()
     encrypted = listening.bind("", 0, "https")
     assert not encrypted.warning
@@ -456,6 +455,48 @@ def test_the_default_is_loopback_and_every_interface_is_asked_for(caplog: pytest
         listening.bind("no.such.host.invalid", 0, "http")
     with pytest.raises(TypeError):
         listening.bind(7, 0, "http")  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not listening._has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.row("HT-02")
+@pytest.mark.parametrize(
+    ("host", "own", "shown"),
+    [
+        ("0.0.0.0", ["fe80::7", "fd00::7", "192.0.2.7"], "192.0.2.7"),
+        ("0.0.0.0", ["fe80::7", "fd00::7"], "127.0.0.1"),
+        ("", ["fe80::7", "fd00::7", "169.254.0.7", "192.0.2.7"], "192.0.2.7"),
+        ("", ["fe80::7", "fd00::7"], "fd00::7"),
+        ("", ["fe80::7", "127.0.0.1"], "127.0.0.1"),
+        ("::", ["192.0.2.7", "fe80::7", "fd00::7"], "fd00::7"),
+        ("::", ["192.0.2.7", "fe80::7"], "::1"),
+    ],
+)
+def test_the_link_names_an_address_at_which_somebody_listens_and_that_a_browser_takes(
+    host: str, own: list[str], shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_own_addresses", lambda: own)
+    binding = listening.bind(host, 0, "http")
+    binding.close()
+    assert binding.url == f"http://{f'[{shown}]' if ':' in shown else shown}:{binding.port}"
+    version = {"0.0.0.0": 4, "::": 6}.get(host)
+    assert {name for name in binding.names if name in own} == {
+        name for name in own if version in (None, 6 if ":" in name else 4)
+    }
+
+
+@pytest.mark.skipif(not listening._has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.row("HT-02")
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::"])
+def test_the_link_of_every_interface_is_answered(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_this_machine = listening._own_addresses()
+    for own in ([], ["fe80::7", *of_this_machine]):
+        monkeypatch.setattr(listening, "_own_addresses", lambda own=own: own)
+        binding = listening.bind(host, 0, "http")
+        try:
+            asked = urllib.parse.urlsplit(binding.url)
+            socket.create_connection((asked.hostname, asked.port), 5).close()
+        finally:
+            binding.close()
 
 
 @pytest.mark.row("HT-01", "HT-03", "HT-04", "HT-05")

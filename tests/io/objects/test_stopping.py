@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 import time
@@ -101,6 +102,12 @@ def test_what_runs_inside_of_it_is_ended_with_it():
     with pytest.raises(TaskCancelled):
         code.run(sheltered, ours)
     assert ends == [TaskCancelled] * 2
+
+
+def test_who_keeps_what_ran_inside_does_not_keep_what_it_ran_inside_of():
+    code, inner = Stoppable(), Stoppable()
+    code.run(sheltered, inner.run, int)
+    assert code not in gc.get_referents(inner) and inner not in gc.get_referents(code)
 
 
 def test_what_was_stopped_before_does_not_begin():

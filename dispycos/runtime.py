@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar, cast
 
+from dispycos import forks
 from dispycos.config import Limits
 from dispycos.errors import Closed
 from dispycos.kernel import loop as kernel_loop
@@ -241,9 +242,8 @@ def _after_fork() -> None:
     runtime.__init__()  # type: ignore[misc]  # everybody has imported this object
     if network is not None:
         network.closed = True
-        network.endpoint.forsake()
+        network.endpoint.disown()
         network.delivery.close()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

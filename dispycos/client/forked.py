@@ -10,9 +10,9 @@ I/O half. Layer 5. Row DC-60; rule S6.
 from __future__ import annotations
 
 import os
-import weakref
 from typing import Any, NoReturn, Protocol
 
+from dispycos import forks
 from dispycos.client import surroundings
 from dispycos.errors import Closed
 
@@ -42,24 +42,18 @@ class Elsewhere:
         self.refuse()
 
 
-_here: weakref.WeakSet[Forsaken] = weakref.WeakSet()  # of this process
-
-
 def stays_here(work: Forsaken) -> None:
     """Have a client forsaken in each child that this process forks."""
     _here.add(work)
 
 
-def _after_fork() -> None:
-    works = list(_here)
-    _here.clear()
-    surroundings.forget()
-    for work in works:
-        work.forsake(
-            f"in use in process {os.getppid()}, of which this one is a forked child: make a Client "
-            "here, or have that process do it"
-        )
+def _forsake(work: Forsaken) -> None:
+    _here.discard(work)  # a child of the child is to name the same process
+    work.forsake(
+        f"in use in process {os.getppid()}, of which this one is a forked child: make a Client "
+        "here, or have that process do it"
+    )
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(surroundings.forget)
+_here = forks.each_in_child(_forsake)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 
+from dispycos import forks
 from dispycos.easycluster.response import Response
 
 Kept = Callable[[], Response | None]  # a response, as long as anybody wants it
@@ -20,10 +20,10 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
-        self._begin()
+        self._renew()
         _here.add(self)
 
-    def _begin(self) -> None:
+    def _renew(self) -> None:
         self._changed = threading.Condition()
         self._came: deque[Kept] = deque()
         self._outstanding = 0
@@ -103,13 +103,4 @@ def _wanted(response: Response | None) -> bool:
     return response is not None and (response.wants_handling or not response.seen)
 
 
-_here: weakref.WeakSet[Arrivals] = weakref.WeakSet()  # of this process
-
-
-def _after_fork() -> None:
-    for arrivals in list(_here):
-        arrivals._begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_here = forks.each_in_child(Arrivals._renew)

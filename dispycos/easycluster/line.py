@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import queue
 import threading
-import weakref
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from dispycos import forks
 from dispycos.easycluster import definitions, failures, finding, proxies, response
 from dispycos.easycluster.failures import ConnectionClosed, RemoteException
 from dispycos.easycluster.options import SINGLE, Options
@@ -50,7 +49,7 @@ class Line:
         self._ended = reached.ended
         self._compress = compress
         self._client = client
-        self._renew_locks()
+        self._renew()
         _here.add(self)
         self._lanes: dict[Any, int] = {}  # threadid -> the lane there
         self._numbers = itertools.count(_DEFAULT_LANE + 1)
@@ -74,7 +73,7 @@ class Line:
             lost=lambda reason: self.left.put(None),
         )
 
-    def _renew_locks(self) -> None:
+    def _renew(self) -> None:
         self._lock = threading.Lock()  # of the lanes
         self._defining = threading.Lock()
 
@@ -214,14 +213,4 @@ class Line:
         threading.Thread(target=self.close, name="dispycos end of a connection", daemon=True).start()
 
 
-_here: weakref.WeakSet[Line] = weakref.WeakSet()  # of this process
-
-
-def _after_fork() -> None:
-    # Other threads, which may have held them, stayed in the parent.
-    for line in list(_here):
-        line._renew_locks()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_here = forks.each_in_child(Line._renew)

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from dispycos import forks
 from dispycos.config import Limits
 from dispycos.easycluster import far
 from dispycos.easycluster.local import spawn_local
@@ -276,7 +277,7 @@ class Server:
             return 0
         os.write(tell, _PROVED)
         # What a master's code forks must not keep open what tells of this process's end.
-        os.register_at_fork(after_in_child=lambda: _close(tell, stream.reader))
+        forks.in_child(lambda: _close(tell, stream.reader))
         log.info("%s is served by process %d", peer, os.getpid())
         far.serve(stream, meeting, peer, lambda name, outcome: self.log_call(peer, name, outcome), self._stop)
         return 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 import types
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from dispycos import forks
 from dispycos.gateways.execmodel import ExecModel
 from dispycos.gateways.gateway import PATIENCE, Gateway
 from dispycos.gateways.kinds import KINDS, PopenGateway, SocketGateway, SshGateway, set_home
@@ -52,7 +51,7 @@ class Group:
 
         execmodel  of far ends whose specification says nothing else: see `set_execmodel`.
         """
-        self.forget()
+        self._renew()
         self._count = 0
         _groups.add(self)
         self.set_execmodel(execmodel)
@@ -60,7 +59,7 @@ class Group:
         for spec in specs:
             self.makegateway(spec)
 
-    def forget(self) -> None:
+    def _renew(self) -> None:
         """Have no gateways: in a forked child, where they are the parent's."""
         self._gateways: list[Gateway] = []
         self._leaving: list[Gateway] = []  # told to exit, not gone yet
@@ -223,16 +222,7 @@ class Group:
         self.terminate(_EXIT_TIME)
 
 
-_groups: weakref.WeakSet[Group] = weakref.WeakSet()  # of this process
-
-
-def _after_fork() -> None:
-    for group in list(_groups):
-        group.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_groups = forks.each_in_child(Group._renew)
 
 # What programs use that need no more than one group.
 default_group: Final = Group()

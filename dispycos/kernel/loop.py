@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from dispycos import forks
 from dispycos.errors import Timeout
 from dispycos.kernel import event_loop, operation, program, trace
 from dispycos.kernel.core import Kernel
@@ -467,7 +468,6 @@ def _after_fork() -> None:
     current.set(None)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 Receiver._default = staticmethod(current_kernel)  # type: ignore[method-assign]  # the pure half has no threads

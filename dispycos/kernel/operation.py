@@ -10,11 +10,11 @@ instructions in which a state changes or somebody begins to wait; nothing is cal
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
+from dispycos import forks
 from dispycos.errors import Timeout
 from dispycos.kernel import event_loop
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, seconds
@@ -322,5 +322,4 @@ def _after_fork() -> None:
     kernel_threads.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

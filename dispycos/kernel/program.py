@@ -23,6 +23,8 @@ from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import Any
 
+from dispycos import forks
+
 _held = False  # whether hooks are registered in this process
 _hooked = False  # whether the interpreter took the earlier of them
 _ended = False  # whether that one ran to its end
@@ -148,5 +150,4 @@ def _after_fork() -> None:
     _at_end = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -8,11 +8,11 @@ selects (epoll, kqueue) waits are entered directly; elsewhere the thread is woke
 from __future__ import annotations
 
 import errno
-import os
 import selectors
 import socket
 import threading
 
+from dispycos import forks
 from dispycos.kernel import loop
 from dispycos.kernel.operation import Operation
 
@@ -188,5 +188,4 @@ def _after_fork() -> None:
     _shared, _making = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -89,7 +89,7 @@ class Ears:
             with contextlib.suppress(OSError):
                 self._poll.unregister(connection.fileno())
 
-    def forsake(self) -> None:
+    def disown(self) -> None:
         """In a forked child, which has the same epoll as its parent: read nothing, change nothing."""
         self._closed = True
         self._watched.clear()

@@ -495,12 +495,12 @@ class Endpoint:
         if not self._closed:
             self._ticker = self.reactor.loop.call_later(self._beat, self._tick)
 
-    def forsake(self) -> None:
+    def disown(self) -> None:
         """In a forked child: what the parent's connections carry is the parent's."""
         self._closed = True
         self._peers.clear()
         self._dirty.clear()
-        self.hearing.forsake()
+        self.hearing.disown()
 
     async def close(self) -> None:
         """Say goodbye to everyone, stop listening; may be repeated."""

@@ -236,10 +236,10 @@ class Hearing:
 
     # The end.
 
-    def forsake(self) -> None:
+    def disown(self) -> None:
         """In a forked child: what the parent's thread listens to is the parent's."""
         if self._ears is not None:
-            self._ears.forsake()
+            self._ears.disown()
 
     def close(self) -> None:
         """The loop's thread waits as it did before. May be repeated."""

@@ -20,11 +20,11 @@ import select
 import socket
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from dispycos import forks
 from dispycos.errors import PeerLost, RemoteProtocolError, TaskCancelled
 from dispycos.model import Buffer
 from dispycos.net.patience import AWAY, Patience
@@ -108,8 +108,7 @@ class Link:
         self._resting: Resting | None = None
         self._shut_down = threading.Event()  # the stream is closed
         self._elsewhere = ""  # why it is not this process's
-        # Called in a forked child, inside of os.fork(): it may only mark what is the parent's, and
-        # make anew the locks that a thread of the parent's may have had. Who waits looks himself.
+        # Called in a forked child, as `forks` says. Who waits looks himself.
         self.disowned: Callable[[str], None] | None = None
         _links.add(self)
 
@@ -717,14 +716,8 @@ def _cut(buffers: list[Buffer], count: int) -> None:
         buffers[0] = memoryview(buffers[0])[count:]
 
 
-_links: weakref.WeakSet[Link] = weakref.WeakSet()  # of this process
+def _disown(link: Link) -> None:
+    link.disown(f"process {os.getppid()} uses it, of which this one is a forked child: open another here")
 
 
-def _after_fork() -> None:
-    reason = f"process {os.getppid()} uses it, of which this one is a forked child: open another here"
-    for link in list(_links):
-        link.disown(reason)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_links = forks.each_in_child(_disown)

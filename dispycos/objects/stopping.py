@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import threading
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
+from dispycos import forks
 from dispycos.errors import TaskCancelled
 
 P = ParamSpec("P")
@@ -200,5 +200,4 @@ def _after_fork() -> None:
         code = code._outer
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

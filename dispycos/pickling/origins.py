@@ -24,6 +24,8 @@ from typing import Any, TypeAlias
 
 import cloudpickle
 
+from dispycos import forks
+
 Scope: TypeAlias = tuple[bytes, str]
 
 ORIGIN_BYTES = 8
@@ -52,8 +54,7 @@ class _Process:
 
 
 _process = _Process()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_process.renew)
+forks.in_child(_process.renew)
 
 
 def origin() -> bytes:

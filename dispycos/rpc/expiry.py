@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
+
+from dispycos import forks
 
 log = logging.getLogger("dispycos")
 
@@ -18,9 +19,9 @@ class Expiries:
     """Operations, and what is called when their time is over before they are done."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.renew()
 
-    def forget(self) -> None:
+    def renew(self) -> None:
         """Have none: in a forked child, where the thread is the parent's, and may have had the lock."""
         self._changed = threading.Condition()
         # (monotonic time, a number that orders equal times, operation)
@@ -80,6 +81,4 @@ class Expiries:
 
 
 expiries = Expiries()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=expiries.forget)
+forks.in_child(expiries.renew)

@@ -37,7 +37,7 @@ def understood(line: str) -> bool:
     """Whether its program is ours and takes it; AssertionError says what is not taken."""
     found = _OURS.match(line)
     # A form (`[PID]`, `start|stop`, `...`) stands for lines, and is none.
-    if found is None or re.search(r"\[|\||\.\.\.|…", line):
+    if found is None or re.search(r"\[|\w\|\w|\.\.\.|…", line):
         return False
     words = shlex.split(_REMARK.split(line[found.end() :])[0])
     name = found["module"] or found["name"] or "dispycosnode"
@@ -74,3 +74,7 @@ def test_the_options_that_a_page_names_are_there(page: Path) -> None:
         except (AssertionError, ValueError) as error:
             wrong.append(f"{line}: {error}")
     assert not wrong
+
+
+def test_the_lines_of_the_pages_are_read_and_not_passed_over() -> None:
+    assert sum(understood(line) for page in PAGES for line in typed(page)) > 150

@@ -28,13 +28,13 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
 from dispycos.kernel.wait import Finish, seconds
+from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
 
 FLUSH_INTERVAL = 0.003  # seconds between calls of `before_wait` while the kernel never waits
 END_TIMEOUT = 1.0  # seconds that the end of the program waits for daemon tasks to be ended
 LOOK_UP = 0.5  # seconds after which who waits for tasks looks whether a signal came
-MAX_NAMED = 3  # tasks that are named when Ctrl-C ends them
 BUG_STATUS = 70  # exit status after a bug in the kernel: EX_SOFTWARE of sysexits.h
 
 
@@ -321,9 +321,8 @@ class Loop:
     def _say_what_ends(self) -> None:
         waited_for = [task for task in list(self.kernel.tasks.values()) if not task._daemon]
         if waited_for:
-            names = ", ".join(map(str, waited_for[:MAX_NAMED]))
-            more = f" and {len(waited_for) - MAX_NAMED} more" if len(waited_for) > MAX_NAMED else ""
-            log.warning("interrupted: ending %s%s; Ctrl-C again leaves at once", names, more)
+            names = listed([str(task) for task in waited_for])
+            log.warning("interrupted: ending %s; Ctrl-C again leaves at once", names)
 
 
 class _Joining(Operation):

@@ -37,6 +37,7 @@ class Logged:
 
 def ready_line(name: str, location: Location, servers: int) -> str:
     """The line that says that the node is usable."""
+    # No separator of thousands, as people have it: programs read the line.
     count = "1 server" if servers == 1 else f"{servers} servers"
     return f"dispycosnode {name} ready at {location} with {count}"
 

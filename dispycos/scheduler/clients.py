@@ -20,6 +20,7 @@ from dispycos.model import Incarnation, Location
 from dispycos.scheduler.events import DropClient, Entry, KeepLease, Restored
 from dispycos.scheduler.roster import Client, ClientState, NodeState
 from dispycos.story import About, Stories
+from dispycos.wording import many
 
 
 class Clients:
@@ -252,7 +253,7 @@ class Clients:
             granted = sum(node.state is NodeState.INITIALIZED for node in self.active.nodes.values())
             active = self.active
             assert granted == active.granted, About(
-                active.reservation, f"{active.name} has {granted} nodes granted, not {active.granted}"
+                active.reservation, f"{active.name} has {many(granted, 'node')} granted, not {active.granted}"
             )
             if active.state is ClientState.CLOSING:
                 assert not active.nodes, About(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dispycos import cli, entry, keyfile
-from dispycos.commands import manifests, table
+from dispycos.commands import manifests, programs
 from tests.helpers import run_main, run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
@@ -155,7 +155,7 @@ def test_ctrl_c_at_the_moment_that_it_becomes_an_exception_is_none(monkeypatch: 
 
 
 @pytest.mark.row("GN-06")
-@pytest.mark.parametrize("name", table.MODULES)
+@pytest.mark.parametrize("name", programs.MODULES)
 def test_a_module_that_is_a_program_begins_before_its_imports(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

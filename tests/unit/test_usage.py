@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from dispycos import cli, config
-from dispycos.commands import manual, page_tables, table, topics
+from dispycos.commands import manual, page_tables, programs, topics
 from dispycos.usage import Described, parser_of, told_default
 from dispycos.wording import many
 from tests.helpers import ROOT, run_main
 
-PROGRAMS = {**table.COMMANDS, **table.PROGRAMS, **table.MODULES}
+PROGRAMS = {**programs.COMMANDS, **programs.PROGRAMS, **programs.MODULES}
 
 
 def options(parser: Described) -> list[argparse.Action]:
@@ -88,7 +88,8 @@ def test_a_topic_is_a_page_of_the_documentation(name: str) -> None:
 def test_help_names_everything_and_what_is_near() -> None:
     code, out, _ = run_main(cli.main, "help")
     assert code == 0 and all(f"\n  {name} " in out for name in (*PROGRAMS, *topics.TOPICS))
-    assert run_main(cli.main, "help", "doctor")[1] == parser_of(table.COMMANDS["doctor"].main()).format_help()
+    whole = parser_of(programs.COMMANDS["doctor"].main()).format_help()
+    assert run_main(cli.main, "help", "doctor")[1] == whole
     code, out, err = run_main(cli.main, "help", "docter")
     assert (code, out) == (1, "") and "did you mean 'doctor'?" in err
     code, out, err = run_main(cli.main, "docter")
@@ -215,10 +216,10 @@ def test_a_missing_or_wrong_word_is_told_with_what_each_does(
 ) -> None:
     for typed in ([], ["roate"]):
         with pytest.raises(SystemExit, match="2"):
-            table.COMMANDS["key"].main()(typed)
+            programs.COMMANDS["key"].main()(typed)
         assert "\n  new FILE            make this file, with a new key" in capsys.readouterr().err
 
 
 def test_help_is_given_whatever_else_is_typed() -> None:
     code, out, _ = run_main(cli.main, "key", "--nosuch", "--help")
-    assert code == 0 and out == parser_of(table.COMMANDS["key"].main()).format_help()
+    assert code == 0 and out == parser_of(programs.COMMANDS["key"].main()).format_help()

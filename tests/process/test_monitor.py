@@ -534,7 +534,9 @@ def test_a_scheduler_shows_who_has_its_servers_and_says_who_sees_their_tasks(pla
     assert 'dispycos_tasks{state="running"} 1' in figures and "dispycos_tasks_total" not in figures
 
     why = asker.get("/api/v1/why")["text"]
-    assert re.search(rf"place 1: two at \S+ \(process {two.pid}\), for \d+ s: client one holds", why)
+    assert re.search(
+        rf"place 1: two at \S+ \(process {two.pid}\), for \d+ s: client one \(process {one.pid}\) holds", why
+    )
     # A monitor that is made in the middle of the turn is known with the next pulse.
     assert "It has no monitor" in cluster()["elsewhere"]
     one.write("monitor")

@@ -86,8 +86,6 @@ class Dispatch:
         "_heard",
         "_limits",
         "_lost_attempts",
-        "_none",
-        "_order",
         "describe",
         "gate",
         "gone",
@@ -102,8 +100,6 @@ class Dispatch:
         self.gate = Gate(limits)
         self.stale = 0  # messages of servers that are not ours (R-34)
         self.gone: dict[Incarnation, str] = {}  # at most MAX_GONE; the oldest is forgotten
-        self._order = 0
-        self._none = ""  # why no server will come; "": one may
         self._acks = Acknowledgements()
         self._agenda = Agenda()
         self._cancels = Cancels(limits, self.gate, self.placement, self._agenda)
@@ -206,7 +202,7 @@ class Dispatch:
     def submit(self, task: Submission, now: float) -> list[Any]:
         """Take a task: it is placed at once, or waits, or is refused (Ended with REJECTED)."""
         actions: list[Any] = []
-        self._take_in(task, now)
+        self.gate.enter(task, now)
         if self.gate.phase is not _OPEN:
             why = f"it was submitted after the client closed ({self.gate.why_closed})"
             self.gate.reject(task, why, now, actions)
@@ -216,31 +212,28 @@ class Dispatch:
             server = None if placement.line.count else placement.first()
             if server is not None:
                 placement.place(task, server, now, actions)
-            elif self._none:
-                self.gate.reject(task, self._none, now, actions)
             else:
-                placement.line.append(task)
+                self._wait_or_refuse(task, False, now, actions)
         else:
             self._place_or_queue(task, False, now, actions)
         return actions
 
-    def _take_in(self, task: Submission, now: float) -> None:
-        self.gate.enter(task)
-        order = self._order = self._order + 1
-        task.order = order
-        task.since = now
-
     def _place_or_queue(self, task: Submission, front: bool, now: float, actions: list[Any]) -> None:
         """Place a READY task, or have it wait: at the front if it waited before."""
         line = self.placement.line_of(task)
-        if line is None:
-            self.gate.reject(task, self._why_nowhere(task), now, actions)
-            return
-        server = None if line.count else self.placement.candidate(task)
+        server = None if line is None or line.count else self.placement.candidate(task)
         if server is not None:
             self.placement.place(task, server, now, actions)
-        elif self._none and task.where is None:
-            self.gate.reject(task, self._none, now, actions)
+        else:
+            self._wait_or_refuse(task, front, now, actions)
+
+    def _wait_or_refuse(self, task: Submission, front: bool, now: float, actions: list[Any]) -> None:
+        """No server takes it now: it waits, unless none ever will."""
+        line = self.placement.line_of(task)
+        if line is None:
+            self.gate.reject(task, self._why_nowhere(task), now, actions)
+        elif task.where is None and self.placement.hopeless:
+            self.gate.reject(task, self.placement.hopeless, now, actions)
         elif front:
             line.put_back(task)
         else:
@@ -337,12 +330,8 @@ class Dispatch:
             if task.cancel is not None:
                 end, reason = task.cancel
                 self.gate.end(task, end, f"{reason}; {task!r} never began", actions)
-            elif (line := self.placement.line_of(task)) is None:
-                self.gate.reject(task, self._why_nowhere(task), now, actions)
-            elif self._none and task.where is None:
-                self.gate.reject(task, self._none, now, actions)
             else:
-                line.put_back(task)
+                self._wait_or_refuse(task, True, now, actions)
 
     def _unplace(self, server: Server, now: float, actions: list[Any]) -> None:
         """What is only noted for a server that takes nothing now goes elsewhere."""
@@ -385,7 +374,7 @@ class Dispatch:
             for task in event.first:
                 # Ahead of all that waits, whatever that is worth: so nothing runs there before.
                 task.priority = FIRST
-                self._take_in(task, now)
+                self.gate.enter(task, now)
                 if self.gate.phase is _OPEN and (line := self.placement.line_of(task)) is not None:
                     line.append(task)
                 else:
@@ -468,7 +457,7 @@ class Dispatch:
         self._unusable(server, now, actions)
 
     def _no_servers(self, event: NoServers, now: float, actions: list[Any]) -> None:
-        self._none = event.reason
+        self.placement.hopeless = event.reason
         if event.reason:
             self._refuse_lines(self.placement, event.reason, now, actions)
 

@@ -74,9 +74,11 @@ class Gate:
         # id, attempt, name, how and why; the oldest is forgotten.
         self.ended: deque[tuple[int, int, str, End, str]] = deque(maxlen=limits.max_ended_records)
 
-    def enter(self, task: Submission) -> None:
+    def enter(self, task: Submission, now: float) -> None:
         self.tasks[task.id] = task
-        self.submitted += 1
+        order = self.submitted = self.submitted + 1
+        task.order = order
+        task.since = now
         if not task.io:
             self.cpu_live += 1
 

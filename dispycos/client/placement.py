@@ -39,6 +39,7 @@ class Placement:
         "_open",
         "_order",
         "full",
+        "hopeless",
         "idle",
         "io_line",
         "line",
@@ -52,6 +53,7 @@ class Placement:
         self._limits = limits
         self._order = 0
         self.full = False  # a server's batch is full: flush
+        self.hopeless = ""  # why no server will come; "": one may
         self.servers: dict[Incarnation, Server] = {}  # as many as the scheduler grants
         self.nodes: dict[Incarnation, Node] = {}
         self.line = Line()  # tasks for any server

@@ -61,12 +61,14 @@ class BeginSchedule:
     scheduler  a live peer, or our own incarnation for a private scheduler.
     location   where it is dialled again when it is lost; None: nowhere.
     announced  where it says it is; its successor may come from there, and says the same.
+    name       what queue listings show of this client; "": as it is called already.
     """
 
     ticket: int
     scheduler: Incarnation
     location: Location | None
     announced: Location | None = None
+    name: str = ""
 
 
 @record

@@ -116,6 +116,7 @@ class Turn:
         """Ask a scheduler for a turn, or claim the one we have from its successor."""
         if self.state is _T.NONE:
             self.ticket = event.ticket
+            self.name = event.name or self.name
             self.move("ask")
         self.scheduler = event.scheduler
         self.location = event.location

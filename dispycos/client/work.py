@@ -166,8 +166,7 @@ class Work:
             return self._closed_unasked()
         self._asked = True
         self._network.on_close(self._program_ends, first=True)
-        turn = self.driver.fleet.turn
-        turn.name = self._switchboard.add(self.driver, self._allocate, turn.name)
+        name = self._switchboard.add(self.driver, self._allocate, self._network.endpoint.name)
         for peer in self._network.endpoint.peers():
             self.driver.feed(peer.event())
             if peer.state != "responsive":
@@ -177,7 +176,7 @@ class Work:
         def begin(number: int) -> orders.BeginSchedule:
             nonlocal ticket
             ticket = number
-            return orders.BeginSchedule(number, found.scheduler, found.location, found.announced)
+            return orders.BeginSchedule(number, found.scheduler, found.location, found.announced, name)
 
         _, asked = self.driver.order(begin)
         if deadline is not None:

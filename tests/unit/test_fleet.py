@@ -94,6 +94,12 @@ class Bench(MachineBench[Fleet]):
 
     # Stages.
 
+    def schedule_ourselves(self, name: str = "") -> Bench:
+        """With the private scheduler of this process."""
+        self.feed(o.BeginSchedule(1, OUR, None, name=name))
+        self.hear(OUR, m.Scheduled(1, RESERVATION))
+        return self
+
     def schedule(self) -> Bench:
         self.feed(PeerUp(SCHEDULER, Role.SCHEDULER, AT_SCHEDULER))
         self.feed(o.BeginSchedule(1, SCHEDULER, AT_SCHEDULER))
@@ -332,6 +338,12 @@ def test_that_no_node_comes_is_told_to_dispatch_in_the_turn_and_as_long_as_there
     assert bench.found(e.NoServers) == [e.NoServers("every host refuses")]
     bench.feed(o.NoneComes(""))
     assert bench.found(e.NoServers) == [e.NoServers("")]
+
+
+@pytest.mark.row("DC-15")
+def test_a_scheduler_is_asked_under_the_name_that_the_order_has() -> None:
+    assert Bench().schedule_ourselves("c1 #2").fleet.turn.name == "c1 #2"
+    assert Bench().schedule_ourselves().fleet.turn.name == "c1"
 
 
 @pytest.mark.row("R-92")

@@ -104,7 +104,7 @@ class Everywhere(Operation):
                 if not servers:
                     del self._sent[where]
 
-    def none(self, reason: str) -> None:
+    def no_servers(self, reason: str) -> None:
         """See `presence.Host`. Who waits is told; it runs all the same where a server comes after all."""
         if not self._left:
             self.fail(TaskRejected(f"{self._name} runs nowhere: {reason}"))

@@ -84,8 +84,8 @@ class Fleet:
         self.turn = Turn(
             our, name, pid, location, list(rules or ()), pulse_interval, silence, abandon_zombies
         )
-        self._none = ""  # why no node will come
-        self._told_none = ""  # to dispatch
+        self._hopeless = ""  # why no node will come from this program; "": one may
+        self._told_hopeless = ""  # what dispatch knows of it
         self._ignored = ""  # why the last node that no rule took was ignored
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()
@@ -118,7 +118,7 @@ class Fleet:
             o.BeginSchedule: self._begin_schedule,
             o.GiveUpSchedule: self._give_up_schedule,
             o.AddOneRule: self._add_one_rule,
-            o.NoneComes: self._none_comes,
+            o.NoNodes: self._no_nodes,
             o.CloseAll: self._close_all,
             **self._desk.orders,
         }
@@ -536,15 +536,17 @@ class Fleet:
         scheduled = self.turn.state is TurnState.SCHEDULED and not self.turn.ending
         return scheduled and self.turn.reachable and not self.nodes_held
 
-    def _none_comes(self, event: o.NoneComes, now: float, out: list[Action]) -> None:
-        self._none = event.reason
+    def _no_nodes(self, event: o.NoNodes, now: float, out: list[Action]) -> None:
+        self._hopeless = event.reason
 
     def _watch(self, now: float, out: list[Action]) -> None:
         # Whoever has a node waits for its servers, wherever that came from.
-        none = "" if self.nodes_held else self._none
-        if none != self._told_none and self.turn.state is TurnState.SCHEDULED:
-            self._told_none = none
-            out.append(NoServers(none))
+        # A shared scheduler's nodes are not this program's to start.
+        ours = self.turn.scheduler == self.turn.our and not self.nodes_held
+        hopeless = self._hopeless if ours else ""
+        if hopeless != self._told_hopeless and self.turn.state is TurnState.SCHEDULED:
+            self._told_hopeless = hopeless
+            out.append(NoServers(hopeless))
         state = self.turn.state
         if state is TurnState.SCHEDULED and not self.turn.ending:
             waits = self.crew.usable == 0 and not self._scheduler_says_why

@@ -166,8 +166,8 @@ class AddOneRule:
 
 
 @record
-class NoneComes:
-    """Who starts nodes for this program has none, and gets none: `reason` says why; "": no longer so."""
+class NoNodes:
+    """Who starts nodes for this program has none, and gets none: `reason` says why; "": one may come."""
 
     reason: str
 

@@ -34,7 +34,7 @@ class Host(Protocol):
     def gone(self, server: Incarnation) -> None:
         """Its process has ended, or is given up; any thread, which must not wait. May be told twice."""
 
-    def none(self, reason: str) -> None:
+    def no_servers(self, reason: str) -> None:
         """Nobody is there, and nobody will come as long as `reason` holds."""
 
     def stopped(self) -> None:
@@ -52,7 +52,7 @@ class Presence:
         self._post = post
         self._present = present
         self._hosts: list[Host] = []  # as many as the program asked for
-        self._none = ""  # why nobody will come; "": somebody may
+        self._hopeless = ""  # why no server will come; "": one may
         self._stopped = False
 
     def tell(self, host: Host) -> None:
@@ -66,8 +66,8 @@ class Presence:
             host.came(_place(server))
         if self._stopped:
             host.stopped()
-        elif self._none:
-            host.none(self._none)
+        elif self._hopeless:
+            host.no_servers(self._hopeless)
 
     def came(self, server: Server) -> list[Submission]:
         """What it is to do first, in the order in which that was asked for; any thread."""
@@ -82,12 +82,12 @@ class Presence:
             host.gone(server)
             self._post(host.gone, server)
 
-    def none(self, reason: str) -> None:
+    def no_servers(self, reason: str) -> None:
         """Nobody is there and nobody will come, and why; "": somebody may. Any thread."""
-        self._none = reason
+        self._hopeless = reason
         if reason:
             for host in self._hosts:
-                self._post(host.none, reason)
+                self._post(host.no_servers, reason)
 
     def stop(self) -> None:
         """The client is closed; any thread."""

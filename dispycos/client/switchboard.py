@@ -10,15 +10,16 @@ I/O half. Layer 5. Rule N5.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from dispycos import messages as m
 from dispycos.client.demand import Work
-from dispycos.client.orders import FLEET_HEARS, NoneComes
+from dispycos.client.orders import FLEET_HEARS, NoNodes
 from dispycos.events import DialFailed, PeerEvent, PeerGone
 from dispycos.model import Incarnation, Role
 from dispycos.net.endpoint import Endpoint
+from dispycos.records import record
 
 # Who may say what to a client (N5, SE-19).
 _OF_SCHEDULER = frozenset(
@@ -48,6 +49,23 @@ class Subscriber(Protocol):
     def demand(self) -> Work: ...
 
 
+@record
+class Entry:
+    """A client whose turn is asked for or under way."""
+
+    driver: Subscriber
+    allocate: Callable[[Incarnation, m.AskAllocate], bool]  # False: the question is another's
+    name: str  # nobody else here is called so
+
+
+@record
+class Hopeless:
+    """Why a cluster of this program has no node, and gets none."""
+
+    reason: str
+    lasting: bool  # also for what is submitted later
+
+
 class Switchboard:
     """The clients of this process, on one endpoint.
 
@@ -56,10 +74,8 @@ class Switchboard:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._drivers: list[Subscriber] = []  # those whose turn is asked for or under way
-        self._allocators: list[Callable[[Incarnation, m.AskAllocate], bool]] = []
-        self._names: dict[Subscriber, str] = {}
-        self._none: dict[object, str] = {}  # who starts nodes for this program and has none, and why
+        self._entries: list[Entry] = []
+        self._starters: dict[object, Hopeless | None] = {}  # who starts nodes for this program
         self._of_server: dict[Incarnation, Subscriber] = {}  # a lost server goes with its session
         for kind in FLEET_HEARS:
             who = Role.NODE
@@ -74,59 +90,76 @@ class Switchboard:
         endpoint.watch(self._peer_event)
 
     @property
-    def drivers(self) -> Sequence[Subscriber]:
+    def drivers(self) -> list[Subscriber]:
         """Those of the clients whose turn is asked for or under way."""
-        return self._drivers
+        return [entry.driver for entry in self._entries]
 
     def add(
         self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool], name: str
     ) -> str:
         """Pass on what is for it; answers `name`, with a number if another one here is called so."""
-        taken = self._names.values()
-        numbered = (f"{name} #{number}" if number > 1 else name for number in itertools.count(1))
-        self._names[driver] = next(one for one in numbered if one not in taken)
-        self._drivers.append(driver)
-        self._allocators.append(allocate)
-        if self._none:
-            driver.feed(NoneComes(self._why_none()))
-        return self._names[driver]
-
-    def none_comes(self, of: object, reason: str, lasting: bool) -> None:
-        """`of` starts nodes for this program, has none and gets none, and why.
-
-        lasting  also clients that come later are told, until `some_come`; False: what waits at this
-                 moment is refused, and what comes later may wait.
-        """
-        self._none[of] = reason
-        self._tell_none()
-        if not lasting:
-            self.some_come(of)
-
-    def some_come(self, of: object) -> None:
-        """Take `none_comes` back. May be repeated."""
-        if self._none.pop(of, None) is not None:
-            self._tell_none()
-
-    def _tell_none(self) -> None:
-        for driver in list(self._drivers):
-            driver.feed(NoneComes(self._why_none()))
-
-    def _why_none(self) -> str:
-        return "; ".join(self._none.values())
+        name = numbered(name, {entry.name for entry in self._entries})
+        self._entries.append(Entry(driver, allocate, name))
+        if (hopeless := self._hopeless()) and hopeless.lasting:
+            driver.feed(NoNodes(hopeless.reason))
+        return name
 
     def remove(self, driver: Subscriber) -> None:
-        if driver in self._drivers:
-            number = self._drivers.index(driver)
-            del self._drivers[number], self._allocators[number], self._names[driver]
+        """Pass on nothing more. May be repeated."""
+        self._entries = [entry for entry in self._entries if entry.driver is not driver]
         for server in [server for server, other in list(self._of_server.items()) if other is driver]:
             del self._of_server[server]
+
+    # Who starts nodes. Clients are told that none comes when that is so of all of them.
+
+    def starts(self, starter: object) -> None:
+        """It starts nodes for this program from now on, until `starts_none`: some may come."""
+        self._told(starter, None)
+
+    def starts_none(self, starter: object) -> None:
+        """It is closed. May be repeated."""
+        if starter in self._starters:
+            del self._starters[starter]
+            self._tell()
+
+    def hopeless(self, starter: object, reason: str, lasting: bool) -> bool:
+        """It has no node and gets none, and why; until `hopeful`. Whether that is so of all who start some.
+
+        lasting  also what is submitted later is refused; False: only what waits at this moment.
+        """
+        self._told(starter, Hopeless(reason, lasting))
+        return self._hopeless() is not None
+
+    def hopeful(self, starter: object) -> None:
+        """Take `hopeless` back. May be repeated, also when it is closed."""
+        if self._starters.get(starter) is not None:
+            self._told(starter, None)
+
+    def _told(self, starter: object, hopeless: Hopeless | None) -> None:
+        self._starters[starter] = hopeless
+        self._tell()
+
+    def _tell(self) -> None:
+        hopeless = self._hopeless()
+        for driver in self.drivers:
+            if hopeless is not None:
+                driver.feed(NoNodes(hopeless.reason))
+            if hopeless is None or not hopeless.lasting:
+                driver.feed(NoNodes(""))
+
+    def _hopeless(self) -> Hopeless | None:
+        """Why no node comes from anywhere; None: one may."""
+        said = [hopeless for hopeless in self._starters.values() if hopeless is not None]
+        if not said or len(said) < len(self._starters):
+            return None
+        return Hopeless("; ".join(one.reason for one in said), all(one.lasting for one in said))
 
     def connect(self, server: Incarnation, driver: Subscriber) -> None:
         """What this server says of tasks is for `driver`; any thread."""
         self._of_server[server] = driver
 
     def _for_fleet(self, peer: Incarnation, message: Any) -> None:
-        for driver in list(self._drivers):
+        for driver in self.drivers:
             driver.hear_fleet(peer, message)
             if type(message) is m.NodeReport:
                 driver.hear_dispatch(peer, message)
@@ -137,14 +170,20 @@ class Switchboard:
             driver.hear_dispatch(peer, message)
 
     def _ask_allocate(self, peer: Incarnation, message: m.AskAllocate) -> None:
-        for allocate in list(self._allocators):
-            if allocate(peer, message):
+        for entry in list(self._entries):
+            if entry.allocate(peer, message):
                 return
         self._endpoint.say(peer, m.Allocated(message.question, None))
 
     def _peer_event(self, event: PeerEvent | DialFailed) -> None:
-        for driver in list(self._drivers):
+        for driver in self.drivers:
             driver.feed(event)
         if isinstance(event, PeerGone):
             # It says nothing any more; what it said last was heard before.
             self._of_server.pop(event.peer, None)
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """`name`, or with the first number from 2 on that makes it one that is not taken."""
+    names = itertools.chain((name,), (f"{name} #{number}" for number in itertools.count(2)))
+    return next(one for one in names if one not in taken)

@@ -320,7 +320,7 @@ class Work:
         self.presence.gone(server)
 
     def no_servers(self, reason: str) -> None:
-        self.presence.none(reason)
+        self.presence.no_servers(reason)
 
     def _present(self) -> list[Server]:
         crew = self.driver.fleet.crew.servers

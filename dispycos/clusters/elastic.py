@@ -20,15 +20,15 @@ from dispycos.clusters.launcher import Launcher
 from dispycos.clusters.scaling import (
     Between,
     Demand,
+    Despair,
     DrainNode,
+    Hope,
     NodeEnded,
     NodeState,
     NodeUp,
-    NoneComes,
     Policy,
     Room,
     Scaling,
-    SomeCome,
     StartNode,
 )
 from dispycos.errors import Closed, LocalProtocolError
@@ -54,6 +54,7 @@ class Elastic:
         launcher.owner = self
         self._machine = Scaling(servers, present, policy or Policy())
         self._switchboard = network.service(Switchboard, lambda: Switchboard(network.endpoint))
+        self._switchboard.starts(self)
         self._waiting: list[Operation] = []  # each for who asked for a number, until it is so
         self._timer: Later | None = None
         self._follows = False
@@ -95,7 +96,7 @@ class Elastic:
         """There will never be more than so many."""
         self._most = nodes, reason
         if not nodes:
-            self._none_comes(f"no host of this cluster can have a node, and none is tried again: {reason}")
+            self._refuse(f"no host of this cluster can have a node, and none is tried again: {reason}")
         self._fail_above_most()
 
     def came(self, number: int, servers: int = 0) -> None:
@@ -132,15 +133,15 @@ class Elastic:
         if self._timer is not None:
             self._timer.cancel()
         self._fail_waiting(_closed())
-        self._switchboard.some_come(self)
+        self._switchboard.starts_none(self)
 
-    def _none_comes(self, reason: str, *, lasting: bool = True) -> None:
-        log.error("what waits for a server is refused: %s", reason)
-        self._switchboard.none_comes(self, reason, lasting)
+    def _refuse(self, reason: str, *, lasting: bool = True) -> None:
+        refused = self._switchboard.hopeless(self, reason, lasting)
+        log.error("%s%s", "what waits for a server is refused: " if refused else "", reason)
 
-    def _say_none_comes(self, action: NoneComes) -> None:
+    def _despair(self, action: Despair) -> None:
         why = "; ".join(self._launcher.coming()) or action.reason
-        self._none_comes(
+        self._refuse(
             f"no node of this cluster came in {action.seconds:.0f} s: {why}; they "
             "are tried on, and calls that are made when one is here run (cluster.status() has the state)",
             lasting=action.lasting,
@@ -203,11 +204,11 @@ class Elastic:
                 self._launcher.start(action.number)
             elif isinstance(action, DrainNode):
                 self._launcher.drain(action.number)
-            elif isinstance(action, NoneComes):
-                self._say_none_comes(action)
-            elif isinstance(action, SomeCome):
+            elif isinstance(action, Despair):
+                self._despair(action)
+            elif isinstance(action, Hope):
                 if self._most[0] > 0:
-                    self._switchboard.some_come(self)
+                    self._switchboard.hopeful(self)
             else:
                 log.log(getattr(logging, action.level.upper()), "%s", action.text)
         if self._waiting and self._machine.settled:

@@ -120,17 +120,17 @@ class DrainNode:
 
 
 @record
-class NoneComes:
+class Despair:
     """None is here, none ever was, and those that were tried fail: what waits for one is to be refused."""
 
     reason: str  # of the last one that failed
     seconds: float  # since the first one did
-    lasting: bool  # also what is asked for later, until SomeCome: for nodes are tried all the time
+    lasting: bool  # also what is asked for later, until Hope: for nodes are tried all the time
 
 
 @record
-class SomeCome:
-    """NoneComes is true no more: one is here, or a person asks for others."""
+class Hope:
+    """Despair is over: one is here, or is tried for what came later, or a person asks for others."""
 
 
 @record(frozen=False, eq=False)
@@ -171,7 +171,8 @@ class Scaling:
         self._retry = 0.0  # none is started before
         self._ever = present > 0  # one was here
         self._failing: float | None = None  # since when none that is tried comes, if none ever did
-        self._none = False  # NoneComes was said, and lasts
+        self._failed = ""  # why the last one did not come, until it is said in Despair or matters no more
+        self._hopeless = ""  # why none comes, as Despair said; "": one may
         self._stories = Stories()
 
     # The shape of a machine.
@@ -192,25 +193,29 @@ class Scaling:
         self._grow(now, out)
         if not isinstance(event, NodeUp):
             self._shrink(now, out)
+        self._despair(now, out)
         return out
 
     def tick(self, now: float) -> list[Action]:
-        """What time alone leads to: growth. Nothing goes before a new Demand says what it does."""
+        """What time alone leads to: growth, despair. Nothing goes before a new Demand says what it does."""
         out: list[Action] = []
         self._grow(now, out)
+        self._despair(now, out)
         self._say_what_drains(now, out)
         return out
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, if nothing happens before."""
         growth = math.inf if self._short is None else max(self._short + self._grow_after, self._retry)
-        deadline = min([growth, *(node.say_at for node in self.nodes.values())])
+        despair = self._despair_at if self._failed and not self.have else math.inf
+        deadline = min([growth, despair, *(node.say_at for node in self.nodes.values())])
         return None if deadline == math.inf else deadline
 
     def check(self) -> None:
         """Every invariant."""
         assert 0 <= self.minimum <= self.maximum, "limits that no number satisfies"
-        assert not (self._none and self._ever), "none comes, though one was here"
+        assert not (self._hopeless and self._ever), "none comes, though one was here"
+        assert not self._failed or self._failing is not None, "one failed, and no first one did"
         for node in self.nodes.values():
             assert node.state is not NodeState.GONE, About(node.number, "gone and kept")
         falling = [count for _, count in self._most]
@@ -247,6 +252,7 @@ class Scaling:
         self._short = None
         self._retry = now
         self._failures = 0
+        self._failing, self._failed = None, ""
         self._hope(out)
         self._need(now)
 
@@ -263,6 +269,7 @@ class Scaling:
             node.came, node.servers = True, event.servers
             self._failures = 0
             self._ever = True
+            self._failing, self._failed = None, ""
             self._hope(out)
             self._stories.add(node.number, now, "is here")
 
@@ -284,24 +291,30 @@ class Scaling:
             what = "ended" if node.came else "did not start"
             then = "" if event.elsewhere else f"; none is started for {self._pause(now):g} s"
             out.append(Note("warning", f"{about} {what}: {event.reason}{then}"))
-            self._despair(event.reason, now, out)
+            # What was possible once may be so again: a network that is down for a while, say.
+            if not self._ever:
+                self._failed = event.reason
+                if self._failing is None:
+                    self._failing = now
 
-    def _despair(self, reason: str, now: float, out: list[Action]) -> None:
-        """One failed: perhaps nobody should wait any longer."""
-        if self._ever:
-            return  # what was possible once may be so again: a network that is down for a while, say
-        if self._failing is None:
-            self._failing = now
-        if now - self._failing >= self._policy.refuse_after and not self.have:
-            # Without a minimum they are tried for what waits alone: what comes next is worth a try.
-            self._none = self.minimum > 0
-            out.append(NoneComes(reason, now - self._failing, self._none))
+    @property
+    def _despair_at(self) -> float:
+        return math.inf if self._failing is None else self._failing + self._policy.refuse_after
+
+    def _despair(self, now: float, out: list[Action]) -> None:
+        """Perhaps nobody should wait any longer; never while one is starting."""
+        if not self.needed:
+            self._failed = ""  # nobody waits, and what comes next is worth a try
+        if self._failed and not self.have and now >= self._despair_at:
+            assert self._failing is not None
+            # Without a minimum they are tried for what waits alone.
+            out.append(Despair(self._failed, now - self._failing, self.minimum > 0))
+            self._hopeless, self._failed = self._failed, ""
 
     def _hope(self, out: list[Action]) -> None:
-        self._failing = None
-        if self._none:
-            self._none = False
-            out.append(SomeCome())
+        if self._hopeless:
+            self._hopeless = ""
+            out.append(Hope())
 
     def _pause(self, now: float) -> float:
         """Seconds before the next one is started, after one that failed."""
@@ -365,6 +378,8 @@ class Scaling:
             self._stories.add(number, now, "was asked for")
             out.append(StartNode(number))
         self._short = None
+        if not self.minimum:
+            self._hope(out)
         out.append(Note("info", f"the cluster starts {many(len(started), 'node')}: {self._why()}"))
 
     def _shrink(self, now: float, out: list[Action]) -> None:

@@ -327,17 +327,27 @@ def test_an_ignored_node_is_told_with_its_reason() -> None:
 @pytest.mark.row("R-99")
 def test_that_no_node_comes_is_told_to_dispatch_in_the_turn_and_as_long_as_there_is_none() -> None:
     bench = Bench()
-    bench.feed(o.NoneComes("every host refuses"))
+    bench.feed(o.NoNodes("every host refuses"))
     assert not bench.found(e.NoServers)
-    bench.schedule()
+    bench.schedule_ourselves()
     assert bench.found(e.NoServers) == [e.NoServers("every host refuses")]
-    bench.feed(o.NoneComes("every host refuses"))
+    bench.feed(o.NoNodes("every host refuses"))
     assert not bench.found(e.NoServers)  # it is known
-    bench.prepared()
+    granted = m.NodeGranted(RESERVATION, 1, facts(), 2, 1.0)
+    bench.hear(OUR, granted)
+    assert bench.found(e.NoServers) == [e.NoServers("")]
+    bench.reach()
     bench.feed(PeerGone(who("n1"), "it died"))
     assert bench.found(e.NoServers) == [e.NoServers("every host refuses")]
-    bench.feed(o.NoneComes(""))
+    bench.feed(o.NoNodes(""))
     assert bench.found(e.NoServers) == [e.NoServers("")]
+
+
+@pytest.mark.row("R-99")
+def test_that_this_program_starts_no_node_says_nothing_of_those_of_a_shared_scheduler() -> None:
+    bench = Bench().schedule()
+    bench.feed(o.NoNodes("every host refuses"))
+    assert not bench.found(e.NoServers)
 
 
 @pytest.mark.row("DC-15")

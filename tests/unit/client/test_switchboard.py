@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dispycos.client.orders import NoneComes
-from dispycos.client.switchboard import Switchboard
+import pytest
+
+from dispycos.client.orders import NoNodes
+from dispycos.client.switchboard import Switchboard, numbered
 
 
 class Endpoint:
@@ -36,21 +38,61 @@ def test_clients_of_one_process_are_called_by_numbers_that_nobody_else_has() -> 
     assert add(switchboard, Driver()) == "here #2"
 
 
+def test_a_name_that_is_taken_gets_the_first_number_that_is_not() -> None:
+    assert numbered("here", {"here #2"}) == "here"
+    assert numbered("here", {"here", "here #2", "here #4"}) == "here #3"
+
+
+@pytest.mark.row("R-99")
 def test_clients_are_told_that_no_node_comes_also_those_that_come_later() -> None:
     switchboard = Switchboard(Endpoint())  # type: ignore[arg-type]
     first, later, last = Driver(), Driver(), Driver()
     add(switchboard, first)
-    switchboard.none_comes("one", "h1 refuses", True)
-    switchboard.none_comes("other", "h2 refuses", False)
+    switchboard.starts("one")
+    assert switchboard.hopeless("one", "h1 refuses", True)
     add(switchboard, later)
-    assert later.fed == [NoneComes("h1 refuses")]
-    switchboard.some_come("one")
-    switchboard.some_come("one")
-    assert first.fed == [
-        NoneComes("h1 refuses"),
-        NoneComes("h1 refuses; h2 refuses"),
-        NoneComes("h1 refuses"),
-        NoneComes(""),
-    ]
+    assert later.fed == [NoNodes("h1 refuses")]
+    first.fed.clear()
+    switchboard.hopeful("one")
+    switchboard.hopeful("one")
+    assert first.fed == [NoNodes("")]
     add(switchboard, last)
     assert last.fed == []
+
+
+@pytest.mark.row("R-99")
+def test_what_one_cluster_can_not_have_another_may_have() -> None:
+    switchboard = Switchboard(Endpoint())  # type: ignore[arg-type]
+    client, later = Driver(), Driver()
+    add(switchboard, client)
+    switchboard.starts("ssh")
+    switchboard.starts("slurm")
+    assert not switchboard.hopeless("ssh", "h1 refuses", True)
+    add(switchboard, later)
+    assert {*client.fed, *later.fed} == {NoNodes("")}
+    assert switchboard.hopeless("slurm", "no such partition", True)
+    assert client.fed[-1] == later.fed[-1] == NoNodes("h1 refuses; no such partition")
+    switchboard.starts("local")  # one more, of which nobody knows yet
+    assert client.fed[-1] == NoNodes("")
+    switchboard.starts_none("local")
+    assert client.fed[-1] == NoNodes("h1 refuses; no such partition")
+    switchboard.starts_none("ssh")
+    switchboard.starts_none("slurm")
+    switchboard.starts_none("slurm")
+    switchboard.hopeful("slurm")
+    assert client.fed[-1] == NoNodes("")
+
+
+@pytest.mark.row("R-99")
+def test_where_one_is_tried_for_what_comes_later_only_what_waits_is_refused() -> None:
+    switchboard = Switchboard(Endpoint())  # type: ignore[arg-type]
+    client, later = Driver(), Driver()
+    add(switchboard, client)
+    switchboard.starts("one")
+    switchboard.starts("other")
+    switchboard.hopeless("one", "h1 refuses", False)
+    client.fed.clear()
+    assert switchboard.hopeless("other", "h2 refuses", True)
+    assert client.fed == [NoNodes("h1 refuses; h2 refuses"), NoNodes("")]
+    add(switchboard, later)
+    assert later.fed == []

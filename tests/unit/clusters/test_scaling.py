@@ -11,20 +11,24 @@ import pytest
 from dispycos.clusters.scaling import (
     Between,
     Demand,
+    Despair,
     DrainNode,
+    Hope,
     NodeEnded,
     NodeState,
     NodeUp,
-    NoneComes,
     Policy,
     Room,
     Scaling,
-    SomeCome,
     StartNode,
 )
 from dispycos.events import Note
 
 STEP = 0.5  # seconds between looks
+
+
+def started(actions: list[object]) -> list[int]:
+    return [action.number for action in actions if isinstance(action, StartNode)]
 
 
 class Cluster:
@@ -289,9 +293,6 @@ def test_a_place_that_fails_is_replaced_at_once_where_there_is_room_and_holds_up
     machine = Scaling(2, 0, Policy())
     machine.handle(Room(3), 0.0)
 
-    def started(actions: list[object]) -> list[int]:
-        return [action.number for action in actions if isinstance(action, StartNode)]
-
     assert started(machine.handle(Between(2, 2), 0.0)) == [1, 2]
     machine.handle(NodeUp(1), 1.0)
     machine.handle(Room(2), 1.0)  # the third one, and not yet the one that failed
@@ -322,20 +323,22 @@ def test_days_of_failures_are_still_a_number() -> None:
     for _ in range(1100):
         number = max(machine.nodes)
         machine.handle(NodeEnded(number, "no room"), now)
-        deadline = machine.next_deadline()
-        assert deadline is not None and deadline - now <= 60.0
-        machine.tick(now := deadline)
+        while not machine.nodes:
+            deadline = machine.next_deadline()
+            assert deadline is not None and deadline - now <= 60.0
+            machine.tick(now := deadline)
 
 
 def fail_until(machine: Scaling, end: float) -> list[tuple[float, object]]:
     """Each node that is asked for fails a second later; what was said of that, and when."""
     now, said = 0.0, []
     while (deadline := machine.next_deadline()) is not None and (now := deadline) <= end:
-        for start in [one for one in machine.tick(now) if isinstance(one, StartNode)]:
+        actions = machine.tick(now)
+        for start in [one for one in actions if isinstance(one, StartNode)]:
             now += 1.0
-            actions = machine.handle(NodeEnded(start.number, "no such partition"), now)
-            said += [(now, one) for one in actions if isinstance(one, NoneComes | SomeCome)]
+            actions += machine.handle(NodeEnded(start.number, "no such partition"), now)
             machine.check()
+        said += [(now, one) for one in actions if isinstance(one, Despair | Hope)]
     return said
 
 
@@ -347,11 +350,11 @@ def test_what_waits_is_refused_when_none_ever_came_for_half_a_minute_and_not_whe
     machine.handle(NodeEnded(start.number, "no such partition"), 0.0)
     said = fail_until(machine, 100.0)
     when, first = said[0]
-    assert 30 <= when < 60 and isinstance(first, NoneComes)
-    assert first.reason == "no such partition" and first.seconds >= 30 and first.lasting
+    assert when == 30 and isinstance(first, Despair)
+    assert first.reason == "no such partition" and first.seconds == 30 and first.lasting
     # It is tried on, and when one comes after all what is asked for waits again, and for ever.
     machine.tick(deadline := machine.next_deadline() or 0.0)
-    assert [type(one) for one in machine.handle(NodeUp(max(machine.nodes)), deadline)] == [SomeCome]
+    assert [type(one) for one in machine.handle(NodeUp(max(machine.nodes)), deadline)] == [Hope]
     machine.handle(NodeEnded(max(machine.nodes), "killed"), deadline)
     assert fail_until(machine, 1000.0) == []
 
@@ -361,4 +364,24 @@ def test_nodes_that_are_tried_for_what_waits_alone_are_tried_for_what_comes_late
     machine = Scaling(1, 0, Policy())
     machine.handle(Between(0, 1, Demand(1, 0, -1.0, {})), 0.0)
     said = [one for _, one in fail_until(machine, 100.0)]
-    assert said and all(isinstance(one, NoneComes) and not one.lasting for one in said)
+    assert {type(one) for one in said[::2]} == {Despair} and {type(one) for one in said[1::2]} == {Hope}
+    assert not any(one.lasting for one in said if isinstance(one, Despair))
+
+
+@pytest.mark.row("R-99")
+def test_nothing_is_refused_while_a_node_is_starting_nor_for_a_failure_that_nobody_waited_for() -> None:
+    machine = Scaling(1, 0, Policy(retry_first=10.0))
+    machine.handle(Between(0, 1, Demand(1, 0, -1.0, {})), 0.0)
+    machine.tick(1.0)
+    machine.handle(NodeEnded(1, "no room"), 2.0)
+    assert started(machine.tick(12.0)) == [2]
+    assert machine.next_deadline() is None and not machine.tick(40.0)
+    machine.handle(Demand(1, 0, -1.0, {}), 40.0)
+    machine.handle(Demand(0, 0, -1.0, {}), 41.0)
+    assert not [one for one in machine.handle(NodeEnded(2, "no room"), 42.0) if isinstance(one, Despair)]
+    assert machine.next_deadline() is None
+    # Long after the first failure something is asked for: it is tried before it is refused.
+    assert not [one for one in machine.handle(Demand(1, 0, -1.0, {}), 100.0) if isinstance(one, Despair)]
+    assert started(machine.tick(101.0)) == [3]
+    found = [one for one in machine.handle(NodeEnded(3, "no room"), 102.0) if isinstance(one, Despair)]
+    assert found == [Despair("no room", 100.0, False)]

@@ -10,6 +10,7 @@ I/O half. Layer 3. What is inside a key file and what is derived from it: `net.k
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -145,7 +146,13 @@ def create(path: str | os.PathLike[str], *, replace: bool = False, key: ClusterK
     """Make a key file, mode 0600. FileExistsError if there is one and `replace` is False.
 
     key  to be written; None: a new one.
+    FileNotFoundError without its folder: only that of the account's own key is made.
     """
+    folder = Path(os.path.abspath(path)).parent
+    if not folder.exists() and folder != default_path().parent:
+        raise FileNotFoundError(
+            errno.ENOENT, f"there is no such folder; `mkdir -m 700 {folder}` makes it", str(folder)
+        )
     if not _create(Path(path), replace=replace, key=key):
         raise FileExistsError(f"{os.fspath(path)} exists; it is not overwritten")
 

@@ -5,6 +5,7 @@ Layer 8. Rows SE-02, SE-05.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from dispycos import commandline, keyfile
@@ -31,13 +32,17 @@ def main(argv: Sequence[str]) -> int:
             ("scp -p cluster.key host1:.config/dispycos/key", "gives it to another machine"),
         ),
         files=keyfile.TOLD,
-        statuses={0: "all is done", 1: "the file exists already, or can't be read", 2: "wrong usage"},
+        statuses={
+            0: "all is done",
+            1: "the file exists already, or its folder does not, or it can't be read",
+            2: "wrong usage",
+        },
     )
     parser.words(
         "action",
         "what to do",
         {
-            "new FILE": "make this file, with a new key, and show its fingerprint",
+            "new FILE": "make this file, with a new key, and show its fingerprint; its folder must be there",
             "fingerprint [FILE]": "show the fingerprints of the keys in this file, or of this account's",
         },
     )
@@ -51,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     def run() -> int:
         if options.action == "new":
             keyfile.create(options.file)
+            print(f"made {os.path.abspath(options.file)}, with the key of this fingerprint:")
         print("\n".join(keyfile.fingerprints(options.file)))
         return 0
 

@@ -108,6 +108,7 @@ def test_a_dump_has_cluster_settings_and_logs_and_nothing_that_is_secret(
     token = link.rpartition("=")[2]
     home = tmp_path / "home"
     key = home / "keys" / "key"
+    key.parent.mkdir(mode=0o700, parents=True)
     keyfile.create(key)
     hidden = key.read_text().split()[-1]
     log, report = home / "node.log", tmp_path / "report.json"

@@ -261,3 +261,11 @@ def test_a_key_file_is_overwritten_only_on_demand(home: Path) -> None:
     keyfile.create(path, replace=True)
     assert keyfile.fingerprints(path) != first
     assert os.listdir(home) == ["new.key"]
+
+
+def test_no_folder_is_made_but_that_of_the_account(home: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no such folder; `mkdir -m 700 .*/none` makes it"):
+        keyfile.create(home / "none" / "new.key")
+    assert os.listdir(home) == []
+    keyfile.create(keyfile.default_path())
+    assert keyfile.load().own.fingerprint in keyfile.fingerprints()

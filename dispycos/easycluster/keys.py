@@ -40,7 +40,10 @@ def read_key_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def write_key_file(path: str | os.PathLike[str], key: bytes, overwrite: bool = False) -> None:
-    """Write a key to a file that only its owner can read. FileExistsError unless `overwrite`; ValueError."""
+    """Write a key to a file that only its owner can read.
+
+    FileExistsError unless `overwrite`; FileNotFoundError without its folder; ValueError for what is no key.
+    """
     keyfile.create(path, replace=overwrite, key=ClusterKey(key))
 
 

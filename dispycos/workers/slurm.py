@@ -14,6 +14,7 @@ if __name__ == "__main__":  # before what takes long to import
 
     raise SystemExit(entry.run("dispycos.workers.slurm"))
 
+import argparse
 import contextlib
 import os
 import secrets
@@ -236,6 +237,14 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start or stop a pool; answers the exit code."""
+    parser = _parser()
+    options = parser.parse_args(commandline.normal(_joined(sys.argv[1:] if argv is None else argv)))
+    if options.command == "start" and options.nworkers is None:
+        parser.error("start needs -n N, the number of workers")
+    return commandline.carry_out(PROGRAM, lambda: _carry_out(options))
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         about="Start or stop a master and workers as jobs of Slurm. Also `python -m dispycos.workers.slurm`. "
@@ -284,27 +293,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             "stop": "end those jobs",
         },
     )
-    options = parser.parse_args(commandline.normal(_joined(sys.argv[1:] if argv is None else argv)))
-    if options.command == "start" and options.nworkers is None:
-        parser.error("start needs -n N, the number of workers")
+    return parser
 
-    def run() -> int:
-        if options.command == "stop":
-            print(f"{many(stop(options.port), 'job')} cancelled")
-            return 0
-        host = start(
-            options.nworkers,
-            port=options.port,
-            log_dir=options.log_dir,
-            master_options=[*chain(*options.master_options)],
-            worker_options=[*chain(*options.worker_options)],
-            xmaster=options.xmaster,
-            xworkers=options.xworkers,
-            docker_image=options.docker_image,
-            docker_args=options.docker_args,
-            wait=options.wait,
-        )
-        print(f"the master of the pool is at {host}")
+
+def _carry_out(options: argparse.Namespace) -> int:
+    if options.command == "stop":
+        print(f"{many(stop(options.port), 'job')} cancelled")
         return 0
-
-    return commandline.carry_out(PROGRAM, run)
+    host = start(
+        options.nworkers,
+        port=options.port,
+        log_dir=options.log_dir,
+        master_options=[*chain(*options.master_options)],
+        worker_options=[*chain(*options.worker_options)],
+        xmaster=options.xmaster,
+        xworkers=options.xworkers,
+        docker_image=options.docker_image,
+        docker_args=options.docker_args,
+        wait=options.wait,
+    )
+    print(f"the master of the pool is at {host}")
+    return 0

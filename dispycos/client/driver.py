@@ -217,7 +217,7 @@ class Driver:
                 placed = actions[0]
             else:
                 if awaited:
-                    request = task.owner._request = Placing(self, task.id)
+                    request = task.owner._request = Placing(self, task)
                 self._of_dispatch(actions, 0.0)
             if validation.ON:
                 self._check(task)
@@ -254,6 +254,12 @@ class Driver:
         with self._lock:
             if node in self.fleet.nodes_held:
                 self._of_dispatch(self.dispatch.handle(NodeExpected(node), 0.0), 0.0)
+
+    def why_waiting(self, id: int) -> str:
+        """Why a task has no server yet; "": nothing is in its way. Any thread."""
+        with self._lock:
+            now = time.monotonic()
+            return self.fleet.why(now) or self.dispatch.why_waiting(id, now)
 
     def cancel(self, id: int, reason: str, end: End, grace: float | None = None) -> bool:
         """End a task: False if it had ended; any thread. `grace`: seconds; None: as the limits say."""

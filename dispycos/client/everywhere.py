@@ -62,6 +62,9 @@ class Everywhere(Operation):
         self._left = 0  # calls that have not ended
         work.presence.tell(self)
 
+    def _title(self) -> str:
+        return f"client.run_everywhere({self._name})"
+
     def first(self, place: Place) -> Submission | None:
         """See `presence.Host`."""
         if not self._begins(place):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from dispycos.client.submission import Submission
 from dispycos.errors import Closed
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter
@@ -30,6 +31,7 @@ class Places(Process, Protocol):
     """Who places tasks."""
 
     def cancel(self, id: int, reason: str, end: End) -> bool: ...
+    def why_waiting(self, id: int) -> str: ...
 
 
 def stays_there(process: Process, task: Waiter) -> Waitable | None:
@@ -65,13 +67,21 @@ class Request(Operation):
 class Placing(Request):
     """Gives the handle of a task when that has a server."""
 
-    __slots__ = ("_number",)
+    __slots__ = ("_asked", "_number")
 
     _process: Places
 
-    def __init__(self, process: Places, number: int) -> None:
+    def __init__(self, process: Places, task: Submission) -> None:
         super().__init__(process)
-        self._number = number
+        self._number = task.id
+        self._asked = task.name, task.io
+
+    def _title(self) -> str:
+        name, io = self._asked
+        return f"client.{'io_rtask' if io else 'rtask'}({name})"
+
+    def _why(self) -> str:
+        return self._process.why_waiting(self._number)
 
     def _unawaited(self) -> None:
         # Nobody got the handle, so nobody could end the task.

@@ -14,10 +14,10 @@ from dispycos.client.everywhere import Everywhere
 from dispycos.client.future import Future
 from dispycos.client.mapping import Map
 from dispycos.client.task_options import TaskOptions
-from dispycos.client.work import Work
+from dispycos.client.work import ASKING, Work
 from dispycos.errors import TaskRejected
 from dispycos.guidance import habits, hints
-from dispycos.kernel.operation import Operation
+from dispycos.kernel.operation import Operation, how_to_wait
 from dispycos.kernel.refusal import refusal
 from dispycos.kernel.target import name_of
 from dispycos.model import Location
@@ -246,9 +246,12 @@ class Submitter:
         return Operation(refusal(self._why_refused()))
 
     def _why_refused(self) -> str:
-        work = self._work
-        state = "not scheduled yet: yield client.schedule() first" if work is None else work.state
-        return f"the client is {state}"
+        work, schedule = self._work, how_to_wait("client.schedule()")
+        if work is None:
+            return f"the client is not scheduled yet: {schedule} goes first"
+        if work.state == ASKING:
+            return f"the client is {ASKING}: {schedule} waits for it"
+        return f"the client is {work.state}"
 
 
 hints.tell(Submitter, habits.METHODS)

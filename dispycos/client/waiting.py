@@ -85,6 +85,9 @@ class Completed(Arrivals):
     def __dir__(self) -> Iterable[str]:
         return hints.own(super().__dir__(), habits.OF_COMPLETED)
 
+    def __repr__(self) -> str:
+        return f"<as_completed: {self._left} of {self.total} futures are to come>"
+
     def _take(self) -> list[Any] | None:
         if not self._left:
             return None
@@ -131,6 +134,9 @@ class _Some(Late):
         self._fs = list(dict.fromkeys(fs))
         self._numbers = count(1)
 
+    def _why(self) -> str:
+        return f"{sum(not one.done() for one in self._fs)} of {len(self._fs)} futures were not done"
+
     def _begin(self) -> None:
         if not self._fs:
             self._enough()
@@ -169,6 +175,9 @@ class _Wait(_Some):
         self._return_when = return_when
         self._deadline = None if timeout is None else Deadline(current_kernel(), timeout, self._enough)
         self._begin()
+
+    def _title(self) -> str:
+        return "wait(futures)"
 
     def _suffices(self, one: Operation) -> bool:
         if self._return_when == FIRST_EXCEPTION:
@@ -217,6 +226,9 @@ class _Gathered(_Some):
         if self._failed is None and has_failed(one):
             self._failed = one
         return self._failed is not None
+
+    def _title(self) -> str:
+        return "gather(futures)"
 
     def _unawaited(self) -> None:
         # As asyncio.gather has it: the results are wanted together or not at all.

@@ -34,7 +34,7 @@ from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
 from dispycos.client.tasks import ClientTask
 from dispycos.events import PeerSuspect
-from dispycos.kernel.operation import Operation
+from dispycos.kernel.operation import Called, Operation
 from dispycos.kernel.task import Task
 from dispycos.messages import Allocated, AskAllocate
 from dispycos.model import (
@@ -50,6 +50,8 @@ from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
 
+ASKING = "asking for its turn"  # its state until a scheduler has answered; for refusals
+
 
 class Work:
     """The turn of one Client, from its side."""
@@ -57,7 +59,7 @@ class Work:
     def __init__(self, settings: Settings, surroundings: Surroundings, status_task: Task | None) -> None:
         self._settings = settings
         self._surroundings = surroundings
-        self.state = "asking for its turn"  # for refusals: "the client is ..."
+        self.state = ASKING  # for refusals: "the client is ..."
         self.refused = False  # no scheduler took it: the Client may try again
         self.scheduled = False
         self.open = False  # takes tasks
@@ -122,7 +124,7 @@ class Work:
 
     def schedule(self, where: Location | str | None, timeout: float | None) -> Operation:
         """See `Client.schedule`."""
-        answer = Operation()
+        answer = Called("client.schedule()", self._why)
         asked = self._network.reactor.run(self._ask_for_turn(where, timeout))
 
         def answered(done: Operation) -> None:
@@ -218,6 +220,9 @@ class Work:
         """The program ends, or its cluster does, and the client was not closed: its tasks end now (R-20)."""
         if self.state != "closed":
             await self.close(False, True, None)
+
+    def _why(self) -> str:
+        return self.driver.fleet.why(time.monotonic())
 
     def forsake(self, why: str) -> None:
         """In a forked child: it is its parent's."""
@@ -356,7 +361,7 @@ class Work:
             if terminate and not self._terminate:
                 self._end_all("the client closes with terminate=True")
             return self._closing
-        self._closing = Operation()
+        self._closing = Called("client.close()", self._why)
         if self.state == "closed" or self.refused:
             self._closing.complete(0)
             return self._closing

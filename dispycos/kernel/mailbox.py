@@ -29,6 +29,7 @@ class Hearing(Waitable):
     __slots__ = ()
 
     hears = True
+    _what = "task.receive()"
 
     def _arrived(self, task: Any) -> None:
         """A message was put into the mailbox of `task`, which waits here."""
@@ -80,6 +81,8 @@ class Deliver(Waitable):
     """`other.deliver(message)` while the mailbox of `other` is full."""
 
     __slots__ = ("_message", "_to", "timeout")
+
+    _what = "task.deliver()"
 
     def __init__(self, to: Any, message: Any, timeout: float | None) -> None:
         self._to = to

@@ -93,6 +93,8 @@ class Located(Waitable):
 
     __slots__ = ("_kind", "_name", "_names", "_timeout")
 
+    _what = "locate()"
+
     def __init__(self, names: Names, kind: Kind, name: str, timeout: float | None) -> None:
         self._names = names
         self._kind = kind

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NoReturn
 
 from dispycos import forks
 from dispycos.errors import Timeout
@@ -26,6 +26,15 @@ _lock = threading.RLock()
 
 # The threads that run a kernel; filled by kernel.loop. A wait there would be a deadlock.
 kernel_threads: dict[int, Any] = {}
+
+
+def how_to_wait(call: str) -> str:
+    """A call that gives an Operation, as who stands in this thread writes it to wait for it."""
+    if threading.get_ident() in kernel_threads:
+        return f"`yield {call}`"
+    if event_loop.is_held_up():
+        return f"`await {call}`"
+    return f"`{call}.result()`"
 
 
 class _Pending:
@@ -136,7 +145,12 @@ class Operation(Waitable):
         if self._value is not _PENDING:
             return
         if threading.get_ident() in kernel_threads:
-            raise RuntimeError("result() in a task would block all tasks: yield or await the operation")
+            call = self._title()
+            what = f"`it = yield {call}`" if call else "yield the operation"
+            raise RuntimeError(
+                f"result() in a task would block all tasks: {call or 'this'} was not waited for; "
+                f"write {what} first (in an `async def`: await)"
+            )
         if event_loop.is_held_up():
             raise RuntimeError(
                 "result() in a running event loop would block all that runs there: `await` the operation, "
@@ -153,7 +167,8 @@ class Operation(Waitable):
         if not signal.acquire(timeout=-1 if limit is None else min(max(limit, 0), threading.TIMEOUT_MAX)):
             self.remove_done_callback(release)
             if self._value is _PENDING:
-                raise Timeout(f"{self!r} was not done in {timeout} s")
+                what, why = self._title() or repr(self), self._why()
+                raise Timeout(f"{what} was not done in {timeout} s{why and f': {why}'}")
 
     def within(self, timeout: float | None) -> Waitable:
         """Yield this in a task: as the operation, but TimeoutError after `timeout` seconds.
@@ -167,7 +182,20 @@ class Operation(Waitable):
             state = "pending"
         else:
             state = f"failed: {self._error!r}" if self._error is not None else "done"
-        return f"<{type(self).__name__} {state}>"
+        call = self._title()
+        return f"<Operation of {call}: {state}>" if call else f"<{type(self).__name__} {state}>"
+
+    def __getitem__(self, key: object) -> NoReturn:
+        """TypeError: what it is taken for is its result."""
+        raise TypeError(f"{self!r} is not its result: {how_to_wait(self._title() or 'operation')} is")
+
+    def _title(self) -> str:
+        """The call that gave it, as a program writes it; "": it has no name."""
+        return ""
+
+    def _why(self) -> str:
+        """What it waits for, as far as is known; ""."""
+        return ""
 
     # Waiting in a task.
 
@@ -257,6 +285,26 @@ class Operation(Waitable):
                 task._wake(self._value)
 
 
+class Called(Operation):
+    """An Operation that says in errors which call it answers, and what that waits for.
+
+    why  asked when somebody has waited for too long, in his thread.
+    """
+
+    __slots__ = ("_named", "_reason")
+
+    def __init__(self, call: str, why: Callable[[], str] = str) -> None:
+        super().__init__()
+        self._named = call
+        self._reason = why
+
+    def _title(self) -> str:
+        return self._named
+
+    def _why(self) -> str:
+        return self._reason()
+
+
 class Owned(Operation):
     """An Operation that only the process which began it completes.
 
@@ -291,6 +339,8 @@ class Owned(Operation):
 
 class _Within(Waitable):
     __slots__ = ("_operation", "_timeout")
+
+    _what = "within()"
 
     def __init__(self, operation: Operation, timeout: float | None) -> None:
         self._operation = operation

@@ -41,6 +41,8 @@ def _limit(blocking: bool, timeout: float) -> float | None:
 class _Acquire(Waitable):
     __slots__ = ("_lock", "_timeout")
 
+    _what = "acquire()"
+
     def __init__(self, lock: Lock | Semaphore, timeout: float | None) -> None:
         self._lock = lock
         self._timeout = timeout
@@ -212,6 +214,8 @@ class _Signal(Waitable):
     """A wait for somebody's word, in a queue."""
 
     __slots__ = ("_queue", "_source", "_timeout")
+
+    _what = "wait()"
 
     def __init__(self, source: Event | Condition, timeout: float | None) -> None:
         self._source = source

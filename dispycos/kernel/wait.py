@@ -70,8 +70,13 @@ class Waitable:
 
     hears = False  # whether the arrival of a message concerns this wait (mailbox.Hearing)
 
+    _what = "a wait"  # what it is, for who looks at it instead
+
     def __await__(self) -> Generator[Waitable, Any, Any]:
         return (yield self)
+
+    def __repr__(self) -> str:
+        return f"<{self._what}: write `yield` before it, or `await` in an `async def`>"
 
     def _wait(self, task: Waiter) -> Waitable | None:
         """Begin to wait for `task`; kernel thread.
@@ -150,6 +155,8 @@ class Sleep(Waitable):
 
     __slots__ = ("alarm_value", "timeout")
 
+    _what = "task.sleep()"
+
     def __init__(self, timeout: float | None, alarm_value: Any) -> None:
         self.timeout = seconds(timeout)
         self.alarm_value = alarm_value
@@ -180,6 +187,10 @@ class Finish(Waitable):
 
     _task: Any
     _waiter: Waiter | None
+
+    @property
+    def _what(self) -> str:  # type: ignore[override]  # never set
+        return f"the end of {self._task}"
 
     def __await__(self) -> Generator[Any, Any, Any]:
         if self._task._kernel.here:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from dispycos.kernel.operation import Operation
+from dispycos.kernel.operation import Called, Operation
+from dispycos.kernel.sync import Event
 from dispycos.kernel.task import Task
 from tests.helpers import wait_until
 
@@ -273,3 +274,40 @@ def test_many_waiters_of_one_failure_see_one_traceback(run: Callable[..., Any]) 
     for _ in range(4):
         run(target)
     assert len(set(depths)) == 1
+
+
+@pytest.mark.row("DC-60")
+def test_a_call_that_a_task_forgot_to_wait_for_is_named(run: Callable[..., Any]) -> None:
+    asked = Called("client.rtask(compute)")
+
+    def forgets() -> Gen:
+        yield
+        with pytest.raises(RuntimeError, match=r"write `it = yield client.rtask\(compute\)` first"):
+            asked.result()
+        with pytest.raises(TypeError, match=r"is not its result: `yield client.rtask\(compute\)` is"):
+            asked[0]
+        return repr(asked)
+
+    assert Task(forgets).value(10) == "<Operation of client.rtask(compute): pending>"
+
+
+@pytest.mark.row("DC-60", "R-33")
+def test_a_call_that_takes_too_long_says_what_it_waits_for() -> None:
+    asked = Called("client.schedule()", lambda: "queued at place 2")
+    with pytest.raises(TimeoutError, match=r"^client.schedule\(\) was not done in 0 s: queued at place 2$"):
+        asked.result(0)
+    with pytest.raises(TimeoutError, match=r"^<Operation pending> was not done in 0 s$"):
+        Operation().result(0)
+
+
+@pytest.mark.row("DC-60")
+def test_what_nobody_waits_for_says_how_to(run: Callable[..., Any]) -> None:
+    def forgets(task: Any = None) -> Gen:
+        yield
+        return [repr(one) for one in (task.sleep(1), task.receive(), Event().wait(), task.finish())]
+
+    shown = Task(forgets).value(10)
+    for what, text in zip(
+        ("task.sleep()", "task.receive()", "wait()", "the end of forgets/"), shown, strict=True
+    ):
+        assert text.startswith(f"<{what}") and "write `yield` before it" in text

@@ -317,8 +317,11 @@ class MonitorStatus:
     def __str__(self) -> str:
         kind = getattr(self.type, "__name__", None) or getattr(self.type, "name", str(self.type))
         value = (str(self.value).strip().splitlines() or [""])[-1]
-        # The last line of a traceback begins with the type already.
-        return f"{self.info}: {value}" if value.startswith(f"{kind}: ") else f"{self.info}: {kind}: {value}"
+        # The last line of a traceback begins with the type already, and its module.
+        first, colon, rest = value.partition(": ")
+        if first == kind or first.endswith(f".{kind}"):
+            return f"{self.info}: {kind}{colon}{rest}"
+        return f"{self.info}: {kind}: {value}"
 
     def __getitem__(self, index: int) -> Any:
         """info, type, value: older programs take it for a tuple (CO-08)."""

@@ -145,7 +145,11 @@ class Future(Late, concurrent.futures.Future[Any]):
         return card("Future", "of no task" if task is None else task.name, shown)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Future stays in its program: send its result, or its `task`")
+        raise TypeError(
+            "a Future stays in its program: send its result, or its `task`; where one result goes into the "
+            "next call, a task of your program waits for the one and begins the other: "
+            "`client.submit(g, (yield future))`"
+        )
 
     # What the standard library asks of its futures.
 

@@ -143,7 +143,8 @@ METHODS: Final[Table] = {
     "dashboard_link": _MONITOR,
     "wait_for_workers": _WAITS,
     "retire_workers": "client.close_server(location)",
-    "restart": "client.restart_server(location)",
+    "restart": "client.restart_node(address), or client.restart_server(location), for each of client.nodes() "
+    "or client.servers()",
     "shutdown": "client.close().result()",
     **dict.fromkeys(("register_plugin", "register_worker_plugin", "register_worker_callbacks"), _SETUP),
     **dict.fromkeys(("run_on_scheduler", "run_coroutine"), _PLACES),

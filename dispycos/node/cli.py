@@ -85,7 +85,8 @@ def main(argv: Sequence[str] | None = None, *, source: KeySource | None = None) 
         if as_root and not loopback and not options.allow_root:
             parser.error(
                 f"tasks of clients would run as root here, and other machines reach {settings.hosts[0]}: "
-                "start this node as another user, with --run_as USER, or with --allow_root"
+                "start this node as another user, with --run_as USER, with --host 127.0.0.1 (for programs of "
+                "this machine alone), or with --allow_root"
             )
         of_clients = account.told(settings.run_as) if settings.run_as else None
         keys = source or commandline.key_source(options, settings.hosts)

@@ -224,7 +224,7 @@ class Executor:
             args, kwargs = self._namespace.load(spec.args)
         except ModuleNotFoundError as exc:
             # No line of the user's led here: his function has not begun.
-            exc.add_note(_missing(exc))
+            exc.add_note(self._missing(exc))
             return (End.REJECTED, *values.dump_exception(exc.with_traceback(None)))
         except BaseException as exc:
             return (End.REJECTED, *values.dump_exception(exc))
@@ -311,10 +311,10 @@ class Executor:
         runner.carry_out(said)
         self._look_for_the_end()
 
-
-def _missing(exc: ModuleNotFoundError) -> str:
-    name = (exc.name or "").partition(".")[0]
-    return (
-        f"the server has no module {name}: install it on that machine,"
-        f" or let it travel among the components, Client([.., {name}])"
-    )
+    def _missing(self, exc: ModuleNotFoundError) -> str:
+        name = (exc.name or "").partition(".")[0]
+        here = self._endpoint
+        return (
+            f"server {here.location} of node {here.name} has no module {name}: install it on that machine,"
+            f" or let it travel among the components, Client([.., {name}])"
+        )

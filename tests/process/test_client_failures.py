@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -185,6 +186,7 @@ def test_a_function_that_needs_a_module_of_the_program_says_how_it_gets_there(cl
         status = yield (yield client.rtask(needs))()
         first, second = status.value.splitlines()  # nothing of ours between the user and the reason
         assert first == "ModuleNotFoundError: No module named 'only_here'"
+        assert re.match(r"server 127\.0\.0\.1:\d+ of node \S+ has no module only_here: ", second)
         assert second.endswith("let it travel among the components, Client([.., only_here])")
 
     scheduled(body)
@@ -255,7 +257,9 @@ def test_who_uses_a_refusal_as_a_task_is_told_why_it_was_refused(program):
             lambda: refused.send("hello"),
             lambda: refused.terminate(),
         ):
-            with pytest.raises(TaskRejected, match=r"was refused.*not scheduled yet.*isinstance"):
+            with pytest.raises(
+                TaskRejected, match=r"was refused.*not scheduled yet: `yield client.*isinstance"
+            ):
                 use()
         assert not hasattr(refused, "send")
         # It is a status like any other: it can be compared, and sent on.

@@ -384,3 +384,4 @@ def test_bits_of_root_are_warned_of_and_refused_where_others_reach_the_node(pyth
     assert found.code == 2, found.err
     assert "tasks of clients run as root, for" in found.err
     assert "tasks of clients would run as root here, and other machines reach 0.0.0.0" in found.err
+    assert "--host 127.0.0.1" in found.err

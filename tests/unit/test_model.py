@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from dispycos.model import Location, host_and_port
+from dispycos.model import Location, MonitorStatus, host_and_port
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,16 @@ def test_a_location_with_several_addresses_is_known_by_the_first() -> None:
 def test_more_addresses_than_are_told_are_refused() -> None:
     with pytest.raises(ValueError, match="5 addresses of one process: 4 can be told"):
         Location("10.0.0.1", 7, [f"10.0.0.{number}" for number in range(2, 6)])
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("trace\nValueError: 3", "main/1: ValueError: 3"),
+        ("trace\npackage.errors.ValueError: 3", "main/1: ValueError: 3"),
+        ("trace\nValueError", "main/1: ValueError"),
+        ("it was refused: 3", "main/1: ValueError: it was refused: 3"),
+    ],
+)
+def test_a_status_as_a_line_has_its_exception_once(value: str, line: str) -> None:
+    assert str(MonitorStatus("main/1", ValueError, value)) == line

@@ -264,6 +264,7 @@ class Dispatch:
         server.number = message.number + len(outcomes) - 1
         server.unseen += len(fresh)
         sent = server.sent
+        head = next(iter(sent.values()), None)  # it ran; the others waited behind it (D1)
         done = 0
         for outcome in fresh:
             task = sent.get(outcome.id)
@@ -277,6 +278,8 @@ class Dispatch:
             else:
                 del sent[outcome.id]
                 done += 1
+                if task is not head:
+                    task.begun = now  # since the last message: outcomes do not wait for long
             if outcome.end in RETRIED:
                 # A server does not say so of itself; whoever does, the rules of loss hold.
                 self._lost_attempts.take(task, server, outcome.end, outcome.text, True, now, actions)
@@ -287,6 +290,9 @@ class Dispatch:
             server.heard_at = now
             server.failures = 0
             server.learn(message.spent, done, self._limits)
+            following = next(iter(sent.values()), None)
+            if following is not None and following is not head:
+                following.begun = now
         self.placement.settle(server, now, actions)
         self._acks.owe(server, now, actions)
 

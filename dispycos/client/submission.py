@@ -64,6 +64,7 @@ class Submission:
         "announce",
         "args",
         "attempt",
+        "begun",
         "cancel",
         "deaths",
         "force_at",
@@ -124,6 +125,7 @@ class Submission:
         self.server: Any = None  # the Server, while PLACED or SENT
         self.position = 0  # there, from 1; CPU and I/O tasks each by itself
         self.since = 0.0  # when it was submitted, placed last, or paused
+        self.begun = 0.0  # when the CPU task ahead of it had ended; before `since`: none was ahead
         self.deaths: tuple[str, ...] = ()  # servers that died while an attempt had begun there
         self.parked = False  # what is sent to it waits behind what waits already (`client.parking`)
         self.cancel: tuple[End, str] | None = None  # somebody wants it ended, and why

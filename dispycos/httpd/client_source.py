@@ -192,7 +192,8 @@ class ClientSource:
         server, end = task.owner._where[0], outcome.end
         if self._texts:
             self._texts.pop(task.id, None)
-        passed = time.monotonic() - task.since
+        clock = time.monotonic()
+        passed = clock - task.since
         self._tally.ended(task.name, end, passed)
         counts = self._counts.get(server)
         if counts is None:
@@ -213,6 +214,7 @@ class ClientSource:
                 outcome.text,
                 server,
                 round(wall - passed, 3),
+                round(wall - (clock - max(task.since, task.begun)), 3),
                 wall,
             )
             self._telling.feed.put(event)
@@ -460,6 +462,7 @@ class ClientSource:
             1 + task.retries,
             server,
             round(wall - (clock - task.since), 3),
+            round(wall - (clock - max(task.since, task.begun)), 3),
             text,
             "" if text is not None else NOT_THERE if self.show_args else NOT_SHOWN,
         )

@@ -90,8 +90,11 @@ class Tasks:
             self._leave(event.number, row, event.time)
         server = self._servers.get(event.server) if event.server is not None else None
         begun = row["begun"]
-        if begun is None and event.end is not End.REJECTED and server is not None:
-            begun = event.placed
+        if begun is not None:
+            # Of one that was handed over while nobody looked it may not be known what ran ahead of it.
+            begun = max(begun, event.begun)
+        elif event.end is not End.REJECTED and server is not None:
+            begun = event.begun
         mask = row.put(
             {
                 "state": ENDS[event.end],
@@ -139,7 +142,7 @@ class Tasks:
                 mask = row.put({"state": task.state, "server": None, "begun": None})
                 self._changes.mark(row, mask)
             else:
-                self._put_at(task.number, row, task.server, task.since)
+                self._put_at(task.number, row, task.server, task.begun)
                 row.put({"attempt": task.attempt})
                 self._changes.mark(row, FULL["task"])
 

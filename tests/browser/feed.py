@@ -352,7 +352,7 @@ class SyntheticSource:
             key = server.key
         if self._look.tasks or end is not End.FINISHED:
             since = task.placed or task.submitted
-            self._put(TaskEnded(task.number, task.name, task.io, 1, end, text, key, since, now))
+            self._put(TaskEnded(task.number, task.name, task.io, 1, end, text, key, since, since, now))
 
     def _pulse(self, now: float) -> None:
         self._round = (self._round + 1) % 5
@@ -460,7 +460,17 @@ class SyntheticSource:
         args = self._args(task)
         attempt = 0 if server is None else 1
         return LivingTask(
-            task.number, task.name, task.io, state, attempt, 1, server, since, args, self._why_no_args()
+            task.number,
+            task.name,
+            task.io,
+            state,
+            attempt,
+            1,
+            server,
+            since,
+            since,
+            args,
+            self._why_no_args(),
         )
 
     def _tell_sights(self, server: FakeServer, now: float) -> None:

@@ -516,6 +516,36 @@ def test_outcomes_that_are_said_again_count_once() -> None:
     assert client.machine.late == 1
 
 
+@pytest.mark.rule("D1")
+def test_a_task_that_was_sent_ahead_begins_when_the_one_before_it_ends() -> None:
+    client = Driven(S1, max_credits=4, send_ahead_time=100.0)
+    (only,) = client.submit(1)
+    client.now = 1.0
+    client.outcome(S1, only, spent=1.0)
+    client.now = 2.0
+    first, second, third = client.submit(3)
+    client.now = 9.0
+    client.outcome(S1, third, end=End.CANCELLED)  # it never began: the first goes on
+    assert [max(task.since, task.begun) for task in (first, second)] == [2.0, 2.0]
+    assert first.begun < first.since
+    client.now = 10.0
+    client.outcome(S1, first, spent=8.0)
+    client.now = 18.0
+    client.outcome(S1, second, spent=8.0)
+    assert second.begun == 10.0
+
+
+@pytest.mark.rule("D1")
+def test_tasks_whose_ends_are_told_together_begin_after_the_first_of_them() -> None:
+    client = Driven(S1, max_credits=4, send_ahead_time=100.0)
+    (only,) = client.submit(1)
+    client.outcome(S1, only, spent=1.0)
+    first, second, third, fourth = client.submit(4)
+    client.now = 10.0
+    client.outcome(S1, first, second, third, spent=10.0)
+    assert [task.begun for task in (first, second, third, fourth)] == [0.0, 10.0, 10.0, 10.0]
+
+
 @pytest.mark.row("R-34")
 def test_late_words_of_a_server_that_is_gone_are_dropped_with_one_line() -> None:
     client = Driven(S1)

@@ -49,7 +49,7 @@ def place(made: View, number: int, server: str, now: float, io: bool = False) ->
 def end(
     made: View, number: int, server: str | None, now: float, how: End = End.FINISHED, text: str = ""
 ) -> None:
-    made.handle(TaskEnded(number, "work", False, 1, how, text, server, now, now), now)
+    made.handle(TaskEnded(number, "work", False, 1, how, text, server, now, now, now), now)
 
 
 # Snapshot plus differences.
@@ -264,14 +264,42 @@ def test_a_survey_makes_good_what_was_missed() -> None:
     place(made, 2, "server0.0", 1.5)
 
     living = [
-        LivingTask(2, "work", False, "sent", 1, 1, "server0.1", 2.0, None),
-        LivingTask(3, "work", False, "waiting", 0, 1, None, 2.5, "(7,)"),
+        LivingTask(2, "work", False, "sent", 1, 1, "server0.1", 2.0, 2.0, None),
+        LivingTask(3, "work", False, "waiting", 0, 1, None, 2.5, 2.5, "(7,)"),
     ]
     made.handle(Living(living, 3.0), 3.0)
 
     assert sorted(made.tasks.living) == [2, 3]
     assert made.rows["t2"]["server"] == "s2"
     assert made.rows["t3"]["args"] == "(7,)"
+    made.check()
+
+
+@pytest.mark.row("MO-10")
+def test_what_was_sent_ahead_while_nobody_looked_began_when_it_was_its_turn() -> None:
+    made = with_servers(servers=1)
+    running = LivingTask(2, "work", False, "sent", 1, 1, "server0.0", 1.0, 9.0, None)
+    waiting = LivingTask(3, "work", False, "sent", 1, 1, "server0.0", 1.0, 1.0, None)
+    made.handle(Living([running, waiting], 14.0), 14.0)
+
+    assert (made.rows["t2"]["submitted"], made.rows["t2"]["begun"]) == (1.0, 9.0)
+    assert made.rows["t3"]["begun"] is None
+    made.handle(TaskEnded(2, "work", False, 1, End.FINISHED, "", "server0.0", 1.0, 9.0, 17.0), 17.0)
+    assert (made.rows["t2"]["begun"], made.rows["t2"]["ended"]) == (9.0, 17.0)
+    assert made.rows["t3"]["begun"] == 17.0
+    made.check()
+
+
+@pytest.mark.row("MO-10")
+def test_the_end_of_a_task_says_when_it_can_have_begun() -> None:
+    made = with_servers(servers=1)
+    made.handle(TaskEnded(1, "work", False, 1, End.FINISHED, "", "server0.0", 1.0, 9.0, 17.0), 17.0)
+    assert (made.rows["t1"]["submitted"], made.rows["t1"]["begun"]) == (1.0, 9.0)
+    # Of tasks that were not all told of, it looked like the first at its server.
+    place(made, 2, "server0.0", 17.0)
+    assert made.rows["t2"]["begun"] == 17.0
+    made.handle(TaskEnded(2, "work", False, 1, End.FINISHED, "", "server0.0", 17.0, 25.0, 33.0), 33.0)
+    assert made.rows["t2"]["begun"] == 25.0
     made.check()
 
 

@@ -91,7 +91,7 @@ def test_the_situation_is_that_of_the_view() -> None:
     view.handle(Changed("node", "a", node), 0.0)
     view.handle(Changed("server", "b", {"location": "10.0.0.1:9707", "state": "zombie"}, "a"), 0.0)
     poison = "work#1 is tried no more, for 3 servers died (max_worker_deaths=3); look"
-    view.handle(TaskEnded(1, "work", False, 1, End.FAILED, poison, None, 0.0, 1.0), 1.0)
+    view.handle(TaskEnded(1, "work", False, 1, End.FAILED, poison, None, 0.0, 0.0, 1.0), 1.0)
     view.end_tick(1.0)
 
     found = situation.of(view, {"situation": {"fingerprint": "abc"}}, 1000.0)

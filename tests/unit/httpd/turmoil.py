@@ -122,7 +122,9 @@ class Turmoil:
         if self.random.random() < 0.9:
             end = self.random.choice(list(End))
             text = "" if end is End.FINISHED else f"it was {end.name}"
-            event = TaskEnded(number, "work", number % 5 == 0, 1, end, text, server, self.now - 1, self.now)
+            before = self.now - 1
+            io = number % 5 == 0
+            event = TaskEnded(number, "work", io, 1, end, text, server, before, before, self.now)
             self.tell(event)
 
     def _gone(self) -> None:
@@ -146,7 +148,16 @@ class Turmoil:
     def _survey(self) -> None:
         tasks = [
             LivingTask(
-                number, "work", number % 5 == 0, "sent" if server else "waiting", 1, 1, server, number, None
+                number,
+                "work",
+                number % 5 == 0,
+                "sent" if server else "waiting",
+                1,
+                1,
+                server,
+                number,
+                number,
+                None,
             )
             for number, server in self.tasks.items()
         ]

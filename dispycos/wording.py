@@ -1,11 +1,13 @@
-"""Wording: how sentences count and name things or the nearest one, and how too long a text is shown.
+"""Wording: how sentences count and name things or the nearest one, and how texts are shown
+that are too long or can't be made.
 
 Pure. Layer 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 # Things that a sentence names one by one: enough to see what is meant, few enough to read.
 MAX_NAMED = 3
@@ -27,6 +29,17 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     import difflib  # for who is told: programs that begin never need it
 
     return next(iter(difflib.get_close_matches(name, list(known), 1, likeness)), "")
+
+
+def shown(value: object, make: Callable[[Any], str] = repr) -> str:
+    """Its repr, or its str by `make`; it says so if that can't be made.
+
+    Code of others makes it: neither what that raises nor what it answers gets any further.
+    """
+    try:
+        return str.__str__(make(value))  # a text of a class of its own would go on doing as it likes
+    except (Exception, SystemExit, GeneratorExit) as exc:  # not Ctrl-C, which may come then
+        return f"<its text can't be made: {type(exc).__name__}>"
 
 
 def clip(text: str, chars: int, size: int) -> str:

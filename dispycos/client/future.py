@@ -28,6 +28,7 @@ from dispycos.guidance import habits, hints
 from dispycos.kernel.late import NOT_MADE, Late
 from dispycos.kernel.wait import Waitable, Waiter
 from dispycos.model import End, Outcome
+from dispycos.wording import shown
 
 _making = threading.Lock()  # of conditions: one for all, since they are rarely asked for
 
@@ -134,15 +135,17 @@ class Future(Late, concurrent.futures.Future[Any]):
             return f"<Future of {what}: {'running' if self.running() else 'waiting'}>"
         if self._value is NOT_MADE:
             return f"<Future of {what}: done>"
-        return f"<Future of {what}: {'done' if self._error is None else f'failed, {self._error!r:.200}'}>"
+        if self._error is None:
+            return f"<Future of {what}: done>"
+        return f"<Future of {what}: failed, {shown(self._error):.200}>"
 
     def _repr_html_(self) -> str:
         # A result is not looked at, for that may mean to unpickle a gigabyte.
         task = self.task
-        shown = [("state", "was rejected")] if task is None else task._shown()
+        rows = [("state", "was rejected")] if task is None else task._shown()
         if self.done() and self._error is not None:
-            shown.append(("error", f"{type(self._error).__name__}: {self._error}"))
-        return card("Future", "of no task" if task is None else task.name, shown)
+            rows.append(("error", f"{type(self._error).__name__}: {shown(self._error, str)}"))
+        return card("Future", "of no task" if task is None else task.name, rows)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -8,7 +8,6 @@ are counted and dropped; the loss of the other end fails every call that waits, 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import threading
@@ -40,6 +39,7 @@ from dispycos.objects.question import Question
 from dispycos.objects.talks import Talk, Talks
 from dispycos.objects.terms import Terms, no_class
 from dispycos.objects.values import Codec
+from dispycos.wording import shown
 
 log = logging.getLogger("dispycos")
 
@@ -425,22 +425,24 @@ class Connection:
     def _answered(self, kind: int, call: int, tail: Buffer) -> None:
         pending = self._pending.pop(call, None)
         self._forsaken.discard(call)
+        error: BaseException | None = None
         try:
             value = self._codec.unpack(tail)
+            if pending is not None and kind != wire.RESULT:
+                error = self._error(value)
         except LoadError as exc:
+            error = exc
+        except BaseException as broken:
+            # It ends the link, but nobody else knows of this call any more.
             if pending is not None:
-                pending.fail(exc)
-            return
+                told = f"its answer could not be read: {type(broken).__name__}"
+                pending.fail(broken if isinstance(broken, RemoteProtocolError) else LoadError(told))
+            raise
         if pending is None:
             return  # it was cancelled
-        if kind == wire.RESULT:
+        if error is None:
             pending.complete(value)
         else:
-            try:
-                error = self._error(value)
-            except RemoteProtocolError as broken:
-                pending.fail(broken)
-                raise
             pending.fail(error)
 
     def _refused(self, tail: Buffer) -> None:
@@ -468,9 +470,13 @@ class Connection:
 
     def refuse(self, error: BaseException) -> None:
         """It could not begin: say why to the other end, and close."""
-        with contextlib.suppress(PeerLost, LocalProtocolError):
-            self.link.post(wire.pack(wire.REFUSED), (self._codec.pack(failure.describe(error)),))
-        self.close()
+        try:
+            described = self._codec.pack(failure.describe(error, brief=True))
+            self.link.post(wire.pack(wire.REFUSED), (described,))
+        except (PeerLost, LocalProtocolError):
+            pass  # then it hears of the end alone
+        finally:
+            self.close()
 
     def part(self, patience: float = FAREWELL) -> None:
         """As `close`, within `patience` seconds for what was sent before."""
@@ -487,7 +493,7 @@ class Connection:
     def _end(self, reason: str) -> None:
         if not self.closed:
             if self._refusal is not None:
-                told = type(self._refusal).__name__, str(self._refusal)
+                told = type(self._refusal).__name__, shown(self._refusal, str)
                 reason = f"its service could not begin: {': '.join(filter(None, told))}"
             self._ending = PeerLost, f"{self.name} is gone: {reason}"
             self.closed = True

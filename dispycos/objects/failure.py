@@ -6,17 +6,36 @@ The members of a group travel as it does, each with its own traceback, so that `
 from __future__ import annotations
 
 import builtins
+import contextlib
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from dispycos import errors
+from dispycos.config import Limits
+from dispycos.kernel.trace import traceback_of
+from dispycos.wording import clip, many, shown
 
 # Not all of easycluster: its definitions, which are the user's, stand there by default.
 _OURS: Final = ("dispycos.objects.", "dispycos.rpc.", "dispycos.easycluster.served")
-_MAX_DEPTH: Final = 8  # causes of causes, groups in groups
+LIMITS: Final = Limits()  # of them only config.WIRE_LIMITS, which no process may change
+_MOST: Final = 1000  # exceptions that one is described with: causes, members of groups, and theirs
+# Characters of a traceback: the fewer the more others it is told with, but a few frames in any case.
+_LEAST_TEXT: Final = 2048
+_TEXT: Final = 64
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
+
+# What they are, not what their classes say: one may answer for all of its attributes.
+_ARGS: Final[Callable[[BaseException], tuple[Any, ...]]] = vars(BaseException)["args"].__get__
+_FACTS: Final[Callable[[BaseException], dict[Any, Any]]] = vars(BaseException)["__dict__"].__get__
+_CAUSE: Final[Callable[[BaseException], BaseException | None]] = vars(BaseException)["__cause__"].__get__
+_CONTEXT: Final[Callable[[BaseException], BaseException | None]] = vars(BaseException)["__context__"].__get__
+_SET_CAUSE: Final[Callable[[BaseException, BaseException], None]] = vars(BaseException)["__cause__"].__set__
+_MESSAGE: Final[Callable[[Any], str]] = vars(BaseExceptionGroup)["message"].__get__
+_MEMBERS: Final[Callable[[Any], tuple[BaseException, ...]]] = vars(BaseExceptionGroup)["exceptions"].__get__
+_MODULE: Final[Callable[[type], Any]] = vars(type)["__module__"].__get__
+_QUALNAME: Final[Callable[[type], str]] = vars(type)["__qualname__"].__get__
 
 
 class GenericException(errors.RemoteError):
@@ -34,93 +53,144 @@ class RemoteTraceback(Exception):
         return f"at the other end:\n\n{self.text.rstrip()}"
 
 
-def describe(error: BaseException) -> tuple[Any, ...]:
+def describe(error: BaseException, *, brief: bool = False) -> tuple[Any, ...]:
     """An exception as plain values. The frames of ours that lead to what was called are left out.
 
-    Its last part is the traceback as text; empty if no line but ours led to it.
+    Its last part is the traceback as text; empty if no line but ours led to it. Raises nothing, though
+    its class may do as it likes. Of a group with very many members, the first ones; its text says so.
+    brief  cut long texts that it holds, too, for who has no time to send them.
     """
     try:
-        return _described(error, 0)
+        return _described(error, _MOST, brief)
     except BaseException as broken:
-        # Its class does as it likes, also when it is asked for its text: who waits hears that.
-        kind = type(error)
+        # Out of stack or memory, say: who waits hears that.
         said = f"its text can't be made: {type(broken).__name__}"
-        return (
-            type.__getattribute__(kind, "__module__"),
-            type.__getattribute__(kind, "__qualname__"),
-            (said,),
-            {},
-            said,
-            None,
-            (),
-            "",
-        )
+        return (*_name(type(error)), (said,), {}, said, None, (), "")
 
 
-def _described(error: BaseException, depth: int) -> tuple[Any, ...]:
-    return (*_parts(error, depth), text_of(error, whole=not _is_group(error, depth)))
+def _described(error: BaseException, room: int, brief: bool) -> tuple[Any, ...]:
+    whole = not (room and _is_group(error))
+    return (*_parts(error, room, brief), text_of(error, whole=whole, most=_LEAST_TEXT + _TEXT * room))
 
 
-def text_of(error: BaseException, *, whole: bool) -> str:
-    """Its traceback as text, see `describe`; `whole`: with those of the members of a group."""
+def _parts(error: BaseException, room: int, brief: bool) -> tuple[Any, ...]:
+    # room  how many others may be described as parts of it: its cause, members, and theirs.
+    module, name = _name(type(error))
+    cause = _CAUSE(error) if room else None
+    if cause is not None and issubclass(type(cause), RemoteTraceback):
+        cause = None
+    every = _MEMBERS(error) if room and _is_group(error) else ()
+    members = every[: room - (cause is not None)]
+    # In equal shares, so that the first ones do not take all; and the half at most, or they could be
+    # parts of parts without end.
+    count = len(members) + (cause is not None)
+    share = (room - count) // (count + 1)
+    args = tuple(_plain(item, brief) for item in _arguments(error))
+    left_out = len(every) - len(members)
+    if left_out:
+        args = (f"{args[0]} [{many(left_out, 'more exception')} left out]",)
+    facts = {
+        key: _plain(value, brief)
+        for key, value in _FACTS(error).items()
+        if type(key) is str and type(value) in _PLAIN
+    }
+    return (
+        module,
+        name,
+        args,
+        facts,
+        _cut(shown(error, str)),
+        None if cause is None else _parts(cause, share, brief),
+        tuple(_described(member, share, brief) for member in members),
+    )
+
+
+def _name(kind: type) -> tuple[str, str]:
+    # Its metaclass may do as it likes, too, and the module be anything.
+    module = _MODULE(kind)
+    return module if type(module) is str else "?", _QUALNAME(kind)
+
+
+def text_of(error: BaseException, *, whole: bool, most: int = LIMITS.max_text_bytes) -> str:
+    """Its traceback as text, see `describe`; `whole`: with those of the members of a group.
+
+    most  characters; of a longer one, its beginning and end. Raises nothing.
+    """
     trace = trace_of(error)
-    if trace is None and error.__cause__ is None:
+    if trace is None and _CAUSE(error) is None:
         return ""
-    made = traceback.TracebackException(type(error), error, trace)
-    if not whole:
-        made.exceptions = None
-    return "".join(made.format())
+    try:
+        if not _is_many(error):
+            made = traceback.TracebackException(type(error), error, trace)
+            if not whole:
+                made.exceptions = None
+            return clip("".join(made.format()), most, LIMITS.max_text_bytes)
+    except BaseException:
+        pass  # what it tells of itself is not fit for a traceback
+    lines = "".join(traceback.format_tb(trace))
+    last = f"{full_name(*_name(type(error)))}: {_cut(shown(error, str))}"
+    return clip(f"Traceback (most recent call last):\n{lines}{last}\n", most, LIMITS.max_text_bytes)
 
 
-def _is_group(error: BaseException, depth: int) -> TypeGuard[BaseExceptionGroup[Any]]:
-    return isinstance(error, BaseExceptionGroup) and depth < _MAX_DEPTH
+def _is_many(error: BaseException) -> bool:
+    # Whether more would be told of than are read: one that is in a group twice is told of twice.
+    left, seen = [error], {id(error)}
+    for _ in range(_MOST):
+        if not left:
+            return False
+        one = left.pop()
+        for reason in (_CAUSE(one), _CONTEXT(one)):
+            if reason is not None and id(reason) not in seen:
+                seen.add(id(reason))
+                left.append(reason)
+        if _is_group(one):
+            left.extend(_MEMBERS(one)[:_MOST])
+    return True
+
+
+def _is_group(error: BaseException) -> bool:
+    return issubclass(type(error), BaseExceptionGroup)
 
 
 def trace_of(error: BaseException) -> TracebackType | None:
     """Its traceback without the frames of ours that lead to what was called."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+    trace = traceback_of(error)
+    while trace is not None and _is_ours(trace.tb_frame.f_globals.get("__name__")):
         trace = trace.tb_next
     return trace
 
 
-def _parts(error: BaseException, depth: int) -> tuple[Any, ...]:
-    kind = type(error)
-    cause = error.__cause__
-    inner = None
-    if cause is not None and not isinstance(cause, RemoteTraceback) and depth < _MAX_DEPTH:
-        inner = _parts(cause, depth + 1)
-    members: tuple[Any, ...] = ()
-    if _is_group(error, depth):
-        members = tuple(_described(member, depth + 1) for member in error.exceptions)
-    args = tuple(item if _is_plain(item) else _shown(item) for item in _arguments(error))
-    facts = {
-        name: value
-        for name, value in getattr(error, "__dict__", {}).items()
-        if type(name) is str and type(value) in _PLAIN
-    }
-    return kind.__module__, kind.__qualname__, args, facts, _shown(error), inner, members
+def _is_ours(name: Any) -> bool:
+    return type(name) is str and name.startswith(_OURS)
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
-    if isinstance(error, BaseExceptionGroup):
-        return (error.message,)
+    kind = type(error)
+    if _is_group(error):
+        return (_MESSAGE(error),)
     # The file that it is about stands beside them, unless a class of its own takes others.
-    if isinstance(error, OSError) and error.filename is not None and type(error).__module__ == "builtins":
+    if issubclass(kind, OSError) and kind.__module__ == "builtins" and error.filename is not None:  # type: ignore[attr-defined]  # it has one
         return OSError.__reduce__(error)[1]  # type: ignore[return-value]  # the stubs say less
-    return error.args
+    return _ARGS(error)
 
 
-def _is_plain(value: Any) -> bool:
+def _plain(value: Any, brief: bool) -> Any:
+    kind = type(value)
     # A SyntaxError has its place as a tuple.
-    return type(value) in _PLAIN or (type(value) is tuple and all(type(item) in _PLAIN for item in value))
+    if kind not in _PLAIN and not (kind is tuple and all(type(item) in _PLAIN for item in value)):
+        return _cut(shown(value))
+    if brief and kind is str:
+        return _cut(value)
+    return value[: LIMITS.max_text_bytes] if brief and kind is bytes else value
 
 
-def _shown(value: Any) -> str:
-    try:
-        return str(value) if isinstance(value, BaseException) else repr(value)
-    except Exception as exc:
-        return f"<its text can't be made: {type(exc).__name__}>"
+def _cut(text: str) -> str:
+    return clip(text, LIMITS.max_text_bytes, LIMITS.max_text_bytes)
+
+
+def full_name(module: str, name: str) -> str:
+    """What a class is called in a traceback."""
+    return name if module == "builtins" else f"{module}.{name}"
 
 
 def rebuild(described: tuple[Any, ...], find: Callable[[str, str], Any]) -> BaseException:
@@ -133,32 +203,35 @@ def rebuild(described: tuple[Any, ...], find: Callable[[str, str], Any]) -> Base
     if not text:
         return error
     trace = RemoteTraceback(str(text))
-    if error.__cause__ is None:
-        error.__cause__ = trace
+    if _CAUSE(error) is None:
+        _SET_CAUSE(error, trace)
     else:
-        error.add_note(f"the other end's traceback:\n{text}")
+        with contextlib.suppress(Exception):  # its class takes no notes
+            BaseException.add_note(error, f"the other end's traceback:\n{text}")
     return error
 
 
 def _rebuilt(parts: tuple[Any, ...], find: Callable[[str, str], Any]) -> BaseException:
-    module, name, args, facts, shown, inner, members = parts
+    module, name, args, facts, text, inner, members = parts
     kind = known(module, name) or find(module, name)
-    full = name if module == "builtins" else f"{module}.{name}"
+    full = full_name(module, name)
     error: BaseException | None = None
     if members:
         error = _group(kind, full, args, [rebuild(member, find) for member in members])
-        vars(error).update(facts)
+        _FACTS(error).update(facts)
     # What would end or stop the program that called does not: it was another program's.
     elif isinstance(kind, type) and issubclass(kind, Exception):
         try:
-            error = kind(*args)
-            vars(error).update(facts)
-        except Exception:
-            error = None
+            made = kind(*args)
+            made.with_traceback(made.__traceback__)  # as who waits for it will ask
+            _FACTS(made).update(facts)
+            error = made
+        except (Exception, SystemExit, GeneratorExit):
+            pass  # its constructor takes other arguments, or would end us
     if error is None:
-        error = GenericException(f"{full}: {shown}" if shown else full)
+        error = GenericException(f"{full}: {text}" if text else full)
     if inner is not None:
-        error.__cause__ = _rebuilt(inner, find)
+        _SET_CAUSE(error, _rebuilt(inner, find))
     return error
 
 
@@ -169,8 +242,8 @@ def _group(kind: Any, full: str, args: tuple[Any, ...], members: list[Any]) -> E
             made = make(*args, members)
             if isinstance(made, ExceptionGroup):
                 return made
-        except Exception:
-            pass  # its constructor takes other arguments
+        except (Exception, SystemExit, GeneratorExit):
+            pass  # its constructor takes other arguments, or would end us
     return ExceptionGroup(": ".join([full, *map(str, args)]), members)
 
 

@@ -5,12 +5,13 @@ Each is done once, by whatever thread its lane has, and answers the other end by
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dispycos.errors import Closed, TaskCancelled
+from dispycos.errors import Closed, DumpError, MessageTooLarge, TaskCancelled
 from dispycos.objects import failure, wire
 from dispycos.objects.stopping import Stoppable
 
@@ -50,7 +51,9 @@ class Beginning:
         try:
             self._begin(self._connection)
         except BaseException as exc:
-            log.exception("the connection with %s is closed: it could not begin", self._connection.name)
+            # Not by the log's own traceback, which knows no bounds.
+            why = failure.text_of(exc, whole=True)
+            log.error("the connection with %s is closed: it could not begin\n%s", self._connection.name, why)
             self._connection.refuse(exc)
 
     def stop(self) -> None:
@@ -98,10 +101,13 @@ class Job:
     def fail(self, error: BaseException, *, post: bool = False) -> None:
         """Answer that it failed; `post` as in `Connection.answer`."""
         self.request = ()
-        try:
-            self._connection.answer(self, wire.ERROR, failure.describe(error), False, post=post)
-        except Closed:
-            pass  # nobody waits for it
+        with contextlib.suppress(Closed):  # then nobody waits for it
+            answer = self._connection.answer
+            try:
+                answer(self, wire.ERROR, failure.describe(error), False, post=post)
+            except (DumpError, MessageTooLarge):
+                # It holds too much; who waits has to hear of something.
+                answer(self, wire.ERROR, failure.describe(error, brief=True), False, post=post)
 
     def refuse(self, reason: str) -> None:
         """Answer that it will not be done. Waits for nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections import deque
@@ -13,6 +14,8 @@ from dispycos.net.link import Link
 from dispycos.net.resting import REST_AFTER
 from dispycos.net.waiting import Waiting
 from dispycos.objects import wire
+
+log = logging.getLogger("dispycos")
 
 # Seconds for which an idle lane goes on reading for itself; then it sleeps until it is woken.
 LINGER: Final = 0.02
@@ -97,7 +100,10 @@ class Lane(Worker):
                 if self._sleep():
                     return
                 continue
-            self.do()
+            try:
+                self.do()
+            except BaseException as exc:
+                _break(self._link, exc)
 
     def _sleep(self) -> bool:
         # Until somebody wakes it; True if that took too long.
@@ -114,6 +120,19 @@ class Lane(Worker):
 
     def _has_work(self) -> bool:
         return bool(self.jobs) or self._closed or self._last
+
+
+def _run_alone(link: Link, job: Job) -> None:
+    try:
+        job.run()
+    except BaseException as exc:
+        _break(link, exc)
+
+
+def _break(link: Link, error: BaseException) -> None:
+    # A bug of ours: rather no connection than somebody who waits for an answer that nobody gives.
+    log.error("an error in a job, which ends the connection", exc_info=error)
+    link.close(f"an error of this end: {type(error).__name__}", 0)
 
 
 class Lanes:
@@ -155,7 +174,8 @@ class Lanes:
         """Have a job done in the lane of this number, FRESH or MAIN."""
         if number == wire.FRESH:
             try:
-                threading.Thread(target=job.run, name=f"{self._name}, fresh", daemon=True).start()
+                run = functools.partial(_run_alone, self._link, job)
+                threading.Thread(target=run, name=f"{self._name}, fresh", daemon=True).start()
             except RuntimeError as exc:
                 job.refuse(f"it gets no thread: {exc}")
         elif number == wire.MAIN:

@@ -79,7 +79,7 @@ def check_service(service: Any) -> None:
 class Unmade(VoidService):
     """In the place of a service that could not be made: no connection with it begins."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def on_connect(self, conn: Connection) -> None:
@@ -91,7 +91,7 @@ def made_of(service: Any) -> Any:
     """As `instance_of`, for who has to be told if there is none."""
     try:
         return instance_of(service)
-    except Exception as exc:
+    except BaseException as exc:
         return Unmade(exc)
 
 

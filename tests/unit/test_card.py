@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 from dispycos.card import MAX_TEXT, card, line
+from dispycos.client.future import Future
 
 
 class Seen(HTMLParser):
@@ -38,6 +39,13 @@ def test_a_card_has_no_colour_of_its_own_and_no_script() -> None:
 def test_long_texts_are_cut_and_facts_may_be_missing() -> None:
     assert len(Seen(card("Future", "", [("error", "x" * 10_000)])).text) <= MAX_TEXT + len("Future error")
     assert Seen(card("Client", "closed", [])).tags == {"div", "b"}
+
+
+def test_a_future_is_shown_though_its_error_has_no_text() -> None:
+    future = Future(None)
+    future.fail(ValueError(2**200_000))
+    assert repr(future) == "<Future of no task: failed, <its text can't be made: ValueError>>"
+    assert "ValueError: <its text can't be made: ValueError>" in Seen(future._repr_html_()).text
 
 
 def test_a_line_says_the_same() -> None:

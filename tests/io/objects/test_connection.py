@@ -17,6 +17,7 @@ from dispycos.errors import DumpError, LocalProtocolError, PeerLost, TaskCancell
 from dispycos.objects import wire
 from dispycos.objects.access import CALLABLE, OPAQUE, Access, Exposed, exposed
 from dispycos.objects.connection import Connection
+from dispycos.objects.exports import ROOT
 from dispycos.objects.failure import GenericException
 from dispycos.objects.pending_call import PendingCall
 from dispycos.objects.requests import METHOD
@@ -427,3 +428,14 @@ def test_references_that_several_threads_read_at_once_are_one_proxy_and_all_coun
         assert len(set(map(id, proxies))) == 1
         assert proxies[0]._count == 4
     far.close()
+
+
+def test_an_error_of_ours_in_a_job_ends_the_connection_and_no_wait_is_without_end(monkeypatch):
+    monkeypatch.setattr("dispycos.objects.jobs.Job.fail", lambda *args, **more: 1 / 0)
+    for lane in (1, wire.FRESH):
+        near, other = pair(None, Root())
+        asked = near.begin(METHOD, ROOT, "fail", (), {}, lane=lane)
+        assert isinstance(asked.exception(10), PeerLost)
+        for end in (near, other):
+            end.close()
+            assert end.link.join(10)

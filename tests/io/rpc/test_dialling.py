@@ -108,6 +108,7 @@ def test_a_connection_that_does_not_begin_at_this_end_is_closed_at_both(error: B
     class Raises(rpc.Service):
         def on_connect(self, conn: rpc.Connection) -> None:
             ours.append(conn)
+            wait_until(lambda: theirs)  # or it would be gone before its server hears of it
             raise error
 
     with serving(Serves) as server:
@@ -115,6 +116,6 @@ def test_a_connection_that_does_not_begin_at_this_end_is_closed_at_both(error: B
             rpc.connect("localhost", server.port, Raises, key=KEY)
         # By its own thread, which reads no descriptor that is somebody else's by now.
         assert ours[0].closed and ours[0].wait_closed(10)
-        wait_until(lambda: theirs and theirs[0].wait_closed(10))
+        assert theirs[0].wait_closed(10)
         with pytest.raises(PeerLost, match=f"its service could not begin: .*{type(error).__name__}"):
             theirs[0].ping()

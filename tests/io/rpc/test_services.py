@@ -257,6 +257,25 @@ def test_a_hook_that_fails_closes_the_connection_and_is_logged(caplog):
     assert "not today" in caplog.text and "never was connected" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError(2**200_000), "ValueError: <its text can't be made: ValueError>"),
+        (ValueError("x" * 10_000_000), "ValueError: xxx"),
+    ],
+    ids=["a number that can't be printed", "a text that is too long to be sent at once"],
+)
+def test_who_gets_no_service_is_told_of_an_error_that_can_hardly_be_told(error, told):
+    class Closed(rpc.Service):
+        def on_connect(self) -> None:
+            raise error
+
+    with serving(Closed) as server, connect(server) as conn:
+        with pytest.raises(PeerLost) as gone:
+            conn.root.x()
+        assert f"gone: its service could not begin: {told}" in str(gone.value)[:1000]
+
+
 def test_who_gets_no_service_is_told_why(caplog):
     class Unmade(rpc.Service):
         def __init__(self) -> None:

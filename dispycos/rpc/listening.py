@@ -31,6 +31,7 @@ from dispycos.rpc.vdb import Vdb, admit
 
 log = logging.getLogger("dispycos")
 
+_EVERYWHERE = ("0.0.0.0", "::")  # what must be typed for it
 _LOCAL = "127.0.0.1"  # whom a unix socket's connections come from, to the doorkeeper
 
 
@@ -48,7 +49,11 @@ def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.sock
         *_, address = socket.getaddrinfo(hostname, port, family, socket.SOCK_STREAM)[0]
     except socket.gaierror as exc:
         raise OSError(f"{hostname} is no address of this machine: {exc.strerror}") from None
-    return listening_socket(str(address[0]), port, backlog)
+    found = str(address[0])
+    # "0" is one of its spellings, and a name may lead there (SE-12).
+    if found in _EVERYWHERE and hostname not in _EVERYWHERE:
+        raise OSError(f"{hostname} stands for every address of this machine: write {found} if that is meant")
+    return listening_socket(found, port, backlog)
 
 
 def listen_unix(path: str, backlog: int) -> socket.socket:

@@ -229,6 +229,13 @@ def test_who_goes_before_it_was_said_that_he_came_is_gone_all_the_same():
     assert heard == ["quick"]
 
 
+@pytest.mark.row("GN-02")
+@pytest.mark.parametrize("spelling", ["0", "0x0", "000.0.0.0"])
+def test_all_addresses_of_the_machine_are_served_only_if_that_is_typed(spelling):
+    with pytest.raises(OSError, match="stands for every address of this machine: write 0"):
+        rpc.ThreadedServer(rpc.VoidService, spelling, port=0, key=KEY)
+
+
 def test_what_a_hook_without_parameters_raises_is_its_own():
     class Licensed(rpc.Service):
         def on_connect(self) -> None:  # type: ignore[override]  # as a hook may be

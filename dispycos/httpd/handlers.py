@@ -308,6 +308,8 @@ class Events(Data):
 
 
 class Why(Data):
+    about_tasks = True  # of those that run: what was seen of them before may be long over
+
     def make(self, id: str) -> Any:
         return self.monitor.why()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dispycos.httpd import lending
+from dispycos.httpd.rows import Row
 from dispycos.httpd.view import View
 
 MAX_NAMED = 10  # nodes and servers that are named one by one
@@ -87,6 +88,8 @@ class Situation:
     longest: str = ""  # the longest running task, where it stands
     longest_since: float | None = None
     mean: float | None = None  # seconds that a task takes
+    mean_ended: int = 0  # tasks at whose ends it was learnt ...
+    mean_running: int = 0  # ... and tasks that run for longer already: then it is the least it can be
     resources: tuple[str, ...] = ()  # disk full, no descriptor, a fork that failed
     # Of a shared scheduler.
     elsewhere: str = ""  # where tasks are seen; "": here, it is none
@@ -109,7 +112,7 @@ def of(view: View, told: Mapping[str, Any], now: float) -> Situation:
     cluster = view.cluster
     nodes = [node.row for node in view.nodes.values() if not node.closed]
     servers = [server.row for server in view.servers.values() if not server.closed]
-    means = [row["mean"] for row in servers if row["mean"] is not None]
+    mean, ended, longer = _mean(view, servers, now)
     longest, since = _longest(view)
     found = Situation(
         now,
@@ -140,7 +143,9 @@ def of(view: View, told: Mapping[str, Any], now: float) -> Situation:
         credits_used=sum(row["waiting"] or 0 for row in servers),
         longest=longest,
         longest_since=since,
-        mean=sum(means) / len(means) if means else None,
+        mean=mean,
+        mean_ended=ended,
+        mean_running=longer,
         poisonous=tuple(_poisonous(view)),
         elsewhere=cluster["elsewhere"],
         clients=tuple(_borrowers(view)) if cluster["elsewhere"] else (),
@@ -158,10 +163,26 @@ def _borrowers(view: View) -> Iterable[Borrower]:
         )
 
 
+def _mean(view: View, servers: list[Row], now: float) -> tuple[float | None, int, int]:
+    """Seconds that a task takes, from how many that ended, and how many that run for longer already."""
+    known = [row for row in servers if row["mean"] is not None]
+    if not known:
+        return None, 0, 0
+    ended = sum(row["done"] or 1 for row in known)
+    mean = sum(row["mean"] for row in known) / len(known)
+    # One short task may have ended before any of the long ones has: those that run count as well.
+    running = [now - row["begun"] for row in _running(view) if row["begun"] is not None]
+    longer = [seconds for seconds in running if seconds > mean]
+    return (mean * ended + sum(longer)) / (ended + len(longer)), ended, len(longer)
+
+
+def _running(view: View) -> list[Row]:
+    """The CPU tasks that run."""
+    return [row for row in view.tasks.living.values() if row["state"] == "running" and row["kind"] == "CPU"]
+
+
 def _longest(view: View) -> tuple[str, float | None]:
-    running = [
-        row for row in view.tasks.living.values() if row["state"] == "running" and row["kind"] == "CPU"
-    ]
+    running = _running(view)
     if not running:
         return "", None
     row = min(running, key=lambda row: row["begun"] or view.now)

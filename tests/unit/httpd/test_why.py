@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dispycos.httpd import causes, situation, why, why_lent
-from dispycos.httpd.events import Changed, TaskEnded
+from dispycos.httpd.events import Changed, TaskEnded, TaskPlaced
 from dispycos.httpd.situation import Borrower, Ignored, Place, Situation
 from dispycos.httpd.view import View
 from dispycos.model import End
@@ -101,3 +101,19 @@ def test_the_situation_is_that_of_the_view() -> None:
     assert (found.waiting, found.submitted, found.fingerprint) == (4, 5, "abc")
     assert found.poisonous == (poison,)
     assert [cause.id for cause in why.found(found)] == ["poisonous", "silent"]
+
+
+@pytest.mark.row("MO-24")
+def test_what_a_task_takes_is_learnt_of_those_that_run_for_longer_too() -> None:
+    view = View("test", 0.0)
+    view.handle(Changed("node", "n", {"state": "initialized"}), 0.0)
+    servers = {"a": {"mean": 1.0, "done": 1}, "b": {"mean": None, "done": 0}, "c": {"mean": None, "done": 0}}
+    for number, (key, values) in enumerate(servers.items(), 1):
+        view.handle(Changed("server", key, {"state": "busy", "location": key, **values}, "n"), 0.0)
+        view.handle(TaskPlaced(number, "work", False, 1, key, 1, 0.0 if key == "c" else 9.5), 9.5)
+    view.end_tick(10.0)
+
+    found = situation.of(view, {}, 10.0)
+
+    # One has ended after 1 s, one runs for 10 s, and the others have only begun.
+    assert (found.mean, found.mean_ended, found.mean_running) == (5.5, 1, 1)

@@ -19,7 +19,7 @@ from distutils.command.install_data import install_data  # isort: skip
 BESIDE = {
     "examples": ("*.py", "*.md"),
     "docs": (
-        *("howto/*.md", "engines.md", "launching.md", "monitor.md", "monitor-wire.md"),
+        *("howto/*.md", "coming/*.md", "engines.md", "launching.md", "monitor.md", "monitor-wire.md"),
         *("reliability.md", "security.md"),
     ),
 }

@@ -13,7 +13,7 @@ from dispycos import commandline
 from dispycos.commandline import Parser
 from dispycos.commands import manual, programs
 from dispycos.commands.programs import Program
-from dispycos.commands.topics import ALSO, TOPICS, topic
+from dispycos.commands.topics import ALSO, COMING, TOPICS, topic
 from dispycos.errors import DispycosError
 from dispycos.usage import Section, columns, parser_of
 from dispycos.wording import nearest
@@ -33,7 +33,9 @@ def main(argv: Sequence[str]) -> int:
         further=Section("topics", tuple((name, about) for name, (_, about) in TOPICS.items())),
     )
     parser.add_argument("--man", action="store_true", help="a command as a page for the program man")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a command, a program or a topic")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a command, a program, a topic or another library"
+    )
     options = parser.parse_args(commandline.normal(argv))
     if options.man and options.name is None:
         parser.error("--man needs the NAME of a command")
@@ -59,7 +61,9 @@ def _explained(name: str | None, *, man: bool) -> str:
         return found.format_help().rstrip("\n")
     if name in ALSO and not man:
         return topic(ALSO[name], width)
-    near = nearest(name, [*programs, *TOPICS, *ALSO])
+    if name in COMING and not man:
+        return topic(name, width)
+    near = nearest(name, [*programs, *TOPICS, *ALSO, *COMING])
     hint = f"did you mean {near!r}?" if near else "`dispycos help` names all"
     raise DispycosError(f"there is no {'command' if man else 'command or topic'} {name!r}; {hint}")
 
@@ -80,6 +84,7 @@ def _contents(width: int) -> str:
         lines += [f"{title}:", *columns(names.items(), width), ""]
     told = (
         "`dispycos help NAME` explains one of them; `dispycos help --man NAME | man -l -` shows it as a page "
-        "of the manual, and so do `man dispycosnode` and `man dispycos-NAME` where pip installed them."
+        "of the manual, and so do `man dispycosnode` and `man dispycos-NAME` where pip installed them. "
+        "NAME may be a library that you come from: dask, ray, multiprocessing, pycos."
     )
     return "\n".join([*lines, textwrap.fill(told, width)])

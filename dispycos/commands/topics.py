@@ -44,7 +44,16 @@ ALSO: Final = {
     **dict.fromkeys(("exit", "status codes", "scripts", "signals", "json", "man", "manual"), "statuses"),
     **dict.fromkeys(("gateways", "via"), "launching"),
     **dict.fromkeys(("browser", "web", "page"), "monitor"),
+    **dict.fromkeys(("servers", "processes", "chunks", "performance"), "tuning"),
+    **dict.fromkeys(("nodes", "starting"), "launching"),
     **dict.fromkeys(("prometheus", "grafana"), "metrics"),
+}
+# Pages for who comes from another library, below docs/coming/. `easycluster` is a program of ours, too.
+COMING: Final = {
+    **{name: name for name in ("pycos", "execnet", "rpyc", "dask", "ray", "ipyparallel", "multiprocessing")},
+    **dict.fromkeys(("dispy", "asyncoro"), "pycos"),
+    **dict.fromkeys(("cluster-workers", "cluster_workers"), "cluster-workers"),
+    **dict.fromkeys(("distributed", "dask.distributed"), "dask"),
 }
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -52,8 +61,8 @@ _ITEM = re.compile(r"\s*(?:[-*]|[0-9]+\.) ")
 
 
 def topic(name: str, width: int) -> str:
-    """The page of a topic, its links as names of other topics. OSError: the pages are not here."""
-    page = TOPICS[name][0]
+    """The page of a topic or a library, its links as names of topics. OSError: the pages are not here."""
+    page = TOPICS[name][0] if name in TOPICS else f"coming/{COMING[name]}.md"
     package = Path(config.__file__).parent
     # Installed they are in the package; in its sources beside it.
     places = [package / "docs" / page, package.parent / "docs" / page]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from dispycos.arguments import port as checked_port
 from dispycos.httpd import notes
 
 WITHIN = 10.0  # seconds for an answer
@@ -53,15 +54,18 @@ def link(text: str) -> Link:
 def find(port: int | None = None) -> Link:
     """The monitor of this account on this machine; OSError says why there is not one, and what to do.
 
-    port  of the one that is meant, if there are several.
+    port  of the one that is meant, if there are several. ValueError: there is no such port.
     """
+    if port is not None:
+        checked_port("the port of a monitor", port, least=1)
     known = notes.living()
     chosen = [note for note in known if port in (None, note.port)]
     if len(chosen) == 1:
         return link(chosen[0].link)
     if not known:
+        there = "" if port is None else f", so none at port {port}"
         raise OSError(
-            "no monitor of this account runs on this machine: make one by HTTPServer(client) in your "
+            f"no monitor of this account runs on this machine{there}: make one by HTTPServer(client) in your "
             "program, or start the shared scheduler with --http; for one elsewhere give its printed address"
         )
     those = ", ".join(f"{note.port} ({note.name}, pid {note.pid})" for note in known)

@@ -75,7 +75,7 @@ def test_the_pages_of_the_manual_are_set_without_a_warning(tmp_path: Path) -> No
     assert 'peer = ["head.example:9705"]' in typed.stdout
 
 
-@pytest.mark.parametrize("name", [*topics.TOPICS, "ports", "tls"])
+@pytest.mark.parametrize("name", [*topics.TOPICS, *topics.COMING, "ports", "servers"])
 def test_a_topic_is_a_page_of_the_documentation(name: str) -> None:
     code, out, err = run_main(cli.main, "help", name)
     assert (code, err) == (0, "") and out.startswith("# ")

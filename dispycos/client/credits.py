@@ -135,7 +135,7 @@ class LeastFirst(Generic[M]):
 class Node:
     """The servers of one node."""
 
-    __slots__ = ("expected", "incarnation", "io_line", "line", "listed", "load", "order", "servers")
+    __slots__ = ("expected", "incarnation", "io_line", "line", "listed", "load", "order", "servers", "took")
 
     def __init__(self, incarnation: Incarnation, order: int) -> None:
         self.incarnation = incarnation
@@ -146,6 +146,7 @@ class Node:
         self.line = Line()
         self.io_line = Line()
         self.expected = False
+        self.took: list[str] = []  # tasks that were lost with it: they are told of when it is gone
 
     def key(self) -> float | None:
         server = self.servers.first()

@@ -63,6 +63,9 @@ from dispycos.messages import (
     SubmitRefused,
 )
 from dispycos.model import CodeHash, End, Incarnation, Payload
+from dispycos.wording import listed, many
+
+_WITH_NODE = frozenset({End.NODE_LOST, End.ABANDONED})
 
 REFUSED_FIRST = 0.1  # seconds until a server that refused tasks is tried again; doubles ...
 REFUSED_MAX = 5.0  # ... up to this; news of its lease end the wait at once
@@ -492,6 +495,8 @@ class Dispatch:
                     task.position = 0
                     never.append(task)
                 else:
+                    if event.end in _WITH_NODE:
+                        server.node.took.append(repr(task))
                     self._lost_attempts.take(task, server, event.end, why, begun >= 0, now, actions)
         self._refuse_lines(server, f"that server is gone: {why}", now, actions)
         self._again(never, now, actions)
@@ -507,6 +512,11 @@ class Dispatch:
 
     def _node_gone(self, event: NodeGone, now: float, actions: list[Any]) -> None:
         node = self.placement.nodes.get(event.node)
+        if event.lost:
+            took = node.took if node is not None else []
+            what = event.reason if event.reason.startswith("node ") else f"node {event.lost}: {event.reason}"
+            with_it = f"{many(len(took), 'task')} with it: {listed(took)}" if took else "no task was lost"
+            actions.append(Note("warning", f"{what}; {with_it}"))
         if node is not None and not len(node.servers):
             self._refuse_lines(node, f"that node is gone: {event.reason}", now, actions)
             del self.placement.nodes[event.node]

@@ -348,7 +348,8 @@ class Holdings:
             if not node.up:
                 out.append(StopDialling(node.location))
         self._stories.add(incarnation, now, f"gone: {reason}")
-        out.append(NodeGone(incarnation, reason))
+        known = node.shown is not None and not self._turn.ending
+        out.append(NodeGone(incarnation, reason, node.facts.name if lost and known else ""))
         if node.shown is not None:
             if lost:
                 self._notify(node, Status.NodeAbandoned, out, reason)

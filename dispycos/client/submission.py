@@ -152,10 +152,14 @@ class NodeExpected:
 
 @record
 class NodeGone:
-    """No server of this node will come any more: what waits for it is refused."""
+    """No server of this node will come any more: what waits for it is refused.
+
+    lost  its name, if nobody closed it: the program is told what went with it.
+    """
 
     node: Incarnation
     reason: str
+    lost: str = ""
 
 
 @record

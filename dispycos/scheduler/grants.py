@@ -51,6 +51,7 @@ class Grants:
         self.limits = limits
         self.nodes: dict[Incarnation, Node] = {}
         self.free: dict[Incarnation, Node] = {}  # those in state discovered
+        self.lost: tuple[str, float] | None = None  # the node that was lost last: its name, and when
         self.last_lease = last_lease
         self.gap_end = 0.0  # when our own clock last jumped
         self._our = our
@@ -289,6 +290,7 @@ class Grants:
                 out.append(Dial(node.facts.location))
         text = f"node {node.facts.name} at {node.facts.location} is gone: {reason}"
         out.append(Note("info", text))
+        self.lost = node.facts.name, now
         if client is not None:
             if told:
                 withdrawn = m.NodeWithdrawn(client.reservation, incarnation, text)

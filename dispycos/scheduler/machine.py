@@ -313,7 +313,11 @@ class SchedulerMachine:
             return f"client {client.label} is not heard"
         if client.granted:
             return ""
-        return survey.why_no_node(client, self.nodes.values(), self.unreached(), self.searching())
+        searching = self.searching()
+        if (lost := self._grants.lost) is not None:
+            # Nodes could be reached: what could keep them apart from the start is not what to look for.
+            searching = f"node {lost[0]} was lost {now - lost[1]:.0f} s ago"
+        return survey.why_no_node(client, self.nodes.values(), self.unreached(), searching)
 
     def _show(self, reservation: int, now: float, out: list[Action]) -> None:
         client = self._clients.of(reservation)

@@ -285,6 +285,20 @@ def test_a_task_for_an_expected_node_waits_until_it_has_a_server_or_is_gone() ->
     assert client.end_of(other).end is End.REJECTED
 
 
+@pytest.mark.row("R-33", "R-11")
+def test_a_lost_node_is_told_of_in_one_line_with_what_went_with_it() -> None:
+    client = Driven(S1, S2)
+    tasks = client.submit(2)
+    for each in (S1, S2):
+        client.feed(ServerGone(each, "node n1 is gone: refused", -1, -1, End.NODE_LOST))
+    client.feed(NodeGone(N1, "node n1 is gone: refused", lost="n1"))
+    client.feed(NodeGone(N2, "another process answers there", lost="n2"))
+    assert [action.text for action in client.own if isinstance(action, Note)] == [
+        f"node n1 is gone: refused; 2 tasks with it: {tasks[0]!r}, {tasks[1]!r}",
+        "node n2: another process answers there; no task was lost",
+    ]
+
+
 @pytest.mark.row("DC-65")
 def test_a_new_server_has_what_is_meant_to_be_first_there_before_all_that_waits() -> None:
     client = Driven(max_credits=2)

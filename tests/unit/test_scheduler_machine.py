@@ -884,6 +884,17 @@ def test_nodes_that_were_named_and_cannot_be_reached_come_first_in_the_reason() 
     )
 
 
+@pytest.mark.row("R-52", "R-33")
+@pytest.mark.rule("S6")
+def test_who_lost_its_node_is_told_of_that_and_not_how_nodes_are_found() -> None:
+    bench = Bench(searching=lambda: "is it the same key?").client().node(1)
+    assert bench.machine.active is not None
+    bench.feed(PeerGone(who("n1"), "refused"))
+    bench.wait(10)
+    why = bench.machine.why(bench.machine.active, bench.now)
+    assert why == "no node is known; node n1 was lost 10 s ago"
+
+
 @pytest.mark.rule("S6")
 def test_a_client_of_the_schedulers_own_process_tells_its_reason_itself() -> None:
     own, other = Bench(), Bench().client()

@@ -511,7 +511,7 @@ class Driver:
             self._settle(now)
         self._after()
 
-    def forsake(self, why: str) -> None:
+    def disown(self, why: str) -> None:
         """In a forked child: everything that is asked of it raises Closed (`client.forked`)."""
         self._lock = self.endpoint = self._elsewhere = Elsewhere(why)
 

@@ -17,10 +17,10 @@ from dispycos.client import surroundings
 from dispycos.errors import Closed
 
 
-class Forsaken(Protocol):
+class Disowned(Protocol):
     """A client's turn, as far as a fork is its business."""
 
-    def forsake(self, why: str) -> None: ...
+    def disown(self, why: str) -> None: ...
 
 
 class Elsewhere:
@@ -42,18 +42,18 @@ class Elsewhere:
         self.refuse()
 
 
-def stays_here(work: Forsaken) -> None:
-    """Have a client forsaken in each child that this process forks."""
+def stays_here(work: Disowned) -> None:
+    """Have a client disowned in each child that this process forks."""
     _here.add(work)
 
 
-def _forsake(work: Forsaken) -> None:
+def _disown(work: Disowned) -> None:
     _here.discard(work)  # a child of the child is to name the same process
-    work.forsake(
+    work.disown(
         f"in use in process {os.getppid()}, of which this one is a forked child: make a Client "
         "here, or have that process do it"
     )
 
 
-forks.in_child(surroundings.forget)
-_here = forks.each_in_child(_forsake)
+forks.in_child(surroundings.renew)
+_here = forks.each_in_child(_disown)

@@ -48,7 +48,7 @@ def enter(surroundings: Surroundings, cluster: object) -> None:
     _open.append(surroundings)
 
 
-def forget() -> None:
+def renew() -> None:
     """In a forked child: the clusters are the parent's."""
     _open.clear()
     _unopened.clear()

@@ -224,12 +224,12 @@ class Work:
     def _why(self) -> str:
         return self.driver.fleet.why(time.monotonic())
 
-    def forsake(self, why: str) -> None:
+    def disown(self, why: str) -> None:
         """In a forked child: it is its parent's."""
         self.state = why
         self.open = self.scheduled = False
         self._closing = Operation(0)  # nothing of it is here
-        self.driver.forsake(why)
+        self.driver.disown(why)
 
     def _disconnect(self) -> None:
         self._network.drop_close(self._program_ends)

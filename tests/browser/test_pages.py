@@ -43,6 +43,20 @@ def test_every_page_opens_with_one_heading_and_never_scrolls_sideways(stage: Sta
     assert menu[:3] == ["Cluster", "Node", "Server"]
 
 
+@pytest.mark.row("MO-48")
+def test_the_tables_of_nodes_and_tasks_fit_a_window_of_1280_pixels(stage: Stage) -> None:
+    stage.source.submit("compute")
+    page = stage.open()
+    for name in ("cluster", "tasks"):
+        page.goto(f"{stage.origin}/#/{name}")
+        box = page.locator(f".page[data-page={name}] .table-box")
+        box.locator("tbody tr[data-id]").first.wait_for()
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth"), name
+        for title in box.locator("th button").all():
+            title.click()
+            assert title.evaluate("title => title.scrollWidth <= title.clientWidth"), title.inner_text()
+
+
 @pytest.mark.row("MO-14", "MO-23", "MO-49")
 def test_a_scheduler_shows_who_has_its_servers_in_place_of_tasks(stage: Stage) -> None:
     page = stage.open()

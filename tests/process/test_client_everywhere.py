@@ -148,7 +148,7 @@ def test_a_client_that_closes_answers_with_what_there_is(program: None) -> None:
 
 @pytest.mark.row("DC-65")
 def test_mistakes_are_raised_at_the_call(cluster: Any) -> None:
-    with pytest.raises(TaskRejected, match=r"yield client.schedule\(\) first"):
+    with pytest.raises(TaskRejected, match=r"client.schedule\(\).result\(\)` goes first"):
         Client().run_everywhere(pid)
     with opened() as client:
         with pytest.raises(TypeError, match="func must be a function"):

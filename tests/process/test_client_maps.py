@@ -263,7 +263,7 @@ def test_an_input_that_fails_does_so_after_the_results_before(cluster: Any) -> N
 
 @pytest.mark.row("DC-64")
 def test_mistakes_are_raised_at_the_call(cluster: Any) -> None:
-    with pytest.raises(TaskRejected, match=r"yield client.schedule\(\) first"):
+    with pytest.raises(TaskRejected, match=r"client.schedule\(\).result\(\)` goes first"):
         Client().map(square, [1])
     with opened() as client:
         with pytest.raises(TypeError, match="func must be a function"):

@@ -20,6 +20,7 @@ from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import Runnable, begin, runs
 from dispycos.kernel.task import Task
+from dispycos.kernel.trace import set_traceback, traceback_of
 from dispycos.messages import Change
 from dispycos.model import Incarnation, Payload
 from dispycos.net.calls import Call
@@ -272,7 +273,8 @@ def _told(error: BaseException) -> BaseException:
 
 def _trimmed(error: BaseException) -> BaseException:
     """Without the first frames, which are ours."""
-    trace = error.__traceback__
+    trace = traceback_of(error)
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
         trace = trace.tb_next
-    return error.with_traceback(trace)
+    set_traceback(error, trace)
+    return error

@@ -7,9 +7,12 @@ import json
 import math
 import signal
 import sys
+import time
 from pathlib import Path
 
 from bench import harness, plot
+from bench.results import Report
+from bench.table import table
 from bench.workloads import IDS, KERNEL, OWN, START, WORKLOADS, ids_of
 
 HERE = Path(__file__).parent
@@ -48,21 +51,23 @@ def main(arguments: list[str]) -> int:
     plan = harness.Plan(
         workloads=options.ids,
         repeats=options.repeats,
-        seconds=1.0 if options.all else 0.3,
-        slow_start=math.inf if options.all else 2.5,
+        seconds=1.0 if options.all else 0.2,
+        slow=math.inf if options.all else 2.5,
     )
 
+    began = time.monotonic()
+
     def say(text: str) -> None:
-        print(f"... {text}", file=sys.stderr, flush=True)
+        print(f"{time.monotonic() - began:4.0f} s  {text}", file=sys.stderr, flush=True)
 
     if set(options.ids) == {KERNEL}:
-        report = harness.Report()
+        report = Report()
     else:
         report = harness.run(plan, say, options.peers)
     if KERNEL in options.ids:
         say(f"{KERNEL} kernel alone")
         report.kernel = harness.run_kernel([])
-    print(harness.table(report))
+    print(table(report))
     options.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")
     print(f"written: {options.json}", end="")
     if report.results:

@@ -29,7 +29,8 @@ from typing import Any
 
 import psutil
 
-from bench.harness import START_LIMIT, STOP_LIMIT, TRY_LIMIT, Failed, Runner, adapters
+from bench.harness import START_LIMIT, TRY_LIMIT, adapters
+from bench.process import STOP_LIMIT, Failed, Runner
 from bench.workloads import Workload, by_id
 
 MEASURED = ("P1", "P2", "P3", "P4")

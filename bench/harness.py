@@ -9,36 +9,25 @@ others: each of them takes turns with dispycos alone, when the others have gone.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import json
-import os
+import importlib.util
 import pkgutil
-import platform
-import selectors
-import signal
-import statistics
-import string
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 import bench.peers
-from bench import memory, scale, targets
-from bench.targets import OURS
-from bench.workloads import LESS, OWN, START, WORKERS, WORKLOADS, Workload
+from bench import memory, scale
+from bench.process import Failed, Runner
+from bench.results import OURS, Report, Result, add_ratios
+from bench.workloads import OWN, START, WORKLOADS, Workload
 
 # Nothing any peer does may hang the run.
 START_LIMIT = 90.0  # seconds for the workers to come up
 TRY_LIMIT = 60.0  # for one try or repeat
-STOP_LIMIT = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,133 +36,10 @@ class Plan:
 
     workloads: tuple[str, ...]  # ids
     repeats: int = 5
-    seconds: float = 0.3  # that one repeat is to take; its size follows from a first try
-    slow_start: float = 2.5  # a peer that starts slower is started only once for P8; inf: never
-
-
-@dataclass(slots=True)
-class Result:
-    """One peer at one workload."""
-
-    workload: str
-    title: str
-    unit: str
-    peer: str
-    version: str
-    size: int  # units in one repeat
-    figures: list[float]  # one a round
-    ratios: list[float] = field(
-        default_factory=list
-    )  # ours to this one's, one a round; over 1: we are better
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.figures)
-
-    @property
-    def ratio(self) -> float | None:
-        return statistics.median(self.ratios) if self.ratios else None
-
-
-@dataclass(slots=True)
-class Report:
-    """All that a run found."""
-
-    results: list[Result] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # peers that are not installed
-    failed: dict[str, str] = field(default_factory=dict)  # peer, or peer and workload -> why
-    kernel: str = ""  # what bench.kernel printed
-    seconds: float = 0.0  # that the run took
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpus": os.cpu_count(),
-            "workers": WORKERS,
-            "seconds": round(self.seconds, 1),
-            "results": [
-                asdict(result) | {"median": result.median, "ratio": result.ratio} for result in self.results
-            ],
-            "missing": self.missing,
-            "failed": self.failed,
-            "kernel": self.kernel,
-        }
-
-
-class Failed(Exception):
-    """A peer did not do what it was asked; the text says what happened."""
-
-
-class Runner:
-    """A peer's process, seen from here.
-
-    tree  the checkout that its dispycos comes from; None: this one.
-    """
-
-    def __init__(self, module: str, tree: Path | None = None) -> None:
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.runner", module, *([str(tree)] if tree else [])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            bufsize=1,
-            start_new_session=True,
-        )
-
-    def ask(self, limit: float, **command: Any) -> dict[str, Any]:
-        """Have one command done; Failed with the reason if it isn't, or not in `limit` seconds."""
-        assert self._process.stdin and self._process.stdout
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(command) + "\n")
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            if not selector.select(limit):
-                raise Failed(f"{command['do']} took more than {limit:.0f} s")
-        line = self._process.stdout.readline()
-        if not line:
-            raise Failed(f"its process ended: {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise Failed(answer["error"])
-        return answer
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def _last_words(self) -> str:
-        self._process.wait(5)
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else f"exit status {self._process.returncode}"
-
-    def close(self) -> None:
-        """Stop the peer; then end every process that it started."""
-        family = self._family()
-        with contextlib.suppress(Failed, OSError):
-            self.ask(STOP_LIMIT, do="stop")
-        # Stopped, it can't have children that we don't see.
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGSTOP)
-        for process in {*family, *self._family()}:
-            # psutil refuses if the number was given out anew since.
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            with contextlib.suppress(OSError):
-                stream.close()  # type: ignore[union-attr]
-
-    def _family(self) -> list[psutil.Process]:
-        try:
-            process = psutil.Process(self._process.pid)
-            return [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+    seconds: float = 0.2  # that one repeat is to take; its size follows from a first try
+    # A peer that takes longer to start, or for the least that a try can be, does it only once: it is no
+    # rival there, and would take most of the run.
+    slow: float = 2.5  # seconds; inf: never
 
 
 def adapters() -> dict[str, Any]:
@@ -250,6 +116,7 @@ def _measure(
 ) -> list[Result]:
     sizes: dict[str, int] = {}
     figures: dict[str, list[float]] = {}
+    once: dict[str, float] = {}  # of those that are too slow for more
 
     def attempt(name: str, n: int) -> tuple[float, float] | None:
         """Seconds and figure of one try; None, and the peer is out, if it failed."""
@@ -267,14 +134,19 @@ def _measure(
         n = workload.first
         # Tries that are too short to tell grow tenfold; the last one was warm.
         while outcome := attempt(name, n):
-            seconds, _ = outcome
+            seconds, figure = outcome
+            if seconds > plan.slow and n == workload.first and peers[name].name != OURS:
+                once[name] = figure
+                break
             wanted = max(1, min(workload.most, int(n * plan.seconds / seconds)))
             if wanted <= 2 * n or n == workload.most:
                 sizes[name], figures[name] = max(wanted, min(n, workload.first)), []
                 break
             n = min(wanted, 10 * n)
+    for name, figure in once.items():
+        sizes[name], figures[name] = workload.first, [figure]
     for _ in range(plan.repeats):
-        for name in list(sizes):
+        for name in list(sizes.keys() - once.keys()):
             if outcome := attempt(name, sizes[name]):
                 figures[name].append(outcome[1])
     results = [
@@ -289,7 +161,7 @@ def _measure(
         )
         for name, f in figures.items()
     ]
-    _add_ratios(results, less_is_better=workload.less)
+    add_ratios(results, less_is_better=workload.less)
     return results
 
 
@@ -305,7 +177,7 @@ def _measure_starts(
     figures: dict[str, list[float]] = {name: [] for name in starts}
     for _ in range(plan.repeats):
         for name, seconds in starts.items():
-            if seconds > plan.slow_start and peers[name].name != OURS:
+            if seconds > plan.slow and peers[name].name != OURS:
                 figures[name] = [seconds]
                 continue
             runner = Runner(name)
@@ -320,7 +192,7 @@ def _measure_starts(
         for name, f in figures.items()
         if f
     ]
-    _add_ratios(results, less_is_better=True)
+    add_ratios(results, less_is_better=True)
     return results
 
 
@@ -353,16 +225,6 @@ def _import_seconds() -> float:
     return float(done.stdout)
 
 
-def _add_ratios(results: list[Result], less_is_better: bool = False) -> None:
-    """Set ours ÷ theirs, round by round; theirs ÷ ours where less is better."""
-    ours = next((result for result in results if result.peer == OURS), None)
-    if ours is None:
-        return
-    for result in results:
-        pairs = zip(ours.figures, result.figures, strict=False)
-        result.ratios = [b / a if less_is_better else a / b for a, b in pairs if a and b]
-
-
 def run_kernel(arguments: list[str]) -> str:
     """What `python -m bench.kernel` prints; it has its own peers, in one thread."""
     if importlib.util.find_spec("bench.kernel") is None:
@@ -371,42 +233,3 @@ def run_kernel(arguments: list[str]) -> str:
         [sys.executable, "-m", "bench.kernel", *arguments], capture_output=True, text=True, timeout=300
     )
     return done.stdout.strip() if done.returncode == 0 else f"failed: {done.stderr.strip()[-500:]}"
-
-
-def table(report: Report) -> str:
-    """Everything measured, best first within a workload, each aim beside what decides it."""
-    lines = [
-        f"{'':4}{'peer':28}{'median':>8}  {'lowest':>8} {'highest':>8}  {'runs':>4}  dispycos ÷ peer  aim"
-    ]
-    current = ""
-    for result in sorted(report.results, key=_order):
-        if result.workload != current:
-            current = result.workload
-            lines += ["", f"{result.workload}  {result.title} [{result.unit}]"]
-        same = [other for other in report.results if other.workload == result.workload]
-        aim = targets.said(result, same)
-        ratio = f"{result.ratio:.2f}×" if result.ratio is not None and result.peer != OURS else ""
-        lines.append(
-            f"    {f'{result.peer} {result.version}'.strip():28}{_short(result.median):>8}"
-            f"  {_short(min(result.figures)):>8} {_short(max(result.figures)):>8}"
-            f"  {len(result.figures):>4}  {ratio:>15}  {aim}".rstrip()
-        )
-    if report.kernel:
-        lines += ["", "P7  kernel alone, one thread", *(f"    {line}" for line in report.kernel.splitlines())]
-    lines.append("")
-    if report.missing:
-        lines.append(f"not installed: {', '.join(report.missing)}  (make bench-peers installs them)")
-    lines += [f"failed: {name}: {why}" for name, why in report.failed.items()]
-    lines.append(
-        f"{report.seconds:.0f} s, {WORKERS} workers, {os.cpu_count()} CPUs; only the ratios carry over"
-    )
-    return "\n".join(lines)
-
-
-def _order(result: Result) -> tuple[int, str, float]:
-    number = int(result.workload[1:].rstrip(string.ascii_uppercase))
-    return (number, result.workload, result.median if result.workload in LESS else -result.median)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -325,7 +325,7 @@ def table(records: list[dict[str, Any]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.kernel", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7, help="rounds (default: 7)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
     parser.add_argument("--seconds", type=float, default=0.1, help="of one repeat (default: 0.1)")
     parser.add_argument("--json", metavar="FILE", help="write the records there as well")
     options = parser.parse_args(arguments)

@@ -19,7 +19,7 @@ import psutil
 from bench.work import hold
 from bench.workloads import MIB, WORKERS
 
-QUEUED = 50_000
+QUEUED = 20_000
 LIMIT = 60.0  # seconds for one measurement
 
 

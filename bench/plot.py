@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from bench.harness import OURS, Report, Result
+from bench.results import OURS, Report, Result
 from bench.workloads import LESS
 
 WIDTH, LABEL, BAR, GAP = 760, 190, 18, 34

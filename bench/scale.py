@@ -29,7 +29,7 @@ SMALL, LARGE = 100, 10_000  # nodes
 SERVERS = 8  # of a node
 ROUNDS = 3  # of pulses
 CHANGED = 100  # one node of so many is lost in a round, and another joins
-TASKS_EACH = 4  # tasks placed for each server
+TASKS = 40_000  # placed on servers
 LIMIT = 120.0  # seconds for one measurement
 
 OUR, CLIENT = Incarnation(b"scheduler......."), Incarnation(b"client..........")
@@ -123,7 +123,7 @@ def run_dispatch(nodes: int) -> tuple[int, float]:
     machine.flush(0.0)
     machine.define(FUNCTION, PAYLOAD)
     tasks = [
-        Submission(CLIENT_MADE + 1 + number, FUNCTION, PAYLOAD) for number in range(TASKS_EACH * servers)
+        Submission(CLIENT_MADE + 1 + number, FUNCTION, PAYLOAD) for number in range(TASKS)
     ]
     heard: dict[Incarnation, int] = {}
     events = len(tasks)

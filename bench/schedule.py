@@ -1,46 +1,19 @@
-"""P6: the ideal schedule, and a picture of the one that was.
+"""P6: a picture of the schedule that was.
 
-    python -m bench.schedule [--svg docs/schedule.svg]
-
-Ideal is that no worker idles while a task waits: each task, in the order of submission, goes to
-the worker that is free first. How long a task takes is known to nobody before, so no order is better
-than another. The tasks hold their worker without computing: what else the machine does then delays
-them little, and how they are spread is what is measured.
+python -m bench.schedule [--svg docs/schedule.svg]
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
-import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.workloads import EVEN, UNEVEN, WORKERS
-
-Held = tuple[int, float, float]  # the worker's process, when a task began and ended there
+from bench.ideal import Held
+from bench.peers.ours import Peer
 
 WIDTH, LEFT, ROW = 760, 80, 30
-
-
-def uneven(n: int) -> list[float]:
-    """Seconds of each of n tasks, mixed the same way each time."""
-    values = [UNEVEN[i % len(UNEVEN)] for i in range(n)]
-    random.Random(1).shuffle(values)
-    return values
-
-
-def even(n: int) -> list[float]:
-    return [EVEN] * n
-
-
-def ideal(values: Sequence[float], workers: int = WORKERS) -> float:
-    """Seconds from the first task's beginning to the last one's end."""
-    free = [0.0] * workers
-    for value in values:
-        heapq.heapreplace(free, free[0] + value)
-    return max(free)
 
 
 def svg(held: Sequence[Held], share: float) -> str:
@@ -69,8 +42,6 @@ def svg(held: Sequence[Held], share: float) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    from bench.peers.ours import Peer
-
     parser = argparse.ArgumentParser(prog="python -m bench.schedule", description=__doc__)
     parser.add_argument("--svg", type=Path, default=Path("docs/schedule.svg"), metavar="FILE")
     options = parser.parse_args(arguments)

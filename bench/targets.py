@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bench.harness import Result
+from bench.results import LIMIT, OURS, Result
 
-OURS = "dispycos"
-LIMIT = "limit: blocking socket"
 BEST = "the best peer"  # the best that is no limit
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bench import peaks, schedule
+from bench import ideal, peaks
 from bench.work import hold
 from bench.workloads import MIB
 
@@ -59,19 +59,19 @@ class TaskPeer(Peer):
         """All results in order, submitted one task a value."""
         raise NotImplementedError
 
-    held: Sequence[schedule.Held] = ()  # what was found last
+    held: Sequence[ideal.Held] = ()  # what was found last
 
     def uneven(self, n: int) -> float:
         """Share of the ideal schedule that n tasks reach, instead of a time."""
-        return self._share(schedule.uneven(n))
+        return self._share(ideal.uneven(n))
 
     def even(self, n: int) -> float:
-        return self._share(schedule.even(n))
+        return self._share(ideal.even(n))
 
     def _share(self, values: list[float]) -> float:
         began = time.monotonic()
         self.held = self.each(hold, list(values))  # type: ignore[assignment]  # that is what hold answers
-        return schedule.ideal(values) / (time.monotonic() - began)
+        return ideal.seconds(values) / (time.monotonic() - began)
 
 
 class CarriesBulk:
@@ -107,7 +107,8 @@ class CarriesBulk:
         for _ in range(n):
             back = self.there_and_back(data)
             # Not isinstance: what only refers to the value over there says that it is one.
-            assert type(back) in (type(data), bytearray) and len(back) == len(data), (
+            same = back is data  # what went there was a reference, and came back as what it refers to
+            assert not same and type(back) in (type(data), bytearray) and len(back) == len(data), (
                 "the value did not travel"
             )
 

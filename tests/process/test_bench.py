@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import cost, harness, memory, peaks, plot, schedule, targets
+from bench import cost, harness, ideal, memory, peaks, plot, process, schedule, table, targets
 from bench.__main__ import parse
-from bench.harness import OURS, Plan, Report, Result
-from bench.targets import LIMIT
+from bench.harness import Plan
+from bench.peers.base import CarriesBulk
+from bench.results import LIMIT, OURS, Report, Result, add_ratios
 from bench.workloads import IDS, LESS, START, WORKERS
 from tests.helpers import ROOT, run_program, wait_until
 
@@ -26,20 +28,20 @@ def result(peer: str, *figures: float, workload: str = "P1") -> Result:
 def test_a_ratio_is_the_median_over_the_rounds() -> None:
     # The second round was disturbed for both: the ratio does not notice.
     results = [result(OURS, 100, 10, 100), result("other", 50, 5, 40)]
-    harness._add_ratios(results)
+    add_ratios(results)
     assert results[1].ratio == 2
 
 
 def test_where_less_is_better_the_ratio_is_turned_round() -> None:
     results = [result(OURS, 0.5), result("other", 2.0)]
-    harness._add_ratios(results, less_is_better=True)
+    add_ratios(results, less_is_better=True)
     assert results[1].ratio == 4
 
 
 def test_the_table_names_what_is_missing_and_what_failed() -> None:
     report = Report([result(OURS, 1000), result("other", 10)], ["ray"], {"dask": "start took more than 90 s"})
-    harness._add_ratios(report.results)
-    text = harness.table(report)
+    add_ratios(report.results)
+    text = table.table(report)
     assert text.index("dispycos  ") < text.index("other")
     assert "100.00×" in text
     assert "not installed: ray" in text
@@ -52,9 +54,9 @@ def test_each_aim_stands_beside_what_decides_it() -> None:
         *(result(OURS, 100, workload="P5"), result("one", 50, workload="P5")),
         *(result("other", 20, workload="P5"), result(LIMIT, 200, workload="P5")),
     ]
-    harness._add_ratios(results)
+    add_ratios(results)
     own = [result(OURS, 0.4, workload=START), result(OURS, 0.2, workload="P8I")]
-    lines = harness.table(Report([*results, *own])).splitlines()
+    lines = table.table(Report([*results, *own])).splitlines()
 
     def of(peer: str) -> str:
         return next(line for line in lines if line.lstrip().startswith(peer))
@@ -71,10 +73,10 @@ def test_every_aim_is_of_a_workload_that_there_is() -> None:
 
 
 def test_the_ideal_schedule_leaves_no_worker_idle_while_a_task_waits() -> None:
-    assert schedule.ideal([3, 1, 1, 1, 2], workers=2) == 5
-    values = schedule.uneven(100)
+    assert ideal.seconds([3, 1, 1, 1, 2], workers=2) == 5
+    values = ideal.uneven(100)
     assert sorted(values)[89:91] == [0.001, 0.1]
-    assert sum(values) / WORKERS <= schedule.ideal(values) <= sum(values) / WORKERS + max(values) / 2
+    assert sum(values) / WORKERS <= ideal.seconds(values) <= sum(values) / WORKERS + max(values) / 2
 
 
 def test_the_picture_of_a_schedule_has_a_bar_for_each_task() -> None:
@@ -135,17 +137,36 @@ def test_the_cost_of_messages_is_told_for_client_and_servers() -> None:
 
 
 def test_a_peer_that_dies_or_hangs_is_named_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = harness.Runner("no_such_adapter")
-    with pytest.raises(harness.Failed, match="its process ended: ModuleNotFoundError"):
+    broken = process.Runner("no_such_adapter")
+    with pytest.raises(process.Failed, match="its process ended: ModuleNotFoundError"):
         broken.ask(20, do="start")
     broken.close()
-    slow = harness.Runner("concurrent_futures")
-    with pytest.raises(harness.Failed, match="start took more than 0 s"):
+    slow = process.Runner("concurrent_futures")
+    with pytest.raises(process.Failed, match="start took more than 0 s"):
         slow.ask(0.0001, do="start")
     slow.close()
     monkeypatch.setattr(harness, "START_LIMIT", 20.0)
-    report = harness.run(Plan(workloads=(), slow_start=math.inf), lambda text: None, ["concurrent_futures"])
+    report = harness.run(Plan(workloads=(), slow=math.inf), lambda text: None, ["concurrent_futures"])
     assert report.failed == {}
+
+
+def test_a_peer_that_is_slow_takes_part_once() -> None:
+    report = harness.run(Plan(workloads=("P2",), slow=0.0), lambda text: None, ["concurrent_futures"])
+    assert [len(result.figures) for result in report.results] == [1]
+
+
+def test_what_only_a_reference_went_for_did_not_travel() -> None:
+    class Copies(CarriesBulk):
+        def there_and_back(self, data: Any) -> Any:
+            return bytearray(data)
+
+    class Refers(CarriesBulk):
+        def there_and_back(self, data: Any) -> Any:
+            return data
+
+    Copies().bulk_bytes(1)
+    with pytest.raises(AssertionError, match="did not travel"):
+        Refers().bulk_bytes(1)
 
 
 def test_a_name_stands_for_all_its_workloads_and_for_no_others() -> None:

@@ -122,9 +122,7 @@ def run_dispatch(nodes: int) -> tuple[int, float]:
         machine.handle(ServerUsable(_who(b"s", server), _who(b"n", server // SERVERS), 1), 0.0)
     machine.flush(0.0)
     machine.define(FUNCTION, PAYLOAD)
-    tasks = [
-        Submission(CLIENT_MADE + 1 + number, FUNCTION, PAYLOAD) for number in range(TASKS)
-    ]
+    tasks = [Submission(CLIENT_MADE + 1 + number, FUNCTION, PAYLOAD) for number in range(TASKS)]
     heard: dict[Incarnation, int] = {}
     events = len(tasks)
     began = time.thread_time()

@@ -5,7 +5,7 @@
 The peers take turns, round after round, and each figure is a median; the ratio is the median
 over the rounds. Time is that of the processor in the loop's thread: nothing waits here, and other
 programs on the machine should not count. The bare loop is what any kernel of generators does at
-the least: it shows what a switch costs before there are messages, time-outs and subroutines.
+the least: it shows what a switch and a spawn cost before there are messages, time-outs and subroutines.
 """
 
 from __future__ import annotations
@@ -238,19 +238,53 @@ def _pycos_answerer(n: int, asker: Any, task: Any = None) -> Gen:
 # The bare loop.
 
 
+class _Bare:
+    """A generator, who waits for its end, and its result."""
+
+    __slots__ = ("done", "generator", "joiner", "value")
+
+    def __init__(self, generator: Gen, ready: deque[_Bare]) -> None:
+        self.generator = generator
+        self.joiner: _Bare | None = None
+        self.value: Any = None  # what it is sent next; its result when done
+        self.done = False
+        ready.append(self)
+
+
 def bare(work: str, n: int) -> float:
-    """Generators in a deque, and nothing else: switches only."""
-    ready = deque(_turns(n // SWITCHING) for _ in range(SWITCHING))
+    """Generators in a deque that take turns and are joined, and nothing else."""
+    ready: deque[_Bare] = deque()
+    if work == "switch":
+        for _ in range(SWITCHING):
+            _Bare(_turns(n // SWITCHING), ready)
+    else:
+        _Bare(_bare_spawner(n, BATCH if work == "spawn" else 1, ready), ready)
     start = time.thread_time()
     while ready:
         task = ready.popleft()
         try:
-            value = task.send(None)
-        except StopIteration:
+            asked = task.generator.send(task.value)
+        except StopIteration as end:
+            task.done = True
+            task.value = end.value
+            if (joiner := task.joiner) is not None:
+                joiner.value = end.value
+                ready.append(joiner)
             continue
-        if value is None:
+        if asked is None:
             ready.append(task)
+        elif asked.done:
+            task.value = asked.value
+            ready.append(task)
+        else:
+            asked.joiner = task
     return time.thread_time() - start
+
+
+def _bare_spawner(n: int, batch: int, ready: deque[_Bare]) -> Gen:
+    for _ in range(n // batch):
+        for task in [_Bare(_once(), ready) for _ in range(batch)]:
+            yield task
 
 
 # Measuring.
@@ -276,7 +310,7 @@ def measure(repeats: int, seconds: float) -> list[dict[str, Any]]:
     records = []
     for work in WORK:
         taking_part = {
-            name: peer for name, peer in peers().items() if name != "bare loop" or work == "switch"
+            name: peer for name, peer in peers().items() if name != "bare loop" or work != "ping"
         }
         sizes = {name: _size(peer, work, seconds) for name, peer in taking_part.items()}
         rates: dict[str, list[float]] = {name: [] for name in taking_part}

@@ -283,7 +283,7 @@ def bare(work: str, n: int) -> float:
 
 def _bare_spawner(n: int, batch: int, ready: deque[_Bare]) -> Gen:
     for _ in range(n // batch):
-        for task in [_Bare(_once(), ready) for _ in range(batch)]:
+        for task in [_Bare(_once(), ready) for _ in range(batch)]:  # noqa: UP028 - a list takes no results
             yield task
 
 
@@ -309,9 +309,7 @@ def measure(repeats: int, seconds: float) -> list[dict[str, Any]]:
     """One record for each work and peer: the median rate, and our median ratio to it."""
     records = []
     for work in WORK:
-        taking_part = {
-            name: peer for name, peer in peers().items() if name != "bare loop" or work != "ping"
-        }
+        taking_part = {name: peer for name, peer in peers().items() if name != "bare loop" or work != "ping"}
         sizes = {name: _size(peer, work, seconds) for name, peer in taking_part.items()}
         rates: dict[str, list[float]] = {name: [] for name in taking_part}
         for _ in range(repeats):

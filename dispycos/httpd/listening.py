@@ -11,8 +11,6 @@ import logging
 import socket
 from dataclasses import dataclass
 
-import psutil
-
 from dispycos.net.listening import bound
 
 log = logging.getLogger("dispycos.monitor")
@@ -108,6 +106,8 @@ def _addresses(host: str | None) -> tuple[list[str], str, tuple[str, ...]]:
 
 
 def _own_addresses() -> list[str]:
+    import psutil  # by those who ask: a scheduler without a monitor needs our port's number only
+
     found = []
     for addresses in psutil.net_if_addrs().values():
         for address in addresses:
@@ -151,6 +151,8 @@ def _explained(error: OSError, address: str, port: int) -> OSError:
 
 def _listener(port: int) -> str:
     """Who listens at a port, as far as this account may know."""
+    import psutil
+
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             own = connection.laddr

@@ -12,11 +12,12 @@ import asyncio
 import dataclasses
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dispycos import commandline, config, keyfile, validation
 from dispycos.commandline import Parser
 from dispycos.configuration.names import BadConfiguration
-from dispycos.httpd import argtext, running
+from dispycos.httpd import argtext
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
 from dispycos.net import addresses
@@ -27,6 +28,9 @@ from dispycos.scheduler.shared import SharedScheduler, SharedSettings, serve
 from dispycos.scheduler.web import Web
 from dispycos.supervision import Supervisor
 from dispycos.usage import Section
+
+if TYPE_CHECKING:
+    from dispycos.httpd import running
 
 GOODBYE = 2.0  # seconds that browsers have for the last state
 

@@ -6,13 +6,16 @@ Layer 8. Row MO-01.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dispycos import commandline
 from dispycos.commandline import Parser
-from dispycos.httpd import argtext, listening, running
-from dispycos.httpd.scheduler_source import SchedulerSource
+from dispycos.httpd import argtext, listening
 from dispycos.records import record
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings
+
+if TYPE_CHECKING:
+    from dispycos.httpd import running
 
 
 @record
@@ -27,6 +30,10 @@ class Web:
 
     def watch(self, scheduler: SharedScheduler, settings: SharedSettings) -> running.Running:
         """Start it. OSError: it can't listen there."""
+        # Not above: they are most of what a scheduler would import, and few have a monitor.
+        from dispycos.httpd import running
+        from dispycos.httpd.scheduler_source import SchedulerSource
+
         files = settings.certificates
         return running.run(
             SchedulerSource(scheduler.service, scheduler.endpoint, settings.name),

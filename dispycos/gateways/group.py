@@ -17,7 +17,7 @@ from dispycos.gateways.multichannel import MultiChannel
 from dispycos.launch import carry
 from dispycos.launch.launchers import launch
 from dispycos.launch.opening import Errand
-from dispycos.launch.quoting import shown
+from dispycos.launch.quoting import excerpt
 from dispycos.launch.spec import XSpec
 
 __all__ = [
@@ -135,7 +135,7 @@ class Group:
         try:
             return self[name]
         except KeyError:
-            raise ValueError(f"{key}={shown(name)}: this group has no gateway of that id") from None
+            raise ValueError(f"{key}={excerpt(name)}: this group has no gateway of that id") from None
 
     def allocate_id(self, spec: XSpec) -> None:
         """Give a specification without an id the next one. ValueError if its id is taken."""

@@ -11,7 +11,7 @@ from typing import Final
 from dispycos.launch.launched import Command
 from dispycos.launch.program import COMMAND
 from dispycos.launch.python import python_of
-from dispycos.launch.quoting import shown
+from dispycos.launch.quoting import excerpt
 from dispycos.launch.spec import XSpec
 
 PYTHON = "python3"  # what a container is expected to have
@@ -24,7 +24,7 @@ def command(spec: XSpec) -> Command:
     engine = spec.kind
     name = getattr(spec, engine)
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{engine}={shown(name)} is no name of a container")
+        raise ValueError(f"{engine}={excerpt(name)} is no name of a container")
     python = [*python_of(spec.python, PYTHON), "-u", "-c", COMMAND]
     return Command(
         [engine, "exec", "-i", "--", name, *python],

@@ -9,7 +9,7 @@ import re
 import shlex
 from typing import Any, Final
 
-from dispycos.launch.quoting import shown
+from dispycos.launch.quoting import excerpt
 
 # A stand-in for the Python that runs where the command is started.
 SAME: Final = ""
@@ -26,7 +26,7 @@ def python_of(wanted: Any, default: str) -> list[str]:
     except ValueError:
         words = []  # a quotation without its end
     if not words or not words[0] or words[0].startswith("-"):
-        raise ValueError(f"python={shown(wanted)} names no program")
+        raise ValueError(f"python={excerpt(wanted)} names no program")
     if _VERSION.fullmatch(words[0]):
         words[0] = f"python{words[0]}"
     return words

@@ -12,7 +12,7 @@ from typing import Final
 _SHOWN: Final = 40  # characters of a specification that an error shows
 
 
-def shown(text: object) -> str:
+def excerpt(text: object) -> str:
     """The beginning of a text from a specification, as an error shows it."""
     text = str(text)
     return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")

@@ -14,7 +14,7 @@ from dispycos.keyfile import load
 from dispycos.launch.launched import Launched, Started, opened
 from dispycos.launch.opening import Errand, open_behind_server
 from dispycos.launch.python import python_of
-from dispycos.launch.quoting import shown
+from dispycos.launch.quoting import excerpt
 from dispycos.launch.spec import XSpec
 from dispycos.launch.target import Target
 from dispycos.launch.via import Carried, Carrier
@@ -29,10 +29,10 @@ _CONNECT_TIME = 20.0  # seconds
 def target_of(spec: XSpec, *, any_port: bool = False) -> Target:
     """The machine of `socket=HOST[:PORT]`. ValueError."""
     if spec.socket is True:
-        raise ValueError(f"specification {shown(spec)} must name HOST:PORT as in socket=127.0.0.1:8888")
+        raise ValueError(f"specification {excerpt(spec)} must name HOST:PORT as in socket=127.0.0.1:8888")
     target = Target.parse(spec.socket, any_port=any_port)
     if target.user:
-        raise ValueError(f"socket={shown(spec.socket)} names a user; the server's own is the one")
+        raise ValueError(f"socket={excerpt(spec.socket)} names a user; the server's own is the one")
     return target
 
 

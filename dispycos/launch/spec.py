@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from dispycos.launch.quoting import shown
+from dispycos.launch.quoting import excerpt
 from dispycos.launch.target import MAX_CHARS
 
 # What a gateway is: exactly one of them.
@@ -77,7 +77,7 @@ class XSpec:
         for part in text.split("//") if text else ():
             key, equals, value = part.partition("=")
             if key in seen:
-                raise ValueError(f"{shown(key)} stands twice in specification {shown(text)}")
+                raise ValueError(f"{excerpt(key)} stands twice in specification {excerpt(text)}")
             seen.add(key)
             if key.startswith("env:") and _NAME.fullmatch(key[4:]):
                 self.env[key[4:]] = _environment(key, value)
@@ -85,7 +85,7 @@ class XSpec:
                 setattr(self, key, _value(key, value) if equals or key in _VALUED else True)
             else:
                 raise ValueError(
-                    f"unknown key {shown(key)} in specification {shown(text)}; "
+                    f"unknown key {excerpt(key)} in specification {excerpt(text)}; "
                     f"there are {', '.join(_KEYS)} and env:NAME"
                 )
 
@@ -94,7 +94,7 @@ class XSpec:
         """Its one key of TYPES. ValueError if it has none or two."""
         kinds = [kind for kind in TYPES if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"specification {shown(self)} must name one of {', '.join(TYPES)}")
+            raise ValueError(f"specification {excerpt(self)} must name one of {', '.join(TYPES)}")
         return kinds[0]
 
     def _samefilesystem(self) -> bool:
@@ -116,15 +116,15 @@ class XSpec:
 
 def _value(key: str, value: str) -> str:
     if not value.isprintable():
-        raise ValueError(f"{key}={shown(value)} holds what can't be printed")
+        raise ValueError(f"{key}={excerpt(value)} holds what can't be printed")
     if not value and key in _VALUED:
         raise ValueError(f"key {key} lacks its value, as in {key}=..")
     if key == "nice" and not _NICE.fullmatch(value):
-        raise ValueError(f"nice={shown(value)} is no number between -20 and 20")
+        raise ValueError(f"nice={excerpt(value)} is no number between -20 and 20")
     return value
 
 
 def _environment(key: str, value: str) -> str:
     if "\0" in value:
-        raise ValueError(f"{shown(key)} holds a zero byte")
+        raise ValueError(f"{excerpt(key)} holds a zero byte")
     return value

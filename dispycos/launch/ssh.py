@@ -12,7 +12,7 @@ from dataclasses import replace
 from dispycos.launch.launched import Command
 from dispycos.launch.program import COMMAND
 from dispycos.launch.python import python_of
-from dispycos.launch.quoting import for_shell, shown
+from dispycos.launch.quoting import excerpt, for_shell
 from dispycos.launch.spec import XSpec
 from dispycos.launch.target import Target
 
@@ -33,7 +33,7 @@ def spec_of(host: str, python: str | None = None, config: str | os.PathLike[str]
     python  there; config: a file to be used as ssh's configuration. None: python3, and the user's own.
     """
     if "//" in host:
-        raise ValueError(f"{shown(host)} is no [USER@]HOST[:PORT]")
+        raise ValueError(f"{excerpt(host)} is no [USER@]HOST[:PORT]")
     parts = [f"ssh={host}"]
     if python:
         parts.append(f"python={python}")

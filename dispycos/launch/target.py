@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from dispycos.launch.quoting import shown
+from dispycos.launch.quoting import excerpt
 
 MAX_CHARS: Final = 4096
 
@@ -57,7 +57,7 @@ class Target:
         """
         target, rest = _parse(text, any_port)
         if rest:
-            raise ValueError(f"{shown(text)} is no [user@]host[:port]")
+            raise ValueError(f"{excerpt(text)} is no [user@]host[:port]")
         return target
 
     @classmethod
@@ -77,8 +77,8 @@ class Target:
                 continue
             if name not in ("-p", "-l", "-i", "-F", "-J"):
                 raise ValueError(
-                    f"option {shown(name)} of ssh is not taken here, only -p, -l, -i, -F, -J, -4, -6 and -C; "
-                    "put it into a file of ssh's configuration"
+                    f"option {excerpt(name)} of ssh is not taken here, only -p, -l, -i, -F, -J, -4, -6 and "
+                    "-C; put it into a file of ssh's configuration"
                 )
             if not words:
                 raise ValueError(f"option {name} of ssh lacks its value")
@@ -94,12 +94,12 @@ class Target:
             elif _FILE.fullmatch(value):
                 options += [name, value]
             else:
-                raise ValueError(f"{shown(value)} is no file for option {name} of ssh")
+                raise ValueError(f"{excerpt(value)} is no file for option {name} of ssh")
         if len(words) != 1:
-            raise ValueError(f"{shown(text)} must end with one [user@]host[:port]")
+            raise ValueError(f"{excerpt(text)} must end with one [user@]host[:port]")
         target = cls.parse(words[0])
         if (target.user and user) or (target.port and port):
-            raise ValueError(f"{shown(text)} names two users or two ports")
+            raise ValueError(f"{excerpt(text)} names two users or two ports")
         return replace(target, user=target.user or user, port=target.port or port, ssh_options=tuple(options))
 
     @classmethod
@@ -114,14 +114,14 @@ class Target:
             name, _, value = part.partition("=")
             if name not in CONNECTION_OPTIONS:
                 raise ValueError(
-                    f"unknown option {shown(name)} in {shown(text)}; "
+                    f"unknown option {excerpt(name)} in {excerpt(text)}; "
                     f"there are {', '.join(CONNECTION_OPTIONS)}"
                 )
             if name in options:
-                raise ValueError(f"option {name} stands twice in {shown(text)}")
+                raise ValueError(f"option {name} stands twice in {excerpt(text)}")
             options[name] = value
         if rest and (not options or not _OPTION.match(rest)):
-            raise ValueError(f"{shown(text)} is no [user@]host[:port][:option=value]..")
+            raise ValueError(f"{excerpt(text)} is no [user@]host[:port][:option=value]..")
         return replace(target, options=MappingProxyType(options))
 
     def __str__(self) -> str:
@@ -138,12 +138,12 @@ def _parse(text: str, any_port: bool) -> tuple[Target, str]:
         return Target(host, _user(user) if at else ""), ""
     found = _PARTS.fullmatch(text)
     if found is None:
-        raise ValueError(f"{shown(text)} names no machine as [user@]host[:port] does")
+        raise ValueError(f"{excerpt(text)} names no machine as [user@]host[:port] does")
     user = "" if found["user"] is None else _user(found["user"])
     host = found["host"] if found["address"] is None else found["address"]
     good = _is_address(host) if found["address"] is not None else _NAME.fullmatch(host)
     if not good:
-        raise ValueError(f"{shown(host)} is neither the name nor the address of a machine")
+        raise ValueError(f"{excerpt(host)} is neither the name nor the address of a machine")
     port = None if found["port"] is None else _port(found["port"], any_port)
     return Target(host, user, port), found["rest"]
 
@@ -152,7 +152,7 @@ def _check(text: str) -> None:
     if len(text) > MAX_CHARS:
         raise ValueError(f"a target of {len(text)} characters; at most {MAX_CHARS} are taken")
     if not text.isprintable():
-        raise ValueError(f"{shown(text)} holds what can't be printed")
+        raise ValueError(f"{excerpt(text)} holds what can't be printed")
 
 
 def _is_address(text: str) -> bool:
@@ -168,11 +168,11 @@ def _is_address(text: str) -> bool:
 
 def _user(text: str) -> str:
     if not _USER.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no name of a user")
+        raise ValueError(f"{excerpt(text)} is no name of a user")
     return text
 
 
 def _port(text: str, any_port: bool = False) -> int:
     if _PORT.fullmatch(text) and (0 if any_port else 1) <= int(text) <= 65535:
         return int(text)
-    raise ValueError(f"port {shown(text)} is not between 1 and 65535")
+    raise ValueError(f"port {excerpt(text)} is not between 1 and 65535")

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from dispycos import messages
 from dispycos.messages import NUMBERS
+from dispycos.objects import wire
 from dispycos.protocol import files, pooling, preparing, reserving, running, scheduling, talking, watching
 from tests.helpers import ROOT
 
@@ -46,3 +47,12 @@ def test_the_protocol_page_lists_each_message_as_the_code_does() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", page.partition("## Messages")[2], re.MULTILINE)
     code = [(str(number), kind.__name__, kind.__doc__.splitlines()[0]) for number, kind in NUMBERS.items()]
     assert sorted(rows) == sorted(code)
+
+
+def test_the_protocol_page_lists_what_is_said_of_objects_as_the_code_does() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    section = page.partition("### Objects of another process")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", section, re.MULTILINE)
+    # Their names are those of the constants that have these numbers.
+    assert [getattr(wire, name) for _, name in rows] == [int(number) for number, _ in rows] == [*wire._KINDS]
+    assert f"has {wire._HEAD.size} bytes" in section and f"{wire.MOST_CALLS:,} calls" in section

@@ -28,6 +28,7 @@ from dispycos.net import addresses
 from dispycos.net.tls import CertificateFiles
 from dispycos.node.printed import LOG_FORMAT
 from dispycos.usage import Described, Pairs
+from dispycos.wording import harmless, sentence
 
 SECRET_HELP = (
     "talk only to programs with this secret; other users of this machine can see it in the list of "
@@ -168,8 +169,8 @@ class Parser(Described):
         BadConfiguration.
         """
         known = self.settings()
-        for sentence in settings.strangers({section: known}):
-            print(f"{self.prog}: {sentence}", file=sys.stderr)
+        for strange in settings.strangers({section: known}):
+            print(f"{self.prog}: {harmless(strange)}", file=sys.stderr)
         return self.as_arguments(settings.settings(section, known).values(), arguments)
 
     def as_arguments(self, found: Iterable[Found], arguments: Sequence[str]) -> list[str]:
@@ -244,7 +245,7 @@ def normal(arguments: Sequence[str]) -> list[str]:
     for number, argument in enumerate(arguments):
         if argument == "--":
             return [*found, *arguments[number:]]
-        if argument.startswith("--"):
+        if argument.startswith("--") and not argument.startswith("---"):
             name, equals, value = argument.partition("=")
             argument = "--" + name[2:].replace("-", "_") + equals + value
         found.append(argument)
@@ -284,10 +285,10 @@ def carry_out(program: str, run: Callable[[], int]) -> int:
     except BrokenPipeError as exc:
         if _nobody_reads():
             return _READER_GONE
-        print(f"{program}: {_sentence(exc)}", file=sys.stderr)
+        print(f"{program}: {sentence(exc)}", file=sys.stderr)
         return 1
     except (DispycosError, OSError, ValueError) as exc:
-        print(f"{program}: {_sentence(exc)}", file=sys.stderr)
+        print(f"{program}: {sentence(exc)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -305,13 +306,6 @@ def _nobody_reads() -> bool:
     if broken:
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return broken
-
-
-def _sentence(exc: BaseException) -> str:
-    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    if isinstance(exc, OSError) and exc.filename:
-        text = f"{exc.filename}: {text}"
-    return " ".join(text.split())
 
 
 # Values of options. ValueError becomes a usage error of argparse.

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 from dispycos.config import RELEASE
 from dispycos.errors import InternalError
 from dispycos.records import record
-from dispycos.wording import MAX_NAMED, nearest
+from dispycos.wording import MAX_NAMED, harmless, nearest
 
 Pairs = Sequence[tuple[str, str]]  # something, and what it means
 
@@ -193,7 +193,7 @@ class Described(argparse.ArgumentParser):
         begun = [one for one in known if len(name) > 1 and one.startswith(name)]
         meant = begun[:MAX_NAMED] or [near for near in [nearest(name, known)] if near]
         hint = f"did you mean {_either(f'--{one}' for one in meant)}?" if meant else self._stranger
-        return f"unknown option {option}; {hint}"
+        return f"unknown option {harmless(option, keep='')}; {hint}"
 
     def words(self, dest: str, title: str, meanings: Mapping[str, str]) -> None:
         """An argument that is one of these words, of which each is explained.
@@ -226,7 +226,7 @@ class Described(argparse.ArgumentParser):
         """End with 2: how this is used, and what was wrong."""
         usage = self.format_usage() if self.usage else f"usage: {self.prog} [options]{self._arguments()}\n"
         table = "".join(f"{line}\n" for line in explained)
-        self.exit(2, f"{usage}{table}{self.prog}: error: {message}\n")
+        self.exit(2, f"{usage}{table}{self.prog}: error: {harmless(message)}\n")
 
     def _arguments(self) -> str:
         """The arguments that are no options, as they are written."""

@@ -1,5 +1,5 @@
-"""Wording: how sentences count and name things or the nearest one, and how texts are shown
-that are too long or can't be made.
+"""Wording: how sentences count and name things or the nearest one, and how texts are shown that are
+too long, would command a terminal, or can't be made.
 
 Pure. Layer 0.
 """
@@ -40,6 +40,24 @@ def shown(value: object, make: Callable[[Any], str] = repr) -> str:
         return str.__str__(make(value))  # a text of a class of its own would go on doing as it likes
     except (Exception, SystemExit, GeneratorExit) as exc:  # not Ctrl-C, which may come then
         return f"<its text can't be made: {type(exc).__name__}>"
+
+
+def harmless(text: str, keep: str = "\n\t") -> str:
+    """What others wrote, for a terminal: what can't be printed is shown as in a literal of Python.
+
+    keep  characters of those that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else ascii(char)[1:-1] for char in text)
+
+
+def sentence(exc: BaseException) -> str:
+    """What an exception says, for who typed a command: one line, with the file if one is the cause."""
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    if isinstance(exc, OSError) and exc.filename:
+        text = f"{exc.filename}: {text}"
+    return harmless(" ".join(text.split()), keep="")
 
 
 def clip(text: str, chars: int, size: int) -> str:

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from dispycos.launch.quoting import harmless
 from dispycos.launch.remote_node import Ended, Line, RemoteNode, Tell, why_none
 from dispycos.node import printed
 from dispycos.node.printed import Logged, Ready
+from dispycos.wording import harmless
 
 log = logging.getLogger("dispycos")
 

@@ -35,6 +35,7 @@ from dispycos.keyfile import KeySource
 from dispycos.launch.target import Target
 from dispycos.net.keys import Keyring
 from dispycos.usage import Described
+from dispycos.wording import sentence
 
 log = logging.getLogger("dispycos")
 
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return serve(options.address, options.secret_file)
     except (DispycosError, OSError, ValueError) as exc:
-        print(f"{_program()}: {exc}", file=sys.stderr)
+        print(f"{_program()}: {sentence(exc)}", file=sys.stderr)
         return 1
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from dispycos.launch.fate import ended
-from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
+from dispycos.wording import harmless
 
 _KEPT_LINES: Final = 20  # of what it wrote to standard error, for the text of an error
 _SECRETS: Final = "DISPYCOS_SECRET"  # names of ours that begin so are not for far ends

@@ -20,12 +20,12 @@ from dispycos.config import Limits
 from dispycos.errors import HostNotFound, PeerLost, Timeout, VersionMismatch
 from dispycos.keyfile import throwaway
 from dispycos.launch.program import program
-from dispycos.launch.quoting import harmless
 from dispycos.launch.sources import ROOT, pack_sources
 from dispycos.launch.wire import GATEWAY, NONCE_BYTES
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
+from dispycos.wording import harmless
 
 _MOST_BEFORE: Final = 64 * 1024  # bytes that a login may print before our own
 _QUOTED: Final = 200  # characters of them in an error

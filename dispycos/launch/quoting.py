@@ -24,10 +24,3 @@ def for_shell(words: Sequence[str]) -> str:
     The only way in which anything of ours reaches a remote shell.
     """
     return shlex.join(words)
-
-
-def harmless(text: str) -> str:
-    """What another program printed, for a terminal: line ends stay, nothing else commands it."""
-    return "".join(
-        char if char == "\n" or char == "\t" or char.isprintable() else ascii(char)[1:-1] for char in text
-    )

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from dispycos.errors import PeerLost
 from dispycos.launch import carry
 from dispycos.launch.fate import ended
-from dispycos.launch.quoting import harmless
 from dispycos.net.stream import Stream
+from dispycos.wording import harmless
 
 
 class Carrier(Protocol):

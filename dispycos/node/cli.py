@@ -32,7 +32,7 @@ from dispycos.node.rights import Rights, RightsByBits
 from dispycos.node.settings import NodeSettings, host_name, port_list
 from dispycos.node.workspace import open_workspace
 from dispycos.supervision import Supervisor
-from dispycos.wording import many
+from dispycos.wording import many, sentence
 
 _EXAMPLES = (
     ("dispycosnode", "a server for each processor, found by UDP"),
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None, *, source: KeySource | None = None) 
         bits = account.by_bits()
         rights = Rights() if bits is None else RightsByBits()
     except DispycosError as exc:
-        print(f"dispycosnode: {exc}", file=sys.stderr)
+        print(f"dispycosnode: {sentence(exc)}", file=sys.stderr)
         return 1
     arguments = commandline.normal(sys.argv[1:] if argv is None else argv)
     options = parser.parse_args(arguments)

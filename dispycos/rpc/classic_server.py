@@ -27,6 +27,7 @@ from dispycos.rpc.server import Server, ThreadedServer
 from dispycos.rpc.servers import ForkingServer, OneShotServer
 from dispycos.rpc.slave import ClassicService
 from dispycos.usage import Described
+from dispycos.wording import sentence
 
 _PROGRAM = "dispycos-classic"
 _MODES: dict[str, type[Server]] = {
@@ -46,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _serve(options)
     except (DispycosError, OSError, ValueError) as exc:
-        told = getattr(exc, "strerror", None) or str(exc)
-        where = getattr(exc, "filename", None)
-        print(f"{_PROGRAM}: {where}: {told}" if where else f"{_PROGRAM}: {told}", file=sys.stderr)
+        print(f"{_PROGRAM}: {sentence(exc)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

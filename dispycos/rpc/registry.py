@@ -27,6 +27,7 @@ from dispycos.rpc.registration import REGISTRY_PORT
 from dispycos.rpc.server import ThreadedServer
 from dispycos.rpc.services import Service
 from dispycos.usage import Described
+from dispycos.wording import sentence
 
 log = logging.getLogger("dispycos")
 
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server = RegistryServer(options.host, port_number("--port", options.port), key=options.secret_file)
     except (DispycosError, OSError, ValueError) as exc:
-        print(f"{parser.prog}: {exc}", file=sys.stderr)
+        print(f"{parser.prog}: {sentence(exc)}", file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

@@ -30,6 +30,7 @@ from dispycos.errors import AuthenticationError, RemoteProtocolError
 from dispycos.net.keys import KEY_BYTES, ClusterKey, Keyring
 from dispycos.net.stream import Stream
 from dispycos.usage import Described
+from dispycos.wording import harmless
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _SALT_BYTES: Final = 16
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print("\n".join(vdb.names()))
     except (OSError, ValueError) as exc:
         said = f"{options.file}: {exc.strerror}" if isinstance(exc, OSError) and exc.strerror else exc
-        print(f"{parser.prog}: {said}", file=sys.stderr)
+        print(f"{parser.prog}: {harmless(str(said), keep='')}", file=sys.stderr)
         return 1
     return 0
 

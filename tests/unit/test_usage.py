@@ -14,7 +14,7 @@ import pytest
 from dispycos import cli, config
 from dispycos.commands import manual, page_tables, programs, topics
 from dispycos.usage import Described, parser_of, told_default
-from dispycos.wording import many
+from dispycos.wording import harmless, many, sentence
 from tests.helpers import ROOT, run_main
 
 PROGRAMS = {**programs.COMMANDS, **programs.PROGRAMS, **programs.MODULES}
@@ -189,6 +189,10 @@ def test_every_program_names_the_option_that_was_meant_and_its_release(
         ("dispycosnode", "--max=1", "did you mean --max_pulse_interval or --max_file_size?"),
         ("dispycosnode", "--qqq --cpuz 2", "unknown option --qqq; `dispycosnode --help` shows all; unknown"),
         ("dispycosnode", "-z", "unknown option -z; `dispycosnode --help` shows all"),
+        ("dispycosnode", "---", "unknown option ---; `dispycosnode --help` shows all"),
+        ("dispycosnode", "---name", "unknown option ---name; did you mean --name?"),
+        ("dispycosnode", "--\x1b[2J\x07=1", r"unknown option --\x1b[2J\x07; `"),
+        ("key", "-\x1b\u202e", r"unknown option -\x1b\u202e; `"),
         ("dispycosnode", "here", "unexpected argument 'here'"),
         ("dispycos", "--json status", "those of a command stand behind it, as in `dispycos status --json`"),
         ("easycluster", "--srve", "unknown option --srve; did you mean --serve?"),
@@ -223,3 +227,21 @@ def test_a_missing_or_wrong_word_is_told_with_what_each_does(
 def test_help_is_given_whatever_else_is_typed() -> None:
     code, out, _ = run_main(cli.main, "key", "--nosuch", "--help")
     assert code == 0 and out == parser_of(programs.COMMANDS["key"].main()).format_help()
+
+
+def test_what_others_wrote_can_t_command_a_terminal() -> None:
+    assert harmless("a\tb\n\x1b[2J\r\x07ü\u202e") == "a\tb\n\\x1b[2J\\r\\x07ü\\u202e"
+    assert harmless("a\n", keep="") == "a\\n"
+    wrong = FileNotFoundError(2, "there is no\nsuch file", "\x1b[2J\n")
+    assert sentence(wrong) == "\\x1b[2J : there is no such file"
+    assert sentence(ValueError("\x1b is none")) == "\\x1b is none"
+
+
+@pytest.mark.parametrize(
+    "name", ["dispycos.gateways.socketserver", "dispycos.rpc.registry", "dispycos-classic"]
+)
+def test_a_key_file_that_is_not_there_is_one_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert PROGRAMS[name].main()(["--secret_file", "no\x1bfile"]) == 1
+    told = capsys.readouterr().err
+    assert r": no\x1bfile: there is no such file; `dispycos key new no\x1bfile` makes it" in told
+    assert told.count("\n") == 1

@@ -8,7 +8,7 @@ import pytest
 
 from dispycos.launch import container, popen, ssh
 from dispycos.launch.program import COMMAND
-from dispycos.launch.quoting import for_shell, harmless
+from dispycos.launch.quoting import for_shell
 from dispycos.launch.spec import XSpec
 
 
@@ -127,7 +127,3 @@ def test_a_shell_takes_a_command_apart_as_it_was():
     assert shlex.split(for_shell(words)) == words
     # Not even this one needs more than plain single quotes, which every shell knows.
     assert for_shell([COMMAND]) == f"'{COMMAND}'"
-
-
-def test_what_a_program_printed_can_t_command_a_terminal():
-    assert harmless("a\tb\n\x1b[2J\r\x07ü\u202e") == "a\tb\n\\x1b[2J\\r\\x07ü\\u202e"

@@ -466,7 +466,7 @@ class Dispatch:
         self._unusable(server, now, actions)
 
     def _no_servers(self, event: NoServers, now: float, actions: list[Any]) -> None:
-        self.placement.hopeless = event.reason
+        self.placement.hopeless = event.reason if event.lasting else ""
         if event.reason:
             self._refuse_lines(self.placement, event.reason, now, actions)
 

@@ -323,7 +323,7 @@ class Driver:
                 if kind is events.ServerGone:
                     self._listener.server_gone(action.server)
                 elif kind is events.NoServers:
-                    self._listener.no_servers(action.reason)
+                    self._listener.no_servers(action.reason, action.lasting)
             elif kind is Dial:
                 self._reactor.call(self._dial, action)
             elif kind is StopDialling:

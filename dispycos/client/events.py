@@ -77,12 +77,14 @@ class ServerClosing:
 
 @record
 class NoServers:
-    """There is no node, and none will come: what waits for any server is refused from now on.
+    """There is no node, and none will come: what waits for any server is refused.
 
-    reason  why; "": some may come again, and what is submitted waits for them.
+    reason   why; "": some may come again, and what is submitted waits for them.
+    lasting  so is what comes later; False: what comes later waits.
     """
 
     reason: str
+    lasting: bool = True
 
 
 @record

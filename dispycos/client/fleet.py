@@ -84,7 +84,7 @@ class Fleet:
         self.turn = Turn(
             our, name, pid, location, list(rules or ()), pulse_interval, silence, abandon_zombies
         )
-        self._hopeless = ""  # why no node will come from this program; "": one may
+        self._hopeless = ""  # why no node will come from this program from now on; "": one may
         self._told_hopeless = ""  # what dispatch knows of it
         self._ignored = ""  # why the last node that no rule took was ignored
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
@@ -536,14 +536,23 @@ class Fleet:
         scheduled = self.turn.state is TurnState.SCHEDULED and not self.turn.ending
         return scheduled and self.turn.reachable and not self.nodes_held
 
+    @property
+    def _waits_for_ours(self) -> bool:
+        """Whether it waits for nodes of this program's: a shared scheduler's are not its to start.
+
+        Whoever has a node waits for its servers, wherever that came from.
+        """
+        scheduled = self.turn.state is TurnState.SCHEDULED
+        return scheduled and self.turn.scheduler == self.turn.our and not self.nodes_held
+
     def _no_nodes(self, event: o.NoNodes, now: float, out: list[Action]) -> None:
-        self._hopeless = event.reason
+        self._hopeless = event.reason if event.lasting else ""
+        if not event.lasting and self._waits_for_ours:
+            self._told_hopeless = ""
+            out.append(NoServers(event.reason, lasting=False))
 
     def _watch(self, now: float, out: list[Action]) -> None:
-        # Whoever has a node waits for its servers, wherever that came from.
-        # A shared scheduler's nodes are not this program's to start.
-        ours = self.turn.scheduler == self.turn.our and not self.nodes_held
-        hopeless = self._hopeless if ours else ""
+        hopeless = self._hopeless if self._waits_for_ours else ""
         if hopeless != self._told_hopeless and self.turn.state is TurnState.SCHEDULED:
             self._told_hopeless = hopeless
             out.append(NoServers(hopeless))

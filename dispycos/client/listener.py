@@ -39,5 +39,8 @@ class Listener(Protocol):
     def server_gone(self, server: Incarnation) -> None:
         """It is no more; any thread, under the driver's lock."""
 
-    def no_servers(self, reason: str) -> None:
-        """None is there and none will come, and why; "": one may. Any thread, under the driver's lock."""
+    def no_servers(self, reason: str, lasting: bool) -> None:
+        """None is there, and none comes for what waits, or ever if `lasting`, and why; "": one may.
+
+        Any thread, under the driver's lock.
+        """

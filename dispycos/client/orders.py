@@ -170,6 +170,7 @@ class NoNodes:
     """Who starts nodes for this program has none, and gets none: `reason` says why; "": one may come."""
 
     reason: str
+    lasting: bool = True  # also for what is submitted later; False: for what waits at this moment
 
 
 @record

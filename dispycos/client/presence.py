@@ -35,7 +35,7 @@ class Host(Protocol):
         """Its process has ended, or is given up; any thread, which must not wait. May be told twice."""
 
     def no_servers(self, reason: str) -> None:
-        """Nobody is there, and nobody will come as long as `reason` holds."""
+        """Nobody is there, and nobody comes for who waits: `reason` says why."""
 
     def stopped(self) -> None:
         """The client is closed, and nobody else comes."""
@@ -82,9 +82,12 @@ class Presence:
             host.gone(server)
             self._post(host.gone, server)
 
-    def no_servers(self, reason: str) -> None:
-        """Nobody is there and nobody will come, and why; "": somebody may. Any thread."""
-        self._hopeless = reason
+    def no_servers(self, reason: str, lasting: bool) -> None:
+        """Nobody is there and nobody comes for who waits, or ever if `lasting`, and why; "": somebody may.
+
+        Any thread.
+        """
+        self._hopeless = reason if lasting else ""
         if reason:
             for host in self._hosts:
                 self._post(host.no_servers, reason)

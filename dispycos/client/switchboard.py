@@ -141,11 +141,9 @@ class Switchboard:
 
     def _tell(self) -> None:
         hopeless = self._hopeless()
+        told = NoNodes("") if hopeless is None else NoNodes(hopeless.reason, hopeless.lasting)
         for driver in self.drivers:
-            if hopeless is not None:
-                driver.feed(NoNodes(hopeless.reason))
-            if hopeless is None or not hopeless.lasting:
-                driver.feed(NoNodes(""))
+            driver.feed(told)
 
     def _hopeless(self) -> Hopeless | None:
         """Why no node comes from anywhere; None: one may."""

@@ -324,8 +324,8 @@ class Work:
     def server_gone(self, server: Incarnation) -> None:
         self.presence.gone(server)
 
-    def no_servers(self, reason: str) -> None:
-        self.presence.no_servers(reason)
+    def no_servers(self, reason: str, lasting: bool) -> None:
+        self.presence.no_servers(reason, lasting)
 
     def _present(self) -> list[Server]:
         crew = self.driver.fleet.crew.servers

@@ -334,6 +334,19 @@ def test_what_waits_for_any_server_is_refused_with_the_reason_while_none_can_com
 
 
 @pytest.mark.row("R-99")
+def test_a_refusal_that_does_not_last_is_of_what_waits_and_of_nothing_later() -> None:
+    client = Driven()
+    client.feed(NoServers("no such partition"))
+    client.feed(NoServers(""))
+    before = client.one()
+    client.feed(NoServers("every host refuses", lasting=False))
+    assert "every host refuses" in client.end_of(before).text
+    later = client.one()
+    client.feed(ServerUsable(S1, N1, 1))
+    assert client.handed(S1) == [later.id]
+
+
+@pytest.mark.row("R-99")
 def test_what_is_given_back_or_tried_again_is_refused_while_no_server_can_come() -> None:
     client = Driven(S1)
     begun, ahead = client.one(retries=1), client.one()

@@ -344,6 +344,26 @@ def test_that_no_node_comes_is_told_to_dispatch_in_the_turn_and_as_long_as_there
 
 
 @pytest.mark.row("R-99")
+def test_a_refusal_that_does_not_last_is_told_each_time_and_ends_one_that_did() -> None:
+    bench = Bench()
+    passing = o.NoNodes("every host refuses", lasting=False)
+    bench.feed(passing)
+    bench.schedule_ourselves()
+    assert not bench.found(e.NoServers)  # it was of what waited then
+    for _ in range(2):
+        bench.feed(passing)
+        assert bench.found(e.NoServers) == [e.NoServers("every host refuses", lasting=False)]
+    bench.feed(o.NoNodes("no such partition"))
+    bench.feed(passing)
+    assert bench.found(e.NoServers) == [e.NoServers("every host refuses", lasting=False)]
+    bench.feed(o.NoNodes(""))
+    assert not bench.found(e.NoServers)  # nothing lasts that was to be taken back
+    bench.hear(OUR, m.NodeGranted(RESERVATION, 1, facts(), 2, 1.0))
+    bench.feed(passing)
+    assert not bench.found(e.NoServers)  # it has a node
+
+
+@pytest.mark.row("R-99")
 def test_that_this_program_starts_no_node_says_nothing_of_those_of_a_shared_scheduler() -> None:
     bench = Bench().schedule()
     bench.feed(o.NoNodes("every host refuses"))

@@ -246,8 +246,13 @@ class Fleet:
             return ""
         if not self.nodes_held:
             ignored = f"the last one ignored: {self._ignored}" if self._ignored else ""
-            return "; ".join(filter(None, ("no node was granted", self.turn.reason or ignored)))
+            return "; ".join(filter(None, ("no node was granted", self._as_told(now) or ignored)))
         return "; ".join(survey.why_unusable(node) for node in list(self.nodes_held.values())[:MAX_NAMED])
+
+    def _as_told(self, now: float) -> str:
+        """What the scheduler says of the nodes that are waited for, and how long ago it said so."""
+        age = now - self.turn.told_at
+        return f"{self.turn.reason} (as of {age:.0f} s ago)" if self.turn.reason and age >= 1 else self.turn.reason
 
     def status(self, now: float) -> dict[str, Any]:
         """Everything that a monitor shows of it."""
@@ -396,6 +401,7 @@ class Fleet:
                 out.append(Note("info", text))
             self.turn.place = message.place
             self.turn.reason = message.reason
+            self.turn.told_at = now
             if self._scheduler_says_why:
                 out.append(Note("warning", f"client {self.turn.name} waits: {message.reason}"))
 

@@ -67,6 +67,7 @@ class Turn:
     ending: bool = False  # the nodes are being closed; CloseClient follows
     place: int = 0  # in the queue
     reason: str = ""  # what the scheduler says is waited for
+    told_at: float = 0.0  # when it said so
     unheard_since: float | None = None  # when the scheduler was last heard; None: it is heard
     refused: str = "it was closed"  # why it did not begin, or is not to begin
     redact: tuple[str, ...] = ()  # names of arguments that no monitor of ours is to show

@@ -47,6 +47,9 @@ from dispycos.story import Stories
 from dispycos.wording import listed
 
 
+CHANGED = 1.0  # seconds before a change is told: what comes with it is told as one
+
+
 class SchedulerMachine:
     """Decides for one scheduler.
 
@@ -220,6 +223,8 @@ class SchedulerMachine:
         said = self._said.get(type(event.message))
         if said is not None:
             said(event.peer, event.message, now, out)
+            if type(event.message) is m.NodeHere:
+                self._nodes_changed(now)
 
     def _peer_up(self, event: PeerUp, now: float, out: list[Action]) -> None:
         self._clients.connected.add(event.peer)
@@ -235,6 +240,7 @@ class SchedulerMachine:
         node = self._grants.nodes.get(event.peer)
         if node is not None:
             self._grants.peer_suspect(node, now, out)
+            self._nodes_changed(now)
         for client in self._clients.of_peer(event.peer):
             self._clients.unheard(client, now)
 
@@ -242,6 +248,7 @@ class SchedulerMachine:
         node = self._grants.nodes.get(event.peer)
         if node is not None:
             self._grants.peer_back(node, now, out)
+            self._nodes_changed(now)
         self._turns.heard(event.peer, now, out)
 
     def _peer_gone(self, event: PeerGone, now: float, out: list[Action]) -> None:
@@ -249,6 +256,7 @@ class SchedulerMachine:
         node = self._grants.nodes.get(event.peer)
         if node is not None:
             self._grants.peer_lost(node, event.reason, now, out)
+            self._nodes_changed(now)
         for client in self._clients.of_peer(event.peer):
             self._turns.gone(client, event.reason, now, out)
 
@@ -319,10 +327,30 @@ class SchedulerMachine:
             searching = f"node {lost[0]} was lost {now - lost[1]:.0f} s ago"
         return survey.why_no_node(client, self.nodes.values(), self.unreached(), searching)
 
+    def _nodes_changed(self, now: float) -> None:
+        """What the running client was told of nodes may be true no more: it is told anew, once in V."""
+        client = self.active
+        if client is None or not client.told or client.stale:
+            return
+        client.stale = True
+        soon = max(now + CHANGED, client.told_at + self.limits.visible_wait)
+        latest = client.told_at + self.limits.visible_wait_again
+        self._deadlines.set(("why", client.reservation), min(soon, latest))
+
     def _show(self, reservation: int, now: float, out: list[Action]) -> None:
         client = self._clients.of(reservation)
-        if client is None or not (reason := self.why(client, now)):
+        if client is None:
             return
+        client.stale = False
+        reason = self.why(client, now)
+        again = client.told_at + self.limits.visible_wait_again
+        if not reason:
+            client.told = ""
+            return
+        if reason == client.told and now < again:
+            self._deadlines.set(("why", reservation), again)
+            return
+        client.told, client.told_at = reason, now
         if client.incarnation != self.our:
             # A client of this process says it itself, once it has heard it.
             out.append(Note("warning", f"client {client.label} waits: {reason}"))

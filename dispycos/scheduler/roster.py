@@ -146,6 +146,9 @@ class Client:
     granted: int = 0  # nodes in state initialized
     counts: Counts | None = None
     place: int = 0  # as it was told last
+    told: str = ""  # what it waits for, as it was told last; "": it was not told yet, or waits no more
+    told_at: float = 0.0  # when
+    stale: bool = False  # that may be true no more, and it is told anew soon
     reason: str = ""  # why its turn ends
     went_idle: bool = False  # a node closed it for idleness
 

@@ -1006,6 +1006,8 @@ def test_what_keeps_nodes_away_is_noted_once_in_the_schedulers_words() -> None:
     bench.hear(SCHEDULER, m.Queued(1, 0, "no node is known"))
     assert [note.text for note in bench.found(Note)] == ["client c1 waits: no node is known"]
     assert bench.fleet.why(bench.now) == "no node was granted; no node is known"
+    bench.wait(30)
+    assert bench.fleet.why(bench.now) == "no node was granted; no node is known (as of 30 s ago)"
     bench.prepared().ready()
     bench.feed(PeerGone(who("n1"), "refused three dials"))
     assert bench.fleet.why(bench.now) == "no node was granted"

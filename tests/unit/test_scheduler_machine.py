@@ -27,7 +27,7 @@ from dispycos.events import (
 from dispycos.model import Incarnation, Location, Role
 from dispycos.scheduler import events as s
 from dispycos.scheduler import survey
-from dispycos.scheduler.machine import SchedulerMachine
+from dispycos.scheduler.machine import CHANGED, SchedulerMachine
 from dispycos.scheduler.roster import ClientState, NodeState
 from tests.unit.bench import MachineBench, who
 
@@ -924,6 +924,42 @@ def test_a_waiting_client_is_told_again_what_it_waits_for() -> None:
     bench.wait(LIMITS.visible_wait)
     (queued,) = bench.said_to(who("c2"), m.Queued)
     assert queued.reason == "client c1 holds the cluster"
+
+
+@pytest.mark.row("R-33", "R-52")
+@pytest.mark.rule("S6")
+def test_who_waits_for_nodes_is_told_anew_when_they_change_once_in_v() -> None:
+    bench = Bench().client()
+    for number in (1, 2):
+        bench.feed(PeerUp(who(f"n{number}"), Role.NODE, None))
+        bench.hear(who(f"n{number}"), m.NodeHere(facts(number), 4711, 1, [], True))
+
+    def told(seconds: float) -> list[str]:
+        said = []
+        for _ in range(round(seconds / 0.5)):
+            bench.wait(0.5)
+            said += [queued.reason for queued in bench.said_to(who("c1"), m.Queued)]
+        return said
+
+    (first,) = told(LIMITS.visible_wait)
+    assert first == "; ".join(f"node n{each}: it is in use through another scheduler" for each in (1, 2))
+    assert not told(LIMITS.visible_wait)
+    # What changes together is one word, and what changes soon after that is told after V.
+    bench.feed(PeerSuspect(who("n1")))
+    bench.feed(PeerGone(who("n1"), "refused"))
+    assert told(CHANGED) == ["node n2: it is in use through another scheduler"]
+    bench.feed(PeerGone(who("n2"), "refused"))
+    assert not told(LIMITS.visible_wait - 0.5)
+    assert told(0.5) == ["no node is known; node n2 was lost 10 s ago"]
+    # Nothing else than was told is nothing to be told.
+    bench.wait(LIMITS.visible_wait)
+    bench.feed(PeerUp(who("n3"), Role.NODE, None))
+    bench.hear(who("n3"), m.NodeHere(facts(3), 4711, 1, [], True))
+    assert told(CHANGED) == ["node n3: it is in use through another scheduler"]
+    bench.wait(LIMITS.visible_wait)
+    bench.hear(who("n3"), m.NodeHere(facts(3), 4711, 1, [], True))
+    assert not told(LIMITS.visible_wait)
+    assert len(told(LIMITS.visible_wait_again)) == 1
 
 
 @pytest.mark.rule("S6")

@@ -252,7 +252,11 @@ class Fleet:
     def _as_told(self, now: float) -> str:
         """What the scheduler says of the nodes that are waited for, and how long ago it said so."""
         age = now - self.turn.told_at
-        return f"{self.turn.reason} (as of {age:.0f} s ago)" if self.turn.reason and age >= 1 else self.turn.reason
+        return (
+            f"{self.turn.reason} (as of {age:.0f} s ago)"
+            if self.turn.reason and age >= 1
+            else self.turn.reason
+        )
 
     def status(self, now: float) -> dict[str, Any]:
         """Everything that a monitor shows of it."""

@@ -56,6 +56,7 @@ class Entry:
     driver: Subscriber
     allocate: Callable[[Incarnation, m.AskAllocate], bool]  # False: the question is another's
     name: str  # nobody else here is called so
+    ours: bool  # it asks the scheduler of this process: nodes that this program starts are for it
 
 
 @record
@@ -94,12 +95,25 @@ class Switchboard:
         """Those of the clients whose turn is asked for or under way."""
         return [entry.driver for entry in self._entries]
 
+    @property
+    def ours(self) -> list[Subscriber]:
+        """Those of them that get the nodes which this program starts: the scheduler is of this process."""
+        return [entry.driver for entry in self._entries if entry.ours]
+
     def add(
-        self, driver: Subscriber, allocate: Callable[[Incarnation, m.AskAllocate], bool], name: str
+        self,
+        driver: Subscriber,
+        allocate: Callable[[Incarnation, m.AskAllocate], bool],
+        name: str,
+        *,
+        ours: bool,
     ) -> str:
-        """Pass on what is for it; answers `name`, with a number if another one here is called so."""
+        """Pass on what is for it; answers `name`, with a number if another one here is called so.
+
+        ours  it asks the scheduler of this process.
+        """
         name = numbered(name, {entry.name for entry in self._entries})
-        self._entries.append(Entry(driver, allocate, name))
+        self._entries.append(Entry(driver, allocate, name, ours))
         if (hopeless := self._hopeless()) and hopeless.lasting:
             driver.feed(NoNodes(hopeless.reason))
         return name
@@ -123,12 +137,14 @@ class Switchboard:
             self._tell()
 
     def hopeless(self, starter: object, reason: str, lasting: bool) -> bool:
-        """It has no node and gets none, and why; until `hopeful`. Whether that is so of all who start some.
+        """It has no node and gets none, and why; until `hopeful`. Whether any client is refused for that.
+
+        None is while another one may start some, nor any that has its nodes by a scheduler elsewhere.
 
         lasting  also what is submitted later is refused; False: only what waits at this moment.
         """
         self._told(starter, Hopeless(reason, lasting))
-        return self._hopeless() is not None
+        return self._hopeless() is not None and bool(self.ours)
 
     def hopeful(self, starter: object) -> None:
         """Take `hopeless` back. May be repeated, also when it is closed."""

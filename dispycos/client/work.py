@@ -168,7 +168,9 @@ class Work:
             return self._closed_unasked()
         self._asked = True
         self._network.on_close(self._program_ends, first=True)
-        name = self._switchboard.add(self.driver, self._allocate, self._network.endpoint.name)
+        endpoint = self._network.endpoint
+        ours = found.scheduler == endpoint.incarnation
+        name = self._switchboard.add(self.driver, self._allocate, endpoint.name, ours=ours)
         for peer in self._network.endpoint.peers():
             self.driver.feed(peer.event())
             if peer.state != "responsive":

@@ -36,6 +36,7 @@ from dispycos.kernel.operation import Operation
 from dispycos.net.reactor import Later
 from dispycos.node.embedded import NodeNotStarted
 from dispycos.runtime import Network
+from dispycos.scheduler.service import SchedulerService
 from dispycos.wording import many
 
 log = logging.getLogger("dispycos")
@@ -44,17 +45,30 @@ LOOK_EVERY = 0.5  # seconds between looks at the work
 
 
 class Elastic:
-    """The nodes of one cluster. servers: on each; present: how many there are, numbered from 1."""
+    """The nodes of one cluster.
+
+    service  the scheduler that they come to.
+    servers  on each node.
+    present  how many there are, numbered from 1.
+    """
 
     def __init__(
-        self, network: Network, launcher: Launcher, servers: int, present: int, policy: Policy | None = None
+        self,
+        network: Network,
+        service: SchedulerService,
+        launcher: Launcher,
+        servers: int,
+        present: int,
+        policy: Policy | None = None,
     ) -> None:
         self._network = network
+        self._service = service
         self._launcher = launcher
         launcher.owner = self
         self._machine = Scaling(servers, present, policy or Policy())
         self._switchboard = network.service(Switchboard, lambda: Switchboard(network.endpoint))
         self._switchboard.starts(self)
+        service.expect(self.coming)
         self._waiting: list[Operation] = []  # each for who asked for a number, until it is so
         self._timer: Later | None = None
         self._follows = False
@@ -106,6 +120,7 @@ class Elastic:
     def ended(self, number: int, reason: str, *, in_order: bool = False, elsewhere: bool = False) -> None:
         """A node is gone, or does not come."""
         self._feed(NodeEnded(number, reason, in_order, elsewhere))
+        self._service.coming_changed()
         self._look_later()
 
     def status(self) -> dict[str, Any]:
@@ -126,9 +141,14 @@ class Elastic:
         """How many nodes are up; any thread."""
         return sum(node.state is NodeState.UP for node in list(self._machine.nodes.values()))
 
+    def coming(self) -> list[str]:
+        """What keeps nodes that are not here, for who waits for some, also in other processes; any thread."""
+        return self._launcher.coming() or [why for why in (self._machine.trouble,) if why]
+
     def close(self) -> None:
-        """Decide no more."""
+        """Decide no more. Once."""
         self._closed = True
+        self._service.expect_no_more(self.coming)
         self._launcher.owner = None
         if self._timer is not None:
             self._timer.cancel()
@@ -164,7 +184,7 @@ class Elastic:
         means: list[float] = []
         busy: Counter[int] = Counter()
         numbers = self._launcher.present()
-        for driver in self._switchboard.drivers:
+        for driver in self._switchboard.ours:
             found = driver.demand()
             tasks += found.tasks
             waiting_io += found.waiting_io

@@ -156,12 +156,11 @@ class Scalable(ABC):
         try:
             self._service = service = scheduler.start(network)
             self._launcher = launcher = self._make_launcher(network, service)
-            service.expect(launcher.coming)
 
             async def begin() -> None:
                 present = await launcher.begin()
                 # In the same turn of the loop: a node that dies from here on is replaced.
-                self._elastic = Elastic(network, launcher, self._each, present)
+                self._elastic = Elastic(network, service, launcher, self._each, present)
 
             network.reactor.wait(begin())
         except BaseException:
@@ -212,8 +211,6 @@ class Scalable(ABC):
             elastic.close()
         launcher, self._launcher = self._launcher, None
         if launcher is not None:
-            assert self._service is not None
-            self._service.expect_no_more(launcher.coming)
             await launcher.stop()
 
     # How many nodes.

@@ -173,6 +173,7 @@ class Scaling:
         self._failing: float | None = None  # since when none that is tried comes, if none ever did
         self._failed = ""  # why the last one did not come, until it is said in Despair or matters no more
         self._hopeless = ""  # why none comes, as Despair said; "": one may
+        self.trouble = ""  # what became of the last one that ended by itself, until one comes
         self._stories = Stories()
 
     # The shape of a machine.
@@ -253,6 +254,7 @@ class Scaling:
         self._retry = now
         self._failures = 0
         self._failing, self._failed = None, ""
+        self.trouble = ""
         self._hope(out)
         self._need(now)
 
@@ -270,6 +272,7 @@ class Scaling:
             self._failures = 0
             self._ever = True
             self._failing, self._failed = None, ""
+            self.trouble = ""
             self._hope(out)
             self._stories.add(node.number, now, "is here")
 
@@ -291,6 +294,8 @@ class Scaling:
             what = "ended" if node.came else "did not start"
             then = "" if event.elsewhere else f"; none is started for {self._pause(now):g} s"
             out.append(Note("warning", f"{about} {what}: {event.reason}{then}"))
+            # Without its number: to who waits, one that fails as the last one did is no news.
+            self.trouble = f"the last node of the cluster {what}: {event.reason}"
             # What was possible once may be so again: a network that is down for a while, say.
             if not self._ever:
                 self._failed = event.reason

@@ -28,6 +28,11 @@ class Started:
 
 
 @record
+class NodesAwaited:
+    """What keeps nodes that this process starts is not what it was."""
+
+
+@record
 class Written:
     """Every entry that was answered so far is on disk."""
 

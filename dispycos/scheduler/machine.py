@@ -39,13 +39,12 @@ from dispycos.events import (
 from dispycos.model import Incarnation
 from dispycos.scheduler import survey
 from dispycos.scheduler.clients import Clients
-from dispycos.scheduler.events import Entry, JournalFailed, Restored, Started, Stop, Written
+from dispycos.scheduler.events import Entry, JournalFailed, NodesAwaited, Restored, Started, Stop, Written
 from dispycos.scheduler.grants import Grants
 from dispycos.scheduler.roster import Client, ClientState, Node
 from dispycos.scheduler.turns import Turns
 from dispycos.story import Stories
 from dispycos.wording import listed
-
 
 CHANGED = 1.0  # seconds before a change is told: what comes with it is told as one
 
@@ -127,6 +126,7 @@ class SchedulerMachine:
             PeerGone: self._peer_gone,
             DialFailed: self._dial_failed,
             Started: self._started,
+            NodesAwaited: lambda event, now, out: self._nodes_changed(now),
             Written: self._written,
             JournalFailed: self._journal_failed,
             Stop: self._stop,

@@ -25,7 +25,16 @@ from dispycos.net.named import NamedPeers
 from dispycos.net.runner import Runner
 from dispycos.net.search import Search
 from dispycos.records import record
-from dispycos.scheduler.events import ENTRIES, DropClient, JournalFailed, Started, Stop, Stopped, Written
+from dispycos.scheduler.events import (
+    ENTRIES,
+    DropClient,
+    JournalFailed,
+    NodesAwaited,
+    Started,
+    Stop,
+    Stopped,
+    Written,
+)
 from dispycos.scheduler.journal import Journal, JournalError
 from dispycos.scheduler.machine import SchedulerMachine
 
@@ -163,6 +172,10 @@ class SchedulerService:
     def expect_no_more(self, coming: Callable[[], list[str]]) -> None:
         """Take `expect` back; any thread."""
         self._coming.remove(coming)
+
+    def coming_changed(self) -> None:
+        """What one of `expect` says is not what it was; reactor thread."""
+        self._runner.feed(NodesAwaited())
 
     def _on_their_way(self) -> list[str]:
         return [reason for coming in list(self._coming) for reason in coming()]

@@ -25,8 +25,8 @@ class Driver:
         self.feed = self.fed.append
 
 
-def add(switchboard: Switchboard, driver: Any) -> str:
-    return switchboard.add(driver, lambda peer, message: False, "here")
+def add(switchboard: Switchboard, driver: Any, *, ours: bool = True) -> str:
+    return switchboard.add(driver, lambda peer, message: False, "here", ours=ours)
 
 
 def test_clients_of_one_process_are_called_by_numbers_that_nobody_else_has() -> None:
@@ -96,3 +96,16 @@ def test_where_one_is_tried_for_what_comes_later_only_what_waits_is_refused() ->
     assert client.fed == [NoNodes("h1 refuses; h2 refuses", lasting=False)]
     add(switchboard, later)
     assert later.fed == []
+
+
+@pytest.mark.row("R-99")
+def test_nobody_is_refused_who_has_nodes_by_a_scheduler_elsewhere() -> None:
+    switchboard = Switchboard(Endpoint())  # type: ignore[arg-type]
+    elsewhere, here = Driver(), Driver()
+    switchboard.starts("one")
+    assert not switchboard.hopeless("one", "h1 refuses", True)
+    add(switchboard, elsewhere, ours=False)
+    assert not switchboard.hopeless("one", "h1 refuses", True)
+    add(switchboard, here)
+    assert switchboard.hopeless("one", "h1 refuses", True)
+    assert switchboard.ours == [here]

@@ -1,15 +1,18 @@
-"""The nodes of a cluster: what the clients of the program are told when there can be none."""
+"""The nodes of a cluster: what clients are told when there can be none, and whose work asks for some."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dispycos.client.demand import Work
 from dispycos.client.orders import NoNodes
 from dispycos.client.switchboard import Switchboard
 from dispycos.clusters.elastic import Elastic
+from dispycos.clusters.scaling import Policy
 
 
 class Endpoint:
@@ -24,17 +27,103 @@ class Launcher:
 
     owner: Any = None
 
+    def __init__(self) -> None:
+        self.waits: list[str] = []
+
+    def start(self, number: int) -> None: ...
+    def present(self) -> Mapping[Any, int]:
+        return {}
+
+    def coming(self) -> list[str]:
+        return self.waits
+
+    def told(self) -> dict[str, Any]:
+        return {}
+
+
+class Service:
+    """A scheduler, as far as it is told what becomes of nodes."""
+
+    def __init__(self) -> None:
+        self.expected: list[Callable[[], list[str]]] = []
+        self.expect, self.expect_no_more = self.expected.append, self.expected.remove
+        self.changes = 0
+
+    def coming_changed(self) -> None:
+        self.changes += 1
+
+
+class Program:
+    """A program with a scheduler, whose clients are told things."""
+
+    def __init__(self) -> None:
+        self.switchboard = Switchboard(Endpoint())  # type: ignore[arg-type]
+        self.service = Service()
+        self.launcher = Launcher()
+        self.told: list[Any] = []
+        reactor = SimpleNamespace(later=lambda seconds, call: SimpleNamespace(cancel=lambda: None))
+        self._network = SimpleNamespace(service=lambda kind, make: self.switchboard, reactor=reactor)
+
+    def client(self, *, ours: bool = True) -> None:
+        """One that has a task."""
+        driver: Any = SimpleNamespace(feed=self.told.append, demand=lambda: Work(1, 0, 0, -1.0, {}))
+        self.switchboard.add(driver, lambda *question: False, "c1", ours=ours)
+
+    def cluster(self, policy: Policy | None = None) -> Elastic:
+        service: Any = self.service
+        network: Any = self._network
+        launcher: Any = self.launcher
+        return Elastic(network, service, launcher, 1, 0, policy)
+
 
 @pytest.mark.row("R-99")
 def test_a_cluster_that_can_have_no_node_refuses_nothing_while_another_one_is_open() -> None:
-    switchboard = Switchboard(Endpoint())  # type: ignore[arg-type]
-    network: Any = SimpleNamespace(service=lambda kind, make: switchboard)
-    told: list[Any] = []
-    switchboard.add(SimpleNamespace(feed=told.append), lambda *question: False, "c1")  # type: ignore[arg-type]
-    refused, pending = [Elastic(network, Launcher(), 1, 0) for _ in range(2)]  # type: ignore[arg-type]
+    program = Program()
+    program.client()
+    refused, pending = program.cluster(), program.cluster()
     refused.at_most(0, "h1: unknown option")
-    assert set(told) == {NoNodes("")}
+    assert set(program.told) == {NoNodes("")}
     pending.close()
-    assert "h1: unknown option" in told[-1].reason
+    assert "h1: unknown option" in program.told[-1].reason
     refused.close()
-    assert told[-1] == NoNodes("")
+    assert program.told[-1] == NoNodes("")
+
+
+@pytest.mark.row("R-99")
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_log_says_refused_where_a_client_is(ours: bool, caplog: pytest.LogCaptureFixture) -> None:
+    program = Program()
+    program.client(ours=ours)
+    program.cluster().at_most(0, "h1: unknown option")
+    (line,) = caplog.messages
+    assert line.startswith("what waits for a server is refused: ") == ours and "h1: unknown option" in line
+
+
+def test_the_work_of_clients_whose_nodes_come_from_elsewhere_asks_for_none() -> None:
+    program = Program()
+    cluster = program.cluster()
+    program.client(ours=False)
+    cluster.limit(0, 4)
+    assert cluster.status()["needed"] == 0
+    program.client()
+    cluster.limit(0, 4)
+    assert cluster.status()["needed"] == 1
+
+
+@pytest.mark.row("R-33", "R-99")
+def test_why_its_last_node_did_not_come_is_known_to_the_scheduler_until_one_comes() -> None:
+    program = Program()
+    cluster = program.cluster(Policy(retry_first=0.0))
+    (coming,) = program.service.expected
+    cluster.limit(1, 1)
+    assert coming() == []
+    cluster.ended(1, "sbatch: invalid partition")
+    assert coming() == ["the last node of the cluster did not start: sbatch: invalid partition"]
+    assert program.service.changes == 1
+    program.launcher.waits = ["job 1 waits: Slurm says Resources"]
+    assert coming() == ["job 1 waits: Slurm says Resources"]  # the newer word
+    program.launcher.waits = []
+    cluster.came(2)
+    assert coming() == []
+    cluster.close()
+    assert program.service.expected == []

@@ -20,8 +20,16 @@ def many(number: int, one: str, more: str = "") -> str:
 
 def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return " ".join([", ".join(names[:MAX_NAMED]), *left_out(len(names))])
+
+
+def left_out(number: int, most: int = MAX_NAMED, one: str = "more", several: str = "") -> list[str]:
+    """What follows the first `most` of so many: `and 1,200 more`; [] if those are all.
+
+    one, several  what is said of one that is left out, and of several if that is not the same.
+    """
+    rest = number - most
+    return [f"and {many(rest, one, several or one)}"] if rest > 0 else []
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:

@@ -17,6 +17,7 @@ Pure: no I/O, clock or randomness. Rules S1 to S3, R-09 to R-14, R-36, R-46, R-4
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from dispycos import messages as m
@@ -43,7 +44,7 @@ from dispycos.events import (
 )
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Payload, Role, Status
 from dispycos.story import About, Stories
-from dispycos.wording import MAX_NAMED, listed
+from dispycos.wording import MAX_NAMED, left_out, listed
 
 _WHY = ("why", Incarnation(b""))
 _CLOSE = ("close", Incarnation(b""))
@@ -247,7 +248,8 @@ class Fleet:
         if not self.nodes_held:
             ignored = f"the last one ignored: {self._ignored}" if self._ignored else ""
             return "; ".join(filter(None, ("no node was granted", self._as_told(now) or ignored)))
-        return "; ".join(survey.why_unusable(node) for node in list(self.nodes_held.values())[:MAX_NAMED])
+        unusable = [survey.why_unusable(node) for node in islice(self.nodes_held.values(), MAX_NAMED)]
+        return "; ".join([*unusable, *left_out(len(self.nodes_held), one="more node", several="more nodes")])
 
     def _as_told(self, now: float) -> str:
         """What the scheduler says of the nodes that are waited for, and how long ago it said so."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+from dispycos.httpd.situation import Place, Situation
+from dispycos.wording import left_out
+
+MAX_LINES = 10  # of evidence of one kind: each is of a node, server, client or task
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def silent(now: Situation, tail: Callable[[Place], str], advice: str) -> Cause |
     if not found:
         return None
     evidence = [
-        f"{node.name} was last heard {ago(node.since, now)}{tail(node)}" for node in found[:MAX_NAMED]
+        f"{node.name} was last heard {ago(node.since, now)}{tail(node)}" for node in found[:MAX_LINES]
     ]
     return Cause(
         "silent", "nodes are silent", evidence + more(found), f"look at the machine and its network; {advice}"
@@ -57,15 +60,15 @@ def lasting(since: float | None, now: Situation) -> str:
 
 def places(places: list[Place], now: Situation) -> list[str]:
     lines = []
-    for place in places[:MAX_NAMED]:
+    for place in places[:MAX_LINES]:
         since = f" since {max(0.0, now.now - place.since):.0f} s" if place.since is not None else ""
         lines.append(f"{place.name} is {place.state}{since}{f': {place.why}' if place.why else ''}")
     return lines + more(places)
 
 
 def some(lines: Sequence[str]) -> list[str]:
-    return [*lines[:MAX_NAMED], *more(lines)]
+    return [*lines[:MAX_LINES], *more(lines)]
 
 
 def more(found: Sequence[object]) -> list[str]:
-    return [f"and {len(found) - MAX_NAMED:,} more"] if len(found) > MAX_NAMED else []
+    return left_out(len(found), MAX_LINES)

@@ -16,8 +16,6 @@ from dispycos.httpd import lending
 from dispycos.httpd.rows import Row
 from dispycos.httpd.view import View
 
-MAX_NAMED = 10  # nodes and servers that are named one by one
-
 
 @dataclass(frozen=True, slots=True)
 class Place:

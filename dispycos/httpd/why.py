@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dispycos.httpd import causes, why_lent
-from dispycos.httpd.causes import Cause, ago, more, places, some
-from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+from dispycos.httpd.causes import MAX_LINES, Cause, ago, more, places, some
+from dispycos.httpd.situation import Place, Situation
 from dispycos.wording import many
 
 QUIET = 10.0  # seconds without a task that begins, while some wait (MO-24)
@@ -167,7 +167,7 @@ def none_known(now: Situation) -> Cause | None:
     """No node was ever heard of."""
     if now.state != "scheduled" or now.nodes or now.ignored:
         return None
-    evidence = [*now.unreached[:MAX_NAMED]]
+    evidence = some(now.unreached)
     if now.announced:
         evidence.append(f"beacons were sent to {', '.join(now.announced)}")
     else:
@@ -176,7 +176,7 @@ def none_known(now: Situation) -> Cause | None:
         evidence.append(f"this process listens at {now.listening}")
     if now.fingerprint:
         evidence.append(f"fingerprint of the key: {now.fingerprint}")
-    evidence += now.wrong_key[:MAX_NAMED]
+    evidence += some(now.wrong_key)
     return Cause(
         "no node",
         "no node is known",
@@ -189,7 +189,7 @@ def none_accepted(now: Situation) -> Cause | None:
     """Nodes are there, and no rule took them."""
     if now.state != "scheduled" or now.nodes or not now.ignored:
         return None
-    evidence = [f"{ignored.name}: {ignored.reason}" for ignored in now.ignored[:MAX_NAMED]]
+    evidence = [f"{ignored.name}: {ignored.reason}" for ignored in now.ignored[:MAX_LINES]]
     return Cause(
         "no node accepted",
         "nodes are known, and none was accepted",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dispycos.httpd import causes
-from dispycos.httpd.causes import Cause, ago, lasting, more, some
-from dispycos.httpd.situation import MAX_NAMED, Place, Situation
+from dispycos.httpd.causes import MAX_LINES, Cause, ago, lasting, more, some
+from dispycos.httpd.situation import Place, Situation
 from dispycos.wording import many
 
 
@@ -97,7 +97,7 @@ def waiting(now: Situation) -> Cause | None:
     if holder is not None:
         has = f"{many(holder.servers or 0, 'server')} on {many(holder.nodes or 0, 'node')}"
         evidence.append(f"{holder.who} has the cluster for {lasting(holder.since, now)}: {has}")
-    for client in queue[:MAX_NAMED]:
+    for client in queue[:MAX_LINES]:
         line = f"place {client.place}: {client.who}, for {lasting(client.since, now)}"
         evidence.append(f"{line}{f': {client.why}' if client.why else ''}")
     return Cause(

@@ -6,10 +6,11 @@ Pure. Rules S6, R-33, R-52; rows DS-19, R-84.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 from dispycos.scheduler.roster import HELD, Client, Node, NodeState
-from dispycos.wording import MAX_NAMED, many
+from dispycos.wording import MAX_NAMED, left_out, many
 
 
 def why_no_node(client: Client, nodes: Collection[Node], unreached: list[str], searching: str) -> str:
@@ -19,20 +20,11 @@ def why_no_node(client: Client, nodes: Collection[Node], unreached: list[str], s
     searching  where nodes are looked for.
     """
     # Who was named and does not answer is what the user can mend, so it comes first.
-    named = unreached[:MAX_NAMED]
-    if len(unreached) > MAX_NAMED:
-        named.append(f"and {len(unreached) - MAX_NAMED} more can't be reached")
+    named = [*unreached[:MAX_NAMED], *left_out(len(unreached), one="more can't be reached")]
     if not nodes:
         return "; ".join(filter(None, ("no node is known", *named, searching)))
-    reasons: list[str] = []
-    for node in nodes:
-        reasons.append(f"node {node.facts.name}: {_why_not(client, node)}")
-        if len(reasons) == MAX_NAMED:
-            break
-    more = len(nodes) - len(reasons)
-    if more:
-        reasons.append(f"and {many(more, 'more node')}")
-    return "; ".join(named + reasons)
+    reasons = [f"node {node.facts.name}: {_why_not(client, node)}" for node in islice(nodes, MAX_NAMED)]
+    return "; ".join([*named, *reasons, *left_out(len(nodes), one="more node", several="more nodes")])
 
 
 def _why_not(client: Client, node: Node) -> str:

@@ -13,7 +13,7 @@ from dispycos.httpd import asking, lending
 from dispycos.httpd.asking import Link
 from dispycos.terminal import columns, texts
 from dispycos.terminal.model import Model
-from dispycos.wording import many
+from dispycos.wording import left_out, many
 
 _CLIENTS = 10  # named one by one
 _ROWS = 10_000  # asked for at a time: the most that is answered
@@ -66,8 +66,7 @@ def _clients(rows: list[dict[str, Any]]) -> list[str]:
         has = f": {many(row['servers'], 'server')} on {many(row['nodes'], 'node')}" if row["nodes"] else ""
         why = f": {row['why']}" if row["why"] else ""
         lines.append(f"client   {who} {what}{since}{has}{why}")
-    if len(lines) > _CLIENTS:
-        lines[_CLIENTS:] = [f"         and {len(lines) - _CLIENTS:,} more"]
+    lines[_CLIENTS:] = [f"         {more}" for more in left_out(len(lines), _CLIENTS)]
     return lines
 
 

@@ -832,6 +832,14 @@ def test_a_gap_in_our_own_clock_makes_nobody_silent() -> None:
     assert len(bench.told(N1)) == 4
 
 
+@pytest.mark.rule("S6")
+def test_of_many_nodes_that_can_not_be_used_the_first_are_named_and_the_others_counted() -> None:
+    bench = Bench().schedule()
+    for number in range(5):
+        bench.grant(f"n{number}", Location(f"10.0.0.{number}", 9706))
+    assert bench.fleet.why(bench.now).endswith("; and 2 more nodes")
+
+
 @pytest.mark.row("R-11", "DC-42")
 def test_a_lost_node_takes_its_servers_along_whatever_the_flag_says() -> None:
     bench = running()

@@ -81,6 +81,9 @@ def test_many_nodes_are_named_up_to_ten() -> None:
     [cause] = why.found(Situation(1000.0, waiting=1, nodes=places))
     assert len(cause.evidence) == 11
     assert cause.evidence[-1] == "and 15 more"
+    peers = tuple(f"can't reach 10.0.0.{n}:9706" for n in range(25))
+    (cause,) = why.found(Situation(0.0, unreached=peers, wrong_key=peers, waiting=1))
+    assert cause.evidence.count("and 15 more") == 2
 
 
 @pytest.mark.row("MO-24")

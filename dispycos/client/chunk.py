@@ -16,6 +16,7 @@ from pickle import PickleBuffer
 from types import CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
+from dispycos.kernel import trace
 from dispycos.kernel.target import begin, calls_plainly, name_of, runs
 from dispycos.kernel.task import is_interruption
 from dispycos.model import Payload
@@ -117,12 +118,12 @@ class Each:
 
 
 calls_plainly.add(Each.__call__.__code__)
+trace.leading.add(__name__)
 
 
 def _without_us(error: BaseException) -> BaseException:
     """The failure of an item, as of a task of its own."""
-    if error.__traceback__ is not None:
-        error.__traceback__ = error.__traceback__.tb_next
+    trace.trim(error)
     if isinstance(error, StopIteration):
         # It would end who asks for the item; generators make this of it too.
         failure = RuntimeError(f"raised {error!r}")

@@ -1,4 +1,4 @@
-"""Where a task is, and where it failed: frames and tracebacks without the kernel's own lines.
+"""Where a task is, and where it failed: frames and tracebacks without the lines of ours that led there.
 
 Reading frames is safe in any thread: nothing here runs the task's code (K8).
 
@@ -13,7 +13,9 @@ from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 _OURS = "dispycos.kernel."
-_ENTERS = "dispycos.node.executor"  # calls the kernel for a task of a client
+
+# Names of modules above the kernel that call it, or users' code, for somebody else; each adds itself.
+leading: set[str] = set()
 
 
 class Frame(NamedTuple):
@@ -29,7 +31,7 @@ class Frame(NamedTuple):
 
 def _is_ours(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__")
-    return isinstance(name, str) and (name.startswith(_OURS) or name == _ENTERS)
+    return isinstance(name, str) and (name.startswith(_OURS) or name in leading)
 
 
 def frames(runnables: Iterable[Any]) -> list[Frame]:

@@ -52,6 +52,7 @@ from dispycos.node.page import Page
 from dispycos.pickling import values
 
 log = logging.getLogger("dispycos")
+trace.leading.add(__name__)
 
 REPORT_EVERY = 0.005  # seconds between messages about ended tasks, while others go on
 

@@ -24,6 +24,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from dispycos.kernel import trace
 from dispycos.kernel.target import calls_plainly
 from dispycos.kernel.task import is_interruption
 from dispycos.model import Buffer, Payload
@@ -82,8 +83,7 @@ class JobFunction:
         except BaseException as exc:
             if is_interruption(exc):
                 raise  # how it ended is its server's to tell
-            while exc.__traceback__ is not None and exc.__traceback__.tb_frame.f_code in _OURS:
-                exc.__traceback__ = exc.__traceback__.tb_next
+            trace.trim(exc)
             return self._failure(exc)
         finally:
             home.leave(before)
@@ -102,7 +102,7 @@ def _call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 calls_plainly.add(_call.__code__)
-_OURS = (JobFunction.__call__.__code__, _call.__code__)  # no entries of a job's traceback
+trace.leading.add(__name__)
 
 
 # Programs.

@@ -83,6 +83,13 @@ def test_the_first_failure_ends_the_chunk_and_keeps_what_was_before(function: An
     assert "client/chunk.py" not in str(error.__cause__)
 
 
+def test_a_chunk_stands_where_its_item_does() -> None:
+    kernel = Kernel()
+    task = kernel.spawn(Each(generator, False), ([1],), number=5)
+    kernel.step(0.0)
+    assert [frame.function for frame in task.where()] == ["generator"]
+
+
 def test_what_ends_an_iteration_does_not_end_the_map_unseen() -> None:
     def stops(n: int) -> int:
         return next(iter([]))  # type: ignore[no-any-return]

@@ -23,12 +23,11 @@ from dispycos.kernel.refusal import refusal
 from dispycos.kernel.task import Task, is_interruption
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
-from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Payload, Status
+from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Status
 from dispycos.net import remote
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.remote import RemoteTask
 from dispycos.pickling import values
-from dispycos.pickling.values import loads
 
 _LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {
@@ -273,9 +272,9 @@ class ClientTask(RemoteTask):
         raw = self._outcome_raw
         if type(raw) is bytes:
             try:
-                self._value = loads(raw) if raw[:1] != values.WITH_CODE else values.load(Payload(raw))
-            except values.FAILURES as error:
-                self._not_loaded(values.survivable(error, values.LOADING))
+                self._value = values.load_data(raw)
+            except Exception as error:
+                self._not_loaded(error)
             self._outcome_raw = None
             return
         outcome = raw.look() if isinstance(raw, Unasked) else raw

@@ -47,7 +47,6 @@ from dispycos.net.remote_channel import RemoteChannel
 from dispycos.net.remote_rps import RemoteRPS
 from dispycos.net.tickets import Tickets
 from dispycos.pickling import values
-from dispycos.pickling.values import loads
 
 log = logging.getLogger("dispycos")
 
@@ -321,8 +320,8 @@ class Delivery:
                 continue
             # The usual case, written out: there are many of these.
             try:
-                value = loads(data)
-            except values.FAILURES as exc:
+                value = values.load_data(data)
+            except Exception as exc:
                 self._not_loaded(peer, receiver, Deliver(number, Payload(data)), exc)
                 continue
             if type(value) is MonitorStatus:

@@ -21,7 +21,6 @@ from dispycos.kernel.task import Task
 from dispycos.model import CodeHash, End, Payload
 from dispycos.pickling import values
 from dispycos.pickling.rebuild import Namespace
-from dispycos.pickling.values import loads
 
 # Called with (node, terminate, restart).
 AskToClose = Callable[[bool, bool, bool], None]
@@ -44,13 +43,7 @@ class ClientNamespace:
 
     def load(self, payload: Payload) -> Any:
         """Rebuild one value; as `values.load`."""
-        data = payload.data
-        if type(data) is bytes and not payload.buffers and data[:1] != values.WITH_CODE:
-            try:
-                return loads(data)  # written out: there is one for each task
-            except (SystemExit, GeneratorExit) as exc:
-                raise values.survivable(exc, values.LOADING) from exc
-        return values.load(payload, self._names)
+        return values.load_data(payload.data, payload.buffers, self._names)
 
     def define(self, function: CodeHash, code: Payload) -> None:
         """Keep a definition until it is first used; any thread."""

@@ -39,6 +39,7 @@ MAX_LOOKED_AT = 64  # items of a list that is looked at whether it is simple
 
 # Filling slots takes a third of the time of the constructor of a frozen record.
 _dumps = pickle.dumps
+_loads = pickle.loads
 _new = object.__new__
 _set_data = vars(Payload)["data"].__set__
 _set_buffers = vars(Payload)["buffers"].__set__
@@ -100,12 +101,6 @@ def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, name: object) ->
         raise NotSerializable(f"arguments of {name}: {exc}") from exc
 
 
-loads = pickle.loads  # of data without code and buffers
-
-LOADING = "unpickling"  # who raised, for `survivable`
-# What it may raise, user code as it is, without an end of this program; not Ctrl-C, which may come then.
-FAILURES = (Exception, SystemExit, GeneratorExit)
-
 WITH_CODE = b"\0"  # how data begins that has definitions before its pickle: only `load` understands it
 
 
@@ -116,13 +111,18 @@ def load(payload: Payload, namespace: Namespace | None = None) -> Any:
     Whatever unpickling raises: ModuleNotFoundError where a module is missing here; RemoteError in
     the place of what would end this program.
     """
-    data = payload.data
+    return load_data(payload.data, payload.buffers, namespace)
+
+
+def load_data(data: Buffer, buffers: Sequence[Buffer] = (), namespace: Namespace | None = None) -> Any:
+    """As `load`, of what its Payload holds; for the many values of which there is no Payload."""
     try:
-        if type(data) is bytes and not payload.buffers and data[:1] != WITH_CODE:
-            return loads(data)
-        return (namespace or HERE).load(data, _private(payload.buffers))
+        if type(data) is bytes and not buffers and data[:1] != WITH_CODE:
+            return _loads(data)
+        return (namespace or HERE).load(data, _private(buffers))
     except (SystemExit, GeneratorExit) as exc:
-        raise survivable(exc, LOADING) from exc
+        # User code that unpickles may raise them as it is; Ctrl-C, which may come then, is none of its.
+        raise survivable(exc, "unpickling") from exc
 
 
 def _is_simple(value: Any, depth: int) -> bool:

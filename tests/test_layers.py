@@ -53,7 +53,8 @@ LINES = (
     Line(
         1,
         "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel kernel.held"
-        " kernel.wait kernel.network kernel.receiver kernel.target kernel.trace kernel.refusal kernel.rps",
+        " kernel.wait kernel.network kernel.receiver kernel.target kernel.trace kernel.refusal kernel.rps"
+        " kernel.unwaited",
         pure=True,
     ),
     Line(1, "net.keys net.frame net.packing", pure=True),

@@ -14,6 +14,7 @@ from typing import Any
 from dispycos.client.components import Components, check_target
 from dispycos.config import MIB, Limits
 from dispycos.errors import MessageTooLarge
+from dispycos.kernel import unwaited
 from dispycos.kernel.target import name_of
 from dispycos.messages import Submit
 from dispycos.model import CodeHash, Payload, TaskSpec
@@ -44,6 +45,7 @@ class Shipping:
         check_target(target)
         if len(self._checked) >= _MAX_CHECKED:
             self._checked.clear()
+        unwaited.warn(target)
         name = name_of(target)
         self._checked[id(target)] = (target, name)
         return name

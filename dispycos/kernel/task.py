@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from dispycos.errors import HotSwapException
-from dispycos.kernel import trace
+from dispycos.kernel import trace, unwaited
 from dispycos.kernel.mailbox import DELIVERED, RECEIVE, ROOM, Deliver, Receive
 from dispycos.kernel.network import Kind
 from dispycos.kernel.receiver import Receiver, current
@@ -111,6 +111,8 @@ class Task(Receiver):
         else:
             self._generator = begin(target, args, kwargs, self)
             self._name = name_of(target)
+            if not number & CLIENT_MADE:  # what clients send here they have looked at
+                unwaited.warn(target)
         self._input: Any = None
         self._end = self._attention = self._error = self._stack = self._waiting = self._timer = None
         self._messages = self._blocked = self._joiners = self._monitors = self._held = None

@@ -33,6 +33,7 @@ from dispycos.launch.fate import ended
 from dispycos.net.addresses import LOOPBACK
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import InvalidKey
+from dispycos.net.listening import listening_at
 from dispycos.net.proof import prove
 from dispycos.net.stream import Stream
 
@@ -83,8 +84,7 @@ class Server:
             tuple[socket.socket, str, str]
         ] = []  # connections without a process, source, peer
         self._processes: dict[int, Process] = {}  # by the descriptor of its news
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._socket = listening_at(host, port, _BACKLOG)
         self._socket.setblocking(False)
         self._stop, self._stopped = os.pipe()
         self._poll = select.poll()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from dispycos.gateways.listener import Listener
+from dispycos.gateways.listener import BACKLOG, Listener
 from dispycos.launch.beginning import meet_near_end
 from dispycos.model import Buffer
 from dispycos.net.keys import ClusterKey, Keyring
 from dispycos.net.link import Link
+from dispycos.net.listening import listening_at
 
 _FAREWELL: Final = 3.0  # seconds for the link to end
 
@@ -21,8 +22,7 @@ _FAREWELL: Final = 3.0  # seconds for the link to end
 def settle(options: dict[str, Any]) -> None:
     """Listen. OSError says why that can't be."""
     host, port = options["address"]
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    options["listener"] = socket.create_server(address[:2], family=family)
+    options["listener"] = listening_at(host, port, BACKLOG)
 
 
 def main(reader: int, writer: int, options: dict[str, Any]) -> None:

@@ -40,6 +40,7 @@ log = logging.getLogger("dispycos")
 
 MAX_GATEWAYS: Final = 1024  # at a time; each is a process
 MAX_PROGRAM_BYTES: Final = 16 * MIB
+BACKLOG: Final = 128  # connections that nobody has accepted yet
 
 _PROGRAM_TIME: Final = 30.0  # seconds for a proven peer to say what its far end is to run
 _REST: Final = 1.0  # seconds without accepting when there are no descriptors left

@@ -22,7 +22,6 @@ import base64
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +29,11 @@ from typing import Final
 
 from dispycos import keyfile
 from dispycos.errors import DispycosError
-from dispycos.gateways.listener import Listener
+from dispycos.gateways.listener import BACKLOG, Listener
 from dispycos.keyfile import KeySource
 from dispycos.launch.target import Target
 from dispycos.net.keys import Keyring
+from dispycos.net.listening import listening_at
 from dispycos.usage import Described
 from dispycos.wording import sentence
 
@@ -127,10 +127,7 @@ def serve(address: str, secret_file: str | None) -> int:
         raise ValueError(f"{address[:40]!r} is no HOST:PORT to listen at")
     source = KeySource("", secret_file)
     keys = _Keys(source)
-    family, _, _, _, where = socket.getaddrinfo(
-        target.host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listening = socket.create_server(where[:2], family=family)
+    listening = listening_at(target.host, target.port, BACKLOG)
     listener = Listener([listening], keys.now)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: listener.close())

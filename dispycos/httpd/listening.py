@@ -11,13 +11,12 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from dispycos.net.listening import bound
+from dispycos.net.listening import EVERYWHERE, as_typed, bound
 
 log = logging.getLogger("dispycos.monitor")
 
 PORT = 8181  # the founding document's
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = ("0.0.0.0", "::")  # every interface, of IPv4 and of IPv6
 BACKLOG = 128
 MAX_LOOK = 200  # ports looked at for a free one
 
@@ -47,7 +46,8 @@ class Binding:
 def bind(host: str | None, port: int, scheme: str) -> Binding:
     """Listen at `host` (None: loopback; '' or 0.0.0.0: everywhere) and `port` (0: a free one).
 
-    ValueError: the host is none of this machine's. OSError says who has the port, and which is free.
+    ValueError: the host is none of this machine's. OSError says who has the port, and which is free; or
+    that the host stands for all addresses.
     """
     if host is not None and not isinstance(host, str):
         raise TypeError(f"host must be a string, not {host!r:.200}")
@@ -101,7 +101,7 @@ def _addresses(host: str | None) -> tuple[list[str], str, tuple[str, ...]]:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ValueError(f"host {host!r} has no address: {error.strerror or error}") from None
-    addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
+    addresses = list(dict.fromkeys(as_typed(host, str(info[4][0])) for info in infos))
     return addresses, host, (host, *addresses)
 
 

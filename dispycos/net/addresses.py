@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from dispycos.model import MAX_ADDRESSES, Location
 from dispycos.net.interfaces import interfaces
+from dispycos.net.listening import as_typed
 
 LOOPBACK = "127.0.0.1"
 
@@ -75,7 +76,8 @@ def bind_addresses(requested: Sequence[str] = (), *, loopback_only: bool = False
 
     requested      host names or addresses that the user gave; 0.0.0.0 and :: only if typed.
     loopback_only  of a cluster that lives on this machine.
-    OSError if an address is not this machine's, ValueError if a name can't be resolved.
+    OSError if an address is not this machine's or stands for all of them, ValueError if a name can't
+    be resolved.
     """
     if loopback_only:
         return [LOOPBACK]
@@ -93,7 +95,7 @@ def reached(listening: Sequence[str]) -> Sequence[str]:
 
 
 def _ours(host: str) -> str:
-    address = Location(host, 0).addr
+    address = as_typed(host, Location(host, 0).addr)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         try:

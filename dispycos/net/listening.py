@@ -1,13 +1,41 @@
 """Sockets that listen for TCP connections: the one place that binds them.
 
-I/O half. Layer 3.
+I/O half. Layer 3. SE-12.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
+from typing import Final
+
+EVERYWHERE: Final = ("0.0.0.0", "::")  # every address of this machine, of IPv4 and of IPv6
+
+
+def as_typed(host: str, address: str) -> str:
+    """`address`, for which `host` stands: everywhere only if that is what was typed (SE-12).
+
+    Else OSError: 0 is a spelling of it, and a name may lead there.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found.is_unspecified and host not in EVERYWHERE:
+        raise OSError(f"{host} stands for every address of this machine: write {found} if that is meant")
+    return address
+
+
+def listening_at(
+    host: str, port: int, backlog: int, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> socket.socket:
+    """Bind and listen at what a host name or address stands for. As `listening_socket` and `as_typed`."""
+    try:
+        *_, address = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise OSError(f"{host!r} is no address of this machine: {why}") from None
+    return listening_socket(as_typed(host, str(address[0])), port, backlog)
 
 
 def listening_socket(host: str, port: int, backlog: int = 512) -> socket.socket:
@@ -20,7 +48,8 @@ def listening_socket(host: str, port: int, backlog: int = 512) -> socket.socket:
             errno.EADDRNOTAVAIL: "the address is not this machine's",
             errno.EACCES: "ports below 1024 need privileges",
         }.get(exc.errno or 0, exc.strerror or str(exc))
-        raise OSError(exc.errno, f"can't listen at {host}:{port}: {reason}") from None
+        where = f"[{host}]" if ":" in host else host
+        raise OSError(exc.errno, f"can't listen at {where}:{port}: {reason}") from None
 
 
 def bound(host: str, port: int, backlog: int) -> socket.socket:

@@ -24,14 +24,13 @@ from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, DispycosError, Timeout
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import Keyring
-from dispycos.net.listening import listening_socket
+from dispycos.net.listening import listening_at
 from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.vdb import Vdb, admit
 
 log = logging.getLogger("dispycos")
 
-_EVERYWHERE = ("0.0.0.0", "::")  # what must be typed for it
 _LOCAL = "127.0.0.1"  # whom a unix socket's connections come from, to the doorkeeper
 
 
@@ -44,16 +43,7 @@ def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.sock
     """A TCP listener. OSError says what is wrong with the address."""
     text("hostname", hostname)
     port_number("port", port)
-    family = socket.AF_INET6 if ipv6 else socket.AF_UNSPEC
-    try:
-        *_, address = socket.getaddrinfo(hostname, port, family, socket.SOCK_STREAM)[0]
-    except socket.gaierror as exc:
-        raise OSError(f"{hostname} is no address of this machine: {exc.strerror}") from None
-    found = str(address[0])
-    # "0" is one of its spellings, and a name may lead there (SE-12).
-    if found in _EVERYWHERE and hostname not in _EVERYWHERE:
-        raise OSError(f"{hostname} stands for every address of this machine: write {found} if that is meant")
-    return listening_socket(found, port, backlog)
+    return listening_at(hostname, port, backlog, socket.AF_INET6 if ipv6 else socket.AF_UNSPEC)
 
 
 def listen_unix(path: str, backlog: int) -> socket.socket:

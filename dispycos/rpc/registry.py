@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from dispycos import keyfile
 from dispycos.arguments import port as port_number
 from dispycos.errors import DispycosError
+from dispycos.net.listening import EVERYWHERE
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key
 from dispycos.rpc.registration import REGISTRY_PORT
@@ -32,7 +33,6 @@ from dispycos.wording import sentence
 log = logging.getLogger("dispycos")
 
 _MOST_NAMES = 100  # of one connection
-_EVERYWHERE = ("0.0.0.0", "::", "")
 
 
 class Book:
@@ -88,7 +88,7 @@ class RegistryService(Service):
         """A server listens there. ValueError for what is no name or address."""
         if type(host) is not str or not names or len(names) > _MOST_NAMES:
             raise ValueError(f"a server registers 1 to {_MOST_NAMES} names and a host")
-        if host in _EVERYWHERE:
+        if host in ("", *EVERYWHERE):
             host = self._conn.source  # where it is seen from here
         self.book.add([str(name).upper() for name in names], self._conn, (host, port_number("port", port)))
         log.info("%s is at %s:%s", ", ".join(map(str, names)), host, port)

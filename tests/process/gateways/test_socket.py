@@ -342,7 +342,7 @@ def test_new_keys_are_taken_up(group, server):
         (["-x"], 2, "unknown option -x"),
         (["a;b:1"], 1, "neither the name nor the address"),
         (["127.0.0.1:0", "--secret_file", "/no/such/file"], 1, "/no/such/file"),
-        (["192.0.2.1:0"], 1, "Cannot assign requested address"),
+        (["192.0.2.1:0"], 1, "the address is not this machine's"),
     ],
 )
 def test_a_server_that_can_t_begin_says_why(arguments, code, said):
@@ -404,7 +404,7 @@ def test_an_installed_server_ends_with_the_gateway_that_started_it(group):
 @pytest.mark.parametrize(
     ("spec", "error", "said"),
     [
-        ("socket=192.0.2.1:0//installvia=a", HostNotFound, "Cannot assign requested address"),
+        ("socket=192.0.2.1:0//installvia=a", HostNotFound, "the address is not this machine's"),
         ("socket//installvia=b", ValueError, "no gateway of that id"),
         ("popen//installvia=a", ValueError, "installvia= is for socket"),
         ("socket", ValueError, "must name HOST:PORT"),

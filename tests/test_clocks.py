@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
 from dispycos.messages import NUMBERS
 from tests import imports
-from tests.imports import Module
 
 # The one reader of the clock that deadlines, silences and delays are measured with is `time.monotonic`.
 MEASURES = "monotonic"
@@ -54,40 +52,41 @@ _ELSE = {
 }
 
 
-def reads(module: Module) -> Counter[str]:
-    """What of `time`, and of datetime's clock, the module names."""
-    found: Counter[str] = Counter()
-    for node in ast.walk(module.tree):
+def reads(tree: ast.Module) -> set[str]:
+    """What of `time`, and of datetime's clock, the module of that tree names."""
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "time":
-                found[node.attr] += 1
+                found.add(node.attr)
             elif node.value.id in ("datetime", "date") and node.attr in ("now", "utcnow", "today"):
-                found["datetime." + node.attr] += 1
+                found.add("datetime." + node.attr)
         elif isinstance(node, ast.ImportFrom) and node.module == "time":
             found.update("from time import " + name.name for name in node.names)
     return found
 
 
-def problems(modules: Iterable[Module]) -> list[str]:
+def problems(read: Mapping[str, Iterable[str]]) -> list[str]:
+    """A sentence for each clock that a module reads, by its name, and may not."""
     found = []
-    for module in modules:
-        for what in reads(module):
-            if what in OTHER.get(module.name, ()):
+    for name, clocks in read.items():
+        for what in clocks:
+            if what in OTHER.get(name, ()):
                 continue
             if what in _ELSE or what.startswith(("from time", "datetime.")):
-                found.append(f"{module.name} reads {what}: measure with time.{MEASURES}")
-            elif what in _OF_WALL and module.name not in WALL:
-                found.append(f"{module.name} reads the wall clock (time.{what}), which may jump")
+                found.append(f"{name} reads {what}: measure with time.{MEASURES}")
+            elif what in _OF_WALL and name not in WALL:
+                found.append(f"{name} reads the wall clock (time.{what}), which may jump")
     return found
 
 
 @pytest.mark.row("R-51", "R-25")
 def test_what_is_measured_is_measured_by_the_clock_that_does_not_jump() -> None:
-    modules = imports.modules().values()
-    assert not problems(modules)
-    readers = {module.name for module in modules if _OF_WALL & reads(module).keys()}
+    read = {name: reads(module.tree) for name, module in imports.modules().items()}
+    assert not problems(read)
+    readers = {name for name, clocks in read.items() if _OF_WALL & clocks}
     assert readers == WALL.keys(), "the table names who reads the wall clock, and nobody else"
-    others = {module.name: _ELSE & reads(module).keys() for module in modules}
+    others = {name: _ELSE & clocks for name, clocks in read.items()}
     assert {name: clocks for name, clocks in others.items() if clocks} == {
         name: clocks.keys() for name, clocks in OTHER.items()
     }, "the table names who reads another clock, and which"
@@ -96,7 +95,7 @@ def test_what_is_measured_is_measured_by_the_clock_that_does_not_jump() -> None:
 @pytest.mark.row("R-51")
 def test_a_module_that_read_another_clock_would_be_found() -> None:
     def of(source: str) -> list[str]:
-        return problems([dataclasses.replace(imports.modules()["errors"], tree=ast.parse(source))])
+        return problems({"errors": reads(ast.parse(source))})
 
     assert of("time.monotonic()") == []
     assert of("time.time()") and of("time.perf_counter()") and of("from time import monotonic")

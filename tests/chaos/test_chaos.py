@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos import ledgers, run
 
-SECONDS = 8.0  # with start and healing the run takes about three times that
+SECONDS = 5.0  # with start and healing the run takes about three times that
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ Z = LIMITS.zombie_pulses * PULSE
 @pytest.mark.row("R-55", "R-17", "R-31", "R-35", "R-36", "R-48", "R-78", "R-92", "R-93", "DS-20", "DS-21")
 @pytest.mark.rule("S1", "S2", "S3", "S4", "S6")
 def test_a_shared_scheduler_serves_its_clients_under_random_faults() -> None:
-    each_seed(run, 40)
+    each_seed(run, 25)
 
 
 @pytest.mark.timeout(300)
@@ -105,7 +105,7 @@ def test_a_killed_node_is_abandoned_and_its_successor_gets_work() -> None:
         assert cluster.world.run(10.0, lambda: client.fleet.crew.usable == 4)
         assert "DIAC" in client.streams.all
 
-    each_seed(scenario, 40)
+    each_seed(scenario, 20)
 
 
 @pytest.mark.row("R-13", "R-14", "R-81", "DC-14")

@@ -25,7 +25,7 @@ def test_every_task_ends_once_whatever_happens() -> None:
     def scenario(seed: int) -> None:
         seen.update(outcome.end for outcome in run(seed).outcomes.values())
 
-    each_seed(scenario, 100)
+    each_seed(scenario, 50)
     # A run that never sees an end proves nothing of it.
     assert set(seen) == set(End) or replaying()
 
@@ -70,8 +70,8 @@ def test_a_recalled_task_never_runs_at_both_servers() -> None:
         cluster.settle()
         recalls += sum(verb == "says" and what == "Recall" for _, _, verb, what in cluster.world.trace)
 
-    each_seed(scenario, 40)
-    assert recalls > 40 or replaying()
+    each_seed(scenario, 20)
+    assert recalls > 20 or replaying()
 
 
 @pytest.mark.row("R-05", "R-31")
@@ -91,7 +91,7 @@ def test_tasks_without_retries_begin_at_most_once_while_servers_die() -> None:
         assert all(len(attempts) == 1 for attempts in cluster.ledger.begun.values())
         assert ends[End.SERVER_LOST] + ends[End.FINISHED] == 100
 
-    each_seed(scenario, 20)
+    each_seed(scenario, 10)
 
 
 @pytest.mark.row("R-68", "R-36")
@@ -104,8 +104,8 @@ def test_tasks_of_which_the_server_knows_nothing_end_at_the_next_comparison() ->
         cluster = run(seed, faults=0.0, losses=0.2)
         lost += sum("no record" in outcome.text for outcome in cluster.outcomes.values())
 
-    each_seed(scenario, 40)
-    assert lost > 40 or replaying()
+    each_seed(scenario, 20)
+    assert lost > 20 or replaying()
 
 
 @pytest.mark.row("R-88")

@@ -121,7 +121,8 @@ LINES = (
         " net.filestore",
         beside=frozenset({"kernel", "chaos"}),
     ),
-    Line(3, "net.stream net.waiting net.proof net.resting net.link"),
+    Line(3, "net.ending", pure=True),
+    Line(3, "net.stream net.waiting net.proof net.resting net.lookout net.readers net.writer net.link"),
     Line(3, "launch.quoting launch.target launch.python launch.program launch.wire", pure=True),
     Line(3, "launch.spec", pure=True),
     Line(

@@ -363,13 +363,13 @@ def test_who_is_interrupted_while_there_is_no_room_leaves_the_rest_to_the_reader
     other.answer = hold
     one.link.send(b"hold")
     assert delivering.wait(20)
-    real = one.link._wait_to_write
+    real = one.link._writer._wait_to_write
 
     def interrupt() -> None:
-        monkeypatch.setattr(one.link, "_wait_to_write", real)
+        monkeypatch.setattr(one.link._writer, "_wait_to_write", real)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(one.link, "_wait_to_write", interrupt)
+    monkeypatch.setattr(one.link._writer, "_wait_to_write", interrupt)
     big = bytes(4 * MIB)
     with pytest.raises(KeyboardInterrupt):
         one.link.send(b"big", (big,))

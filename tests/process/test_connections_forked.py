@@ -158,8 +158,8 @@ def hold():
     with contextlib.ExitStack() as locks:
         for lock in (
             group._lock, channel._lock, channel._order, item._turn, asked._turn, operation._lock,
-            conn.lanes._lock, conn._hooks_lock, conn._served._cond, conn.link._lock, link._lock,
-            expiries._changed,
+            conn.lanes._lock, conn._hooks_lock, conn._served._cond,
+            conn.link._writer._lock, link._writer._lock, expiries._changed,
         ):
             locks.enter_context(lock)
         held.set()

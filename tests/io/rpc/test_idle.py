@@ -73,9 +73,11 @@ def test_a_server_with_clients_that_do_not_listen_is_closed_in_time() -> None:
         threads = [threading.Thread(target=listen_no_more, args=(conn, end)) for conn in conns]
         for thread in threads:
             thread.start()
-        wait_until(lambda: all(conn.link._reader in {thread.ident for thread in threads} for conn in conns))
+        wait_until(
+            lambda: all(conn.link._readers.reader in {thread.ident for thread in threads} for conn in conns)
+        )
         results = [rpc.async_(blob)() for blob in blobs]
-        wait_until(lambda: all(conn.link._unwritten for conn in server.clients))
+        wait_until(lambda: all(conn.link._writer._unwritten for conn in server.clients))
         began = time.monotonic()
         server.close()
         # One after the other they would take a second each.
@@ -92,6 +94,6 @@ def listen_no_more(conn: Connection, end: threading.Event) -> None:
     """Have the right to read, and read nothing: as a program that was stopped."""
 
     def ready() -> bool:
-        return conn.link._reader == threading.get_ident() and end.wait(30)
+        return conn.link._readers.reader == threading.get_ident() and end.wait(30)
 
     conn.link.wait(Waiting(), ready, None)

@@ -256,7 +256,7 @@ def test_a_group_is_not_kept_by_its_clients(rmt):
 def test_a_client_is_dropped_by_a_thread_that_holds_the_locks_of_its_link(definitions):
     client = server.spawn_local(definitions=definitions)
     link = client._line.connection.link
-    with link._lock:
+    with link._writer._lock:
         del client  # as the collector does at any moment
         gc.collect()
     assert link.join(10)

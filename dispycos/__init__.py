@@ -1,15 +1,17 @@
 """Distributed communicating tasks on every CPU of every machine you own.
 
 The public names, nothing else. Each is imported when it is first used, so that a program
-pays for what it uses only: `import dispycos` alone takes a few milliseconds.
+pays for what it uses only: `import dispycos` alone takes less than a millisecond, and every
+command of ours begins with it.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # to programs; `typing`, which says so too, would be nearly all that is imported
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from dispycos.client.allocation import DispycosNodeAllocate
     from dispycos.client.progress import progress
     from dispycos.client.waiting import as_completed, gather, wait
@@ -206,6 +208,8 @@ _WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "RPS": "kernel.l
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name in _SETTINGS:
         return getattr(importlib.import_module("dispycos.config"), name)
     if name not in _HOMES:

@@ -3,6 +3,9 @@
 Its modules take a moment to import, and a person who sees a mistake in what he typed does not wait
 for them: then it ends with 130, as later, and without a traceback.
 
+Before this module begins, Ctrl-C is Python's own, so whatever comes first is short: this file and
+`dispycos` import next to nothing at once.
+
 A module that is run by `python -m` calls `run` with its own name before its imports. So it is loaded
 once, under that name, and what is defined there does not exist a second time in `__main__`.
 
@@ -11,10 +14,13 @@ I/O half, imports nothing of ours but what it is to run. Layer 3. Row GN-06.
 
 from __future__ import annotations
 
-import importlib
+import _signal as signal  # type: ignore[import-not-found]  # `signal` itself loads ten modules first
 import os
-import signal
-from collections.abc import Callable
+
+TYPE_CHECKING = False  # to programs; see `dispycos`
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
 
@@ -24,12 +30,18 @@ def load(module: str) -> Callable[..., int]:
     # Else it is ignored, as behind nohup.
     hears = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if hears:
-        # Not as an exception: an import may hide it.
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        signal.signal(signal.SIGINT, _end)
+    import importlib  # not before somebody hears
+
     main: Callable[..., int] = importlib.import_module(module).main
     if hears:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return main
+
+
+def _end(number: int, frame: object) -> None:
+    # Not as an exception: an import may hide it.
+    os._exit(INTERRUPTED)
 
 
 def run(module: str) -> int:

@@ -8,9 +8,11 @@ Layer 0.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
-from typing import Any
+TYPE_CHECKING = False  # to programs; see `dispycos`
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 def on_use(
@@ -24,6 +26,8 @@ def on_use(
     """
 
     def find(name: str) -> Any:
+        import importlib
+
         if name not in homes:
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
         module, colon, there = homes[name].partition(":")

@@ -9,9 +9,7 @@ Each name is imported when it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dispycos.surface import on_use
+from dispycos.surface import TYPE_CHECKING, on_use
 
 if TYPE_CHECKING:
     from dispycos.errors import DumpError, HostNotFound, LoadError

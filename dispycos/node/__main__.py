@@ -1,11 +1,12 @@
 """`python -m dispycos.node`: the dispycosnode command, or (`--inherit FD`) the node of a program."""
 
-import contextlib
-import gc
 import sys
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inherit"]:
+        import contextlib
+        import gc
+
         from dispycos.node import fresh
 
         # It has a client at once: the zygote starts while we import the rest.

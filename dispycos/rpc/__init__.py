@@ -11,9 +11,7 @@ Each name is imported when it is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dispycos.surface import on_use
+from dispycos.surface import TYPE_CHECKING, on_use
 
 if TYPE_CHECKING:
     from dispycos.objects.access import exposed

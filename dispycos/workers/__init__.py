@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from dispycos.surface import on_use
+from dispycos.surface import TYPE_CHECKING, on_use
 
 if TYPE_CHECKING:
     from dispycos.workers.client_thread import ClientThread

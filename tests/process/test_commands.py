@@ -15,7 +15,7 @@ import pytest
 
 from dispycos import cli, entry, keyfile
 from dispycos.commands import manifests, programs
-from tests.helpers import run_main, run_program
+from tests.helpers import ROOT, run_main, run_program
 
 DISPYCOS = [sys.executable, "-m", "dispycos"]
 
@@ -142,8 +142,21 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Pat
 
 
 @pytest.mark.row("GN-06")
+def test_next_to_nothing_is_imported_before_a_command_hears_ctrl_c() -> None:
+    # Those packages whose modules are programs: Python imports them before the module begins.
+    packages = "dispycos.workers, dispycos.gateways, dispycos.rpc, dispycos.easycluster, dispycos.node"
+    line = f"import os, sys; before = {{*sys.modules}}; import dispycos.entry, {packages}"
+    told = "print(*(name for name in sys.modules if name not in before and name[:8] != 'dispycos'))"
+    # Without `site`, which may import what it likes.
+    code, out, err = run_program(
+        [sys.executable, "-S", "-c", f"{line}; {told}"], env={"PYTHONPATH": str(ROOT)}
+    )
+    assert (code, out.split(), err) == (0, ["__future__"], "")
+
+
+@pytest.mark.row("GN-06")
 def test_ctrl_c_at_the_moment_that_it_becomes_an_exception_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    become = signal.signal
+    become = entry.signal.signal
 
     def pressed_then(number: int, handler: Any) -> Any:
         before = become(number, handler)
@@ -151,7 +164,7 @@ def test_ctrl_c_at_the_moment_that_it_becomes_an_exception_is_none(monkeypatch: 
             signal.raise_signal(signal.SIGINT)
         return before
 
-    monkeypatch.setattr(signal, "signal", pressed_then)
+    monkeypatch.setattr(entry.signal, "signal", pressed_then)
     assert entry.run("dispycos.cli") == entry.INTERRUPTED
 
 

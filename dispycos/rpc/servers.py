@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -17,12 +18,13 @@ from dispycos.arguments import integer
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.server import Server
 from dispycos.rpc.services import Unmade, made_of
+from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
 
 _PROVED: Final = b"+"
 _WRONG: Final = b"-"
-_GRACE: Final = 3.0  # seconds for a child to end when its server closes
+_GRACE: Final = 3.0  # seconds for a child to end when its server closes; then it is killed
 _LAST_HOOK: Final = 5.0  # seconds for `on_disconnect` before its server ends without it
 
 
@@ -63,12 +65,7 @@ class OneShotServer(Server):
             # In the thread of the handshake, which is of no more use.
             connection.wait_closed()
             if not self._told.wait(_LAST_HOOK):
-                log.warning(
-                    "on_disconnect of %r has not returned in %g s: the server at %s ends without it",
-                    connection.service,
-                    _LAST_HOOK,
-                    self.address,
-                )
+                _given_up(connection.service, f"the server at {self.address}")
                 self._forget(connection)
         return connection
 
@@ -77,6 +74,10 @@ class OneShotServer(Server):
         self._over = True
         self._told.set()
         self._door.look()
+
+
+def _given_up(service: Any, who: str) -> None:
+    log.warning("on_disconnect of %r has not returned in %g s: %s ends without it", service, _LAST_HOOK, who)
 
 
 @dataclass(slots=True)
@@ -88,6 +89,8 @@ class _Child:
 class ForkingServer(Server):
     """Serves each connection in a process of its own, which ends with it or with the server.
 
+    With it means when the service's `on_disconnect` has returned, however long that takes; with the
+    server it has 3 s for that.
     Start it in the main thread of a program that has no others: a fork takes only one along.
     """
 
@@ -175,6 +178,10 @@ class ForkingServer(Server):
         poll.register(self._tie, select.POLLIN)
         poll.poll()
         connection.close()
+        # Where the server has closed, the service hears of it only now, whichever thread tells it.
+        poll.unregister(self._tie)
+        if not poll.poll(_LAST_HOOK * 1000):
+            _given_up(service, f"the process that serves {source}")
 
     def _hear(self) -> None:
         # What became of proofs. Who has none yet counts here, where the next one is let in.
@@ -215,7 +222,17 @@ class ForkingServer(Server):
         while self._children and time.monotonic() < deadline:
             self._reap(os.WNOHANG)
             time.sleep(0.01)
+        self._reap(os.WNOHANG)
+        if self._children:
+            log.warning(
+                "the server at %s killed what had not ended %g s after it closed: %s; does its on_disconnect "
+                "return?",
+                self.address,
+                _GRACE,
+                listed([f"process {pid} of {child.source}" for pid, child in self._children.items()]),
+            )
         for pid in self._children:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._reap(0)
         os.close(self._tie)

@@ -67,6 +67,43 @@ def test_a_forking_server_has_a_process_for_each_connection(program):
             wait_until(lambda: not alive(child), what="the orphan to end")
 
 
+HANGS = """
+import logging, os, signal, time
+from dispycos import rpc
+from dispycos.rpc import servers
+
+class Shop(rpc.Service):
+    def exposed_pid(self):
+        return os.getpid()
+    def on_disconnect(self, conn):
+        time.sleep(600)
+
+logging.basicConfig()
+servers._GRACE = 0.2  # seconds; else this would take 3
+server = rpc.ForkingServer(Shop, port=0)
+signal.signal(signal.SIGTERM, lambda *_: server.stop())
+print(f"no classic server at {server.address}", flush=True)
+server.start()
+print("closed", flush=True)
+"""
+
+
+@pytest.mark.row("RP-02")
+def test_a_forking_server_ends_what_does_not_end_and_says_so():
+    with background([sys.executable, "-c", HANGS]) as program:
+        port = port_of(program)
+        with rpc.connect("localhost", port) as gone:
+            pids = [gone.root.pid()]
+        with rpc.connect("localhost", port) as conn:
+            pids.append(conn.root.pid())
+            assert alive(pids[0])  # its hook runs; that is its service's affair
+            program.signal(signal.SIGTERM)
+            assert program.wait(10) == 0
+    assert not any(map(alive, pids))
+    told = f"what had not ended 0.2 s after it closed: process {pids[0]} of 127.0.0.1, process {pids[1]} of"
+    assert told in program.output and "closed" in program.output.splitlines()
+
+
 @pytest.mark.row("RP-02")
 @pytest.mark.parametrize("program", ["forking"], indirect=True)
 def test_a_forking_server_makes_few_processes_for_who_proves_nothing(program):

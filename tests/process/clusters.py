@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dispycos import Client, DispycosNodeAvailInfo, DispycosStatus, LocalCluster, MonitorStatus, Task
+from dispycos import Client, DispycosNodeAvailInfo, DispycosStatus, LocalCluster, MonitorStatus, Task, config
 from dispycos.kernel import loop
 from tests.helpers import wait_until
 from tests.process.standing import Standing, cluster_on
@@ -78,9 +79,23 @@ def program() -> Iterator[None]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters that are made after it wait half a second, not five, before an end by force."""
+    standard = config.limits
+    monkeypatch.setattr(config, "limits", lambda: dataclasses.replace(standard(), grace=0.5))
+
+
+@pytest.fixture
 def cluster(program: None, standing: Standing) -> Iterator[LocalCluster]:
     """Two servers on this machine, of the node that stands for all tests."""
     with standing.lent() as node, cluster_on(node) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def lively(program: None, standing: Standing) -> Iterator[LocalCluster]:
+    """The same with five pulses a second."""
+    with standing.lent() as node, cluster_on(node, pulse_interval=0.2) as cluster:
         yield cluster
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.process.clusters import cluster, own_cluster, program
+from tests.process.clusters import cluster, impatient, lively, own_cluster, program
 from tests.process.daemons import key_file, local, master, own_local
 from tests.process.schedulers import place
 from tests.process.standing import standing
 
 __all__ = [
-    "cluster", "key_file", "local", "master", "own_cluster", "own_local", "place", "program", "standing",
+    "cluster", "impatient", "key_file", "lively", "local", "master", "own_cluster", "own_local", "place",
+    "program", "standing",
 ]  # fmt: skip

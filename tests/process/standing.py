@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dispycos import LocalCluster
+from dispycos import LocalCluster, config
 from dispycos.messages import NodeHere, RegisterAgain
 from dispycos.model import Role
 from dispycos.net.keys import keyring_of
@@ -110,7 +110,8 @@ def standing() -> Iterator[Standing]:
 @contextmanager
 def cluster_on(node: LocalNode, **options: Any) -> Iterator[LocalCluster]:
     """What `with LocalCluster(2, **options) as cluster` is, on a node that stands."""
-    loopback = Options(hosts=("127.0.0.1",), roles=Role.PEER | Role.CLIENT | Role.SCHEDULER)
+    roles = Role.PEER | Role.CLIENT | Role.SCHEDULER
+    loopback = Options(hosts=("127.0.0.1",), roles=roles, limits=config.limits())
     network = runtime.network(loopback, keyring_of([KEY]))
     try:
         with _OnStanding(node, **options) as cluster:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from dispycos import (
     LocalCluster,
     Scheduler,
 )
+from tests.helpers import alive
 from tests.process.clusters import LIMIT, Watcher, begins, node_pid, pid, run, scheduled, two_servers
 
 
@@ -111,13 +114,13 @@ def test_a_killed_node_takes_all_its_tasks_along(program):
 def blocks(begun: str) -> Any:
     yield
     # By a file: what is said between two yields may leave after this never yields again.
-    open(begun, "x").close()
+    Path(begun).write_text(f"{os.getpid()}")
     while True:
-        pass
+        time.sleep(0.01)
 
 
 @pytest.mark.row("DC-57")
-def test_a_task_that_never_yields_is_ended_with_its_process(cluster, tmp_path):
+def test_a_task_that_never_yields_is_ended_with_its_process(impatient, cluster, tmp_path):
     begun = tmp_path / "begun"
 
     def body(client: Client, task: Any) -> Any:
@@ -127,6 +130,7 @@ def test_a_task_that_never_yields_is_ended_with_its_process(cluster, tmp_path):
         assert rtask.terminate() == 0
         status = yield rtask()
         assert status.type is Scheduler.TaskTerminated
+        assert not alive(int(begun.read_text()))
         assert (yield (yield client.rtask(pid))()) > 0
 
     scheduled(body, blocks, pid)

@@ -12,7 +12,6 @@ import pytest
 from dispycos import (
     Client,
     DispycosNodeAvailInfo,
-    LocalCluster,
     Location,
     Scheduler,
     Task,
@@ -74,15 +73,14 @@ def test_statuses_come_in_order_each_once(cluster):
 
 
 @pytest.mark.row("ST-08")
-def test_availability_comes_bare_each_pulse(program):
+def test_availability_comes_bare_each_pulse(lively):
     watcher = Watcher()
-    with LocalCluster(1, pulse_interval=0.2):
 
-        def body(client: Client, task: Any) -> Any:
-            while len(watcher.pulses()) < 3:
-                yield task.sleep(0.02)
+    def body(client: Client, task: Any) -> Any:
+        while len(watcher.pulses()) < 3:
+            yield task.sleep(0.02)
 
-        scheduled(body, status_task=watcher.task)
+    scheduled(body, status_task=watcher.task)
     info = watcher.pulses()[-1]
     assert 0 <= info.cpu <= 100
     assert info.memory > 0
@@ -156,8 +154,8 @@ def test_what_waits_to_be_enabled_needs_a_status_task(program, flag):
 
 
 @pytest.mark.row("DS-19", "MO-23")
-def test_a_client_without_nodes_tells_whether_it_has_a_monitor(program):
-    with LocalCluster(1), Client(nodes=["203.0.113.*"]) as client:
+def test_a_client_without_nodes_tells_whether_it_has_a_monitor(cluster):
+    with Client(nodes=["203.0.113.*"]) as client:
         scheduler = Scheduler()
 
         def monitor() -> str | None:
@@ -174,18 +172,16 @@ def test_a_client_without_nodes_tells_whether_it_has_a_monitor(program):
 
 
 @pytest.mark.row("DS-19")
-def test_the_scheduler_tells_who_runs_and_counts_its_tasks(program, capsys):
-    with LocalCluster(1, pulse_interval=0.2):
+def test_the_scheduler_tells_who_runs_and_counts_its_tasks(lively, capsys):
+    def body(client: Client, task: Any) -> Any:
+        for _ in range(5):
+            yield (yield client.rtask(pid))()
+        scheduler = Scheduler()
+        while (scheduler.status()["active"]["counts"] or Counts(0, 0, 0)).done < 5:
+            yield task.sleep(0.02)
+        scheduler.print_status()
 
-        def body(client: Client, task: Any) -> Any:
-            for _ in range(5):
-                yield (yield client.rtask(pid))()
-            scheduler = Scheduler()
-            while (scheduler.status()["active"]["counts"] or Counts(0, 0, 0)).done < 5:
-                yield task.sleep(0.02)
-            scheduler.print_status()
-
-        scheduled(body, pid)
+    scheduled(body, pid)
     out = capsys.readouterr().out
     assert "scheduled" in out
     assert "5 tasks, 5 done" in out

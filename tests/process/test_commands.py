@@ -44,12 +44,16 @@ def test_wrong_use_of_a_command_ends_with_2_and_says_how_it_is_used(arguments: l
     assert f"dispycos {arguments[0]}" in err or "is no command" in err
 
 
-def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Path) -> None:
+def test_config_prints_a_file_that_says_of_each_setting_who_set_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "config.toml"
     path.write_text('udp_port = 9800\n[client]\nscheduler = "head"\n')
-    env = {"DISPYCOS_CONFIG": str(path), "DISPYCOS_NODE_SERVE": "3", "DISPYCOS_SECRET": "planted-secret"}
+    monkeypatch.setenv("DISPYCOS_CONFIG", str(path))
+    monkeypatch.setenv("DISPYCOS_NODE_SERVE", "3")
+    monkeypatch.setenv("DISPYCOS_SECRET", "planted-secret")
     options = ["--cpus", "2", "--secret", "planted-secret"]
-    code, out, err = run_program([*DISPYCOS, "config", "--show-origin", "node", *options], env=env)
+    code, out, err = run_main(cli.main, "config", "--show-origin", "node", *options)
     assert (code, err) == (0, "")
     lines = [line.split(maxsplit=3) for line in out.splitlines()]
     told = [" ".join(line.split()) for line in out.splitlines()]
@@ -65,15 +69,15 @@ def test_config_prints_a_file_that_says_of_each_setting_who_set_it(tmp_path: Pat
         "# max_file_size = # default: what the disk holds",
     } <= {*told}
     # It is a file itself, and says the same when it is read.
-    code, whole, _ = run_program([*DISPYCOS, "config"], env=env)
+    code, whole, _ = run_main(cli.main, "config")
     (tmp_path / "again.toml").write_text(whole)
     found = tomllib.loads(whole)
     assert found["node"] == {"udp_port": 9800, "serve": 3} and found["client"]["scheduler"] == "head"
-    assert run_program([*DISPYCOS, "config", "--check", str(tmp_path / "again.toml")])[0] == 0
+    assert run_main(cli.main, "config", "--check", str(tmp_path / "again.toml"))[0] == 0
     path.write_text("[node]\ncpu = 1\n[scheduler]\nnode_port = 'x'\n")
-    code, out, _ = run_program([*DISPYCOS, "config", "--check", str(path)])
+    code, out, _ = run_main(cli.main, "config", "--check", str(path))
     assert code == 1 and "line 2: node.cpu" in out and "line 4: node_port" in out
-    code, out, err = run_program([sys.executable, "-m", "dispycos.node"], env={"DISPYCOS_CONFIG": str(path)})
+    code, out, err = run_program([sys.executable, "-m", "dispycos.node"])
     assert (code, out) == (2, "") and "line 2: node.cpu is not known here; did you mean 'cpus'?" in err
 
 

@@ -70,8 +70,8 @@ print(*codes)
 
 
 @pytest.mark.row("DC-43")
-def test_clients_use_it_one_after_the_other(own_cluster):
-    for _ in range(3):
+def test_clients_use_it_one_after_the_other(cluster):
+    for _ in range(2):
         assert run(squares, 3) == [0, 1, 4]
 
 

@@ -114,18 +114,22 @@ def wait_for_ever(task=None):  # type: ignore[no-untyped-def]
 
 
 def hold_the_gil(task=None):  # type: ignore[no-untyped-def]
-    import re
+    import ctypes
 
     yield
-    # C code that never gives the interpreter back.
-    re.match(r"(a+)+$", "a" * 60 + "b")
+    # C code that never gives the interpreter back, whatever signal comes, and costs nothing meanwhile:
+    # it waits for a lock that it has.
+    held, libc = ctypes.create_string_buffer(256), ctypes.PyDLL(None)
+    libc.pthread_mutex_init(held, None)
+    while True:
+        libc.pthread_mutex_lock(held)
 
 
 def start_children(task=None):  # type: ignore[no-untyped-def]
     import subprocess
     import sys
 
-    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    sleep = ["sleep", "600"]
     yield
     plain = subprocess.Popen(sleep)
     session = subprocess.Popen(sleep, start_new_session=True)

@@ -145,7 +145,9 @@ def use_files(task: Any = None) -> Any:
 
 
 @pytest.mark.row("SE-52", "DN-31")
-def test_tasks_are_the_other_account_for_good(node: Node, master: Master) -> None:
+def test_tasks_are_the_other_account_for_good_and_can_not_touch_their_node(
+    node: Node, master: Master, key_file: Path
+) -> None:
     (server, _) = master.use(node.location, 2)
     ids, no_new_privileges, home = master.run(server, who)
     entry = pwd.getpwnam(USER)
@@ -153,12 +155,6 @@ def test_tasks_are_the_other_account_for_good(node: Node, master: Master) -> Non
     assert no_new_privileges == "1"
     assert home == entry.pw_dir
     assert os.stat(f"/proc/{node.pid}").st_uid == 0
-    master.release(master.dial(node.location))
-
-
-@pytest.mark.row("SE-52")
-def test_a_task_can_not_touch_its_node(node: Node, master: Master, key_file: Path) -> None:
-    (server, _) = master.use(node.location, 2)
     assert master.run(server, try_everything, node.pid, str(key_file), str(FOLDER)) == []
     master.release(master.dial(node.location))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dispycos import RPS, Task
+from tests import helpers
 from tests.helpers import Program, background, run_python
 from tests.process.clusters import run
 
@@ -68,8 +69,19 @@ def visit(main):
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def home() -> Iterator[Program]:
+    """The home of all tests that leave it as it was."""
+    with background([sys.executable, "-c", HOME]) as process:
+        process.wait_line("at ")
+        helpers.lasting.add(process.pid)
+        yield process
+        helpers.lasting.discard(process.pid)
+
+
+@pytest.fixture
+def own_home() -> Iterator[Program]:
+    """The same, of the test's own."""
     with background([sys.executable, "-c", HOME]) as process:
         process.wait_line("at ")
         yield process
@@ -180,9 +192,9 @@ assert (yield remote.here().deliver(double, "a message", 5)) == -1
 
 
 @pytest.mark.row("KE-32", "KE-15")
-def test_only_a_registered_function_is_called(home):
+def test_only_a_registered_function_is_called(own_home):
     out = visit(
-        home,
+        own_home,
         """
 give = yield Task.locate("give", timeout=5)
 give.send(task)
@@ -195,11 +207,11 @@ print("located", flush=True)
 """,
     )
     assert "located" in out
-    assert "hidden ran" not in home.output
-    home.write("now")
-    home.wait_line("unregistering 0")
+    assert "hidden ran" not in own_home.output
+    own_home.write("now")
+    own_home.wait_line("unregistering 0")
     visit(
-        home,
+        own_home,
         """
 assert (yield RPS.locate("double", timeout=0.2)) is None
 give = yield Task.locate("give", timeout=5)
@@ -214,6 +226,7 @@ assert "not registered" in refused.value, refused.value
 @pytest.mark.row("KE-32")
 @pytest.mark.parametrize("end", ["assert waiting.close() == 0 and waiting.close() == -1", "pass"])
 def test_tasks_end_with_the_reference_through_which_they_were_made(home, end):
+    before = len(home.lines)
     visit(
         home,
         f"""
@@ -228,14 +241,14 @@ if {end != "pass"}:
     assert "close()" in status.value, status
 """,
     )
-    home.wait_line("ended by GeneratorExit")
+    home.wait_line("ended by GeneratorExit", after=before)
 
 
 @pytest.mark.row("KE-32")
-def test_a_process_that_dies_ends_calls_tasks_and_statuses(home):
-    pid = home.process.pid
+def test_a_process_that_dies_ends_calls_tasks_and_statuses(own_home):
+    pid = own_home.process.pid
     visit(
-        home,
+        own_home,
         f"""
 waiting = yield RPS.locate("waiting", timeout=5)
 waiting.monitor(task)

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dispycos import Client, LocalCluster, Scheduler, Timeout
+from dispycos import Client, Scheduler, Timeout
 from tests.helpers import alive, background, wait_until
 from tests.process.clusters import Watcher, echo, pid, scheduled, two_servers
 from tests.process.standing import KEY
@@ -35,7 +35,7 @@ def spins(task: Any = None) -> Any:
 
 
 @pytest.mark.row("R-72")
-@pytest.mark.usefixtures("program")
+@pytest.mark.usefixtures("lively")
 def test_a_server_whose_interpreter_is_held_is_never_given_up() -> None:
     """Nine pulses are nearly twice the silence that makes a node a zombie."""
     watcher, seconds = Watcher(), 9 * 0.2
@@ -44,8 +44,7 @@ def test_a_server_whose_interpreter_is_held_is_never_given_up() -> None:
         rtask = yield client.rtask(holds, seconds)
         assert (yield rtask()) == seconds, "it was neither ended nor begun again"
 
-    with LocalCluster(1, pulse_interval=0.2):
-        scheduled(body, holds, status_task=watcher.task)
+    scheduled(body, holds, status_task=watcher.task)
     names = watcher.names()
     assert "ServerInitialized" in names
     assert not [name for name in names if "Zombie" in name or "Abandoned" in name]
@@ -58,17 +57,17 @@ def holds_plainly(seconds: float) -> None:
 
 
 @pytest.mark.row("R-08", "DC-57", "DC-62")
-@pytest.mark.usefixtures("program")
+@pytest.mark.usefixtures("lively")
 def test_a_call_that_holds_the_interpreter_is_ended_after_the_grace() -> None:
     # The server falls silent before it is to be ended by force, as by default after 6 and 7 s.
-    with LocalCluster(1, pulse_interval=0.2), Client([holds_plainly]) as client:
+    with Client([holds_plainly]) as client:
         # An end by its client: else `result` says that it was not done in 30 s.
         with pytest.raises(Timeout, match=r"holds_plainly#.* did not end when it had to"):
             client.options(timeout=0.1).submit(holds_plainly, 600.0).result(30)
 
 
 @pytest.mark.row("R-97")
-def test_what_is_shown_as_terminated_computes_no_more(cluster: Any) -> None:
+def test_what_is_shown_as_terminated_computes_no_more(impatient: None, cluster: Any) -> None:
     def body(client: Client, task: Any) -> Any:
         one, _ = yield two_servers(client, task)
         server = psutil.Process((yield (yield client.rtask_at(one, pid))()))

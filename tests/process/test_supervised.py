@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dispycos import cli
 from dispycos.messages import NodeOpen, Released
 from dispycos.supervision import Supervisor
-from tests.helpers import ROOT, background, run_program, unavailable
+from tests.helpers import ROOT, background, run_main, run_program, unavailable
 from tests.process.daemons import KEY, Node, command, free_ports, key_file, master
 from tests.process.nodes import Master
 
@@ -73,7 +74,7 @@ def test_a_node_tells_systemd_how_it_is_and_ends_with_its_last_task(
         assert master.run(server, os.getenv, "NOTIFY_SOCKET") is None
         manager.hear_of("used by client")
         long = master.submit(server, slow)
-        code, _, err = run_program([*DISPYCOS, "drain", "--wait", "0.1", *where])
+        code, _, err = run_main(cli.main, "drain", "--wait", "0.1", *where)
         assert code == 1 and "still has tasks" in err
         assert master.next(NodeOpen).leaving
         assert master.value(long) == "whole"
@@ -84,7 +85,7 @@ def test_a_node_tells_systemd_how_it_is_and_ends_with_its_last_task(
 
         code, _, err = run_program(health)
         assert code == 1 and "refused" in err
-        code, _, err = run_program([*DISPYCOS, "drain", *where])
+        code, _, err = run_main(cli.main, "drain", *where)
         assert code == 1 and "no node works" in err
 
 
@@ -121,7 +122,7 @@ def test_a_scheduler_tells_systemd_and_is_drained_by_its_number(
 def test_a_process_that_would_die_of_the_signal_is_not_drained() -> None:
     with background([sys.executable, "-c", "print('here', flush=True); input()"]) as program:
         program.wait_line("here")
-        code, _, err = run_program([*DISPYCOS, "drain", str(program.pid)])
+        code, _, err = run_main(cli.main, "drain", str(program.pid))
         assert code == 1 and "no node or scheduler" in err
         assert program.process.poll() is None
 
@@ -130,7 +131,7 @@ def test_a_program_that_uses_the_signal_itself_gets_none() -> None:
     text = "import signal; signal.signal(signal.SIGUSR1, lambda *_: print('got it', flush=True)); "
     with background([sys.executable, "-c", f"{text}print('here', flush=True); input()"]) as program:
         program.wait_line("here")
-        code, _, err = run_program([*DISPYCOS, "drain", "--wait", "0", str(program.pid)])
+        code, _, err = run_main(cli.main, "drain", "--wait", "0", str(program.pid))
         assert code == 1 and "no node or scheduler of dispycos by its command line" in err
 
 
@@ -147,7 +148,7 @@ def test_systemd_takes_the_units_as_they_are_printed(tmp_path: Path) -> None:
     units = []
     for what in ("node", "scheduler"):
         for kind in ([], ["--user"]):
-            printed = run_program([*DISPYCOS, "systemd", *kind, what, "--", "--name", 'a "b" $c %d'])
+            printed = run_main(cli.main, "systemd", *kind, what, "--", "--name", 'a "b" $c %d')
             assert printed.code == 0, printed.err
             assert 'a \\"b\\" $$c %%d' in printed.out
             # No key, no secret: names of files alone.

@@ -13,12 +13,15 @@ import logging
 import sys
 import time
 
-from dispycos.model import Outcome
+from dispycos.model import End, Outcome
+from dispycos.wording import many
 
 log = logging.getLogger("dispycos")
 
 _LINES = 10  # in _WITHIN seconds; what fails in thousands is told in a few lines and a number
 _WITHIN = 10.0
+# These come many at once, each in words of its own, and their node's line has named and counted them.
+_WITH_NODE = frozenset({End.NODE_LOST, End.ABANDONED})
 
 
 class Unasked:
@@ -46,7 +49,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self._began = 0.0  # time.monotonic() of the first line of this stretch
-        self._told: set[str] = set()
+        self._told: set[str | End] = set()
         self._alike = 0  # in this stretch, after one of those
         self._others = 0
 
@@ -57,20 +60,21 @@ class _Lines:
             self._began = now
             self._told.clear()
         text = (outcome.text or outcome.end.name).rstrip()
-        if text in self._told:
+        way = outcome.end if outcome.end in _WITH_NODE else text
+        if way in self._told:
             self._alike += 1
         elif len(self._told) == _LINES:
             self._others += 1
         else:
-            self._told.add(text)
+            self._told.add(way)
             log.error("%s failed, and nobody asked for its result: %s", task, text)
 
     def sum_up(self) -> None:
         """Tell how many were left out."""
         if self._alike:
-            log.error("and %d more tasks failed in the same way", self._alike)
+            log.error("and %s failed in the same way", many(self._alike, "more task"))
         if self._others:
-            log.error("%d more tasks failed, and nobody asked for their results", self._others)
+            log.error("%s failed, and nobody asked for a result", many(self._others, "more task"))
         self._alike = self._others = 0
 
 

@@ -78,7 +78,7 @@ class Gate:
         self.tasks[task.id] = task
         order = self.submitted = self.submitted + 1
         task.order = order
-        task.since = now
+        task.submitted = task.since = now
         if not task.io:
             self.cpu_live += 1
 

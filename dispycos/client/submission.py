@@ -85,6 +85,7 @@ class Submission:
         "server",
         "since",
         "stage",
+        "submitted",
         "timeout",
         "where",
     )
@@ -124,6 +125,7 @@ class Submission:
         self.line: Any = None  # the Line, while QUEUED; both types stand above this file
         self.server: Any = None  # the Server, while PLACED or SENT
         self.position = 0  # there, from 1; CPU and I/O tasks each by itself
+        self.submitted = 0.0  # when
         self.since = 0.0  # when it was submitted, placed last, or paused
         self.begun = 0.0  # when the CPU task ahead of it had ended; before `since`: none was ahead
         self.deaths: tuple[str, ...] = ()  # servers that died while an attempt had begun there

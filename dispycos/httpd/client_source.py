@@ -173,6 +173,7 @@ class ClientSource:
             self._tally.queued.add(waited if waited > 0.0 else 0.0)
         if self._look.tasks and self._sampling.begins(task.id):
             text = self._texts.get(task.id)
+            wall = now()
             self._telling.feed.put(
                 TaskPlaced(
                     task.id,
@@ -181,7 +182,8 @@ class ClientSource:
                     1 + task.retries,
                     action.server,
                     task.attempt,
-                    now(),
+                    round(wall - (time.monotonic() - task.submitted), 3),
+                    wall,
                     text,
                     self._why_no_args(text),
                 )
@@ -213,7 +215,7 @@ class ClientSource:
                 end,
                 outcome.text,
                 server,
-                round(wall - passed, 3),
+                round(wall - (clock - task.submitted), 3),
                 round(wall - (clock - max(task.since, task.begun)), 3),
                 wall,
             )
@@ -461,6 +463,7 @@ class ClientSource:
             task.attempt if server is not None else task.attempt - 1,
             1 + task.retries,
             server,
+            round(wall - (clock - task.submitted), 3),
             round(wall - (clock - task.since), 3),
             round(wall - (clock - max(task.since, task.begun)), 3),
             text,

@@ -57,6 +57,7 @@ class TaskPlaced:
     attempts: int
     server: Hashable
     attempt: int
+    submitted: float
     time: float
     args: str | None = None
     why_no_args: str = ""
@@ -73,7 +74,7 @@ class TaskEnded:
     end: End
     text: str  # why it did not finish, with the traceback; "" if it did
     server: Hashable  # that had it; None: it was at none
-    placed: float  # when it was placed last, or submitted
+    submitted: float
     begun: float  # when it can have begun at the earliest: placed, and none ahead of it
     time: float
 
@@ -89,6 +90,7 @@ class LivingTask:
     attempt: int
     attempts: int
     server: Hashable
+    submitted: float
     since: float  # when it was submitted, placed last, or paused
     begun: float  # when it began, if it is the first that its server has: as in `TaskEnded`
     args: str | None

@@ -72,7 +72,7 @@ class Tasks:
         row = self.living.get(event.number)
         if row is None:
             row = self._new(event.number, event.name, event.io, event.attempts, event.args, event.why_no_args)
-            row.put({"submitted": event.time})
+            row.put({"submitted": event.submitted})
             self.waiting += 1
         self._put_at(event.number, row, event.server, event.time)
         row.put({"attempt": event.attempt, "reason": ""})
@@ -85,7 +85,7 @@ class Tasks:
         seen = row is not None and row["begun"] is not None
         if row is None:
             row = self._make(event.number, event.name, event.io, event.attempt, None, "")
-            row.put({"submitted": event.placed})
+            row.put({"submitted": event.submitted})
         else:
             self._leave(event.number, row, event.time)
         server = self._servers.get(event.server) if event.server is not None else None
@@ -161,7 +161,7 @@ class Tasks:
 
     def _from_survey(self, task: LivingTask) -> Row:
         row = self._new(task.number, task.name, task.io, task.attempts, task.args, task.why_no_args)
-        row.put({"state": task.state, "submitted": task.since, "attempt": task.attempt})
+        row.put({"state": task.state, "submitted": task.submitted, "attempt": task.attempt})
         self.waiting += 1
         return row
 

@@ -320,7 +320,11 @@ class SyntheticSource:
             if self._look.tasks:
                 args = self._args(task)
                 why = self._why_no_args()
-                self._put(TaskPlaced(task.number, task.name, task.io, 1, free.key, 1, now, args, why))
+                self._put(
+                    TaskPlaced(
+                        task.number, task.name, task.io, 1, free.key, 1, task.submitted, now, args, why
+                    )
+                )
 
     def _free(self) -> FakeServer | None:
         for _ in range(20):
@@ -352,7 +356,9 @@ class SyntheticSource:
             key = server.key
         if self._look.tasks or end is not End.FINISHED:
             since = task.placed or task.submitted
-            self._put(TaskEnded(task.number, task.name, task.io, 1, end, text, key, since, since, now))
+            self._put(
+                TaskEnded(task.number, task.name, task.io, 1, end, text, key, task.submitted, since, now)
+            )
 
     def _pulse(self, now: float) -> None:
         self._round = (self._round + 1) % 5
@@ -467,6 +473,7 @@ class SyntheticSource:
             attempt,
             1,
             server,
+            task.submitted,
             since,
             since,
             args,

@@ -638,6 +638,7 @@ def test_a_lost_task_with_attempts_left_is_tried_again_after_a_while(end: End) -
     assert client.handed(S2) == []
     client.wait(0.2)
     assert client.handed(S2) == [task.id]
+    assert task.submitted == 0.0 < task.since
     client.feed(ServerGone(S2, "exit code 3 after it ran", 1, 0, end))
     assert client.end_of(task).end is end
     assert "all 2 attempts" in client.end_of(task).text

@@ -43,7 +43,7 @@ def with_servers(nodes: int = 1, servers: int = 2) -> View:
 
 
 def place(made: View, number: int, server: str, now: float, io: bool = False) -> None:
-    made.handle(TaskPlaced(number, "work", io, 1, server, 1, now), now)
+    made.handle(TaskPlaced(number, "work", io, 1, server, 1, now, now), now)
 
 
 def end(
@@ -264,8 +264,8 @@ def test_a_survey_makes_good_what_was_missed() -> None:
     place(made, 2, "server0.0", 1.5)
 
     living = [
-        LivingTask(2, "work", False, "sent", 1, 1, "server0.1", 2.0, 2.0, None),
-        LivingTask(3, "work", False, "waiting", 0, 1, None, 2.5, 2.5, "(7,)"),
+        LivingTask(2, "work", False, "sent", 1, 1, "server0.1", 0.5, 2.0, 2.0, None),
+        LivingTask(3, "work", False, "waiting", 0, 1, None, 2.5, 2.5, 2.5, "(7,)"),
     ]
     made.handle(Living(living, 3.0), 3.0)
 
@@ -278,16 +278,23 @@ def test_a_survey_makes_good_what_was_missed() -> None:
 @pytest.mark.row("MO-10")
 def test_what_was_sent_ahead_while_nobody_looked_began_when_it_was_its_turn() -> None:
     made = with_servers(servers=1)
-    running = LivingTask(2, "work", False, "sent", 1, 1, "server0.0", 1.0, 9.0, None)
-    waiting = LivingTask(3, "work", False, "sent", 1, 1, "server0.0", 1.0, 1.0, None)
+    running = LivingTask(2, "work", False, "sent", 1, 1, "server0.0", 0.5, 1.0, 9.0, None)
+    waiting = LivingTask(3, "work", False, "sent", 1, 1, "server0.0", 1.0, 1.0, 1.0, None)
     made.handle(Living([running, waiting], 14.0), 14.0)
 
-    assert (made.rows["t2"]["submitted"], made.rows["t2"]["begun"]) == (1.0, 9.0)
+    assert (made.rows["t2"]["submitted"], made.rows["t2"]["begun"]) == (0.5, 9.0)
     assert made.rows["t3"]["begun"] is None
     made.handle(TaskEnded(2, "work", False, 1, End.FINISHED, "", "server0.0", 1.0, 9.0, 17.0), 17.0)
     assert (made.rows["t2"]["begun"], made.rows["t2"]["ended"]) == (9.0, 17.0)
     assert made.rows["t3"]["begun"] == 17.0
     made.check()
+
+
+@pytest.mark.row("MO-10")
+def test_a_task_that_is_seen_first_when_it_is_placed_was_submitted_before() -> None:
+    made = with_servers(servers=1)
+    made.handle(TaskPlaced(1, "work", False, 1, "server0.0", 1, 0.5, 9.0), 9.0)
+    assert (made.rows["t1"]["submitted"], made.rows["t1"]["begun"]) == (0.5, 9.0)
 
 
 @pytest.mark.row("MO-10")

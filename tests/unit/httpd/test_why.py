@@ -113,7 +113,7 @@ def test_what_a_task_takes_is_learnt_of_those_that_run_for_longer_too() -> None:
     servers = {"a": {"mean": 1.0, "done": 1}, "b": {"mean": None, "done": 0}, "c": {"mean": None, "done": 0}}
     for number, (key, values) in enumerate(servers.items(), 1):
         view.handle(Changed("server", key, {"state": "busy", "location": key, **values}, "n"), 0.0)
-        view.handle(TaskPlaced(number, "work", False, 1, key, 1, 0.0 if key == "c" else 9.5), 9.5)
+        view.handle(TaskPlaced(number, "work", False, 1, key, 1, 0.0, 0.0 if key == "c" else 9.5), 9.5)
     view.end_tick(10.0)
 
     found = situation.of(view, {}, 10.0)

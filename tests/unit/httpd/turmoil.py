@@ -112,7 +112,7 @@ class Turmoil:
         number = self.random.choice(list(self.tasks))
         self.tasks[number] = server
         if self.random.random() < 0.9:
-            self.tell(TaskPlaced(number, "work", number % 5 == 0, 1, server, 1, self.now))
+            self.tell(TaskPlaced(number, "work", number % 5 == 0, 1, server, 1, self.now, self.now))
 
     def _end(self) -> None:
         if not self.tasks:
@@ -155,6 +155,7 @@ class Turmoil:
                 1,
                 1,
                 server,
+                number,
                 number,
                 number,
                 None,

@@ -1,0 +1,32 @@
+"""What a client tells its monitor of one task, whenever somebody begins to look."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dispycos.client.submission import Ended, Placed, Submission
+from dispycos.httpd.client_source import ClientSource
+from dispycos.httpd.source import Look
+from dispycos.model import CodeHash, End, Incarnation, Outcome
+
+SERVER = Incarnation(b"server..........")
+
+
+@pytest.mark.row("MO-10")
+def test_a_task_was_submitted_when_the_program_did_whoever_looked_then() -> None:
+    client: Any = SimpleNamespace()
+    source = ClientSource(client, show_args=False)
+    wall, clock = time.time(), time.monotonic()
+    task = Submission(1, CodeHash(b"h"), None, owner=SimpleNamespace(_where=(SERVER, None)))
+    task.submitted, task.since = clock - 30.0, clock - 5.0  # it waited, and was placed
+
+    assert source._living(task, wall, clock).submitted == pytest.approx(wall - 30.0, abs=0.01)
+    source._look = Look(tasks=True)
+    source.placed(Placed(task, SERVER))
+    source.ended(Ended(task, Outcome(1, 1, End.FINISHED, None)))
+    for event in source._telling.feed.take():
+        assert event.submitted == pytest.approx(wall - 30.0, abs=1.0), event

@@ -89,9 +89,9 @@ def late(n: int) -> int:
 @pytest.mark.parametrize("chunksize", [None, 1, 7, 10_000])
 def test_results_come_in_the_order_of_the_input(cluster: Any, chunksize: int | None) -> None:
     with opened(square) as client:
-        expected = [n * n for n in range(1000)]
-        assert list(client.map(square, range(1000), chunksize=chunksize)) == expected
-        assert list(client.map(square, iter(range(1000)), chunksize=chunksize)) == expected
+        expected = [n * n for n in range(400)]
+        assert list(client.map(square, range(400), chunksize=chunksize)) == expected
+        assert list(client.map(square, iter(range(400)), chunksize=chunksize)) == expected
         assert list(client.map(late, range(200), chunksize=chunksize)) == list(range(200))
 
 
@@ -197,7 +197,7 @@ def test_a_map_without_end_needs_no_memory_without_end() -> None:
 @pytest.mark.row("DC-64")
 def test_several_threads_share_the_results_of_a_map(cluster: Any) -> None:
     with opened(square) as client:
-        results = client.map(late, range(2000))
+        results = client.map(late, range(800))
         taken: list[list[int]] = [[] for _ in range(4)]
         threads = [threading.Thread(target=one.extend, args=(results,)) for one in taken]
         for thread in threads:
@@ -205,7 +205,7 @@ def test_several_threads_share_the_results_of_a_map(cluster: Any) -> None:
         for thread in threads:
             thread.join(LIMIT)
             assert not thread.is_alive()
-        assert sorted(itertools.chain(*taken)) == list(range(2000))
+        assert sorted(itertools.chain(*taken)) == list(range(800))
         assert all(one == sorted(one) for one in taken)
 
 
@@ -218,11 +218,11 @@ def test_the_first_failure_is_raised_in_its_place_with_its_traceback(
     cluster: Any, chunksize: int | None
 ) -> None:
     with opened() as client:
-        results = client.map(lambda n: fails_at(777, n), range(3000), chunksize=chunksize)
+        results = client.map(lambda n: fails_at(277, n), range(1000), chunksize=chunksize)
         taken = []
-        with pytest.raises(LookupError, match="item 777") as caught:
+        with pytest.raises(LookupError, match="item 277") as caught:
             taken.extend(results)
-        assert taken == list(range(777))
+        assert taken == list(range(277))
         assert "raise LookupError" in str(caught.value.__cause__)
         assert list(results) == []  # it is over
 

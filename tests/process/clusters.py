@@ -79,7 +79,7 @@ def program() -> Iterator[None]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clusters that are made after it wait half a second, not five, before an end by force."""
     standard = config.limits
     monkeypatch.setattr(config, "limits", lambda: dataclasses.replace(standard(), grace=0.5))

@@ -120,7 +120,7 @@ def blocks(begun: str) -> Any:
 
 
 @pytest.mark.row("DC-57")
-def test_a_task_that_never_yields_is_ended_with_its_process(impatient, cluster, tmp_path):
+def test_a_task_that_never_yields_is_ended_with_its_process(short_grace, cluster, tmp_path):
     begun = tmp_path / "begun"
 
     def body(client: Client, task: Any) -> Any:

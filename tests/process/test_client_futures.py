@@ -95,18 +95,17 @@ def stops() -> None:
 
 
 @pytest.mark.row("DC-63")
-@pytest.mark.parametrize(
-    ("function", "expected"), [(square, 49), (adds_one, 8), (adds_two, 9), (str, "7"), (lambda n: -n, -7)]
-)
-def test_a_function_of_any_kind_is_called_on_a_server(cluster: Any, function: Any, expected: Any) -> None:
+def test_a_function_of_any_kind_is_called_on_a_server(cluster: Any) -> None:
+    kinds = [(square, 49), (adds_one, 8), (adds_two, 9), (str, "7"), (lambda n: -n, -7)]
     with opened() as client:
-        future = client.submit(function, 7)
-        assert isinstance(future, Waitable)
-        assert isinstance(future, concurrent.futures.Future)
-        assert future.result(LIMIT) == expected
-        assert (future.exception(), future.done(), future.cancelled(), future.running()) == (
-            None, True, False, False,
-        )  # fmt: skip
+        for function, expected in kinds:
+            future = client.submit(function, 7)
+            assert isinstance(future, Waitable)
+            assert isinstance(future, concurrent.futures.Future)
+            assert future.result(LIMIT) == expected
+            assert (future.exception(), future.done(), future.cancelled(), future.running()) == (
+                None, True, False, False,
+            )  # fmt: skip
 
 
 @pytest.mark.row("DC-63", "DC-60")
@@ -416,13 +415,10 @@ def test_asyncio_wraps_a_future_and_a_cancelled_wrapping_cancels_the_call(cluste
 
 
 @pytest.mark.row("DC-60", "DC-62")
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
-def test_a_call_that_raises_what_would_cancel_its_caller_is_told_as_a_failure(
-    cluster: Any, kind: type[BaseException]
-) -> None:
+def test_a_call_that_raises_what_would_cancel_its_caller_is_told_as_a_failure(cluster: Any) -> None:
     with opened() as client:
 
-        async def main() -> None:
+        async def main(kind: type[BaseException]) -> None:
             task = await client.rtask(raises_late, kind, "why")
             waits = [
                 client.submit(raises, kind, "why"),
@@ -435,9 +431,10 @@ def test_a_call_that_raises_what_would_cancel_its_caller_is_told_as_a_failure(
                 assert isinstance(caught.value.__cause__, kind)
             assert not any(future.cancelled() for future in waits[:2])
 
-        asyncio.run(main())
-        if kind is not GeneratorExit:  # which ends the task of the whole chunk
-            results = client.map(lambda n: n or raises(kind, "why"), [1, 0], chunksize=2)
+        for kind in (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+            asyncio.run(main(kind))
+        for kind in (KeyboardInterrupt, asyncio.CancelledError):  # GeneratorExit ends the whole chunk's task
+            results = client.map(lambda n, kind=kind: n or raises(kind, "why"), [1, 0], chunksize=2)
             assert next(results) == 1
             with pytest.raises(RemoteError, match=f"an item's call raised {kind.__name__}: why"):
                 next(results)

@@ -86,13 +86,13 @@ def late(n: int) -> int:
 
 
 @pytest.mark.row("DC-64")
-@pytest.mark.parametrize("chunksize", [None, 1, 7, 10_000])
-def test_results_come_in_the_order_of_the_input(cluster: Any, chunksize: int | None) -> None:
+def test_results_come_in_the_order_of_the_input(cluster: Any) -> None:
+    expected = [n * n for n in range(400)]
     with opened(square) as client:
-        expected = [n * n for n in range(400)]
-        assert list(client.map(square, range(400), chunksize=chunksize)) == expected
-        assert list(client.map(square, iter(range(400)), chunksize=chunksize)) == expected
-        assert list(client.map(late, range(200), chunksize=chunksize)) == list(range(200))
+        for chunksize in (None, 1, 7, 10_000):
+            assert list(client.map(square, range(400), chunksize=chunksize)) == expected
+            assert list(client.map(square, iter(range(400)), chunksize=chunksize)) == expected
+            assert list(client.map(late, range(200), chunksize=chunksize)) == list(range(200))
 
 
 @pytest.mark.row("DC-64")
@@ -213,18 +213,16 @@ def test_several_threads_share_the_results_of_a_map(cluster: Any) -> None:
 
 
 @pytest.mark.row("DC-64", "KE-06")
-@pytest.mark.parametrize("chunksize", [None, 1, 50])
-def test_the_first_failure_is_raised_in_its_place_with_its_traceback(
-    cluster: Any, chunksize: int | None
-) -> None:
+def test_the_first_failure_is_raised_in_its_place_with_its_traceback(cluster: Any) -> None:
     with opened() as client:
-        results = client.map(lambda n: fails_at(277, n), range(1000), chunksize=chunksize)
-        taken = []
-        with pytest.raises(LookupError, match="item 277") as caught:
-            taken.extend(results)
-        assert taken == list(range(277))
-        assert "raise LookupError" in str(caught.value.__cause__)
-        assert list(results) == []  # it is over
+        for chunksize in (None, 1, 50):
+            results = client.map(lambda n: fails_at(277, n), range(1000), chunksize=chunksize)
+            taken = []
+            with pytest.raises(LookupError, match="item 277") as caught:
+                taken.extend(results)
+            assert taken == list(range(277))
+            assert "raise LookupError" in str(caught.value.__cause__)
+            assert list(results) == []  # it is over
 
 
 @pytest.mark.row("DC-64", "DC-22")

@@ -67,7 +67,7 @@ def test_a_call_that_holds_the_interpreter_is_ended_after_the_grace() -> None:
 
 
 @pytest.mark.row("R-97")
-def test_what_is_shown_as_terminated_computes_no_more(impatient: None, cluster: Any) -> None:
+def test_what_is_shown_as_terminated_computes_no_more(short_grace: None, cluster: Any) -> None:
     def body(client: Client, task: Any) -> Any:
         one, _ = yield two_servers(client, task)
         server = psutil.Process((yield (yield client.rtask_at(one, pid))()))

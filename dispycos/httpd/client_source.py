@@ -286,7 +286,7 @@ class ClientSource:
             wall, clock = now(), time.monotonic()
             held = dict(work.driver.fleet.nodes_held)
             self._survey_nodes(work, held, wall, clock)
-            self._survey_servers(work, look, wall, clock)
+            came = self._survey_servers(work, look, wall, clock)
             # After their servers, whose last counts they add up.
             for key in [key for key in self._nodes if key not in held]:
                 why = self._reasons.get(self._nodes.pop(key), "it is held no more")
@@ -295,7 +295,8 @@ class ClientSource:
             self._survey_client(work, look)
             if (look.servers or look.nodes) and not work.network.closed:
                 self._sights.look(work, look.servers, look.nodes)
-            if look.survey:
+            # Tasks that were placed at a server before it was shown could not be told where they are.
+            if look.survey or (look.tasks and came):
                 shown = self._sampling.lives
                 living = client_survey.living(work.driver.dispatch)
                 tasks = [self._living(task, wall, clock) for task in living if shown(task.id)]
@@ -344,7 +345,9 @@ class ClientSource:
         peer = work.network.endpoint.peer(node.incarnation)
         return client_survey.node_facts(node, peer.release if peer is not None else "", self.name)
 
-    def _survey_servers(self, work: Work, look: Look, wall: float, clock: float) -> None:
+    def _survey_servers(self, work: Work, look: Look, wall: float, clock: float) -> bool:
+        """Tell what changed; answers whether a server is shown from now on that has tasks already."""
+        came = False
         crew = work.driver.fleet.crew
         self._running = 0
         placement = work.driver.dispatch.placement
@@ -381,6 +384,7 @@ class ClientSource:
             if key not in self._servers:
                 self._servers[key] = server
                 values |= self._server_facts(server, wall)
+                came = came or running + waiting > 0
             self._telling.feed.put_always(Changed("server", key, values, server.node.incarnation))
         for key in [key for key in self._servers if key not in alive]:
             self._server_gone(key, wall)
@@ -388,6 +392,7 @@ class ClientSource:
             # Of servers that were gone when the last news of their tasks came.
             for key in [key for key in self._counts if key not in alive]:
                 self._counts.pop(key, None)
+        return came
 
     def _server_gone(self, key: Incarnation, wall: float) -> None:
         server = self._servers.pop(key)

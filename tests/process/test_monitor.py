@@ -18,8 +18,12 @@ import pytest
 
 from dispycos import Client, DispycosStatus, LocalCluster, Task
 from dispycos.httpd import HTTPServer, asking, sampling
+from dispycos.httpd.client_source import ClientSource
 from dispycos.httpd.events import TaskEnded, TaskPlaced, TaskSubmitted
+from dispycos.httpd.feed import Feed
 from dispycos.httpd.lending import NOBODY
+from dispycos.httpd.source import Look
+from dispycos.httpd.view import View
 from dispycos.model import Status
 from dispycos.terminal import status as terminal
 from tests.helpers import ROOT, background, environment, run_python, wait_until
@@ -103,6 +107,25 @@ def during(client: Client, body: Any) -> Any:
 
 def submit(client: Client, target: Any, *args: Any, **kwargs: Any) -> Task:
     return client.rtask(target, *args, **kwargs).result(20)
+
+
+@pytest.mark.row("MO-18")
+def test_a_task_at_a_server_that_was_not_shown_yet_is_placed_there_with_it(cluster: LocalCluster) -> None:
+    client, view, feed = Client([stands]), View("test", 0.0), Feed()
+    source = ClientSource(client, show_args=True)
+    source.watch(feed)
+    source.refresh(Look(tasks=True, survey=True)).result(20)
+    assert client.schedule().result(20) == 0
+    # Nothing is asked until its server has it, which the answer to this says.
+    submit(client, stands)
+    source.refresh(Look(tasks=True)).result(20)
+    for event in feed.take():
+        view.handle(event, 0.0)
+    view.end_tick(0.0)
+    (task,) = view.tasks.living.values()
+    assert task["state"] == "running" and view.rows[task["server"]].kind == "server"
+    source.stop()
+    client.close(terminate=True).result(20)
 
 
 @pytest.mark.row("HT-01", "HT-11", "HT-12", "HT-16", "MO-01", "MO-18")

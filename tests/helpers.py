@@ -333,8 +333,9 @@ lasting: set[int] = set()
 # Likewise what a network that serves several tests is connected by: it connects anew when it must.
 lasting_connections: list[Callable[[], Iterable[int]]] = []
 
-# Processes that are not ours, (pid, start): nobody gets our mark later, and each test looks twice at all.
-_strangers: set[tuple[int, int]] = set()
+# Processes that are not ours: nobody gets our mark later. One that is gone is forgotten at the next look,
+# and its number comes round again only after all others.
+_strangers: set[int] = set()
 
 
 class _Process(NamedTuple):
@@ -346,18 +347,19 @@ class _Process(NamedTuple):
 
 
 def _everyone() -> dict[int, _Process]:
-    """All processes of this system. A few thousand tests look twice: one read for each, and no more."""
+    """All processes of this system but strangers. A few thousand tests look twice: one read for each."""
     found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            # ESRCH where it ended between the opening and the reading.
-            with (
-                contextlib.suppress(FileNotFoundError, ProcessLookupError),
-                open(f"/proc/{entry}/stat", "rb") as file,
-            ):
-                # The name in brackets may hold anything, brackets too.
-                fields = file.read().rpartition(b")")[2].split()
-                found[int(entry)] = _Process(int(fields[1]), fields[0], int(fields[19]))
+    listed = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+    _strangers.intersection_update(listed)
+    for pid in listed - _strangers:
+        # ESRCH where it ended between the opening and the reading.
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),
+            open(f"/proc/{pid}/stat", "rb") as file,
+        ):
+            # The name in brackets may hold anything, brackets too.
+            fields = file.read().rpartition(b")")[2].split()
+            found[pid] = _Process(int(fields[1]), fields[0], int(fields[19]))
     return found
 
 
@@ -384,11 +386,10 @@ def _processes() -> Iterator[tuple[tuple[int, int], str]]:
     for pid, process in everyone.items():
         if pid == os.getpid() or pid in of_lasting:
             continue
-        who = (pid, process.start)
-        if pid not in ours and (who in _strangers or not (mark and _marked(pid, mark))):
-            _strangers.add(who)
+        if pid not in ours and not (mark and _marked(pid, mark)):
+            _strangers.add(pid)
         elif process.state != b"Z":
-            yield who, _command(pid)
+            yield (pid, process.start), _command(pid)
 
 
 def _command(pid: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispycos.workers import ClusterExecutor, PoolError, slurm
-from tests.helpers import run_program, wait_until
+from tests.helpers import run_main, run_program, wait_until
 from tests.process.workers.slurm import cluster, jobs
 
 __all__ = ["cluster"]
@@ -41,13 +41,16 @@ os.execv({python!r}, [{python!r}, *arguments[at + 1:]])
 @pytest.mark.row("CW-12")
 @pytest.mark.row("CW-14")
 @pytest.mark.row("CW-16")
-def test_slurm_starts_and_stops_a_pool_and_does_no_more(cluster: dict[str, str], tmp_path: Path) -> None:
+def test_slurm_starts_and_stops_a_pool_and_does_no_more(
+    cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
+    monkeypatch.chdir(logs)
     with pytest.raises(PoolError, match="no master"):
         slurm.master_host()
     # What Slurm refuses is shown in its own words, and leaves nothing.
-    refused = run_program([*SLURM, "-n", "1", "-W", "--partition=nosuch", "start"], cwd=logs)
+    refused = run_main(slurm.main, "-n", "1", "-W", "--partition=nosuch", "start")
     assert refused.code == 1
     assert "nosuch" in refused.err or "invalid partition" in refused.err.lower()
     assert "Traceback" not in refused.err
@@ -66,7 +69,7 @@ def test_slurm_starts_and_stops_a_pool_and_does_no_more(cluster: dict[str, str],
         assert executor.submit(os.getcwd).result(30) == os.getcwd()
     assert "chief joined" not in (logs / "cmaster.out").read_text()
     assert "dispycos worker hand ready" in (logs / "cworkers.out").read_text()
-    again = run_program([*SLURM, "-n", "2", "start"], cwd=logs)
+    again = run_main(slurm.main, "-n", "2", "start")
     assert again.code == 1
     assert "stop" in again.err
     stopped = run_program([*SLURM, "stop"], cwd=logs)

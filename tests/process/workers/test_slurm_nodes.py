@@ -13,7 +13,7 @@ import pytest
 from dispycos import Client, Pycos, Scheduler, SlurmCluster
 from dispycos.commands import slurm as command
 from dispycos.launch import slurm
-from tests.helpers import Finished, run_program, wait_until
+from tests.helpers import Finished, run_main, run_program, wait_until
 from tests.process.clusters import program
 from tests.process.workers.slurm import cluster, jobs
 from tests.process.workers.test_slurm import DOCKER
@@ -49,9 +49,9 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
     def say(*words: str, env: dict[str, str] | None = None) -> Finished:
         return run_program([*SLURM, *words], cwd=tmp_path, env=env)
 
-    code, _, err = say("status")
+    code, _, err = run_main(command.main, "status")
     assert code == 1 and "no nodes 'nodes' wait or run" in err
-    refused = say("-n", "1", "-S", "--partition=nosuch", "start")
+    refused = run_main(command.main, "-n", "1", "-S", "--partition=nosuch", "start")
     assert refused.code == 1 and "partition" in refused.err.lower() and "Traceback" not in refused.err
 
     pycos = Pycos(node="127.0.0.1", udp_port=0)
@@ -62,7 +62,7 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
     started = say("-n", "2", *given, "start", *more)
     assert started.code == 0, started.err
     assert f"write to {logs}/dispycosnode-*.out" in started.out
-    assert "there already" in say("-n", "1", "start").err
+    assert "there already" in run_main(command.main, "-n", "1", "start").err
 
     Scheduler()
     client = Client()
@@ -71,7 +71,7 @@ def test_slurm_starts_nodes_that_find_their_client_and_end_with_their_tasks(
     with telling(logs):
         wait_until(lambda: len(client.servers().result()) == 4, 40, "4 servers of 2 nodes")
     assert sum(client.map(abs, range(-3, 0))) == 6
-    code, out, _ = say("status")
+    code, out, _ = run_main(command.main, "status")
     assert code == 0 and out.splitlines()[-1] == "2 running"
 
     gate = str(tmp_path / "gate")

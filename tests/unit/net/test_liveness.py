@@ -294,7 +294,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(STEPS, st.booleans())
 def test_invariants_hold_whatever_happens(steps: list[tuple[str, float, float]], dials: bool) -> None:
     life = Liveness(LIMITS, 0.0, dials=dials)

@@ -80,7 +80,7 @@ STEPS = st.lists(
 
 @pytest.mark.rule("N2")
 @pytest.mark.row("R-40")
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, tags=st.booleans())
 def test_whatever_is_cut_where_each_message_arrives_once_and_in_order(steps: list[tuple], tags: bool) -> None:
     pair = Pair(tags=tags)

@@ -1,23 +1,33 @@
-"""Forks: what is done in a child that this process forks by os.fork().
+"""Forks: what is done in a child that this process forks by os.fork(), and where such a child ends.
 
-It is called inside of os.fork(), in the only thread that the child has. The others stayed in the
+What is done is called inside of os.fork(), in the only thread that the child has. The others stayed in the
 parent: whatever they had locked is locked for ever in the child, and what they were changing is
 half changed. What descriptors lead to is the parent's as well. So it may only mark what is the
 parent's, and make anew what the child needs, locks above all. It takes no lock, waits for nothing,
 and neither reads nor writes; who uses a thing of the parent's later looks at the mark.
 
 Two verbs: `disown` marks a thing as the parent's, `renew` makes it that of a process that begins.
-Where the system has no fork, nothing is ever called. Layer 0.
+Where the system has no fork, nothing is ever called.
+
+Code of others that forks may come back from there twice, in the parent and in the child; what follows
+is the parent's. So whoever calls it keeps `generation` and looks at it afterwards: if it is another
+one, this is a child, and it is to `leave`. Layer 0.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from types import TracebackType
+from typing import Final, NoReturn, TypeVar
 
 T = TypeVar("T")
+
+generation = 0  # how many forks lead here from the process in which this was imported
+
+_OURS: Final = "dispycos."
 
 
 def in_child(function: Callable[[], object]) -> None:
@@ -36,3 +46,44 @@ def each_in_child(function: Callable[[T], object]) -> weakref.WeakSet[T]:
 
     in_child(call)
     return things
+
+
+def leave(error: BaseException | None = None) -> NoReturn:
+    """End this process, a forked child, where the code that forked it returns, or raises `error`.
+
+    As Python ends: an error is printed, with status 1; what SystemExit says is the status; else it is 0.
+    Not what was registered for the end of the program, which is the parent's.
+    """
+    status = 1
+    try:
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):
+            status = error.code if isinstance(error.code, int) else 0
+        elif isinstance(error, SystemExit):
+            print(error.code, file=sys.stderr)
+        elif error is not None:
+            trace = _without_us(error.__traceback__)
+            sys.excepthook(type(error), error.with_traceback(trace), trace)
+        else:
+            status = 0
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                status = status or 1  # what was printed is lost; or there is no such stream
+        os._exit(status & 0xFF)
+
+
+def _without_us(trace: TracebackType | None) -> TracebackType | None:
+    # From the first line on that is none of ours.
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        trace = trace.tb_next
+    return trace
+
+
+def _count() -> None:
+    global generation
+    generation += 1
+
+
+in_child(_count)

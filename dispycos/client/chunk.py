@@ -16,6 +16,7 @@ from pickle import PickleBuffer
 from types import CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
+from dispycos import forks
 from dispycos.kernel import trace
 from dispycos.kernel.target import begin, calls_plainly, name_of, runs
 from dispycos.kernel.task import is_interruption
@@ -69,6 +70,7 @@ class Each:
     def __call__(self, items: Sequence[Any], task: Any = None) -> Generator[Any, Any, tuple[Any, ...]]:
         function, spread = self.function, self.spread
         is_target = runs(function)
+        born = forks.generation
         clock = time.monotonic
         results: list[Any] = []
         failure: BaseException | None = None
@@ -82,10 +84,14 @@ class Each:
                     if type(value) is GeneratorType or type(value) is CoroutineType:
                         value = yield value
             except BaseException as error:
+                if forks.generation != born:
+                    forks.leave(error)
                 if isinstance(error, GeneratorExit) or is_interruption(error):
                     raise  # somebody wants this task to end
                 failure = _without_us(error)
                 break
+            if forks.generation != born:
+                forks.leave()  # the other items are the parent's
             results.append(value)
             now = clock()
             if now - turn >= TURN:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from dispycos import forks
 from dispycos.errors import RemoteProtocolError
 from dispycos.gateways import plain, wire
 from dispycos.gateways.channel import Channel
@@ -128,10 +129,15 @@ class FarEnd:
 
     def _execute(self, channel: Channel, order: Order) -> Callable[[], object]:
         # What tells the near end that it is done.
+        born = forks.generation
         try:
             waits = order.run(channel)
         except BaseException as exc:
+            if forks.generation != born:
+                forks.leave(exc)
             return _ending(channel, exc, skip=2)
+        if forks.generation != born:
+            forks.leave()
         if waits is None:
             return _ending(channel, None)
         if self._tasks is None:

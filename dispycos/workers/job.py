@@ -24,6 +24,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from dispycos import forks
 from dispycos.kernel import trace
 from dispycos.kernel.target import calls_plainly
 from dispycos.kernel.task import is_interruption
@@ -98,7 +99,16 @@ class JobFunction:
 
 def _call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Alone, so that what interrupts the job comes inside its surroundings, and they are left."""
-    return function(*args, **kwargs)
+    born = forks.generation
+    try:
+        value = function(*args, **kwargs)
+    except BaseException as exc:
+        if forks.generation != born:
+            forks.leave(exc)
+        raise
+    if forks.generation != born:
+        forks.leave()
+    return value
 
 
 calls_plainly.add(_call.__code__)

@@ -303,6 +303,23 @@ def forbid_forks(task=None):  # type: ignore[no-untyped-def]
     return 0
 
 
+@pytest.mark.row("DC-07", "KE-27")
+def test_a_child_that_node_setup_forks_is_no_second_zygote(zygote: Zygote) -> None:
+    assert zygote.prepare([], forks_a_child).what == "ready"
+    wait_until(lambda: "ValueError: in the child" in zygote.printed(), what="what the child says")
+    # Had it gone on, it would have said that it is ready, too.
+    zygote.fork()
+
+
+def forks_a_child(task=None):  # type: ignore[no-untyped-def]
+    yield task.sleep(0.001)
+    child = os.fork()
+    if not child:
+        raise ValueError("in the child")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    return 0
+
+
 @pytest.mark.row("R-27")
 def test_a_zygote_without_free_descriptors_says_so_and_forks_when_it_has_some(zygote: Zygote) -> None:
     zygote.prepare()

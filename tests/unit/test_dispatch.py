@@ -631,14 +631,15 @@ def test_where_nobody_knows_what_began_all_that_was_handed_over_counts_as_begun(
 @pytest.mark.parametrize("end", [End.SERVER_LOST, End.NODE_LOST, End.ABANDONED])
 def test_a_lost_task_with_attempts_left_is_tried_again_after_a_while(end: End) -> None:
     client = Driven(S1, S2)
+    client.now = 1.0
     task = client.one(retries=1)
     client.feed(ServerGone(S1, "exit code 3 after it ran", 1, 0, end))
     assert task.attempt == 2
-    assert "tried again soon" in client.machine.why_waiting(task.id, 0.0)
+    assert "tried again soon" in client.machine.why_waiting(task.id, 1.0)
     assert client.handed(S2) == []
     client.wait(0.2)
     assert client.handed(S2) == [task.id]
-    assert task.submitted == 0.0 < task.since
+    assert task.submitted == 1.0 < task.since
     client.feed(ServerGone(S2, "exit code 3 after it ran", 1, 0, end))
     assert client.end_of(task).end is end
     assert "all 2 attempts" in client.end_of(task).text

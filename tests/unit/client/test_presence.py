@@ -97,3 +97,15 @@ def test_a_node_whose_only_server_is_replaced_begins_anew_before_the_program_hea
     assert work.presence.came(beside) == []
     work.run()
     assert work.presence.came(Server(4)) == []
+
+
+def test_who_asks_later_is_refused_only_if_what_keeps_servers_away_lasts() -> None:
+    for lasting in (False, True):
+        work: Any = Work()
+        waits = everywhere(work, abs)
+        work.presence.no_servers("no partition", lasting)
+        work.run()
+        assert waits.done()
+        later = everywhere(work, abs)
+        work.run()
+        assert later.done() == lasting

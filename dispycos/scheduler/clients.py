@@ -218,6 +218,12 @@ class Clients:
         """Tell a queued client its place, and what it waits for."""
         out.append(Say(client.incarnation, m.Queued(client.ticket, client.place, self.why_queued(client))))
 
+    def tell_queue(self, out: list[Action]) -> None:
+        """What they wait for is not what it was."""
+        for client in self.queue.values():
+            if client.place:
+                self.tell_place(client, out)
+
     def tell_places(self, out: list[Action]) -> None:
         """Whoever moved up in the queue is told."""
         for place, client in enumerate(self.queue.values(), 1):

@@ -299,14 +299,18 @@ class SchedulerMachine:
             out.append(Note("info", "the journal is written again"))
             self._grants.consider_all(now, out)
             self._turns.begin_next(now, out)
+            self._clients.tell_queue(out)
         self._turns.admit_kept(now, out)
 
     def _journal_failed(self, event: JournalFailed, now: float, out: list[Action]) -> None:
-        if event.reason != self._clients.unwritten:
+        news = event.reason != self._clients.unwritten
+        if news:
             text = f"no new client is taken, the running one goes on: {event.reason}"
             out.append(Note("error", text))
         self._clients.unwritten = event.reason
         self._turns.refuse_unkept(event.reason, now, out)
+        if news:
+            self._clients.tell_queue(out)
 
     # Waiting (S6).
 

@@ -307,7 +307,8 @@ class Turns:
             self._clients.drop(client, reason, now, out)
             self._clients.tell_places(out)
             return
-        if client.state is ClientState.SCHEDULED:
+        ends = client.state is ClientState.SCHEDULED
+        if ends:
             client.move("end")
             client.reason = reason
             self._deadlines.drop(("why", client.reservation))
@@ -322,6 +323,8 @@ class Turns:
         if lost:
             self._grants.client_gone(client)
         self._over_if_empty(client, now, out)
+        if ends and client.state is ClientState.CLOSING:
+            self._clients.tell_queue(out)
 
     def _over_if_empty(self, client: Client, now: float, out: list[Action]) -> None:
         if client.state is ClientState.CLOSING and not client.leaving:

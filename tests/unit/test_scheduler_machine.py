@@ -926,6 +926,34 @@ def test_a_waiting_client_is_told_again_what_it_waits_for() -> None:
     assert queued.reason == "client c1 holds the cluster"
 
 
+@pytest.mark.rule("S6")
+def test_who_waits_for_its_turn_is_told_when_that_waits_for_something_else() -> None:
+    bench = granted().client("c2").client("c3")
+    bench.hear(who("c1"), m.CloseClient(1))
+    for name, place in (("c2", 1), ("c3", 2)):
+        assert bench.said_to(who(name), m.Queued) == [m.Queued(1, place, "client c1 closes")]
+    bench.hear(who("c1"), m.CloseClient(1))
+    assert not bench.said_to(who("c2"), m.Queued)  # it does so already
+    bench.feed(s.JournalFailed("disk full"))
+    assert bench.said_to(who("c2"), m.Queued)[0].reason.endswith("whose turn it is: disk full")
+    bench.feed(s.JournalFailed("disk full"))
+    assert not bench.said_to(who("c2"), m.Queued)
+    bench.feed(s.Written())
+    assert bench.said_to(who("c2"), m.Queued)[0].reason == "client c1 closes"
+
+
+@pytest.mark.rule("S6")
+def test_what_this_process_learns_of_nodes_that_it_starts_is_told_to_who_waits_for_them() -> None:
+    failed = ["sbatch: invalid partition"]
+    bench = Bench(unreached=lambda: failed).client()
+    bench.wait(LIMITS.visible_wait)
+    assert bench.said_to(who("c1"), m.Queued)[0].reason == "no node is known; sbatch: invalid partition"
+    failed[0] = "sbatch: invalid account"
+    bench.feed(s.NodesAwaited())
+    bench.wait(LIMITS.visible_wait)
+    assert bench.said_to(who("c1"), m.Queued)[0].reason == "no node is known; sbatch: invalid account"
+
+
 @pytest.mark.row("R-33", "R-52")
 @pytest.mark.rule("S6")
 def test_who_waits_for_nodes_is_told_anew_when_they_change_once_in_v() -> None:

@@ -9,9 +9,9 @@ import socket
 import psutil
 import pytest
 
-from dispycos.easycluster import Client, generate_key, read_key_file
+from dispycos.easycluster import Client, cli, generate_key, read_key_file
 from dispycos.errors import AuthenticationError
-from tests.helpers import alive, run_program, wait_until
+from tests.helpers import alive, run_main, run_program, wait_until
 from tests.process.easycluster.conftest import COMMAND, listener
 
 
@@ -23,7 +23,7 @@ def run(*options: str, **more):
 def test_help_and_usage():
     code, out, _ = run("--help")
     assert code == 0 and "authenticated" in out and "not encrypted" in out and "ssh" in out
-    code, _, err = run()
+    code, _, err = run_main(cli.main)
     assert code == 2 and "usage: easycluster" in err
 
 
@@ -31,14 +31,14 @@ def test_help_and_usage():
 def test_a_key_file_is_made_and_never_replaced_unasked(tmp_path):
     tmp_path.chmod(0o700)
     path = tmp_path / "secret.key"
-    assert run("-g", str(path)).code == 0
+    assert run_main(cli.main, "-g", str(path)).code == 0
     assert path.stat().st_mode & 0o777 == 0o600
     key = read_key_file(path)
     assert len(key) == 32 and key.hex() in path.read_text()
-    code, _, err = run("-g", str(path))
+    code, _, err = run_main(cli.main, "-g", str(path))
     assert code == 1 and "exists" in err
     assert read_key_file(path) == key
-    assert run("-g", str(path), "-O").code == 0
+    assert run_main(cli.main, "-g", str(path), "-O").code == 0
     assert read_key_file(path) != key
 
 
@@ -136,7 +136,7 @@ def test_a_quiet_server_logs_no_calls(tmp_path, definitions):
             pid = rmt.os.getpid()
         wait_until(lambda: not psutil.pid_exists(pid), what="the process to be gone")
         assert "called" not in quiet.program.output
-    assert run("-S", "-c", "NoSuchServer").code == 2
+    assert run_main(cli.main, "-S", "-c", "NoSuchServer").code == 2
 
 
 @pytest.mark.row("EC-04")
@@ -146,7 +146,7 @@ def test_only_networks_that_are_allowed_may_connect(tmp_path):
             with pytest.raises(OSError):
                 Client(strict.key, "127.0.0.1", strict.port)
         strict.program.wait_line("refused a connection from 127.0.0.1: its address")
-    assert run("-S", "-a", "nonsense").code == 2
+    assert run_main(cli.main, "-S", "-a", "nonsense").code == 2
     with listener(tmp_path, "-a", "127.0.0.0/8") as fine:
         Client(fine.key, "127.0.0.1", fine.port).close()
 
@@ -182,7 +182,7 @@ def test_a_signal_ends_listener_and_processes(tmp_path, number, definitions):
 def test_a_daemon_leaves_its_terminal_and_a_second_one_is_refused(tmp_path):
     tmp_path.chmod(0o700)
     key, pid_file, log = tmp_path / "k", tmp_path / "pid", tmp_path / "log"
-    run("-g", str(key))
+    run_main(cli.main, "-g", str(key))
     common = ("-S", "-k", str(key), "-p", "0", "-d", "-P", str(pid_file), "-L", str(log))
     code, out, err = run(*common)
     assert code == 0 and "Listening on 127.0.0.1:" in out, err

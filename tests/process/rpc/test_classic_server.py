@@ -16,7 +16,8 @@ import pytest
 from dispycos import rpc
 from dispycos.config import Limits
 from dispycos.errors import HostNotFound, PeerLost
-from tests.helpers import Program, alive, background, run_program, run_python, wait_until
+from dispycos.rpc import classic_server
+from tests.helpers import Program, alive, background, run_main, run_program, run_python, wait_until
 from tests.process.gateways.sshd import Sshd
 
 SERVER = [sys.executable, "-m", "dispycos.rpc.classic_server"]
@@ -132,7 +133,7 @@ def test_a_oneshot_server_ends_with_its_connection(program):
 
 def test_the_server_says_what_is_wrong_with_its_options():
     assert "--mode" in run_program([*SERVER, "--help"]).out
-    code, _, err = run_program([*SERVER, "--port", "70000"])
+    code, _, err = run_main(classic_server.main, "--port", "70000")
     assert code == 2 and "'70000' is no port" in err
     code, _, err = run_program([*SERVER, "--host", "192.0.2.1"])
     assert code == 1 and err.startswith("dispycos-classic: can't listen at 192.0.2.1:18812")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dispycos.workers import ClusterExecutor, PoolError, mp
-from tests.helpers import alive, run_program, wait_until
+from tests.helpers import alive, run_main, run_program, wait_until
 
 MP = [sys.executable, "-m", "dispycos.workers.mp"]
 
@@ -41,13 +41,13 @@ def test_a_pool_is_started_and_stopped_by_command(folder: Path) -> None:
         assert f"ready at 127.0.0.1:{host}" in (logs / "cmaster.out").read_text()
         wait_until(lambda: "a job printed this" in (logs / "cworkers.out").read_text())
         assert (logs / "cworkers.out").read_text().count("dispycos worker") == 2
-        twice = run_program([*MP, "--port", host, "start"], cwd=folder)
+        twice = run_main(mp.main, "--port", host, "start")
         assert twice.code == 1
         assert "stop" in twice.err
         stopped = run_program([*MP, "--port", host, "stop"], cwd=folder)
         assert (stopped.code, stopped.out) == (0, "3 processes ended\n")
         assert alive(stranger.pid)
-        again = run_program([*MP, "--port", host, "stop"], cwd=folder)
+        again = run_main(mp.main, "--port", host, "stop")
         assert again.code == 1
         assert f"port {host}" in again.err
     finally:

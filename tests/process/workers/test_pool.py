@@ -15,8 +15,10 @@ import pytest
 
 from dispycos.errors import TaskLost
 from dispycos.workers import ClientThread, ClusterExecutor, MasterLost, NoMaster, RemoteException, WorkerLost
-from tests.helpers import background, run_program, run_python, wait_until
-from tests.process.workers.conftest import MASTER, WORKER, Master, a_master, a_worker
+from dispycos.workers.master import main as master_main
+from dispycos.workers.worker import main as worker_main
+from tests.helpers import background, run_main, run_program, run_python, wait_until
+from tests.process.workers.conftest import MASTER, Master, a_master, a_worker
 
 pytestmark = pytest.mark.usefixtures("program")
 
@@ -207,8 +209,8 @@ def test_wrong_usage_and_taken_ports_are_one_sentence(pool: Master) -> None:
     assert taken.code == 1
     assert f"127.0.0.1:{pool.port}" in taken.err
     assert "Traceback" not in taken.err
-    assert run_program([*WORKER, "localhost:x"]).code == 2
-    assert run_program([*MASTER, "--port", "99999"]).code == 2
+    assert run_main(worker_main, "localhost:x").code == 2
+    assert run_main(master_main, "--port", "99999").code == 2
 
 
 @pytest.mark.row("GN-06")

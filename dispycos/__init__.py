@@ -208,14 +208,19 @@ _WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "RPS": "kernel.l
 
 
 def __getattr__(name: str) -> Any:
+    if name not in _HOMES and name not in _SETTINGS:
+        import os
+
+        if any(os.path.exists(os.path.join(__path__[0], name + end)) for end in (".py", "")):
+            # `from dispycos import module` asks first, and tells nobody what it hears.
+            raise AttributeError(f"dispycos.{name} is a module: `import dispycos.{name}` before it is used")
+        from dispycos.guidance import habits, hints
+
+        raise AttributeError(f"module 'dispycos' has no attribute {name!r}{hints.hint(habits.NAMES, name)}")
     import importlib
 
     if name in _SETTINGS:
         return getattr(importlib.import_module("dispycos.config"), name)
-    if name not in _HOMES:
-        from dispycos.guidance import habits, hints
-
-        raise AttributeError(f"module 'dispycos' has no attribute {name!r}{hints.hint(habits.NAMES, name)}")
     module, _, attribute = _HOMES[name].partition(":")
     for other in ("log", _WITH.get(name, module)):
         importlib.import_module(f"dispycos.{other}")

@@ -149,7 +149,7 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Pat
 def test_next_to_nothing_is_imported_before_a_command_hears_ctrl_c() -> None:
     # Those packages whose modules are programs: Python imports them before the module begins.
     packages = "dispycos.workers, dispycos.gateways, dispycos.rpc, dispycos.easycluster, dispycos.node"
-    line = f"import os, sys; before = {{*sys.modules}}; import dispycos.entry, {packages}"
+    line = f"import os, sys; before = {{*sys.modules}}; from dispycos import entry; import {packages}"
     told = "print(*(name for name in sys.modules if name not in before and name[:8] != 'dispycos'))"
     # Without `site`, which may import what it likes.
     code, out, err = run_program(

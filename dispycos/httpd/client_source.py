@@ -194,6 +194,8 @@ class ClientSource:
         server, end = task.owner._where[0], outcome.end
         if self._texts:
             self._texts.pop(task.id, None)
+        if self._asked:  # it may have ended while it waited
+            self._asked.pop(task.id, None)
         clock = time.monotonic()
         passed = clock - task.since
         self._tally.ended(task.name, end, passed)

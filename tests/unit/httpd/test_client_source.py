@@ -30,3 +30,13 @@ def test_a_task_was_submitted_when_the_program_did_whoever_looked_then() -> None
     source.ended(Ended(task, Outcome(1, 1, End.FINISHED, None)))
     for event in source._telling.feed.take():
         assert event.submitted == pytest.approx(wall - 30.0, abs=1.0), event
+
+
+def test_of_a_task_that_ended_while_it_waited_nothing_is_kept() -> None:
+    client: Any = SimpleNamespace(work=None)
+    source = ClientSource(client, show_args=True)
+    task = Submission(1, CodeHash(b"h"), None, owner=SimpleNamespace(_where=(SERVER, None)))
+    source.submitted(task, ("an argument",), {})
+    assert source._asked and source._texts
+    source.ended(Ended(task, Outcome(1, 1, End.CANCELLED, None)))
+    assert not source._asked and not source._texts

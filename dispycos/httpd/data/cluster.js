@@ -28,13 +28,13 @@ export function nodeColumns(app) {
     { id: "state", label: "State", width: 14.5, state: true, value: (row) => row.state, text: (row) => app.stateText(row), hint: (row) => row.why || null },
     { id: "servers", label: "Servers", width: 8.5, numeric, value: (row) => row.servers, text: (row) => count(row.servers) },
     { id: "cpu", label: "CPU available", width: 13, numeric, meter: true, value: (row) => row.cpu, text: (row) => percent(row.cpu) },
-    { id: "memory", label: "Memory", width: 9.5, numeric, value: (row) => row.memory, text: (row) => bytes(row.memory) },
-    { id: "swap", label: "Swap", width: 9.5, numeric, detail: true, value: (row) => row.swap, text: (row) => bytes(row.swap) },
-    { id: "disk", label: "Disk", width: 9.5, numeric, detail: true, value: (row) => row.disk, text: (row) => bytes(row.disk) },
+    { id: "memory", label: "Memory", width: 9.5, numeric, spare: 1, value: (row) => row.memory, text: (row) => bytes(row.memory) },
+    { id: "swap", label: "Swap", width: 9.5, numeric, detail: true, spare: 3, value: (row) => row.swap, text: (row) => bytes(row.swap) },
+    { id: "disk", label: "Disk", width: 9.5, numeric, detail: true, spare: 2, value: (row) => row.disk, text: (row) => bytes(row.disk) },
     app.store.lends
       ? { id: "holder", label: "Lent to", width: 12, value: (row) => row.holder || "", hint: (row) => row.holder || null }
-      : { id: "submitted", label: "Submitted", width: 10, numeric, value: (row) => row.submitted, text: (row) => count(row.submitted) },
-    { id: "done", label: "Done", width: 8.5, numeric, value: (row) => row.done, text: (row) => count(row.done) },
+      : { id: "submitted", label: "Submitted", width: 10, numeric, spare: 1, value: (row) => row.submitted, text: (row) => count(row.submitted) },
+    { id: "done", label: "Done", width: 8.5, numeric, spare: app.store.lends ? 1 : 0, value: (row) => row.done, text: (row) => count(row.done) },
     { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },
     { id: "pulse", label: "Last pulse", width: 10, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
   ];

@@ -24,9 +24,9 @@ const numeric = true;
 function serverColumns(app, everywhere) {
   /** @type {import("./table.js").Column[]} */
   const columns = [
-    { id: "location", label: "Location", width: 23, value: (row) => byNumber(row.location), text: (row) => row.location ?? "–", link: (row) => `#/server/${row.id}` },
-    { id: "state", label: "State", width: 22, state: true, value: (row) => row.state, text: (row) => app.stateText(row), hint: (row) => row.why || null },
-    { id: "running", label: "Running", width: 11, numeric, value: (row) => row.running, text: (row) => count(row.running) },
+    { id: "location", label: "Location", width: 21, value: (row) => byNumber(row.location), text: (row) => row.location ?? "–", link: (row) => `#/server/${row.id}` },
+    { id: "state", label: "State", width: 20, state: true, value: (row) => row.state, text: (row) => app.stateText(row), hint: (row) => row.why || null },
+    { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },
   ];
   if (everywhere) {
     const node = (/** @type {Row} */ row) => app.store.row(row.node);
@@ -35,13 +35,13 @@ function serverColumns(app, everywhere) {
   }
   const own = [
     ...columns.slice(0, 2),
-    { id: "submitted", label: "Submitted", width: 12, numeric, value: (row) => row.submitted, text: (row) => count(row.submitted) },
-    { id: "done", label: "Done", width: 11, numeric, value: (row) => row.done, text: (row) => count(row.done) },
+    { id: "submitted", label: "Submitted", width: 10, numeric, spare: 1, value: (row) => row.submitted, text: (row) => count(row.submitted) },
+    { id: "done", label: "Done", width: 8.5, numeric, value: (row) => row.done, text: (row) => count(row.done) },
     columns[2],
-    { id: "waiting", label: "Waiting there", width: 14, numeric, value: (row) => row.waiting, text: (row) => count(row.waiting) },
-    { id: "cpu", label: "CPU", width: 9, numeric, value: (row) => row.cpu, text: (row) => percent(row.cpu) },
-    { id: "memory", label: "Memory", width: 12, numeric, value: (row) => row.memory, text: (row) => bytes(row.memory) },
-    { id: "pulse", label: "Last pulse", width: 13, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
+    { id: "waiting", label: "Waiting there", width: 13, numeric, value: (row) => row.waiting, text: (row) => count(row.waiting) },
+    { id: "cpu", label: "CPU", width: 7.5, numeric, value: (row) => row.cpu, text: (row) => percent(row.cpu) },
+    { id: "memory", label: "Memory", width: 9.5, numeric, spare: 1, value: (row) => row.memory, text: (row) => bytes(row.memory) },
+    { id: "pulse", label: "Last pulse", width: 10.5, numeric, ticks: true, value: (row) => row.pulse, text: (row) => age(row.pulse ? app.now() - row.pulse : null) },
   ];
   return app.store.lends ? own.filter(({ id }) => !UNTOLD.includes(id)) : own;
 }
@@ -198,12 +198,12 @@ function summary(app, node) {
 function taskColumns(app) {
   const link = (/** @type {Row} */ row) => `#/task/${row.id}`;
   return [
-    { id: "name", label: "Name", width: 22, value: (row) => row.name, text: (row) => `${row.name ?? "–"}#${row.id.slice(1)}`, link },
+    { id: "name", label: "Name", width: 19, value: (row) => row.name, text: (row) => `${row.name ?? "–"}#${row.id.slice(1)}`, link },
     { id: "state", label: "State", width: 20, state: true, value: (row) => row.state, text: (row) => app.stateText(row) },
-    { id: "args", label: "Arguments", width: 24, value: (row) => (app.args ? row.args : null), text: (row) => (app.args ? (row.args ?? "–") : "hidden") },
-    { id: "begun", label: "Started", width: 11, numeric, value: (row) => row.begun, text: (row) => time(row.begun, app.now()) },
-    { id: "elapsed", label: "Elapsed", width: 13, numeric, ticks: true, value: (row) => (row.begun ? -row.begun : null), text: (row) => (row.begun ? age((row.ended ?? app.now()) - row.begun) : "–") },
-    { id: "kind", label: "Kind", width: 8, value: (row) => row.kind },
+    { id: "args", label: "Arguments", width: 20, spare: 1, value: (row) => (app.args ? row.args : null), text: (row) => (app.args ? (row.args ?? "–") : "hidden") },
+    { id: "begun", label: "Started", width: 10, numeric, value: (row) => row.begun, text: (row) => time(row.begun, app.now()) },
+    { id: "elapsed", label: "Elapsed", width: 9.5, numeric, ticks: true, value: (row) => (row.begun ? -row.begun : null), text: (row) => (row.begun ? age((row.ended ?? app.now()) - row.begun) : "–") },
+    { id: "kind", label: "Kind", width: 7, value: (row) => row.kind },
     { id: "where", label: "Where it is", value: (row) => stack(row.where), hint: (row) => (row.where ? stack(row.where) : null), text: (row) => stack(row.where) },
   ];
 }
@@ -230,7 +230,7 @@ export function openServer(app, root, asked) {
     open: (task) => `#/task/${task.id}`, empty: () => (store.loaded(topic) ? "Nothing runs here now. Tasks appear as soon as they begin." : "Loading …"),
   }, app.settings);
   const waiting = new Table({
-    name: "handed", caption: "Next, waiting there", columns: [{ ...columns[0], value: (task) => idNumber(task.id) }, ...columns.slice(1, 3)], sort: { id: "name", descending: false },
+    name: "handed", caption: "Next, waiting there", columns: [{ ...columns[0], value: (task) => idNumber(task.id) }, columns[1], { ...columns[2], spare: 0 }], sort: { id: "name", descending: false },
     open: (task) => `#/task/${task.id}`, empty: () => "No task waits at this server.",
   }, app.settings);
   const ended = new Table({

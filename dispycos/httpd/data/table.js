@@ -17,8 +17,8 @@ const cards = matchMedia("(max-width: 639px)");
  * @typedef {{
  *   id: string, label: string, value: (row: Row) => import("./order.js").Key, text?: (row: Row) => string,
  *   width?: number, numeric?: boolean, ticks?: boolean, hint?: (row: Row) => string | null, link?: (row: Row) => string | null,
- *   state?: boolean, meter?: boolean, detail?: boolean,
- * }} Column `width` in ch; `ticks`: changes with time alone; `detail`: not on cards
+ *   state?: boolean, meter?: boolean, detail?: boolean, spare?: number,
+ * }} Column `width` in ch; `ticks`: changes with time alone; `detail`: not on cards; `spare`: 1 to 3, 3 goes first without room
  * @typedef {{
  *   name: string, caption: string, columns: Column[], sort: {id: string, descending: boolean}, empty: () => string,
  *   open?: (row: Row) => string | null, select?: boolean, chosen?: () => void, tools?: Node[],
@@ -92,20 +92,20 @@ export class Table {
     this._shown = columns;
     this._height = cards.matches ? 0 : HEIGHT;
     put(this._cols, this.form.select ? h("col.check") : null, columns.map((column) => {
-      const col = h("col");
+      const col = h("col", { "data-spare": column.spare });
       if (column.width) col.style.width = `${column.width}ch`;
       return col;
     }));
-    const least = columns.reduce((sum, column) => sum + (column.width ?? 24), this.form.select ? 5 : 0);
+    const least = columns.reduce((sum, column) => sum + (column.spare ? 0 : (column.width ?? 24)), this.form.select ? 5 : 0);
     this._table.style.minWidth = cards.matches ? "" : `min(${least}ch, 250%)`;
     put(this._head, h("tr", { role: "row", "aria-rowindex": "1" }, this.form.select ? h("th", { role: "columnheader", scope: "col" }, this._all()) : null, columns.map((column) => {
       const button = h("button.plain", { type: "button", onclick: () => this.sortBy(column.id) }, column.label);
-      return h(column.numeric ? "th.numeric" : "th", { role: "columnheader", scope: "col", "data-column": column.id }, button);
+      return h(column.numeric ? "th.numeric" : "th", { role: "columnheader", scope: "col", "data-column": column.id, "data-spare": column.spare }, button);
     })));
     put(this._sortMenu, columns.flatMap((column) => [h("option", { value: column.id }, column.label)]));
     const hidden = new Set(this._settings.values.hidden[this.form.name] ?? []);
     put(this._choice.lastChild, this.form.columns.slice(1).map((column) =>
-      h("label", {}, h("input", { type: "checkbox", checked: !hidden.has(column.id), onchange: (/** @type {any} */ event) => this._hide(column.id, !event.target.checked) }), " ", column.label)));
+      h("label", { "data-spare": column.spare }, h("input", { type: "checkbox", checked: !hidden.has(column.id), onchange: (/** @type {any} */ event) => this._hide(column.id, !event.target.checked) }), " ", column.label)));
     this._elements.clear();
     put(this._body);
     this._top = h("tr.gap", { "aria-hidden": "true" }, h("td"));
@@ -235,7 +235,7 @@ export class Table {
     } else {
       this._top.remove();
       this._bottom.remove();
-      const columns = this._shown.length + (this.form.select ? 1 : 0);
+      const columns = this._shown.filter((column) => !column.spare).length + (this.form.select ? 1 : 0);
       put(this._body, h("tr.empty", { role: "row" }, h("td", { role: "cell", colspan: columns }, this.form.empty())));
       this._elements.clear();
     }
@@ -293,7 +293,7 @@ export class Table {
       element.append(h("td.check", { role: "cell" }, box));
     }
     for (const column of this._shown ?? []) {
-      const cell = h(column.numeric ? "td.numeric" : "td", { role: "cell", "data-label": column.label });
+      const cell = h(column.numeric ? "td.numeric" : "td", { role: "cell", "data-label": column.label, "data-spare": column.spare });
       if (column.state) cell.append(shape(""));
       if (column.meter) cell.append(h("span.meter", { "aria-hidden": "true" }, h("span")));
       cell.append(column.link ? h("a") : h("span"));

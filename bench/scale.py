@@ -29,7 +29,8 @@ SMALL, LARGE = 100, 10_000  # nodes
 SERVERS = 8  # of a node
 ROUNDS = 3  # of pulses
 CHANGED = 100  # one node of so many is lost in a round, and another joins
-TASKS = 40_000  # placed on servers
+TASKS_EACH = 4  # tasks placed for each server
+MAX_TASKS = 10_000  # in all
 LIMIT = 120.0  # seconds for one measurement
 
 OUR, CLIENT = Incarnation(b"scheduler......."), Incarnation(b"client..........")
@@ -118,11 +119,12 @@ def run_dispatch(nodes: int) -> tuple[int, float]:
     """The same; an event is a task that is placed, or a server's message with the outcome of one."""
     machine = Dispatch(Limits())
     servers = nodes * SERVERS
+    count = min(TASKS_EACH * servers, MAX_TASKS)
     for server in range(servers):
         machine.handle(ServerUsable(_who(b"s", server), _who(b"n", server // SERVERS), 1), 0.0)
     machine.flush(0.0)
     machine.define(FUNCTION, PAYLOAD)
-    tasks = [Submission(CLIENT_MADE + 1 + number, FUNCTION, PAYLOAD) for number in range(TASKS)]
+    tasks = [Submission(CLIENT_MADE + 1 + number, FUNCTION, PAYLOAD) for number in range(count)]
     heard: dict[Incarnation, int] = {}
     events = len(tasks)
     began = time.thread_time()

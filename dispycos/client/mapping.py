@@ -24,6 +24,7 @@ from dispycos.client.future import Future
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.work import Work
 from dispycos.guidance import habits, hints
+from dispycos.kernel import unwaited
 from dispycos.kernel.target import name_of
 from dispycos.pickling import values
 
@@ -46,6 +47,7 @@ class Map(Arrivals):
         self._items: Iterator[Any] = zip(*iterables, strict=False) if self._spread else iter(iterables[0])
         self._left = _length(iterables)
         self._name = name_of(function)
+        unwaited.warn(function)
         self._function = work.submissions.definition(Each(function, self._spread))
         self._options = options
         self._chunking = Chunking(fixed)

@@ -18,6 +18,7 @@ from dispycos.client.shipping import Shipping, is_large
 from dispycos.client.submission import Submission
 from dispycos.client.task_options import TaskOptions
 from dispycos.client.tasks import ClientTask
+from dispycos.kernel import unwaited
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.refusal import refusal
 from dispycos.model import CLIENT_MADE, CodeHash, End, Incarnation, Location, Outcome, Payload
@@ -130,6 +131,7 @@ class Submissions:
 
         NotSerializable or MessageTooLarge if it can't travel.
         """
+        unwaited.warn(function)
         return self._shipping.function(function, self.define)
 
     def pickled(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:

@@ -44,7 +44,7 @@ def begin(target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     if not code.co_flags & RUNS:
         _refuse(target)
     made: Runnable
-    if "task" in code.co_varnames and "task" not in passed and _wants_task(function, code, given):
+    if "task" in code.co_varnames and "task" not in passed and wants_task(function, code, given):
         made = target(*args, task=task, **kwargs)
     elif kwargs:
         made = target(*args, **kwargs)
@@ -91,7 +91,7 @@ def as_target(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _wants_task(function: FunctionType, code: CodeType, given: int) -> bool:
+def wants_task(function: FunctionType, code: CodeType, given: int) -> bool:
     """Whether the parameter `task` exists, has a default, and is not among the positional arguments."""
     names = code.co_varnames
     positional = code.co_argcount

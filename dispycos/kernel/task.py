@@ -111,7 +111,7 @@ class Task(Receiver):
         else:
             self._generator = begin(target, args, kwargs, self)
             self._name = name_of(target)
-            if not number & CLIENT_MADE:  # what clients send here they have looked at
+            if not number & CLIENT_MADE:  # its client has looked at what it sends
                 unwaited.warn(target)
         self._input: Any = None
         self._end = self._attention = self._error = self._stack = self._waiting = self._timer = None

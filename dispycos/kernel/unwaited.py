@@ -3,9 +3,9 @@
 Such a call does nothing, and no error tells. It is found in the function's code before the function
 runs for the first time: a wait that looked after itself would cost every wait of every task.
 
-What is found is certain: a method of the parameter `task` that does nothing but say what to wait for,
-whose answer nobody takes. What another name stands for is not known here, nor is what an answer that
-was kept is used for.
+What is found is a method of the parameter `task` that only says what to wait for, whose answer nobody
+takes. Where the kernel fills that parameter in, it does nothing; where a caller passes it, it may be
+another's object, and the text leaves that open. What a function does with other names is not known here.
 
 Pure: no I/O, clock or randomness.
 """
@@ -16,16 +16,18 @@ import dis
 import inspect
 import logging
 from collections.abc import Iterator
-from types import CodeType, FunctionType
+from itertools import repeat
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-from dispycos.kernel.target import RUNS
+from dispycos.kernel.target import RUNS, wants_task
 
 log = logging.getLogger("dispycos")
 
 _WAITS = frozenset({"sleep", "suspend", "receive", "recv"})  # of one's own task: they do nothing else
 _JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
 _MAX_SEEN = 1024
+_MAX_LOOKS = 256  # subroutines of subroutines of one target
 
 # What was looked at, by id(), kept alive. As soon as it is full all is forgotten, and may be told again.
 _seen: dict[int, CodeType] = {}
@@ -33,30 +35,46 @@ _seen: dict[int, CodeType] = {}
 
 def warn(target: Any) -> None:
     """Log what `target`, or a subroutine that it names, throws away, at the first time; any thread."""
-    code = getattr(target, "__code__", None)
-    if type(code) is CodeType and _seen.get(id(code)) is not code:
-        _look(code, getattr(target, "__globals__", {}))
+    function = target.__func__ if type(target) is MethodType else target
+    if type(function) is not FunctionType:
+        return
+    own: CodeType = function.__code__
+    if not own.co_flags & RUNS or _seen.get(id(own)) is own:
+        return
+    filled = "task" in own.co_varnames and wants_task(function, own, 0)
+    to_see = [(own, function.__globals__)]
+    for _ in repeat(None, _MAX_LOOKS):
+        code, names = to_see.pop()
+        if code.co_flags & RUNS and _seen.get(id(code)) is not code:
+            if len(_seen) >= _MAX_SEEN:
+                _seen.clear()
+            _seen[id(code)] = code
+            _tell(code, filled and code is own)
+            to_see += _subroutines(code, names)
+        if not to_see:
+            break
 
 
-def _look(code: CodeType, names: dict[str, Any]) -> None:
-    if len(_seen) >= _MAX_SEEN:
-        _seen.clear()
-    _seen[id(code)] = code
+def _tell(code: CodeType, filled: bool) -> None:
     for method, line in thrown_away(code):
         log.warning(
-            "%s does not wait at line %d of %s: task.%s() without `%s` does nothing",
+            "%s does not wait at line %d of %s: task.%s() without `%s` does nothing%s",
             code.co_name,
             line,
             code.co_filename.rpartition("/")[2],
             method,
             "await" if code.co_flags & inspect.CO_COROUTINE else "yield",
+            "" if filled else ", if `task` is a Task",
         )
-    for value in (*code.co_consts, *map(names.get, code.co_names)):
-        inner, its_names = (
-            (value.__code__, value.__globals__) if type(value) is FunctionType else (value, names)
-        )
-        if type(inner) is CodeType and inner.co_flags & RUNS and _seen.get(id(inner)) is not inner:
-            _look(inner, its_names)
+
+
+def _subroutines(code: CodeType, names: dict[str, Any]) -> Iterator[tuple[CodeType, dict[str, Any]]]:
+    """The code of functions that stand in it, or that it names, each with the globals it sees."""
+    for inner in (*code.co_consts, *map(names.get, code.co_names)):
+        if type(inner) is CodeType:
+            yield inner, names
+        elif type(inner) is FunctionType:
+            yield inner.__code__, inner.__globals__
 
 
 def thrown_away(code: CodeType) -> Iterator[tuple[str, int]]:
@@ -66,6 +84,8 @@ def thrown_away(code: CodeType) -> Iterator[tuple[str, int]]:
     if _WAITS.isdisjoint(code.co_names):
         return
     steps = list(dis.get_instructions(code))
+    if any(step.argval == "task" and step.opname.startswith(("STORE", "DELETE")) for step in steps):
+        return  # it is something else from there on
     line = code.co_firstlineno
     for index, step in enumerate(steps[:-1]):
         line = step.positions.lineno if step.positions and step.positions.lineno else line

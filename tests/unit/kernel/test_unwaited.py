@@ -60,6 +60,16 @@ def other_task(n: int) -> Gen:
     yield
 
 
+def own_task(task: Any = None) -> Gen:
+    task = task.other
+    task.sleep(1)
+    yield
+
+
+def robot(task: Any) -> None:
+    task.sleep(1)  # a plain function: whatever its `task` is, nothing fills it in
+
+
 def names_another(task: Any = None) -> Gen:
     yield forgets_in_a_subroutine(task)
 
@@ -74,6 +84,7 @@ def test_what_is_thrown_away_is_found_and_nothing_else() -> None:
     assert found(forgets_await) == [("suspend", 1)]
     assert found(forgets_nothing) == []
     assert found(other_task) == []
+    assert found(own_task) == []
 
 
 def test_a_local_task_is_told_of_before_it_runs_and_once(
@@ -84,10 +95,19 @@ def test_a_local_task_is_told_of_before_it_runs_and_once(
     line = forgets_in_a_subroutine.__code__.co_firstlineno + 1
     (told,) = caplog.messages
     assert told.startswith(f"forgets_in_a_subroutine does not wait at line {line} of test_unwaited.py: ")
-    assert told.endswith("task.receive() without `yield` does nothing")
+    # Who calls a subroutine passes what he likes.
+    assert told.endswith("task.receive() without `yield` does nothing, if `task` is a Task")
 
 
 def test_of_a_remote_task_its_client_tells(caplog: pytest.LogCaptureFixture) -> None:
+    unwaited.warn(robot)
     shipping = Shipping(Components(), Limits())
     assert [shipping.name(forgets_await), shipping.name(forgets_await)] == ["forgets_await"] * 2
     assert len(caplog.messages) == 1 and "task.suspend() without `await` does nothing" in caplog.messages[0]
+
+
+def test_a_long_chain_of_subroutines_is_followed_as_far_as_it_is_worth(world: World) -> None:
+    names: dict[str, Any] = {}
+    for number in range(2000):
+        exec(f"def chain{number}(task=None):\n    yield chain{number + 1}(task)\n", names)
+    world.kernel.spawn(names["chain0"])

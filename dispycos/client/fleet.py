@@ -246,8 +246,10 @@ class Fleet:
         if self.crew.usable:
             return ""
         if not self.nodes_held:
+            gone = self.holdings.last_gone
+            missing = f"no node is left: {gone}" if gone else "no node was granted"
             ignored = f"the last one ignored: {self._ignored}" if self._ignored else ""
-            return "; ".join(filter(None, ("no node was granted", self._as_told(now) or ignored)))
+            return "; ".join(filter(None, (missing, self._as_told(now) or ignored)))
         unusable = [survey.why_unusable(node) for node in islice(self.nodes_held.values(), MAX_NAMED)]
         return "; ".join([*unusable, *left_out(len(self.nodes_held), one="more node", several="more nodes")])
 

@@ -61,6 +61,7 @@ class Holdings:
         self.returned: dict[Incarnation, tuple[int, bool]] = {}  # live nodes given back: lease, again
         self.to_release: dict[Incarnation, int] = {}  # nodes that may not know that they are free: lease
         self.gap_end = 0.0  # when our own clock last jumped
+        self.last_gone = ""  # why the last node that was ours is not any more; "": none was ours yet
         self.crew = Crew(limits, plan, deadlines, stories)
         plan.on_empty = self._emptied
         self._turn = turn
@@ -348,6 +349,7 @@ class Holdings:
             if not node.up:
                 out.append(StopDialling(node.location))
         self._stories.add(incarnation, now, f"gone: {reason}")
+        self.last_gone = reason or f"node {node.facts.name} was closed"
         known = node.shown is not None and not self._turn.ending
         out.append(NodeGone(incarnation, reason, node.facts.name if lost and known else ""))
         if node.shown is not None:

@@ -848,7 +848,8 @@ def test_a_lost_node_takes_its_servers_along_whatever_the_flag_says() -> None:
     assert all("refused three dials" in g.reason for g in bench.found(e.ServerGone))
     assert bench.told(N1)[-2:] == ["NodeAbandoned", "NodeClosed"]
     assert bench.fleet.nodes() == []
-    assert bench.fleet.why(bench.now) == "no node was granted"
+    lost = "no node is left: node n1 at 10.0.0.1:9706 is gone: refused three dials"
+    assert bench.fleet.why(bench.now) == lost
 
 
 @pytest.mark.row("R-67", "R-29")
@@ -1018,7 +1019,10 @@ def test_what_keeps_nodes_away_is_noted_once_in_the_schedulers_words() -> None:
     assert bench.fleet.why(bench.now) == "no node was granted; no node is known (as of 30 s ago)"
     bench.prepared().ready()
     bench.feed(PeerGone(who("n1"), "refused three dials"))
-    assert bench.fleet.why(bench.now) == "no node was granted"
+    lost = "no node is left: node n1 at 10.0.0.1:9706 is gone: refused three dials"
+    assert bench.fleet.why(bench.now) == lost
+    bench.hear(SCHEDULER, m.Queued(1, 0, "no node is known"))
+    assert bench.fleet.why(bench.now) == f"{lost}; no node is known"
 
 
 @pytest.mark.row("R-33")

@@ -333,25 +333,8 @@ class NodeMachine:
         return owner is None or owner.suspect
 
     def _reserve(self, peer: Incarnation, message: m.Reserve, now: float, out: list[Action]) -> None:
-        tenancy = self._tenancy
-        if tenancy is not None:
-            if (
-                tenancy.reservation == message.reservation
-                and tenancy.client == message.client
-                and self.state is not NodeState.RELEASING
-                and self._schedules(peer, tenancy)
-            ):
-                self._served_by(tenancy, peer)
-                tenancy.take_lease(message.lease, message.lease_time, now, out)
-                if self.state is NodeState.RESERVED:
-                    # A word of ours that was under way had it granted anew, before anything began.
-                    tenancy.grant = max(tenancy.grant, message.lease)
-                out.append(Say(peer, m.Reserved(tenancy.reservation, tenancy.pulse, message.lease)))
-                return
-            busy = "it serves another client"
-            if tenancy.state is NodeState.RELEASING:
-                busy = "the former client's work is being removed"
-            out.append(Say(peer, m.ReserveRefused(message.reservation, busy)))
+        if self._tenancy is not None:
+            self._reserved_again(self._tenancy, peer, message, now, out)
             return
         if not self._open:
             why = self._leaving or "outside its hours of service"
@@ -389,6 +372,28 @@ class NodeMachine:
         self._stories.add(message.reservation, now, "reserved")
         out.append(OpenReservationKey(message.reservation))
         out.append(Say(peer, m.Reserved(message.reservation, pulse, message.lease)))
+
+    def _reserved_again(
+        self, tenancy: Tenancy, peer: Incarnation, message: m.Reserve, now: float, out: list[Action]
+    ) -> None:
+        """For the client that it serves, it takes the newer lease; to any other it is busy."""
+        if (
+            tenancy.reservation == message.reservation
+            and tenancy.client == message.client
+            and self.state is not NodeState.RELEASING
+            and self._schedules(peer, tenancy)
+        ):
+            self._served_by(tenancy, peer)
+            tenancy.take_lease(message.lease, message.lease_time, now, out)
+            if self.state is NodeState.RESERVED:
+                # A word of ours that was under way had it granted anew, before anything began.
+                tenancy.grant = max(tenancy.grant, message.lease)
+            out.append(Say(peer, m.Reserved(tenancy.reservation, tenancy.pulse, message.lease)))
+            return
+        busy = "it serves another client"
+        if tenancy.state is NodeState.RELEASING:
+            busy = "the former client's work is being removed"
+        out.append(Say(peer, m.ReserveRefused(message.reservation, busy)))
 
     def _served_by(self, tenancy: Tenancy, scheduler: Incarnation) -> None:
         tenancy.scheduler = scheduler

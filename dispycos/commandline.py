@@ -134,8 +134,8 @@ class Parser(Described):
         self.option("--daemon", action="store_true", help="don't read commands from standard input")
 
     def announced(self, options: argparse.Namespace) -> tuple[str, ...]:
-        """The addresses of `--ext_ip_addr`, resolved. ValueError for a name that can't be."""
-        external = tuple(dict.fromkeys(addresses.resolve(name) for name in options.announce))
+        """The addresses of `--ext_ip_addr`, resolved. ValueError as `addresses.announced`."""
+        external = tuple(addresses.announced(options.announce))
         if len(external) > MAX_ADDRESSES:
             self.error(f"--ext_ip_addr names {len(external)} addresses, at most {MAX_ADDRESSES} are told")
         return external

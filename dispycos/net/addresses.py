@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from dispycos.model import MAX_ADDRESSES, Location
 from dispycos.net.interfaces import interfaces
-from dispycos.net.listening import as_typed
+from dispycos.net.listening import as_typed, everywhere
 
 LOOPBACK = "127.0.0.1"
 
@@ -92,6 +92,18 @@ def reached(listening: Sequence[str]) -> Sequence[str]:
     kinds = {address: ipaddress.ip_address(address) for address in others}
     lead_here = [a for a, kind in kinds.items() if not (kind.is_unspecified or kind.is_loopback)]
     return [first, *lead_here][:MAX_ADDRESSES]
+
+
+def announced(given: Sequence[str]) -> list[str]:
+    """The addresses that peers are told to dial, each once, for host names or addresses that the user gave.
+
+    ValueError if a name can't be resolved, or leads to no machine: 0.0.0.0 and :: by any spelling.
+    """
+    found = {resolve(host): host for host in given}
+    for address, host in found.items():
+        if everywhere(address) is not None:
+            raise ValueError(f"others can't dial {host}, every address of a machine: give the one they reach")
+    return list(found)
 
 
 def _ours(host: str) -> str:

@@ -174,13 +174,14 @@ class Endpoint:
         """Listen at each host, all with one port (0: a free one).
 
         announce  the addresses that peers are told to dial, where they differ (a NAT's outside).
-        OSError names address and port and what is wrong with them.
+        OSError names address and port and what is wrong with them, ValueError what nobody can dial.
         """
+        outside = addresses.announced(announce)
         first = self._reception.listen(hosts, port)
         if self.tls is not None and self.tls.notice and not self.roles & Role.SERVER:
             # Once, not in each server of a node.
             log.warning("%s; peers accept it all the same, by the key that they prove", self.tls.notice)
-        reached = announce or addresses.reached([where.addr for where in self.listening])
+        reached = outside or addresses.reached([where.addr for where in self.listening])
         self.location = Location(reached[0], first.port, reached[1:])
         return self.location
 

@@ -19,11 +19,17 @@ def as_typed(host: str, address: str) -> str:
 
     Else OSError: 0 is a spelling of it, and a name may lead there.
     """
+    meant = everywhere(address)
+    if meant is not None and host not in EVERYWHERE:
+        raise OSError(f"{host} stands for every address of this machine: write {meant} if that is meant")
+    return address
+
+
+def everywhere(address: str) -> str | None:
+    """Which of `EVERYWHERE` a numeric address is, however it is written; None: neither."""
     found = ipaddress.ip_address(address.partition("%")[0])
     found = getattr(found, "ipv4_mapped", None) or found
-    if found.is_unspecified and host not in EVERYWHERE:
-        raise OSError(f"{host} stands for every address of this machine: write {found} if that is meant")
-    return address
+    return str(found) if found.is_unspecified else None
 
 
 def listening_at(

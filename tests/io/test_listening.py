@@ -45,6 +45,14 @@ def test_nor_of_ipv6(host: str) -> None:
         as_typed(host, host)
 
 
+@pytest.mark.row("DN-04")
+@pytest.mark.parametrize("host", ["0", "0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_nobody_is_told_to_dial_every_address(host: str) -> None:
+    with pytest.raises(ValueError, match=rf"^others can't dial {host}, every address of a machine: give"):
+        addresses.announced(["192.0.2.1", host])
+    assert addresses.announced(["192.0.2.1", "::7", "192.0.2.1"]) == ["192.0.2.1", "::7"]
+
+
 @pytest.mark.row("SE-12")
 def test_what_is_typed_is_listened_at() -> None:
     for host in ("0.0.0.0", "::"):

@@ -57,6 +57,7 @@ def test_a_port_that_is_taken_is_named(place: Place) -> None:
         (["--host", "203.0.113.77"], "203.0.113.77"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
         (["--ext_ip_addr", "no.such.host.invalid"], "no.such.host.invalid"),
+        (["--ext_ip_addr", "0"], "others can't dial 0, "),
         (["--dest_path", "/proc/nowhere"], "/proc/nowhere"),
         (["--secret_file", "/nowhere/key"], "/nowhere/key"),
         (["--secret", "both"], "a secret or a secret file"),

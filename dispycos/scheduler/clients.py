@@ -137,8 +137,6 @@ class Clients:
             self.unheard(client, now)
             self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
         self.restored = []
-        for place, client in enumerate(self.queue.values(), 1):
-            client.place = place
         if self.active is not None:
             self.unheard(self.active, now)
 
@@ -214,22 +212,21 @@ class Clients:
         verb = "closes" if self.active.state is ClientState.CLOSING else "holds the cluster"
         return f"client {self.active.label} {verb}"
 
-    def tell_place(self, client: Client, out: list[Action]) -> None:
-        """Tell a queued client its place, and what it waits for."""
-        out.append(Say(client.incarnation, m.Queued(client.ticket, client.place, self.why_queued(client))))
+    def place(self, client: Client) -> int:
+        """Its place in the queue, from 1; 0: it is not there."""
+        return 1 + list(self.queue).index(client.reservation) if client.reservation in self.queue else 0
+
+    def tell(self, client: Client, place: int, reason: str, out: list[Action]) -> None:
+        """Tell a client what it waits for, also if it knows."""
+        client.place, client.told = place, reason
+        out.append(Say(client.incarnation, m.Queued(client.ticket, place, reason)))
 
     def tell_queue(self, out: list[Action]) -> None:
-        """What they wait for is not what it was."""
-        for client in self.queue.values():
-            if client.place:
-                self.tell_place(client, out)
-
-    def tell_places(self, out: list[Action]) -> None:
-        """Whoever moved up in the queue is told."""
+        """Whoever waits at another place than he was told, or for something else, is told."""
         for place, client in enumerate(self.queue.values(), 1):
-            if place != client.place:
-                client.place = place
-                self.tell_place(client, out)
+            reason = self.why_queued(client)
+            if client.kept and (place, reason) != (client.place, client.told):
+                self.tell(client, place, reason, out)
 
     # What a journal keeps, and what is always true.
 
@@ -248,7 +245,10 @@ class Clients:
         """Every invariant of the register."""
         orders = [client.order for client in self.queue.values()]
         assert orders == sorted(orders), "the queue is out of order"
-        for client in self.queue.values():
+        for place, client in enumerate(self.queue.values(), 1):
+            assert client.place in (0, place), About(
+                client.reservation, f"{client.name} is at place {place}, and was told {client.place}"
+            )
             waits = client.state is ClientState.QUEUED and not client.nodes
             assert waits, About(
                 client.reservation, f"{client.name} is queued, {client.state.value}, and has nodes"

@@ -34,7 +34,6 @@ from dispycos.events import (
     PeerGone,
     PeerSuspect,
     PeerUp,
-    Say,
 )
 from dispycos.model import Incarnation
 from dispycos.scheduler import survey
@@ -299,7 +298,6 @@ class SchedulerMachine:
             out.append(Note("info", "the journal is written again"))
             self._grants.consider_all(now, out)
             self._turns.begin_next(now, out)
-            self._clients.tell_queue(out)
         self._turns.admit_kept(now, out)
 
     def _journal_failed(self, event: JournalFailed, now: float, out: list[Action]) -> None:
@@ -337,8 +335,8 @@ class SchedulerMachine:
         if client is None or not client.told or client.stale:
             return
         client.stale = True
-        soon = max(now + CHANGED, client.told_at + self.limits.visible_wait)
-        latest = client.told_at + self.limits.visible_wait_again
+        soon = max(now + CHANGED, client.shown_at + self.limits.visible_wait)
+        latest = client.shown_at + self.limits.visible_wait_again
         self._deadlines.set(("why", client.reservation), min(soon, latest))
 
     def _show(self, reservation: int, now: float, out: list[Action]) -> None:
@@ -347,19 +345,18 @@ class SchedulerMachine:
             return
         client.stale = False
         reason = self.why(client, now)
-        again = client.told_at + self.limits.visible_wait_again
+        again = client.shown_at + self.limits.visible_wait_again
         if not reason:
             client.told = ""
             return
         if reason == client.told and now < again:
             self._deadlines.set(("why", reservation), again)
             return
-        client.told, client.told_at = reason, now
+        client.shown_at = now
         if client.incarnation != self.our:
             # A client of this process says it itself, once it has heard it.
             out.append(Note("warning", f"client {client.label} waits: {reason}"))
-        place = client.place if client.state is ClientState.QUEUED else 0
-        out.append(Say(client.incarnation, m.Queued(client.ticket, place, reason)))
+        self._clients.tell(client, self._clients.place(client), reason, out)
         self._deadlines.set(("why", reservation), now + self.limits.visible_wait_again)
 
     def status(self, now: float) -> dict[str, Any]:

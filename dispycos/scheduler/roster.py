@@ -8,6 +8,7 @@ Pure. Rule S1.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import field, replace
 
 from dispycos.errors import InternalError
@@ -145,10 +146,10 @@ class Client:
     dialled: set[Location] = field(default_factory=set)  # nodes that its rules or the journal name
     granted: int = 0  # nodes in state initialized
     counts: Counts | None = None
-    place: int = 0  # as it was told last
+    place: int = 0  # in the queue, as it was told last; 0: it was not told yet, or has none
     told: str = ""  # what it waits for, as it was told last; "": it was not told yet, or waits no more
-    told_at: float = 0.0  # when
-    stale: bool = False  # that may be true no more, and it is told anew soon
+    shown_at: float = -math.inf  # when it was last told because it waits for long
+    stale: bool = False  # what it was told may be true no more, and it is told anew soon
     reason: str = ""  # why its turn ends
     went_idle: bool = False  # a node closed it for idleness
 

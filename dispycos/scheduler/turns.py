@@ -100,13 +100,12 @@ class Turns:
         """It waits, and nothing that happens to us makes it lose its place."""
         self.begin_next(now, out)
         if client.state is ClientState.QUEUED:
-            client.place = len(self._clients.queue)
-            self._clients.tell_place(client, out)
             self._deadlines.set(("why", client.reservation), now + self.limits.visible_wait)
 
     def _tell_again(self, client: Client, out: list[Action]) -> None:
+        clients = self._clients
         if client.state is ClientState.QUEUED:
-            self._clients.tell_place(client, out)
+            clients.tell(client, clients.place(client), clients.why_queued(client), out)
         elif client.state is ClientState.SCHEDULED:
             out.append(self._scheduled(client))
             self._grants.grant_again(client, out)
@@ -138,6 +137,8 @@ class Turns:
             self._begin(clients.enter(message.reservation, peer, message, now), now, out)
             if clients.settling:
                 self.settled(now, out)
+            else:
+                clients.tell_queue(out)
             return
         if client is None or client.incarnation != peer or not self._may_claim(client):
             out.append(Say(peer, m.ScheduleRefused(message.ticket, "that turn is over")))
@@ -183,13 +184,17 @@ class Turns:
     # The beginning of a turn.
 
     def begin_next(self, now: float, out: list[Action]) -> None:
-        """If nobody holds the cluster, it is the turn of the first who waits and is heard."""
+        """If nobody holds the cluster, it is the turn of the first who waits and is heard.
+
+        Whoever still waits is told for what, if that is news.
+        """
         clients = self._clients
         if clients.active is None and not self.stopping:
             for client in clients.queue.values():
                 if self._may_begin(client):
                     self._begin(client, now, out)
                     break
+        clients.tell_queue(out)
         if clients.active is None and self.stopping and not self._stopped:
             self._stopped = True
             out.append(Stopped(self.stopping))
@@ -204,6 +209,7 @@ class Turns:
         del clients.queue[client.reservation]
         client.move("schedule")
         client.since = now
+        client.place, client.told = 0, ""
         clients.active = client
         self._stories.add(client.reservation, now, f"turn of client {client.label}")
         out.append(client.entry())
@@ -212,7 +218,6 @@ class Turns:
         # Most who wait with no node at all have started none, or can't reach it.
         patience = self.limits.visible_wait if self._grants.nodes else self.limits.first_word
         self._deadlines.set(("why", client.reservation), now + patience)
-        clients.tell_places(out)
         self._dial_rules(client, out)
         self._grants.adopt_foreign(client, now, out)
         self._grants.consider_all(now, out)
@@ -305,7 +310,7 @@ class Turns:
             client.move("leave")
             del self._clients.queue[client.reservation]
             self._clients.drop(client, reason, now, out)
-            self._clients.tell_places(out)
+            self._clients.tell_queue(out)
             return
         ends = client.state is ClientState.SCHEDULED
         if ends:

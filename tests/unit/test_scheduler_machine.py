@@ -943,6 +943,19 @@ def test_who_waits_for_its_turn_is_told_when_that_waits_for_something_else() -> 
 
 
 @pytest.mark.rule("S6")
+def test_whose_turn_begins_when_the_journal_is_written_again_is_told_to_each_of_the_others_once() -> None:
+    bench = Bench(journalled=True).client("c1").client("c2").client("c3")
+    bench.feed(s.Written())
+    for place, name in enumerate(("c2", "c3"), 1):
+        assert bench.said_to(who(name), m.Queued) == [m.Queued(1, place, "client c1 holds the cluster")]
+    bench.feed(s.JournalFailed("disk full"))
+    bench.hear(who("c1"), m.CloseClient(1))
+    bench.feed(s.Written())
+    assert bench.said_to(who("c2"), m.Scheduled)
+    assert bench.said_to(who("c3"), m.Queued) == [m.Queued(1, 1, "client c2 holds the cluster")]
+
+
+@pytest.mark.rule("S6")
 def test_what_this_process_learns_of_nodes_that_it_starts_is_told_to_who_waits_for_them() -> None:
     failed = ["sbatch: invalid partition"]
     bench = Bench(unreached=lambda: failed).client()

@@ -24,8 +24,8 @@ log = logging.getLogger("dispycos")
 
 _PROVED: Final = b"+"
 _WRONG: Final = b"-"
-_GRACE: Final = 3.0  # seconds for a child to end when its server closes; then it is killed
 _LAST_HOOK: Final = 5.0  # seconds for `on_disconnect` before its server ends without it
+_GRACE: Final = 2.0  # seconds more for a child whose server closes, then it is killed; last words may take 1
 
 
 class ThreadPoolServer(Server):
@@ -90,7 +90,7 @@ class ForkingServer(Server):
     """Serves each connection in a process of its own, which ends with it or with the server.
 
     With it means when the service's `on_disconnect` has returned, however long that takes; with the
-    server it has 3 s for that.
+    server it has 5 s for that, and the process ends without it.
     Start it in the main thread of a program that has no others: a fork takes only one along.
     """
 
@@ -177,7 +177,7 @@ class ForkingServer(Server):
         poll.register(gone, select.POLLIN)
         poll.register(self._tie, select.POLLIN)
         poll.poll()
-        connection.close()
+        connection.part()  # and not `close`, which waits for what is waited for here
         # Where the server has closed, the service hears of it only now, whichever thread tells it.
         poll.unregister(self._tie)
         if not poll.poll(_LAST_HOOK * 1000):
@@ -218,17 +218,18 @@ class ForkingServer(Server):
             return
         super().close()
         os.close(self._tied)
-        deadline = time.monotonic() + _GRACE
+        patience = _LAST_HOOK + _GRACE
+        deadline = time.monotonic() + patience
         while self._children and time.monotonic() < deadline:
             self._reap(os.WNOHANG)
             time.sleep(0.01)
         self._reap(os.WNOHANG)
         if self._children:
             log.warning(
-                "the server at %s killed what had not ended %g s after it closed: %s; does its on_disconnect "
-                "return?",
+                "the server at %s killed what had not ended %g s after it closed, being stopped or in a call "
+                "that lets no other thread run: %s",
                 self.address,
-                _GRACE,
+                patience,
                 listed([f"process {pid} of {child.source}" for pid, child in self._children.items()]),
             )
         for pid in self._children:

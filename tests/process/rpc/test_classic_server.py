@@ -80,7 +80,7 @@ class Shop(rpc.Service):
         time.sleep(600)
 
 logging.basicConfig()
-servers._GRACE = 0.2  # seconds; else this would take 3
+servers._LAST_HOOK, servers._GRACE = 0.2, 1.0  # seconds; else this would take 7
 server = rpc.ForkingServer(Shop, port=0)
 signal.signal(signal.SIGTERM, lambda *_: server.stop())
 print(f"no classic server at {server.address}", flush=True)
@@ -97,12 +97,19 @@ def test_a_forking_server_ends_what_does_not_end_and_says_so():
             pids = [gone.root.pid()]
         with rpc.connect("localhost", port) as conn:
             pids.append(conn.root.pid())
-            assert alive(pids[0])  # its hook runs; that is its service's affair
-            program.signal(signal.SIGTERM)
-            assert program.wait(10) == 0
+            with rpc.connect("localhost", port) as stopped:
+                pids.append(stopped.root.pid())
+                os.kill(pids[2], signal.SIGSTOP)
+                assert alive(pids[0])  # its hook runs; that is its service's affair
+                program.signal(signal.SIGTERM)
+                assert program.wait(10) == 0
     assert not any(map(alive, pids))
-    told = f"what had not ended 0.2 s after it closed: process {pids[0]} of 127.0.0.1, process {pids[1]} of"
-    assert told in program.output and "closed" in program.output.splitlines()
+    assert program.output.count("has not returned in 0.2 s: the process that serves 127.0.0.1") == 2
+    assert (
+        f"killed what had not ended 1.2 s after it closed, being stopped or in a call that lets no other "
+        f"thread run: process {pids[2]} of 127.0.0.1\n" in program.output
+    )
+    assert "closed" in program.output.splitlines()
 
 
 @pytest.mark.row("RP-02")

@@ -9,13 +9,24 @@ from dispycos.errors import TaskCancelled
 
 
 class Ending:
-    """Of one link. The first reason stays."""
+    """Of one link. The first reason stays; of two that come at once, either."""
 
     __slots__ = ("reason", "told")
 
     def __init__(self) -> None:
         self.reason = ""  # why nothing more will come or go; "" while the link is alive
         self.told = False  # all that came was delivered, and `lost` was called or is being called
+
+    def end(self, reason: str) -> bool:
+        """The link is over; False if it was before."""
+        if self.reason:
+            return False
+        self.reason = reason
+        return True
+
+    def is_told(self) -> bool:
+        """`told`, for loops: to type checkers an attribute stays what it was."""
+        return self.told
 
 
 def interrupts(exc: BaseException) -> bool:

@@ -172,16 +172,13 @@ class Link:
         self._stir_due = True
         self._lookout.call()
 
-    def _is_told(self) -> bool:
-        return self._ending.told
-
     def _watch(self) -> None:
         # The link's own thread.
         rests = False
         resting = self._resting
         quiet = None if resting is None else self._is_quiet
         try:
-            while not self._is_told() and not rests:
+            while not self._ending.is_told() and not rests:
                 try:
                     # Another thread of the link may begin at once, so this one does nothing more.
                     rests = self._readers.read(quiet) and resting is not None and resting.add(self)
@@ -334,8 +331,7 @@ class Link:
         self._end(reason)
 
     def _end(self, reason: str) -> None:
-        if not self._ending.reason:
-            self._ending.reason = reason
+        if self._ending.end(reason):
             self._readers.wake_own()
             self._lookout.call()
 
@@ -368,7 +364,7 @@ class Link:
         """In a forked child: read and write nothing more. The stream, which is the parent's, stays open."""
         self._writer.disown()
         self._elsewhere = reason
-        self._ending.reason = self._ending.reason or reason
+        self._ending.end(reason)
         self._ending.told = True
         self._messages.clear()  # the parent delivers them
         self._thread = None

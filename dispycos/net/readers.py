@@ -40,7 +40,8 @@ class Readers:
         self._step = step
         self._call = call
         # Its one item is the right to read: who takes it out reads. To delete an item is a single
-        # instruction, so Ctrl-C never comes between having the right and knowing it.
+        # instruction, so Ctrl-C never comes between having the right and knowing it; it may as a
+        # function returns, so each place that takes it out does so itself.
         self._turn = [None]
         self.reader = 0  # ident of the thread that reads
         self._visits = 0  # reads by other threads than the link's own
@@ -109,7 +110,7 @@ class Readers:
         me = self._own = threading.get_ident()
         seen = self._visits
         patience = PATIENCE
-        while not self._is_told():
+        while not self._ending.is_told():
             if seen != self._visits:
                 seen = self._visits
                 self._idle.sleep(patience)
@@ -121,7 +122,7 @@ class Readers:
                     continue  # another thread was faster
                 self.reader = me
                 try:
-                    while not (self._is_told() or self._followers):
+                    while not (self._ending.is_told() or self._followers):
                         if quiet is None:
                             self._step(None)
                         elif quiet():
@@ -145,9 +146,6 @@ class Readers:
         """Who waits while another one reads looks whether the link is over."""
         for waiting in list(self._followers):
             waiting.wake()
-
-    def _is_told(self) -> bool:
-        return self._ending.told
 
     def _follow(self, waiting: Waiting, seconds: float) -> None:
         self._followers.append(waiting)

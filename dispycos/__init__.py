@@ -7,11 +7,9 @@ command of ours begins with it.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # to programs; `typing`, which says so too, would be nearly all that is imported
+from dispycos.surface import TYPE_CHECKING, on_use
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from dispycos.client.allocation import DispycosNodeAllocate
     from dispycos.client.progress import progress
     from dispycos.client.waiting import as_completed, gather, wait
@@ -207,27 +205,27 @@ _SETTINGS = {
 _WITH = {"Channel": "kernel.loop", "Location": "net.addresses", "RPS": "kernel.loop", "Task": "kernel.loop"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES and name not in _SETTINGS:
-        import os
-
-        if any(os.path.exists(os.path.join(__path__[0], name + end)) for end in (".py", "")):
-            # `from dispycos import module` asks first, and tells nobody what it hears.
-            raise AttributeError(f"dispycos.{name} is a module: `import dispycos.{name}` before it is used")
-        from dispycos.guidance import habits, hints
-
-        raise AttributeError(f"module 'dispycos' has no attribute {name!r}{hints.hint(habits.NAMES, name)}")
-    import importlib
-
+def _before(name: str) -> tuple[str, ...]:
     if name in _SETTINGS:
-        return getattr(importlib.import_module("dispycos.config"), name)
-    module, _, attribute = _HOMES[name].partition(":")
-    for other in ("log", _WITH.get(name, module)):
-        importlib.import_module(f"dispycos.{other}")
-    value = getattr(importlib.import_module(f"dispycos.{module}"), attribute or name)
-    globals()[name] = value
-    return value
+        return ()
+    return ("log", _WITH[name]) if name in _WITH else ("log",)
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_SETTINGS})
+def _missing(name: str) -> str:
+    import os
+
+    if any(os.path.exists(os.path.join(__path__[0], name + end)) for end in (".py", "/__init__.py")):
+        # `from dispycos import module` asks first, and tells nobody what it hears.
+        return f"dispycos.{name} is a module: `import dispycos.{name}` before it is used"
+    from dispycos.guidance import habits, hints
+
+    return f"module 'dispycos' has no attribute {name!r}{hints.hint(habits.NAMES, name)}"
+
+
+__getattr__, __dir__ = on_use(
+    globals(),
+    {**_HOMES, **dict.fromkeys(_SETTINGS, "config")},
+    anew=_SETTINGS,
+    before=_before,
+    missing=_missing,
+)

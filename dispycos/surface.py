@@ -8,31 +8,44 @@ Layer 0.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # to programs; see `dispycos`
+TYPE_CHECKING = False  # to programs; `typing`, which says so too, would be nearly all that is imported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
 
 def on_use(
-    package: dict[str, Any], homes: Mapping[str, str]
+    package: dict[str, Any],
+    homes: Mapping[str, str],
+    *,
+    anew: Collection[str] = (),
+    before: Callable[[str], Collection[str]] | None = None,
+    missing: Callable[[str], str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package, whose names are kept there once they were used.
 
     package  its globals.
     homes    name -> the module below `dispycos`; `module:other` if it is called otherwise there,
              `module:` if it is the module itself.
+    anew     names that are never kept: a program may set others in their modules.
+    before   the modules that are imported before the one that a name is read from.
+    missing  what the AttributeError says of a name that is not here.
     """
 
     def find(name: str) -> Any:
+        if name not in homes:
+            plain = f"module {package['__name__']!r} has no attribute {name!r}"
+            raise AttributeError(plain if missing is None else missing(name))
         import importlib
 
-        if name not in homes:
-            raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
+        for other in () if before is None else before(name):
+            importlib.import_module(f"dispycos.{other}")
         module, colon, there = homes[name].partition(":")
         home = importlib.import_module(f"dispycos.{module}")
-        found = package[name] = home if colon and not there else getattr(home, there or name)
+        found = home if colon and not there else getattr(home, there or name)
+        if name not in anew:
+            package[name] = found
         return found
 
     return find, lambda: sorted({*package, *homes})

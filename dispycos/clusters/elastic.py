@@ -74,6 +74,8 @@ class Elastic:
         self._follows = False
         self._closed = False
         self._most: tuple[float, str] = (math.inf, "")  # there will never be more, and why
+        self._logged = ""  # why none comes, as the log has it; "": not told yet
+        self._again = 0  # how often since none came for that reason
 
     def limit(self, minimum: int, maximum: int, answer: Operation | None = None) -> None:
         """Have between so many and so many nodes; `answer` is completed when it is so.
@@ -110,7 +112,8 @@ class Elastic:
         """There will never be more than so many."""
         self._most = nodes, reason
         if not nodes:
-            self._refuse(f"no host of this cluster can have a node, and none is tried again: {reason}")
+            none_comes = f"no host of this cluster can have a node, and none is tried again: {reason}"
+            log.error("%s%s", self._refuse(none_comes, True), none_comes)
         self._fail_above_most()
 
     def came(self, number: int, servers: int = 0) -> None:
@@ -155,17 +158,28 @@ class Elastic:
         self._fail_waiting(_closed())
         self._switchboard.starts_none(self)
 
-    def _refuse(self, reason: str, *, lasting: bool = True) -> None:
+    def _refuse(self, reason: str, lasting: bool) -> str:
+        # Answers with what the log is to say of it.
         refused = self._switchboard.hopeless(self, reason, lasting)
-        log.error("%s%s", "what waits for a server is refused: " if refused else "", reason)
+        return "what waits for a server is refused: " if refused else ""
 
     def _despair(self, action: Despair) -> None:
         why = "; ".join(self._launcher.coming()) or action.reason
-        self._refuse(
-            f"no node of this cluster came in {action.seconds:.0f} s: {why}; they "
-            "are tried on, and calls that are made when one is here run (cluster.status() has the state)",
-            lasting=action.lasting,
+        none_came = f"no node of this cluster came in {action.seconds:.0f} s"
+        reason = (
+            f"{none_came}: {why}; they are tried on, and calls that are made when one is here run "
+            "(cluster.status() has the state)"
         )
+        refused = self._refuse(reason, action.lasting)
+        if why != self._logged:
+            self._logged, self._again = why, 0
+            log.error("%s%s", refused, reason)
+            return
+        self._again += 1
+        # Ever more rarely: the next one is tried within a minute, perhaps for days.
+        if self._again.bit_count() == 1:
+            tries = many(self._again, "more try", "more tries")
+            log.error("%s%s: %s failed for the reason that was told", refused, none_came, tries)
 
     def _fail_above_most(self) -> None:
         most, reason = self._most

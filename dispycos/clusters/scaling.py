@@ -147,6 +147,17 @@ class Node:
         self.state = MOVES[self.state, cause]
 
 
+@record(frozen=False, eq=False)
+class Failure:
+    """Nodes end by themselves, and none came since the first of them did."""
+
+    what: str  # became of the last one: it "ended", or "did not start"
+    reason: str  # of that
+    since: float  # when the first one ended
+    news: bool = True  # Despair has not said it, and somebody waits for a node
+    despaired: bool = False  # Despair was said, and Hope not since
+
+
 class Scaling:
     """The nodes of one cluster, by number.
 
@@ -170,10 +181,7 @@ class Scaling:
         self._failures = 0  # nodes that ended by themselves, in a row
         self._retry = 0.0  # none is started before
         self._ever = present > 0  # one was here
-        self._failing: float | None = None  # since when none that is tried comes, if none ever did
-        self._failed = ""  # why the last one did not come, until it is said in Despair or matters no more
-        self._hopeless = ""  # why none comes, as Despair said; "": one may
-        self.trouble = ""  # what became of the last one that ended by itself, until one comes
+        self._failure: Failure | None = None  # until one comes, or a person gives other limits
         self._stories = Stories()
 
     # The shape of a machine.
@@ -208,15 +216,14 @@ class Scaling:
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, if nothing happens before."""
         growth = math.inf if self._short is None else max(self._short + self._grow_after, self._retry)
-        despair = self._despair_at if self._failed and not self.have else math.inf
-        deadline = min([growth, despair, *(node.say_at for node in self.nodes.values())])
+        deadline = min([growth, self._despair_at, *(node.say_at for node in self.nodes.values())])
         return None if deadline == math.inf else deadline
 
     def check(self) -> None:
         """Every invariant."""
         assert 0 <= self.minimum <= self.maximum, "limits that no number satisfies"
-        assert not (self._hopeless and self._ever), "none comes, though one was here"
-        assert not self._failed or self._failing is not None, "one failed, and no first one did"
+        failure = self._failure
+        assert failure is None or not (failure.despaired and self._ever), "none comes, though one was here"
         for node in self.nodes.values():
             assert node.state is not NodeState.GONE, About(node.number, "gone and kept")
         falling = [count for _, count in self._most]
@@ -253,9 +260,8 @@ class Scaling:
         self._short = None
         self._retry = now
         self._failures = 0
-        self._failing, self._failed = None, ""
-        self.trouble = ""
         self._hope(out)
+        self._failure = None
         self._need(now)
 
     def _demand(self, event: Demand, now: float) -> None:
@@ -271,9 +277,8 @@ class Scaling:
             node.came, node.servers = True, event.servers
             self._failures = 0
             self._ever = True
-            self._failing, self._failed = None, ""
-            self.trouble = ""
             self._hope(out)
+            self._failure = None
             self._stories.add(node.number, now, "is here")
 
     def _ended(self, event: NodeEnded, now: float, out: list[Action]) -> None:
@@ -294,31 +299,41 @@ class Scaling:
             what = "ended" if node.came else "did not start"
             then = "" if event.elsewhere else f"; none is started for {self._pause(now):g} s"
             out.append(Note("warning", f"{about} {what}: {event.reason}{then}"))
-            # Without its number: to who waits, one that fails as the last one did is no news.
-            self.trouble = f"the last node of the cluster {what}: {event.reason}"
-            # What was possible once may be so again: a network that is down for a while, say.
-            if not self._ever:
-                self._failed = event.reason
-                if self._failing is None:
-                    self._failing = now
+            if self._failure is None:
+                self._failure = Failure(what, event.reason, now)
+            else:
+                self._failure.what, self._failure.reason, self._failure.news = what, event.reason, True
+
+    @property
+    def trouble(self) -> str:
+        """What became of the last one that ended by itself, until one comes; "": nothing. Any thread."""
+        failure = self._failure
+        # Without its number: to who waits, one that fails as the last one did is no news.
+        return "" if failure is None else f"the last node of the cluster {failure.what}: {failure.reason}"
 
     @property
     def _despair_at(self) -> float:
-        return math.inf if self._failing is None else self._failing + self._policy.refuse_after
+        """When nobody should wait any longer, if nothing happens before; inf: never."""
+        failure = self._failure
+        # What was possible once may be so again: a network that is down for a while, say.
+        if failure is None or not failure.news or self._ever or self.have:
+            return math.inf
+        return failure.since + self._policy.refuse_after
 
     def _despair(self, now: float, out: list[Action]) -> None:
-        """Perhaps nobody should wait any longer; never while one is starting."""
+        failure = self._failure
+        if failure is None:
+            return
         if not self.needed:
-            self._failed = ""  # nobody waits, and what comes next is worth a try
-        if self._failed and not self.have and now >= self._despair_at:
-            assert self._failing is not None
+            failure.news = False  # nobody waits, and what comes next is worth a try
+        if now >= self._despair_at:
             # Without a minimum they are tried for what waits alone.
-            out.append(Despair(self._failed, now - self._failing, self.minimum > 0))
-            self._hopeless, self._failed = self._failed, ""
+            out.append(Despair(failure.reason, now - failure.since, self.minimum > 0))
+            failure.news, failure.despaired = False, True
 
     def _hope(self, out: list[Action]) -> None:
-        if self._hopeless:
-            self._hopeless = ""
+        if self._failure is not None and self._failure.despaired:
+            self._failure.despaired = False
             out.append(Hope())
 
     def _pause(self, now: float) -> float:

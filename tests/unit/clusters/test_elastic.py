@@ -99,6 +99,41 @@ def test_the_log_says_refused_where_a_client_is(ours: bool, caplog: pytest.LogCa
     assert line.startswith("what waits for a server is refused: ") == ours and "h1: unknown option" in line
 
 
+@pytest.mark.row("R-99")
+def test_the_log_says_why_none_comes_once_and_then_how_often(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr("dispycos.clusters.elastic.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    program = Program()
+    program.client()
+    cluster = program.cluster(Policy(refuse_after=0.0, retry_first=1.0, retry_max=1.0))
+
+    def fail(*reasons: str) -> list[str]:
+        """A try for each reason; the errors in the log."""
+        caplog.clear()
+        for reason in reasons:
+            cluster._look()
+            (number,) = cluster._machine.nodes
+            program.told.clear()
+            cluster.ended(number, reason)
+            assert reason in program.told[-1].reason  # who waits reads all of it each time
+        return [line.getMessage() for line in caplog.records if line.levelname == "ERROR"]
+
+    cluster.limit(1, 1)
+    (first,) = fail("no space")
+    assert first.startswith(
+        "what waits for a server is refused: no node of this cluster came in 0 s: no space; "
+    )
+    again = fail(*["no space"] * 7)
+    assert [line.partition(" s: ")[2] for line in again] == [
+        f"{count} failed for the reason that was told"
+        for count in ("1 more try", "2 more tries", "4 more tries")
+    ]
+    (other,) = fail("no route")
+    assert "no route; they are tried on" in other
+
+
 def test_the_work_of_clients_whose_nodes_come_from_elsewhere_asks_for_none() -> None:
     program = Program()
     cluster = program.cluster()

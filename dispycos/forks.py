@@ -20,14 +20,13 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
+
+from dispycos import frames
 
 T = TypeVar("T")
 
 generation = 0  # how many forks lead here from the process in which this was imported
-
-_OURS: Final = "dispycos."
 
 
 def in_child(function: Callable[[], object]) -> None:
@@ -61,7 +60,7 @@ def leave(error: BaseException | None = None) -> NoReturn:
         elif isinstance(error, SystemExit):
             print(error.code, file=sys.stderr)
         elif error is not None:
-            trace = _without_us(error.__traceback__)
+            trace = frames.beyond_ours(error.__traceback__)
             sys.excepthook(type(error), error.with_traceback(trace), trace)
         else:
             status = 0
@@ -72,13 +71,6 @@ def leave(error: BaseException | None = None) -> NoReturn:
             except Exception:
                 status = status or 1  # what was printed is lost; or there is no such stream
         os._exit(status & 0xFF)
-
-
-def _without_us(trace: TracebackType | None) -> TracebackType | None:
-    # From the first line on that is none of ours.
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
-        trace = trace.tb_next
-    return trace
 
 
 def _count() -> None:

@@ -44,6 +44,7 @@ LINES = (
     ),
     Line(0, "usage unit_words guidance.habits guidance.hints", pure=True),
     Line(0, "card", pure=True),
+    Line(0, "frames", pure=True),
     Line(0, "forks"),
     Line(0, "protocol.facts", pure=True),
     Line(0, "protocol.talking protocol.files protocol.reserving protocol.scheduling", pure=True),

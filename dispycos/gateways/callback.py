@@ -65,7 +65,7 @@ class Callback(Taker):
                 self._function(item)
             except Exception as exc:
                 log.exception("the callback of a channel failed")
-                self.exchange.refuse(self.number, describe(exc, skip=1))
+                self.exchange.refuse(self.number, describe(exc))
             else:
                 self.exchange.took(self.number, size)
 

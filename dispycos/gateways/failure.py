@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Final
 
-from dispycos import errors
+from dispycos import errors, frames
 
 _BEGINNING: Final = "Traceback (most recent call last):\n"
 
@@ -18,12 +18,9 @@ class RemoteError(errors.RemoteError):
         self.formatted = formatted
 
 
-def describe(error: BaseException, skip: int = 0) -> str:
-    """The traceback of an exception as text, without its first `skip` frames, which are ours."""
-    trace = error.__traceback__
-    for _ in range(skip):
-        if trace is not None:
-            trace = trace.tb_next
+def describe(error: BaseException) -> str:
+    """The traceback of an exception as text, without the lines of ours that lead to what was called."""
+    trace = frames.beyond_ours(error.__traceback__)
     text = "".join(traceback.format_exception(type(error), error, trace))
     # Python says no such thing of an error without frames, as one of syntax.
     return text if text.startswith(_BEGINNING) else _BEGINNING + text

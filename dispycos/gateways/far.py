@@ -135,7 +135,7 @@ class FarEnd:
         except BaseException as exc:
             if forks.generation != born:
                 forks.leave(exc)
-            return _ending(channel, exc, skip=2)
+            return _ending(channel, exc)
         if forks.generation != born:
             forks.leave()
         if waits is None:
@@ -143,7 +143,7 @@ class FarEnd:
         if self._tasks is None:
             text = f"{order.function} runs as a task: open the gateway with execmodel=task for it"
             return lambda: channel.finish(text)
-        self._tasks.begin(waits, lambda error: _ending(channel, error, skip=1)())
+        self._tasks.begin(waits, lambda error: _ending(channel, error)())
         return lambda: None
 
     def _lost(self, reason: str) -> None:
@@ -183,8 +183,8 @@ def _main_stands() -> tuple[int, int]:
     return id(frame), frame.f_lasti
 
 
-def _ending(channel: Channel, error: BaseException | None, skip: int = 0) -> Callable[[], object]:
+def _ending(channel: Channel, error: BaseException | None) -> Callable[[], object]:
     # Code that receives until the other end is closed has done what it was to do.
     usual = error is None or (isinstance(error, EOFError) and channel.isclosed())
-    text = "" if usual or error is None else describe(error, skip)
+    text = "" if usual or error is None else describe(error)
     return lambda: channel.finish(text)

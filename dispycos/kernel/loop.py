@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from dispycos import forks
+from dispycos import forks, frames
 from dispycos.errors import Timeout
 from dispycos.kernel import event_loop, operation, program, trace
 from dispycos.kernel.core import Kernel
@@ -494,7 +494,7 @@ class _Last:
 
 def _is_ours(runnable: Any) -> bool:
     frame = getattr(runnable, "gi_frame", None) or getattr(runnable, "cr_frame", None)
-    return frame is not None and frame.f_globals.get("__name__", "").startswith("dispycos.")
+    return frame is not None and frames.is_ours(frame)
 
 
 def _end_of_child() -> Generator[None, None, NoReturn]:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Never
 
 from dispycos.arguments import integer, texts
 from dispycos.guidance import habits, hints
+from dispycos.kernel import trace
 from dispycos.records import record
 
 MOST_AT_ONCE: Final = 1000  # calls of one object: each of them has a thread
@@ -116,3 +117,6 @@ def _public(kind: type) -> set[str]:
         and (callable(held) or isinstance(held, staticmethod | classmethod))
         and not isinstance(held, type)
     }
+
+
+trace.leading.add(__name__)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
-from dispycos import errors
+from dispycos import errors, frames
 from dispycos.config import Limits
 from dispycos.kernel.trace import traceback_of
 from dispycos.wording import clip, many, shown
@@ -154,14 +154,7 @@ def _is_group(error: BaseException) -> bool:
 
 def trace_of(error: BaseException) -> TracebackType | None:
     """Its traceback without the frames of ours that lead to what was called."""
-    trace = traceback_of(error)
-    while trace is not None and _is_ours(trace.tb_frame.f_globals.get("__name__")):
-        trace = trace.tb_next
-    return trace
-
-
-def _is_ours(name: Any) -> bool:
-    return type(name) is str and name.startswith(_OURS)
+    return frames.beyond_ours(traceback_of(error), _OURS)
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:

@@ -16,11 +16,11 @@ from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from dispycos.errors import Closed, LocalProtocolError, RemoteError, TaskCancelled
+from dispycos.kernel import trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.target import Runnable, begin, runs
 from dispycos.kernel.task import Task
-from dispycos.kernel.trace import set_traceback, traceback_of
 from dispycos.messages import Change
 from dispycos.model import Incarnation, Payload
 from dispycos.net.calls import Call
@@ -31,8 +31,6 @@ from dispycos.pickling import values
 
 # Calls that wait for their turn (N4); more are refused. 10,000 is a burst, a million a mistake.
 MOST_WAITING: Final = 50_000
-
-_OURS = ("dispycos.objects.", "dispycos.kernel.")
 
 _Key = tuple[Incarnation, int]  # caller and ticket
 
@@ -171,7 +169,8 @@ class Keeper:
         except BaseException as exc:
             self._threads = 0
             self._object = None
-            self.made.fail(_told(_trimmed(exc)))
+            trace.trim(exc)
+            self.made.fail(_told(exc))
             self.gone.complete()
             return
         self.made.complete(self._table)
@@ -206,7 +205,8 @@ class Keeper:
             args, kwargs = self._load(call.value)
             call.answer(running.code.run(self._perform, running, args, kwargs))
         except BaseException as exc:
-            call.refuse(_trimmed(exc))
+            trace.trim(exc)
+            call.refuse(exc)
 
     def _perform(self, running: _Running, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         function = self._table.use(self._object, running.call.method)
@@ -246,7 +246,8 @@ class Keeper:
             if callable(close):
                 close()
         except BaseException as exc:
-            self.gone.fail(_told(_trimmed(exc)))
+            trace.trim(exc)
+            self.gone.fail(_told(exc))
             return
         self.gone.complete()
 
@@ -271,10 +272,4 @@ def _told(error: BaseException) -> BaseException:
     return RemoteError(values.dump_exception(error)[1])
 
 
-def _trimmed(error: BaseException) -> BaseException:
-    """Without the first frames, which are ours."""
-    trace = traceback_of(error)
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
-        trace = trace.tb_next
-    set_traceback(error, trace)
-    return error
+trace.leading.add(__name__)

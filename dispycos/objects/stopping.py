@@ -17,6 +17,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from dispycos import forks
 from dispycos.errors import TaskCancelled
+from dispycos.kernel import trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,3 +205,4 @@ def _after_fork() -> None:
 
 
 forks.in_child(_after_fork)
+trace.leading.add(__name__)

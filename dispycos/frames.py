@@ -1,0 +1,29 @@
+"""Frames: which lines of a stack are ours, and where in a traceback those of others begin.
+
+For who reads one outside of the kernel; of a task's own, `kernel.trace` knows more.
+
+Pure: no I/O, clock or randomness. Layer 0.
+"""
+
+from __future__ import annotations
+
+from types import FrameType, TracebackType
+from typing import Final
+
+OURS: Final = "dispycos."
+
+
+def is_ours(frame: FrameType, modules: str | tuple[str, ...] = OURS) -> bool:
+    """Whether it runs a line of ours.
+
+    modules  how the names of those begin that count.
+    """
+    name = frame.f_globals.get("__name__")
+    return type(name) is str and name.startswith(modules)
+
+
+def beyond_ours(trace: TracebackType | None, modules: str | tuple[str, ...] = OURS) -> TracebackType | None:
+    """From the first line on that is none of ours; None if all are."""
+    while trace is not None and is_ours(trace.tb_frame, modules):
+        trace = trace.tb_next
+    return trace

@@ -9,9 +9,8 @@ and neither reads nor writes; who uses a thing of the parent's later looks at th
 Two verbs: `disown` marks a thing as the parent's, `renew` makes it that of a process that begins.
 Where the system has no fork, nothing is ever called.
 
-Code of others that forks may come back from there twice, in the parent and in the child; what follows
-is the parent's. So whoever calls it keeps `generation` and looks at it afterwards: if it is another
-one, this is a child, and it is to `leave`. Layer 0.
+Code of others that forks comes back from there twice, in the parent and in the child; what follows is
+the parent's. So whoever calls it does so inside of `parent_goes_on`, which a child never leaves. Layer 0.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from types import TracebackType
 from typing import NoReturn, TypeVar
 
 from dispycos import frames
@@ -45,6 +45,27 @@ def each_in_child(function: Callable[[T], object]) -> weakref.WeakSet[T]:
 
     in_child(call)
     return things
+
+
+class parent_goes_on:  # noqa: N801 - read as a verb, as those of contextlib are
+    """`with parent_goes_on(): ...`: a child that is forked inside ends where it would come out (`leave`).
+
+    0.25 µs; who can't afford them compares `generation` and calls `leave` himself.
+    """
+
+    __slots__ = ("_born",)
+
+    def __init__(self) -> None:
+        self._born = generation
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if generation != self._born:
+            leave(error)
 
 
 def leave(error: BaseException | None = None) -> NoReturn:

@@ -105,8 +105,8 @@ LINES = (
     Line(3, "kernel.event_loop"),
     Line(
         3,
-        "kernel.loop kernel.operation kernel.late kernel.program kernel.threads kernel.pipes kernel.sockets"
-        " kernel.readiness",
+        "kernel.loop kernel.forked_child kernel.operation kernel.late kernel.program kernel.threads"
+        " kernel.pipes kernel.sockets kernel.readiness",
     ),
     Line(3, "chaos.faults", pure=True),
     Line(3, "chaos.present"),

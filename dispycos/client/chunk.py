@@ -70,6 +70,7 @@ class Each:
     def __call__(self, items: Sequence[Any], task: Any = None) -> Generator[Any, Any, tuple[Any, ...]]:
         function, spread = self.function, self.spread
         is_target = runs(function)
+        # Not `forks.parent_goes_on`: items may be as short as that.
         born = forks.generation
         clock = time.monotonic
         results: list[Any] = []

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from dispycos import forks
 from dispycos.gateways.failure import describe
 
 log = logging.getLogger("dispycos")
@@ -62,7 +63,7 @@ class Callback(Taker):
         """Call it; what it raises closes the channel, and the other end is told."""
         with self.turn:
             try:
-                self._function(item)
+                self.give(item)
             except Exception as exc:
                 log.exception("the callback of a channel failed")
                 self.exchange.refuse(self.number, describe(exc))
@@ -71,4 +72,5 @@ class Callback(Taker):
 
     def give(self, item: Any) -> None:
         """Call it."""
-        self._function(item)
+        with forks.parent_goes_on():
+            self._function(item)

@@ -129,15 +129,11 @@ class FarEnd:
 
     def _execute(self, channel: Channel, order: Order) -> Callable[[], object]:
         # What tells the near end that it is done.
-        born = forks.generation
         try:
-            waits = order.run(channel)
+            with forks.parent_goes_on():
+                waits = order.run(channel)
         except BaseException as exc:
-            if forks.generation != born:
-                forks.leave(exc)
             return _ending(channel, exc)
-        if forks.generation != born:
-            forks.leave()
         if waits is None:
             return _ending(channel, None)
         if self._tasks is None:

@@ -10,18 +10,17 @@ for that before it begins to refuse threads and executors; see `kernel.program`.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, NoReturn, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
-from dispycos import forks, frames
+from dispycos import forks
 from dispycos.errors import Timeout
-from dispycos.kernel import event_loop, operation, program, trace
+from dispycos.kernel import event_loop, forked_child, operation, program, trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.receiver import Receiver, current
@@ -96,6 +95,7 @@ class Loop:
         self._step_began = 0.0  # time.monotonic() when the present step began
         # (priority, order, function, args, kwargs), called once, lowest first.
         self._at_exit: list[tuple[float, int, Callable[..., object], tuple[Any, ...], dict[str, Any]]] = []
+        _loops.add(self)
 
     # Running.
 
@@ -114,7 +114,6 @@ class Loop:
         """
         kernel = self.kernel
         me = threading.get_ident()
-        born = forks.generation
         kernel.thread = me
         operation.kernel_threads[me] = kernel
         token = current.set(kernel)
@@ -126,8 +125,6 @@ class Loop:
             current.reset(token)
             operation.kernel_threads.pop(me, None)
             kernel.thread = -1
-        if forks.generation != born:
-            _leave_at_yield()
 
     def _run(self, kernel: Kernel) -> None:
         clock, step = time.monotonic, kernel.step
@@ -169,6 +166,15 @@ class Loop:
         log.critical("a bug in the kernel; this process ends", exc_info=True)
         program.flush()
         os._exit(BUG_STATUS)
+
+    def _disown(self) -> None:
+        # As `forks` has it. What is waited for in the present waiter is the parent's as well.
+        self._waiter = _Latch()
+        if self.kernel.thread == threading.get_ident():
+            forked_child.confine(self.kernel)
+        else:
+            self._stopping = True
+        self.kernel.thread = -1
 
     def stop(self) -> None:
         """Let `run` return after the present step; any thread, signal handlers included."""
@@ -329,6 +335,9 @@ class Loop:
             log.warning("interrupted: ending %s; Ctrl-C again leaves at once", names)
 
 
+_loops = forks.each_in_child(Loop._disown)
+
+
 class _Joining(Operation):
     """Done when a task has ended."""
 
@@ -459,70 +468,9 @@ def _at_program_end(interrupted: bool) -> None:
         loop._end_with_program(interrupted)
 
 
-# A child that a task forked has that one task, up to its end or its next `yield`.
-
-
-def _leave_at_end(kernel: Kernel) -> None:
-    """Have this process, a child that this kernel's thread has just forked, run nothing more of it."""
-    kernel._posted.clear()
-    kernel._posted.append((_leave_at_yield, ()))
-    kernel.before_wait.clear()
-    kernel.swaps.clear()
-    # The step that runs takes what follows from here, so it has to find something.
-    kernel.ready.clear()
-    kernel.ready.append(_Last())  # type: ignore[arg-type]  # as far as a step goes with it
-    task = kernel.current
-    if task is not None:
-        # Around the task's own code, and inside what is ours, which would tell others how it ended.
-        end = _end_of_child()
-        next(end)
-        stack = task._stack = task._stack or []
-        stack.insert(len(list(itertools.takewhile(_is_ours, stack))), end)
-
-
-class _Last:
-    """What a step runs next, in the place of a task and of its generator."""
-
-    _attention = _input = None
-
-    def __init__(self) -> None:
-        self._generator = self
-
-    def send(self, value: None) -> NoReturn:
-        _leave_at_yield()
-
-
-def _is_ours(runnable: Any) -> bool:
-    frame = getattr(runnable, "gi_frame", None) or getattr(runnable, "cr_frame", None)
-    return frame is not None and frames.is_ours(frame)
-
-
-def _end_of_child() -> Generator[None, None, NoReturn]:
-    """The caller of the task's own code: what it returns or raises ends the child."""
-    try:
-        yield
-    except BaseException as error:
-        forks.leave(error)
-    forks.leave()
-
-
-def _leave_at_yield() -> NoReturn:
-    forks.leave(
-        RuntimeError(
-            "a forked child can't go on behind a `yield`: what its task waits for comes to the parent; "
-            "end the child by a return or by os._exit()"
-        )
-    )
-
-
 def _after_fork() -> None:
     # The threads stayed in the parent, and its tasks with them: the child begins anew.
     global _own, _owning
-    if _own is not None:
-        if _own.kernel.thread == threading.get_ident():
-            _leave_at_end(_own.kernel)
-        _own._stopping = True
-        _own.kernel.thread = -1
     _own = None
     _owning = threading.Lock()
     current.set(None)

@@ -94,7 +94,8 @@ class Operation(Waitable):
 
     def _call(self, callback: Callable[[Any], object]) -> None:
         try:
-            callback(self)
+            with forks.parent_goes_on():
+                callback(self)
         except Exception:
             log.exception("a callback of %r failed", self)
 

@@ -85,17 +85,13 @@ class AsyncThreadPool:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             operation, function, args, kwargs = job
-            born = forks.generation
             try:
-                value = function(*args, **kwargs)
+                with forks.parent_goes_on():
+                    value = function(*args, **kwargs)
             except BaseException as error:
-                if forks.generation != born:
-                    forks.leave(error)
                 self._done()
                 operation.fail(error)
             else:
-                if forks.generation != born:
-                    forks.leave()
                 self._done()
                 operation.complete(value)
             # Let go of the user's values while waiting for the next job.

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
+from dispycos import forks
 from dispycos.errors import Closed, LocalProtocolError, RemoteError, TaskCancelled
 from dispycos.kernel import trace
 from dispycos.kernel.core import Kernel
@@ -244,7 +245,8 @@ class Keeper:
         self._object = None
         try:
             if callable(close):
-                close()
+                with forks.parent_goes_on():
+                    close()
         except BaseException as exc:
             trace.trim(exc)
             self.gone.fail(_told(exc))

@@ -121,13 +121,11 @@ class Stoppable:
             if self._stopped:
                 raise TaskCancelled("it was cancelled before it began")
             self._open = True
-        born = forks.generation
         try:
-            self._outcome = function(*args, **kwargs), None
+            with forks.parent_goes_on():
+                self._outcome = function(*args, **kwargs), None
         except BaseException as exc:
             self._outcome = None, exc
-        if forks.generation != born:
-            forks.leave(self._outcome[1])
         self._shut()
 
     def _shut(self) -> None:

@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from dispycos import forks
 from dispycos.model import Buffer, CodeHash, Payload
 from dispycos.pickling import modules, origins, stubs
 from dispycos.pickling.builder import Builder, Table, imported, keep_source
@@ -74,7 +75,8 @@ class Namespace(Builder):
             raise LookupError(f"no code with hash {function.hex()} was sent to this server")
         if type(found) is Payload:
             self.adopt_home(found.data)
-            found = _Ready(*self._load(found.data, found.buffers))
+            with forks.parent_goes_on():
+                found = _Ready(*self._load(found.data, found.buffers))
             self._functions[function] = found
         assert isinstance(found, _Ready)
         # The module may have been installed since.
@@ -91,7 +93,8 @@ class Namespace(Builder):
         for name, (path, source, is_package) in files.items():
             modules.install(name, path, source, is_package)
         for hash_, data in items:
-            value, lacking = self._load(data, ())
+            with forks.parent_goes_on():
+                value, lacking = self._load(data, ())
             missing += [exc.name or str(exc) for exc in lacking if isinstance(exc, ImportError)]
             if hash_ is not None:
                 self._functions[hash_] = _Ready(value, lacking)

@@ -17,6 +17,7 @@ from typing import Any
 
 from tblib import pickling_support
 
+from dispycos import forks
 from dispycos.config import Limits
 from dispycos.errors import NotSerializable, RemoteError
 from dispycos.model import Buffer, Payload
@@ -117,9 +118,10 @@ def load(payload: Payload, namespace: Namespace | None = None) -> Any:
 def load_data(data: Buffer, buffers: Sequence[Buffer] = (), namespace: Namespace | None = None) -> Any:
     """As `load`, of what its Payload holds; for the many values of which there is no Payload."""
     try:
-        if type(data) is bytes and not buffers and data[:1] != WITH_CODE:
-            return _loads(data)
-        return (namespace or HERE).load(data, _private(buffers))
+        with forks.parent_goes_on():
+            if type(data) is bytes and not buffers and data[:1] != WITH_CODE:
+                return _loads(data)
+            return (namespace or HERE).load(data, _private(buffers))
     except (SystemExit, GeneratorExit) as exc:
         # User code that unpickles may raise them as it is; Ctrl-C, which may come then, is none of its.
         raise survivable(exc, "unpickling") from exc
@@ -169,7 +171,8 @@ def read_once() -> bool:
 def _dump(value: Any) -> Payload:
     before, _reading.once = _reading.once, True
     try:
-        return _dump_once(value)
+        with forks.parent_goes_on():
+            return _dump_once(value)
     finally:
         _reading.once = before
 
@@ -354,7 +357,8 @@ def dump_exception(exc: BaseException) -> tuple[Payload | None, str]:
         text = f"{type(exc).__qualname__}: (its text can't be had: {type(broken).__name__})\n"
     text = clip(text, LIMITS.max_text_bytes, LIMITS.max_text_bytes)
     try:
-        return Payload(dumps(exc, kind=_ExceptionPickler)), text
+        with forks.parent_goes_on():
+            return Payload(dumps(exc, kind=_ExceptionPickler)), text
     except BaseException:
         # Whatever its class does there, also if that would end this process.
         return None, text

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from dispycos import forks
+
 log = logging.getLogger("dispycos")
 
 
@@ -70,7 +72,8 @@ def _call(hook: Callable[..., None], conn: Any) -> None:
         takes_it = bool(inspect.signature(hook).parameters)
     except (ValueError, TypeError):
         takes_it = True  # it has no signature
-    if takes_it:
-        hook(conn)
-    else:
-        hook()
+    with forks.parent_goes_on():
+        if takes_it:
+            hook(conn)
+        else:
+            hook()

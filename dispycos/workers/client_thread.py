@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Never, Self
 
+from dispycos import forks
 from dispycos.arguments import integer, seconds
 from dispycos.errors import Closed
 from dispycos.guidance import hints
@@ -142,7 +143,8 @@ class ClientThread(threading.Thread):
             jobid, value, error = ended
             try:
                 if error is None:
-                    self._callback(jobid, value)
+                    with forks.parent_goes_on():
+                        self._callback(jobid, value)
                 else:
                     failure = RemoteException("".join(traceback.format_exception(error)).rstrip(), jobid)
                     failure.__cause__ = error

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Never
 
+from dispycos import forks
 from dispycos.arguments import integer, seconds
 from dispycos.client.executor import PoolExecutor
 from dispycos.guidance import habits, hints
@@ -75,9 +77,18 @@ class JobFuture(Future[Any]):
 
     begin = Future.set_running_or_notify_cancel
 
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """See `concurrent.futures.Future`."""
+        super().add_done_callback(partial(_tell, fn))
+
     def end(self, value: Any, error: BaseException | None) -> None:
         """See `connection.Call`."""
         if error is not None:
             self.set_exception(error)
         else:
             self.set_result(value)
+
+
+def _tell(function: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+    with forks.parent_goes_on():
+        function(future)

@@ -99,16 +99,8 @@ class JobFunction:
 
 def _call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Alone, so that what interrupts the job comes inside its surroundings, and they are left."""
-    born = forks.generation
-    try:
-        value = function(*args, **kwargs)
-    except BaseException as exc:
-        if forks.generation != born:
-            forks.leave(exc)
-        raise
-    if forks.generation != born:
-        forks.leave()
-    return value
+    with forks.parent_goes_on():
+        return function(*args, **kwargs)
 
 
 calls_plainly.add(_call.__code__)

@@ -1,4 +1,7 @@
-"""A child that code of users forks inside of a call or task ends where it would come back from there."""
+"""A child that code of users forks inside of a call or task ends where it would come back from there.
+
+If it went on, a task would have a second outcome, and another call be done twice (R-31).
+"""
 
 from __future__ import annotations
 
@@ -80,6 +83,16 @@ def calls_as_task(channel, how):  # type: ignore[no-untyped-def]
         channel.send(found)
 
 
+class Unpickles:
+    """Forks when it is unpickled; `found` is what came of it."""
+
+    def __init__(self, how):  # type: ignore[no-untyped-def]
+        self.how = how
+
+    def __setstate__(self, state):  # type: ignore[no-untyped-def]
+        self.found = forks(state["how"])
+
+
 def check(where: str, found: dict[str, tuple[int, str]]) -> None:
     """Of each way to end, the child's status and what it said: only the user's own lines."""
     for how, status, last in ENDS:
@@ -132,12 +145,90 @@ print("parent", os.getpid() == parent, flush=True)
 """
 
 
-@pytest.mark.row("KE-27", "EX-09", "RP-01")
+@pytest.mark.row("R-31")
 def test_a_forked_child_that_comes_back_from_a_task_or_call_ends_as_python_does() -> None:
     assert run_python(PROGRAM, timeout=60) == (0, "parent True\n", "")
 
 
-@pytest.mark.row("KE-27", "DN-38")
+TOLD = """
+import os, queue
+from dispycos import Task, rpc
+from dispycos.kernel.loop import current_kernel
+from dispycos.kernel.operation import Operation
+from dispycos.objects.exposure import expose
+from dispycos.objects.keeper import Keeper
+from dispycos.pickling import values
+from dispycos.workers import ClientThread
+from dispycos.workers.cluster_executor import JobFuture
+from tests.process.test_forked_calls import ENDS, Unpickles, check, forks
+
+parent = os.getpid()
+kernel = current_kernel()
+found = queue.SimpleQueue()
+
+class Greets(rpc.Service):
+    def on_connect(self):
+        found.put(forks(greeting))
+
+class Shuts:
+    def __init__(self, how):
+        self.how = how
+
+    def close(self):
+        found.put(forks(self.how))
+
+def operation(how):
+    done = Operation()
+    done.add_done_callback(lambda _: found.put(forks(how)))
+    done.add_done_callback(lambda _: os.getpid() == parent or os.write(2, b"a callback of the parent's"))
+    kernel.post(done.complete)
+
+def job(how):
+    future = JobFuture()
+    future.add_done_callback(lambda _: found.put(forks(how)))
+    future.end(None, None)
+
+def client_thread(how):
+    thread = ClientThread(lambda jobid, result: found.put(forks(how)))
+    thread.job_ended(1, None, None)
+    thread._ended.put(None)
+    thread.run()
+
+def on_connect(how):
+    global greeting
+    greeting = how
+    with rpc.connect_thread(remote_service=Greets):
+        found.put(found.get(timeout=20))  # a service is not told of a connection that has gone again
+
+def close(how):
+    keeper = Keeper(expose(Shuts, methods=[]), kernel, values.load, None)
+    keeper.start((how,), {})
+    keeper.made.result(20)
+    keeper.dismiss().result(20)
+
+def unpickled(how):
+    found.put(values.load(values.dump(Unpickles(how))).found)
+
+for tell in (operation, job, client_thread, on_connect, close, unpickled):
+    ends = {}
+    for how, *_ in ENDS:
+        tell(how)
+        ends[how] = found.get(timeout=20)
+    check(tell.__name__, ends)
+
+# Whatever else the kernel's thread calls: behind it the child has nothing to do, and nobody to tell.
+kernel.post(lambda: found.put(forks("return")))
+assert found.get(timeout=20) == (0, "")
+print("parent", os.getpid() == parent, flush=True)
+"""
+
+
+@pytest.mark.row("R-31")
+def test_one_that_comes_back_from_what_is_called_at_an_event_does_so_too() -> None:
+    assert run_python(TOLD, timeout=60) == (0, "parent True\n", "")
+
+
+@pytest.mark.row("R-31")
 def test_on_a_server_too_and_a_child_of_a_map_does_no_other_item(cluster: Any) -> None:
     kinds = [how for how, *_ in ENDS]
     with opened(forks, subroutine, coroutine) as client:

@@ -51,3 +51,26 @@ def test_one_that_leaves_the_set_when_it_is_told_is_told_once(monkeypatch: pytes
 def test_where_nothing_forks_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork")
     forks.each_in_child(Thing.tell).add(Thing())
+
+
+@pytest.mark.row("R-31")
+def test_only_the_parent_comes_out_of_code_that_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[BaseException | None] = []
+    monkeypatch.setattr(forks, "leave", lambda error=None: left.append(error))
+    monkeypatch.setattr(forks, "generation", forks.generation)
+
+    def call(error: BaseException | None, *, in_child: bool) -> None:
+        with forks.parent_goes_on():
+            forks.generation += in_child
+            if error is not None:
+                raise error
+
+    wrong = ValueError("wrong")
+    call(None, in_child=False)
+    with pytest.raises(ValueError, match="wrong"):
+        call(wrong, in_child=False)
+    assert left == []
+    call(None, in_child=True)
+    with pytest.raises(ValueError, match="wrong"):
+        call(wrong, in_child=True)
+    assert left == [None, wrong]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from dispycos.client.submission import Submission
 from dispycos.errors import Closed
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.trace import traceback_of
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter
 from dispycos.model import End
 
@@ -39,7 +40,7 @@ def stays_there(process: Process, task: Waiter) -> Waitable | None:
     try:
         process.must_be_here()
     except Closed as error:
-        task._attention = Raise(error, error.__traceback__)
+        task._attention = Raise(error, traceback_of(error))
         return AT_ONCE
     return None
 

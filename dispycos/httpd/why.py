@@ -237,14 +237,15 @@ def all_busy(now: Situation) -> Cause | None:
     if now.longest:
         evidence.append(f"the longest running task: {now.longest}, begun {ago(now.longest_since, now)}")
     if now.mean is not None:
-        takes, free = f"{now.mean:.3g} s", f"{now.mean / now.busy:.3g} s"
+        takes, free = f"some {now.mean:.3g} s", f"{now.mean / now.busy:.3g} s"
         known = f"{now.mean_ended:,} that ended"
         if now.mean_running:
-            takes, known = f"at least {takes}", f"{known} and {now.mean_running:,} that run for longer"
+            takes, known = (
+                f"at least {now.mean:.3g} s",
+                f"{known} and {now.mean_running:,} that run for longer",
+            )
             free = f"{free} or more"
-        evidence.append(
-            f"a task takes {takes} on average, as known from {known}: a server is free every {free}"
-        )
+        evidence.append(f"a task takes {takes} by the latest of {known}: a server is free every {free}")
     return Cause("busy", "all servers are busy", evidence, "wait, or start more nodes")
 
 

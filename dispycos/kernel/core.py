@@ -21,11 +21,12 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from dispycos.errors import HotSwapException, InternalError, TaskCancelled
+from dispycos.kernel import unwaited
 from dispycos.kernel.network import Kind, Names, Outside
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import FINISHED, Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
-from dispycos.kernel.trace import set_traceback, traceback_of
+from dispycos.kernel.trace import set_traceback, traceback_of, with_traceback
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, seconds
 from dispycos.model import End
 
@@ -323,6 +324,8 @@ class Kernel:
         elif value is not None and type(task._generator) is CoroutineType:
             task._attention = _foreign(value)
         else:
+            if isinstance(value, Task):
+                unwaited.given_back(task._generator)
             task._input = value
         self.ready.append(task)
 
@@ -347,7 +350,7 @@ class Kernel:
         if isinstance(attention, _Terminate):
             return self._drop(task, attention.reason)
         if isinstance(attention, Raise):
-            attention = attention.error.with_traceback(attention.traceback)
+            attention = with_traceback(attention.error, attention.traceback)
         try:
             return task._generator.throw(attention)
         except BaseException as error:

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from typing import Any
 
 from dispycos.kernel.operation import Operation
+from dispycos.kernel.trace import traceback_of
 from dispycos.kernel.wait import AT_ONCE, Waitable, Waiter
 
 
@@ -38,7 +39,7 @@ class Late(Operation):
             if error is not None:
                 # First: whoever sees a value that is made looks for the error then.
                 self._error = error
-                value = error.__traceback__
+                value = traceback_of(error)
             self._value = value
 
     def result(self, timeout: float | None = None) -> Any:

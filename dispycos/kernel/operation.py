@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from dispycos import forks
 from dispycos.errors import Timeout
 from dispycos.kernel import event_loop
+from dispycos.kernel.trace import traceback_of, with_traceback
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, seconds
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Operation(Waitable):
             if self._value is not _PENDING:
                 return False
             self._error = error
-            self._value = error.__traceback__  # each waiter's raise begins with this one
+            self._value = traceback_of(error)  # each waiter's raise begins with this one
         self._tell()
         return True
 
@@ -114,7 +115,7 @@ class Operation(Waitable):
         """
         self._block(timeout)
         if self._error is not None:
-            raise self._error.with_traceback(self._value)
+            raise with_traceback(self._error, self._value)
         return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -325,7 +326,7 @@ class Owned(Operation):
             with _lock:
                 if self._value is _PENDING:
                     self._error = error
-                    self._value = error.__traceback__
+                    self._value = traceback_of(error)
         return self._value is not _PENDING
 
     def add_done_callback(self, function: Callable[[Any], object]) -> None:

@@ -180,7 +180,7 @@ class Task(Receiver):
             return self._status(), None
         error = self._error
         assert error is not None
-        return None, error.with_traceback(self._value)
+        return None, trace.with_traceback(error, self._value)
 
     def _status(self) -> MonitorStatus:
         """How it ended, as monitors and waiters get it."""
@@ -190,8 +190,7 @@ class Task(Receiver):
         assert error is not None
         if self._end is End.CANCELLED:
             return MonitorStatus(self, Status.TaskTerminated, str(error))
-        error.__traceback__ = self._value
-        return MonitorStatus(self, type(error), trace.text_of(error))
+        return MonitorStatus(self, type(error), trace.text_of(trace.with_traceback(error, self._value)))
 
     def notify(self, task: Task) -> Any:
         """Let `task` receive a MonitorStatus when this task ends, at once if it has: 0, or -1 if it can't."""
@@ -436,9 +435,9 @@ class Task(Receiver):
             log.info("%s was interrupted", self)
         elif self.number & CLIENT_MADE:
             # Its client gets it, and says so where nobody asks there.
-            log.info("%s ended by %s", self, type(error).__name__)
+            log.info("%s ended by %s", self, trace.kind_of(error))
         else:
-            log.error("%s ended by %s", self, type(error).__name__, exc_info=(type(error), error, tb))
+            log.error("%s ended by %s", self, trace.kind_of(error), exc_info=(type(error), error, tb))
         self._finish(End.FAILED, tb, error)
 
     # Hot swapping.

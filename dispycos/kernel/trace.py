@@ -69,10 +69,22 @@ def running_frames(innermost: FrameType | None) -> list[Frame]:
     return found
 
 
-# Not by the exception itself, whose class may answer for all of its attributes.
+# Not by the exception itself, nor by its class, which may answer for all of their attributes.
 _slot = vars(BaseException)["__traceback__"]
 traceback_of: Callable[[BaseException], TracebackType | None] = _slot.__get__
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _slot.__set__
+_name_of: Callable[[type], str] = vars(type)["__name__"].__get__
+
+
+def kind_of(error: BaseException) -> str:
+    """The name of its class."""
+    return _name_of(type(error))
+
+
+def with_traceback(error: BaseException, entry: TracebackType | None) -> BaseException:
+    """The exception, which has this traceback from now on."""
+    set_traceback(error, entry)
+    return error
 
 
 def trim(error: BaseException) -> TracebackType | None:
@@ -95,5 +107,9 @@ def trim(error: BaseException) -> TracebackType | None:
 
 
 def text_of(error: BaseException) -> str:
-    """The traceback as text, as Python prints it."""
-    return "".join(traceback.format_exception(error)).rstrip()
+    """The traceback as text, as Python prints it; what its class leaves of that if it objects."""
+    try:
+        lines = traceback.format_exception(error)
+    except Exception:
+        lines = [*traceback.format_tb(traceback_of(error)), f"{kind_of(error)}: its class can't be asked"]
+    return "".join(lines).rstrip()

@@ -1,4 +1,4 @@
-"""Waits that a task function asks for and throws away: `task.sleep(1)` without `yield`.
+"""Where a task function does not wait, though it looks as if: `task.sleep(1)` without `yield`, `yield other`.
 
 Such a call does nothing, and no error tells. It is found in the function's code before the function
 runs for the first time: a wait that looked after itself would cost every wait of every task.
@@ -6,6 +6,8 @@ runs for the first time: a wait that looked after itself would cost every wait o
 What is found is a method of the parameter `task` that only says what to wait for, whose answer nobody
 takes. Where the kernel fills that parameter in, it does nothing; where a caller passes it, it may be
 another's object, and the text leaves that open. What a function does with other names is not known here.
+
+A task that is yielded is given back, as any value is, and its end is not waited for: seen when it happens.
 
 Pure: no I/O, clock or randomness.
 """
@@ -31,6 +33,7 @@ _MAX_LOOKS = 256  # subroutines of subroutines of one target
 
 # What was looked at, by id(), kept alive. As soon as it is full all is forgotten, and may be told again.
 _seen: dict[int, CodeType] = {}
+_told: set[tuple[int, int]] = set()  # code, by id(), and line
 
 
 def warn(target: Any) -> None:
@@ -55,8 +58,25 @@ def warn(target: Any) -> None:
             break
 
 
+def given_back(generator: Any) -> None:
+    """Log that a task yielded a task, once for each line; the kernel's thread."""
+    frame = getattr(generator, "gi_frame", None)
+    if frame is None or (place := (id(frame.f_code), frame.f_lineno)) in _told:
+        return
+    if len(_told) >= _MAX_SEEN:
+        _told.clear()
+    _told.add(place)
+    log.warning(
+        "%s does not wait at line %d of %s: a task that is yielded is given back; `yield task()` waits for it",
+        frame.f_code.co_name,
+        frame.f_lineno,
+        frame.f_code.co_filename.rpartition("/")[2],
+    )
+
+
 def _tell(code: CodeType, filled: bool) -> None:
-    for method, line in thrown_away(code):
+    # A `finally` stands twice in the code.
+    for method, line in dict.fromkeys(thrown_away(code)):
         log.warning(
             "%s does not wait at line %d of %s: task.%s() without `%s` does nothing%s",
             code.co_name,

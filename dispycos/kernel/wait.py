@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from dispycos.errors import Timeout
 from dispycos.kernel.timers import Timers
+from dispycos.kernel.trace import traceback_of
 
 
 class Host(Protocol):
@@ -213,7 +214,7 @@ class Finish(Waitable):
             if error is None:
                 task._input = value
             else:
-                task._attention = Raise(error, error.__traceback__)
+                task._attention = Raise(error, traceback_of(error))
             return AT_ONCE
         if target is task:
             task._attention = RuntimeError(f"{task} waits for its own end")
@@ -270,7 +271,7 @@ class Finish(Waitable):
         if error is None:
             task._wake(value)
         else:
-            task._wake_with(Raise(error, error.__traceback__))
+            task._wake_with(Raise(error, traceback_of(error)))
 
 
 class Join(Finish):

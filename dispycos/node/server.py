@@ -35,7 +35,7 @@ from dispycos.net.keys import Keyring, ReservationKey
 from dispycos.net.reactor import Reactor
 from dispycos.net.rotation import take_up
 from dispycos.net.tls import Tls
-from dispycos.node import ties
+from dispycos.node import interpreter, ties
 from dispycos.node.executor import Executor
 from dispycos.node.interrupter import Interrupter
 from dispycos.node.namespace import ClientNamespace, describe_failure, setup_problem
@@ -221,10 +221,11 @@ class Server:
         if not in_order:
             await self._wait_until_heard()
         await self._endpoint.close()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        # Not by the kernel's thread: the task that must end may never give it back.
-        os._exit(0)
+        try:
+            interpreter.flush()
+        finally:
+            # Not by the kernel's thread: the task that must end may never give it back.
+            os._exit(0)
 
     async def _wait_until_heard(self) -> None:
         """Let our peers have what was said: closing drops what a socket did not take."""

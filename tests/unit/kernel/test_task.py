@@ -542,6 +542,33 @@ def test_an_exception_that_answers_nothing_ends_its_task_only(world: World) -> N
     assert type(task._error) is Secretive and other._value == "slow"
 
 
+@pytest.mark.row("KE-05", "KE-08")
+@pytest.mark.parametrize("number", [None, CLIENT_MADE])
+def test_an_exception_whose_class_answers_nothing_ends_its_task(world: World, number: int | None) -> None:
+    class Nameless(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise RuntimeError("no name")
+
+    class Secretive(Exception, metaclass=Nameless):
+        @property
+        def __traceback__(self) -> Any:
+            raise RuntimeError("no traceback")
+
+    def fails() -> Gen:
+        yield
+        raise Secretive
+
+    task = world.kernel.spawn(fails, number=number)
+    other = world.spawn(slow)
+    world.run()
+    assert other._value == "slow"
+    status = task._status()
+    assert status.type is Secretive and "in fails" in status.value
+    _, error = task._outcome(True)
+    assert error is task._error
+
+
 @pytest.mark.row("KE-08")
 @pytest.mark.rule("K5")
 def test_how_a_client_s_task_fails_is_said_by_its_client_alone(

@@ -111,3 +111,27 @@ def test_a_long_chain_of_subroutines_is_followed_as_far_as_it_is_worth(world: Wo
     for number in range(2000):
         exec(f"def chain{number}(task=None):\n    yield chain{number + 1}(task)\n", names)
     world.kernel.spawn(names["chain0"])
+
+
+def test_a_task_that_is_yielded_is_no_wait_which_is_told_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def other() -> Gen:
+        yield
+        return 3
+
+    def waits_not() -> Gen:
+        task = world.spawn(other)
+        assert (yield task) is task
+        assert (yield task()) == 3
+
+    tasks = [world.spawn(waits_not), world.spawn(waits_not)]
+    world.run()
+    assert [task._value for task in tasks] == [None, None]
+    line = waits_not.__code__.co_firstlineno + 2
+    assert caplog.messages == [
+        (
+            f"waits_not does not wait at line {line} of test_unwaited.py: "
+            "a task that is yielded is given back; `yield task()` waits for it"
+        )
+    ]

@@ -67,7 +67,7 @@ def given_back(generator: Any) -> None:
         _told.clear()
     _told.add(place)
     log.warning(
-        "%s does not wait at line %d of %s: a task that is yielded is given back; `yield task()` waits for it",
+        "%s does not wait at line %d of %s: to yield a task gives it back; `yield task()` waits for it",
         frame.f_code.co_name,
         frame.f_lineno,
         frame.f_code.co_filename.rpartition("/")[2],

@@ -132,6 +132,6 @@ def test_a_task_that_is_yielded_is_no_wait_which_is_told_once(
     assert caplog.messages == [
         (
             f"waits_not does not wait at line {line} of test_unwaited.py: "
-            "a task that is yielded is given back; `yield task()` waits for it"
+            "to yield a task gives it back; `yield task()` waits for it"
         )
     ]

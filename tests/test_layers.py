@@ -192,7 +192,8 @@ LINES = (
     Line(7, "httpd.monitor httpd.handlers httpd.live httpd.app httpd.running"),
     Line(
         7,
-        "httpd.client_survey httpd.client_surroundings httpd.client_sights httpd.client_source"
+        "httpd.client_survey httpd.client_surroundings httpd.client_sights httpd.client_actions"
+        " httpd.client_source"
         " httpd.scheduler_source httpd.server httpd.asking",
     ),
     Line(7, "simulation.stage simulation.ledger simulation.seeds simulation.chaos", reach=only(0, 1, 2)),

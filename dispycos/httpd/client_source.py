@@ -7,7 +7,7 @@ then for so many a second (`Sampling`); what is counted for each task is a few a
 Which thread: `submitted` in the program's, `placed`, `ended` and `news` on the kernel's, surveys
 on the reactor's. All tell the monitor by its feed only.
 
-I/O half. Layer 7. Rows HT-08, HT-14, HT-17, MO-03, MO-04, MO-23, MO-36.
+I/O half. Layer 7. Rows HT-08, HT-17, MO-03, MO-04, MO-23, MO-36.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
-from dispycos.client import orders
 from dispycos.client.client import Client
 from dispycos.client.members import Node, Server
 from dispycos.client.orders import Notify, TurnEnded
 from dispycos.client.submission import Ended, Placed, Submission
 from dispycos.client.work import Work
-from dispycos.httpd import argtext, client_survey
+from dispycos.httpd import argtext, client_actions, client_survey
 from dispycos.httpd.client_sights import NOT_ASKED, ClientSights
 from dispycos.httpd.client_surroundings import Surroundings
 from dispycos.httpd.events import (
@@ -39,11 +38,11 @@ from dispycos.httpd.feed import Feed
 from dispycos.httpd.known import EVERYTHING
 from dispycos.httpd.metrics import Tally
 from dispycos.httpd.sampling import Sampling
-from dispycos.httpd.source import Look, Result
+from dispycos.httpd.source import Look
 from dispycos.httpd.tasks import GOOD
 from dispycos.httpd.telling import Telling, now
 from dispycos.kernel.operation import Operation
-from dispycos.model import DispycosStatus, End, Incarnation, Location, Status
+from dispycos.model import DispycosStatus, Incarnation, Location, Status
 
 MAX_TEXTS = 1000  # argument texts made in a second (MO-36)
 MAX_KEPT = 20_000  # argument texts of tasks that live
@@ -147,6 +146,9 @@ class ClientSource:
 
     def surroundings(self) -> dict[str, Any]:
         return self._surroundings.told(self._work, self._tally)
+
+    def act(self, action: str, key: Hashable, role: str) -> Operation:
+        return client_actions.act(self._work, action, key, role)
 
     # As the client's watcher.
 
@@ -476,62 +478,6 @@ class ClientSource:
             text,
             "" if text is not None else NOT_THERE if self.show_args else NOT_SHOWN,
         )
-
-    # Actions.
-
-    def act(self, action: str, key: Hashable, role: str) -> Operation:
-        done = Operation()
-        work = self._work
-        if work is None or work.network.closed:
-            done.complete(Result("gone", "the client's turn is over"))
-        else:
-            # Not here: an order takes the driver's lock, and the monitor's thread takes none of tasks.
-            work.network.reactor.call(self._act, work, action, key, role, done)
-        return done
-
-    def _act(self, work: Work, action: str, key: Any, role: str, done: Operation) -> None:
-        result = Result("refused", "it failed; the program's log says why")
-        try:
-            if action == "terminate_tasks":
-                reason = f"ended by an {role} of the web monitor"
-                hit = work.driver.cancel(key, reason, End.FAILED)
-                result = (
-                    Result("done", "it gets KeyboardInterrupt, and is ended by force after the grace")
-                    if hit
-                    else Result("gone", "it has ended before")
-                )
-            else:
-                code, _ = work.driver.order(_ORDERS[action](key))
-                result = (
-                    Result("refused", "nothing is known of it any more")
-                    if code
-                    else Result("done", _DONE[action])
-                )
-        finally:
-            done.complete(result)
-
-
-_Order = Callable[[int], Any]
-_ORDERS: dict[str, Callable[[Any], _Order]] = {
-    "suspend_node": lambda key: lambda ticket: orders.Suspend(ticket, key, True),
-    "resume_node": lambda key: lambda ticket: orders.Resume(ticket, key, True),
-    "close_node": lambda key: lambda ticket: orders.CloseNode(ticket, key, True),
-    "restart_node": lambda key: lambda ticket: orders.RestartOneNode(ticket, key, True, None),
-    "suspend_server": lambda key: lambda ticket: orders.Suspend(ticket, key, False),
-    "resume_server": lambda key: lambda ticket: orders.Resume(ticket, key, False),
-    "close_server": lambda key: lambda ticket: orders.CloseOneServer(ticket, key, True, False),
-    "restart_server": lambda key: lambda ticket: orders.CloseOneServer(ticket, key, True, True),
-}
-_DONE = {
-    "suspend_node": "its servers get no new tasks",
-    "resume_node": "its servers get tasks again",
-    "close_node": "its tasks end, its servers close, then it is given back",
-    "restart_node": "its tasks end, its servers close, then it is prepared anew",
-    "suspend_server": "it gets no new tasks",
-    "resume_server": "it gets tasks again",
-    "close_server": "its tasks end, then its process",
-    "restart_server": "its tasks end, then another process takes its place",
-}
 
 
 def _words(name: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from dispycos.client.submission import Ended, Placed, Submission
+from dispycos.httpd import client_actions
+from dispycos.httpd.actions import ACTIONS
 from dispycos.httpd.client_source import ClientSource
 from dispycos.httpd.source import Look
 from dispycos.model import CodeHash, End, Incarnation, Outcome
@@ -40,3 +42,10 @@ def test_of_a_task_that_ended_while_it_waited_nothing_is_kept() -> None:
     assert source._asked and source._texts
     source.ended(Ended(task, Outcome(1, 1, End.CANCELLED, None)))
     assert not source._asked and not source._texts
+
+
+@pytest.mark.row("HT-14")
+def test_there_is_an_order_for_each_action_at_what_runs_tasks() -> None:
+    assert set(client_actions._ORDERS) == {name for name, kind in ACTIONS.items() if kind != "task"}
+    for make, _ in client_actions._ORDERS.values():
+        assert make(7, SERVER).ticket == 7

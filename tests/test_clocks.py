@@ -21,8 +21,6 @@ WALL = {
     "compat.logger": "the time of a log line",
     "compat.statuses": "when a task was created, as pycos's statuses say",
     "doctor.network": "how far another machine's clock is off",
-    "httpd.client_sights": "times that a page shows",
-    "httpd.client_source": "times that a page shows",
     "httpd.client_surroundings": "times that a page shows",
     "httpd.monitor": "times that a page shows",
     "httpd.telling": "times that a page shows",

@@ -16,6 +16,7 @@ from dispycos.client.members import Server
 from dispycos.client.work import Work
 from dispycos.httpd.events import Changed, Lines, Sights
 from dispycos.httpd.feed import Feed
+from dispycos.httpd.telling import now
 from dispycos.messages import LookAtServers, LookAtTasks, ServersSeen, TasksSeen
 from dispycos.model import Incarnation, Role
 from dispycos.net.endpoint import Endpoint
@@ -108,25 +109,25 @@ class ClientSights:
     # What is answered.
 
     def tasks_seen(self, server: Incarnation, message: TasksSeen) -> None:
-        now = round(time.time(), 3)
+        wall = now()
         tasks = {
             sight.id: (
-                round(now - sight.ran, 3),
+                round(wall - sight.ran, 3),
                 [(line.file, line.line, line.function) for line in sight.stack],
             )
             for sight in message.tasks
         }
-        self.feed.put_always(Sights(server, tasks, now))
+        self.feed.put_always(Sights(server, tasks, wall))
 
     def servers_seen(self, message: ServersSeen) -> None:
-        now, clock = round(time.time(), 3), time.monotonic()
+        wall, clock = now(), time.monotonic()
         for sight in message.servers:
             self.feed.put_always(Changed("server", sight.incarnation, self._figures(sight, clock)))
             if sight.lines:
                 before = self._printed.get(sight.incarnation, 0)
                 left_out = max(0, sight.number - len(sight.lines) - before) if before else 0
                 self._printed[sight.incarnation] = sight.number
-                self.feed.put_always(Lines(sight.incarnation, list(sight.lines), left_out, now))
+                self.feed.put_always(Lines(sight.incarnation, list(sight.lines), left_out, wall))
 
     def _figures(self, sight: ServerSight, clock: float) -> dict[str, Any]:
         notes = {}

@@ -40,7 +40,7 @@ from dispycos.httpd.metrics import Tally
 from dispycos.httpd.sampling import Sampling
 from dispycos.httpd.source import Look
 from dispycos.httpd.tasks import GOOD
-from dispycos.httpd.telling import Telling, now
+from dispycos.httpd.telling import Telling, now, wall_time
 from dispycos.kernel.operation import Operation
 from dispycos.model import DispycosStatus, Incarnation, Location, Status
 
@@ -87,8 +87,8 @@ class ClientSource:
         self._surroundings = Surroundings(client)
         self._sights = ClientSights()
         self._texts: dict[int, str] = {}  # arguments of tasks that live; at most MAX_KEPT
-        self._asked: dict[int, float] = {}  # when tasks that wait were submitted; at most MAX_KEPT
-        self._second = 0.0  # when the present count of texts began
+        self._asked: set[int] = set()  # tasks that were at no server yet; at most MAX_KEPT
+        self._second = 0.0  # when the present count of texts began, on the clock of the machines
         self._made = 0
         self._failed = 0
         self._running = 0  # at the last survey
@@ -153,41 +153,41 @@ class ClientSource:
     # As the client's watcher.
 
     def submitted(self, task: Submission, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        wall = time.time()
         if len(self._asked) < MAX_KEPT:
-            self._asked[task.id] = wall
+            self._asked.add(task.id)
         text = None
-        # In a burst few texts are made: the other tasks cost no more than this look.
-        if self.show_args and (self._made < MAX_TEXTS or wall - self._second >= 1.0):
-            text = self._record(task.id, args, kwargs, wall)
+        if self.show_args:
+            clock = time.monotonic()
+            # In a burst few texts are made: the other tasks cost no more than this look.
+            if self._made < MAX_TEXTS or clock - self._second >= 1.0:
+                text = self._record(task.id, args, kwargs, clock)
         if self._look.tasks and self._sampling.begins(task.id):
-            wall = round(wall, 3)
             why = self._why_no_args(text)
             self._telling.feed.put(
-                TaskSubmitted(task.id, task.name, task.io, 1 + task.retries, wall, text, why)
+                TaskSubmitted(task.id, task.name, task.io, 1 + task.retries, now(), text, why)
             )
 
     def placed(self, action: Placed) -> None:
         task = action.task
-        asked = self._asked.pop(task.id, None)
-        if asked is not None:
-            waited = time.time() - asked
-            self._tally.queued.add(waited if waited > 0.0 else 0.0)
+        clock = time.monotonic()
+        if task.id in self._asked:  # not when it is placed once more
+            self._asked.discard(task.id)
+            self._tally.queued.add(clock - task.submitted)
         if self._look.tasks and self._sampling.begins(task.id):
             text = self._texts.get(task.id)
             wall = now()
             self._telling.feed.put(
                 TaskPlaced(
-                    task.id,
-                    task.name,
-                    task.io,
-                    1 + task.retries,
-                    action.server,
-                    task.attempt,
-                    round(wall - (time.monotonic() - task.submitted), 3),
-                    wall,
-                    text,
-                    self._why_no_args(text),
+                    number=task.id,
+                    name=task.name,
+                    io=task.io,
+                    attempts=1 + task.retries,
+                    server=action.server,
+                    attempt=task.attempt,
+                    submitted=wall_time(task.submitted, wall, clock),
+                    time=wall,
+                    args=text,
+                    why_no_args=self._why_no_args(text),
                 )
             )
 
@@ -196,8 +196,7 @@ class ClientSource:
         server, end = task.owner._where[0], outcome.end
         if self._texts:
             self._texts.pop(task.id, None)
-        if self._asked:  # it may have ended while it waited
-            self._asked.pop(task.id, None)
+        self._asked.discard(task.id)  # it may have ended while it waited
         clock = time.monotonic()
         passed = clock - task.since
         self._tally.ended(task.name, end, passed)
@@ -212,16 +211,16 @@ class ClientSource:
         if (self._look.tasks or failed) and self._sampling.ends(task.id, failed):
             wall = now()
             event = TaskEnded(
-                task.id,
-                task.name,
-                task.io,
-                outcome.attempt,
-                end,
-                outcome.text,
-                server,
-                round(wall - (clock - task.submitted), 3),
-                round(wall - (clock - max(task.since, task.begun)), 3),
-                wall,
+                number=task.id,
+                name=task.name,
+                io=task.io,
+                attempt=outcome.attempt,
+                end=end,
+                text=outcome.text,
+                server=server,
+                submitted=wall_time(task.submitted, wall, clock),
+                begun=wall_time(max(task.since, task.begun), wall, clock),
+                time=wall,
             )
             self._telling.feed.put(event)
 
@@ -261,9 +260,9 @@ class ClientSource:
 
     # Arguments.
 
-    def _record(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], now: float) -> str | None:
-        if now - self._second >= 1.0:
-            self._second, self._made = now, 0
+    def _record(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any], clock: float) -> str | None:
+        if clock - self._second >= 1.0:
+            self._second, self._made = clock, 0
         if self._made >= MAX_TEXTS or len(self._texts) >= MAX_KEPT:
             return None
         self._made += 1
@@ -366,7 +365,7 @@ class ClientSource:
             mean = placed.mean if placed is not None and placed.mean >= 0 else None
             # To the tenth: the difference of two clocks is not the same twice. Who looks sees it move.
             looked_at = key in look.servers or server.node.incarnation in look.nodes
-            pulse = round(wall - (clock - server.node.last_heard), 1)
+            pulse = wall_time(server.node.last_heard, wall, clock, 1)
             heard = pulse if looked_at else None
             seen = (state, running, waiting, ended, failed, server.why, server.unresponsive, mean, heard)
             if self._seen.get(key) == seen and key in self._servers:
@@ -465,18 +464,18 @@ class ClientSource:
         text = self._texts.get(task.id)
         server = client_survey.incarnation_of(task)
         return LivingTask(
-            task.id,
-            task.name,
-            task.io,
-            "waiting" if server is None else "sent",
-            task.attempt if server is not None else task.attempt - 1,
-            1 + task.retries,
-            server,
-            round(wall - (clock - task.submitted), 3),
-            round(wall - (clock - task.since), 3),
-            round(wall - (clock - max(task.since, task.begun)), 3),
-            text,
-            "" if text is not None else NOT_THERE if self.show_args else NOT_SHOWN,
+            number=task.id,
+            name=task.name,
+            io=task.io,
+            state="waiting" if server is None else "sent",
+            attempt=task.attempt if server is not None else task.attempt - 1,
+            attempts=1 + task.retries,
+            server=server,
+            submitted=wall_time(task.submitted, wall, clock),
+            since=wall_time(task.since, wall, clock),
+            begun=wall_time(max(task.since, task.begun), wall, clock),
+            args=text,
+            why_no_args="" if text is not None else NOT_THERE if self.show_args else NOT_SHOWN,
         )
 
 

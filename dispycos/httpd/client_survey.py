@@ -20,7 +20,7 @@ from dispycos.client.submission import Stage, Submission
 from dispycos.client.turn import TurnState
 from dispycos.httpd.events import PastTask
 from dispycos.httpd.tasks import MAX_WAITING
-from dispycos.httpd.telling import NO_PSUTIL
+from dispycos.httpd.telling import NO_PSUTIL, wall_time
 from dispycos.model import Incarnation
 
 MAX_SURVEYED = 100_000  # tasks looked at in one survey
@@ -65,7 +65,7 @@ def node_values(node: Node, wall: float, clock: float) -> dict[str, Any]:
         "swap": avail.swap,
         "disk": avail.disk,
         # To the tenth: the difference of two clocks is not the same twice.
-        "pulse": round(wall - (clock - node.last_heard), 1),
+        "pulse": wall_time(node.last_heard, wall, clock, 1),
         "notes": None,
     }
     missing = [name for name in ("cpu", "memory", "swap", "disk") if values[name] is None]

@@ -20,7 +20,7 @@ from dispycos.httpd.feed import Feed
 from dispycos.httpd.known import Known
 from dispycos.httpd.network import figures
 from dispycos.httpd.source import Look, Result
-from dispycos.httpd.telling import NO_PSUTIL, Telling, now
+from dispycos.httpd.telling import NO_PSUTIL, Telling, now, wall_time
 from dispycos.kernel.operation import Operation
 from dispycos.messages import ServerFacts
 from dispycos.model import Incarnation
@@ -126,7 +126,7 @@ class SchedulerSource:
                 "pid": client.pid or None,
                 "state": client.state.value,
                 "place": place,
-                "since": round(wall - (clock - client.since)),
+                "since": wall_time(client.since, wall, clock, None),
                 "why": self._service.machine.why(client, clock),
                 "nodes": client.granted,
                 "servers": sum(len(node.living) for node in client.nodes.values()),
@@ -152,7 +152,7 @@ class SchedulerSource:
             who = lending.who(active.name, location, active.pid)
         values: dict[str, Any] = {
             "state": active.state.value if active else "not scheduled",
-            "scheduled": round(wall - (clock - active.since)) if active else None,
+            "scheduled": wall_time(active.since, wall, clock, None) if active else None,
             "client": active.name if active else "",
             "waiting_clients": waiting,
             "pulse_interval": active.pulse if active else None,
@@ -177,7 +177,7 @@ class SchedulerSource:
         }
         notes = {name: NO_PSUTIL for name, value in free.items() if value is None}
         # To the tenth: the difference of two clocks is not the same twice.
-        pulse = round(wall - (clock - node.last_heard), 1)
+        pulse = wall_time(node.last_heard, wall, clock, 1)
         values = {
             "address": facts.location.addr,
             "port": facts.location.port,
@@ -193,9 +193,9 @@ class SchedulerSource:
             **free,
             "pulse": pulse,
             "lease": node.lease or None,
-            "lease_end": round(wall + (node.lease_until - clock)) if held else None,
+            "lease_end": wall_time(node.lease_until, wall, clock, None) if held else None,
             "holder": node.client.name if node.client is not None else "",
-            "since": round(wall - (clock - node.since)) if held and node.since else None,
+            "since": wall_time(node.since, wall, clock, None) if held and node.since else None,
             "notes": {**notes, **_UNCOUNTED},
         }
         if self._telling.put("node", key, values):

@@ -22,6 +22,15 @@ def now() -> float:
     return round(time.time(), 3)
 
 
+def wall_time(moment: float, wall: float, clock: float, digits: int | None = 3) -> float:
+    """When a moment on the clock of the machines was or will be, in seconds since the epoch.
+
+    wall, clock  the present, on either clock.
+    digits       behind the point; None: none, as an int.
+    """
+    return round(wall - (clock - moment), digits)
+
+
 class Telling:
     """What one source tells."""
 

@@ -44,6 +44,20 @@ def test_of_a_task_that_ended_while_it_waited_nothing_is_kept() -> None:
     assert not source._asked and not source._texts
 
 
+@pytest.mark.row("MO-35", "R-51")
+def test_a_wait_is_counted_once_and_by_the_clock_that_does_not_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    client: Any = SimpleNamespace(work=None)
+    source = ClientSource(client, show_args=False)
+    task = Submission(1, CodeHash(b"h"), None)
+    source.submitted(task, (), {})
+    task.submitted = time.monotonic() - 30.0
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # somebody sets the machine's clock
+    source.placed(Placed(task, SERVER))
+    assert source._tally.queued.total == pytest.approx(30.0, abs=1.0)
+    source.placed(Placed(task, SERVER))  # a server was lost, and it is tried again
+    assert sum(source._tally.queued.counts) == 1
+
+
 @pytest.mark.row("HT-14")
 def test_there_is_an_order_for_each_action_at_what_runs_tasks() -> None:
     assert set(client_actions._ORDERS) == {name for name, kind in ACTIONS.items() if kind != "task"}

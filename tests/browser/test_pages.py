@@ -79,6 +79,10 @@ def test_a_scheduler_shows_who_has_its_servers_in_place_of_tasks(stage: Stage) -
     assert menu == ["Cluster", "Node", "Server", "Events", "Clients", "About", "Why clients wait"]
     assert cells(page, "Place") == ["has it", "1", "2"]
     assert set(cells(page, "Lent to")) == {"rehearsal.py"}
+    nodes = page.locator(".page[data-page=cluster] .table-box").last
+    for width in (1279, 1198):  # where all columns have just room, and where one has gone
+        page.set_viewport_size({"width": width, "height": 900})
+        wait_until(partial(nodes.evaluate, FITS), what=f"nodes to fit {width} pixels")
     assert "Failed" not in page.locator(".totals").inner_text()
     page.goto(f"{stage.origin}/#/tasks")
     page.locator(".page[data-page=tasks] .elsewhere", has_text="shows tasks").wait_for()

@@ -32,7 +32,7 @@ export function nodeColumns(app) {
     { id: "swap", label: "Swap", width: 9.5, numeric, detail: true, spare: 3, value: (row) => row.swap, text: (row) => bytes(row.swap) },
     { id: "disk", label: "Disk", width: 9.5, numeric, detail: true, spare: 2, value: (row) => row.disk, text: (row) => bytes(row.disk) },
     app.store.lends
-      ? { id: "holder", label: "Lent to", width: 12, value: (row) => row.holder || "", hint: (row) => row.holder || null }
+      ? { id: "holder", label: "Lent to", width: 10.5, value: (row) => row.holder || "", hint: (row) => row.holder || null }
       : { id: "submitted", label: "Submitted", width: 10, numeric, spare: 1, value: (row) => row.submitted, text: (row) => count(row.submitted) },
     { id: "done", label: "Done", width: 8.5, numeric, spare: app.store.lends ? 1 : 0, value: (row) => row.done, text: (row) => count(row.done) },
     { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },

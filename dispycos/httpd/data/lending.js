@@ -39,23 +39,29 @@ export function where(app) {
  * @param {App} app
  */
 export function clients(app) {
+  const { lends } = app.store;
+  const untold = lends ? ["submitted"] : ["pid", "servers", "running"];
+  /** @type {import("./table.js").Column[]} */
+  const columns = [
+    { id: "place", label: "Place", width: 9, value: (row) => row.place, text: (row) => (row.state === "closed" ? "–" : row.place === 0 ? "has it" : count(row.place)) },
+    { id: "name", label: "Name", width: 15, value: (row) => row.name, hint: (row) => row.name },
+    { id: "state", label: "State", width: 13, state: true, value: (row) => row.state },
+    { id: "location", label: "Location", width: 17, value: (row) => row.location },
+    { id: "pid", label: "Process", width: 9, numeric, detail: true, spare: 3, value: (row) => row.pid },
+    { id: "since", label: "For", width: 11, numeric, ticks: true, spare: lends ? 1 : 0, value: (row) => (row.since ? -row.since : null), text: (row) => age(row.since ? app.now() - row.since : null) },
+    { id: "servers", label: "Servers", width: 8.5, numeric, spare: 1, value: (row) => row.servers, text: (row) => count(row.servers) },
+    { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },
+    { id: "submitted", label: "Submitted", width: 10, numeric, spare: 1, value: (row) => row.submitted, text: (row) => count(row.submitted) },
+    { id: "done", label: "Done", width: 8.5, numeric, spare: 1, value: (row) => row.done, text: (row) => count(row.done) },
+    { id: "why", label: "Waits for", value: (row) => row.why || "", hint: (row) => row.why || null },
+  ];
+  const none = lends ? "No client asks for the cluster. Each appears here when its program calls client.schedule()." : "No client is known: the program has not made one, or it has closed.";
   return new Table({
-    name: "borrowers",
+    name: lends ? "borrowers" : "clients",
     caption: "Clients",
-    columns: [
-      { id: "place", label: "Place", width: 9, value: (row) => row.place, text: (row) => (row.state === "closed" ? "–" : row.place === 0 ? "has it" : count(row.place)) },
-      { id: "name", label: "Name", width: 15, value: (row) => row.name, hint: (row) => row.name },
-      { id: "state", label: "State", width: 13, state: true, value: (row) => row.state },
-      { id: "location", label: "Location", width: 17, value: (row) => row.location },
-      { id: "pid", label: "Process", width: 9, numeric, detail: true, spare: 3, value: (row) => row.pid },
-      { id: "since", label: "For", width: 11, numeric, ticks: true, spare: 1, value: (row) => (row.since ? -row.since : null), text: (row) => age(row.since ? app.now() - row.since : null) },
-      { id: "servers", label: "Servers", width: 8.5, numeric, spare: 1, value: (row) => row.servers, text: (row) => count(row.servers) },
-      { id: "running", label: "Running", width: 8.5, numeric, value: (row) => row.running, text: (row) => count(row.running) },
-      { id: "done", label: "Done", width: 8.5, numeric, spare: 1, value: (row) => row.done, text: (row) => count(row.done) },
-      { id: "why", label: "Waits for", value: (row) => row.why || "", hint: (row) => row.why || null },
-    ],
+    columns: columns.filter(({ id }) => !untold.includes(id)),
     sort: { id: "place", descending: false },
-    empty: () => (app.ready ? "No client asks for the cluster. Each appears here when its program calls client.schedule()." : "Loading …"),
+    empty: () => (app.ready ? none : "Loading …"),
   }, app.settings);
 }
 

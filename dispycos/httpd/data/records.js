@@ -4,7 +4,7 @@
  */
 import { download, facts, h, put, say } from "./dom.js";
 import { age, count, duration, time } from "./format.js";
-import { clients as borrowers, where } from "./lending.js";
+import { clients, where } from "./lending.js";
 import { byNumber, idNumber, passes, terms } from "./order.js";
 import { Table } from "./table.js";
 
@@ -79,28 +79,13 @@ export function openClient(app, root) {
   const list = h("dl.facts");
   const counters = h("dl.facts");
   const elsewhere = where(app);
-  const clients = store.lends ? borrowers(app) : new Table({
-    name: "clients",
-    caption: "Clients",
-    columns: [
-      { id: "place", label: "Place", width: 9, value: (row) => row.place, text: (row) => (row.state === "closed" ? "–" : row.place === 0 ? "has it" : count(row.place)) },
-      { id: "name", label: "Name", width: 15, value: (row) => row.name },
-      { id: "state", label: "State", width: 13, state: true, value: (row) => row.state },
-      { id: "location", label: "Location", width: 17, value: (row) => row.location },
-      { id: "since", label: "For", width: 11, numeric, ticks: true, value: (row) => (row.since ? -row.since : null), text: (row) => (row.since ? age(app.now() - row.since) : "–") },
-      { id: "submitted", label: "Submitted", width: 10, numeric, spare: 1, value: (row) => row.submitted, text: (row) => count(row.submitted) },
-      { id: "done", label: "Done", width: 8.5, numeric, spare: 1, value: (row) => row.done, text: (row) => count(row.done) },
-      { id: "why", label: "Waits for", value: (row) => row.why || "", hint: (row) => row.why || null },
-    ],
-    sort: { id: "place", descending: false },
-    empty: () => (app.ready ? "No client is known: the program has not made one, or it has closed." : "Loading …"),
-  }, app.settings);
+  const table = clients(app);
   const options = settingsOf(app, (said) => said.client);
-  put(root, h("h1", {}, store.lends ? "Clients" : "Client"), store.lends ? elsewhere.element : null, h("section.panel", { "aria-label": "Summary" }, list), clients.element, h("section.panel", { "aria-label": "Counters" }, h("div.table-bar", {}, h("h2", {}, "Counters")), counters), options.element);
+  put(root, h("h1", {}, store.lends ? "Clients" : "Client"), store.lends ? elsewhere.element : null, h("section.panel", { "aria-label": "Summary" }, list), table.element, h("section.panel", { "aria-label": "Counters" }, h("div.table-bar", {}, h("h2", {}, "Counters")), counters), options.element);
   return {
     title: "Client",
     topics: ["cluster"],
-    tables: [clients],
+    tables: [table],
     paint() {
       const { cluster } = store;
       const now = app.now();
@@ -121,10 +106,10 @@ export function openClient(app, root) {
         ["Browsers that watch", count(cluster.browsers)],
         ["Changes not shown one by one", count(cluster.collapsed), "Changes of tasks that were too many to be sent"],
       ]);
-      clients.show(store.list("cluster", "client"), app.now);
+      table.show(store.list("cluster", "client"), app.now);
       options.paint();
     },
-    close: () => clients.close(),
+    close: () => table.close(),
   };
 }
 

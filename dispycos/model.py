@@ -14,7 +14,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NewType, TypeAlias
+from typing import Any, Final, NewType, TypeAlias
 
 from dispycos.records import record
 
@@ -209,6 +209,12 @@ class End(enum.IntEnum):
     SERVER_LOST = 6  # its server process died under it
     NODE_LOST = 7  # its node's daemon or machine is gone
     ABANDONED = 8  # its silent node was given up by choice
+
+
+# These come many at once: all that a node had is lost with it.
+LOST_WITH_NODE: Final = frozenset({End.NODE_LOST, End.ABANDONED})
+# What ran it went away under it: another attempt may do better.
+LOST: Final = LOST_WITH_NODE | {End.SERVER_LOST}
 
 
 @record(frozen=False)

@@ -37,7 +37,7 @@ from dispycos.client.events import (
     ServerUsable,
 )
 from dispycos.client.gate import Gate, Phase
-from dispycos.client.lost_attempts import RETRIED, LostAttempts
+from dispycos.client.lost_attempts import LostAttempts
 from dispycos.client.placement import Placement
 from dispycos.client.submission import (
     FIRST,
@@ -62,10 +62,8 @@ from dispycos.messages import (
     Recalled,
     SubmitRefused,
 )
-from dispycos.model import CodeHash, End, Incarnation, Payload
+from dispycos.model import LOST, LOST_WITH_NODE, CodeHash, End, Incarnation, Payload
 from dispycos.wording import listed, many
-
-_WITH_NODE = frozenset({End.NODE_LOST, End.ABANDONED})
 
 REFUSED_FIRST = 0.1  # seconds until a server that refused tasks is tried again; doubles ...
 REFUSED_MAX = 5.0  # ... up to this; news of its lease end the wait at once
@@ -283,7 +281,7 @@ class Dispatch:
                 done += 1
                 if task is not head:
                     task.begun = now  # since the last message: outcomes do not wait for long
-            if outcome.end in RETRIED:
+            if outcome.end in LOST:
                 # A server does not say so of itself; whoever does, the rules of loss hold.
                 self._lost_attempts.take(task, server, outcome.end, outcome.text, True, now, actions)
             else:
@@ -495,7 +493,7 @@ class Dispatch:
                     task.position = 0
                     never.append(task)
                 else:
-                    if event.end in _WITH_NODE:
+                    if event.end in LOST_WITH_NODE:
                         server.node.took.append(repr(task))
                     self._lost_attempts.take(task, server, event.end, why, begun >= 0, now, actions)
         self._refuse_lines(server, f"that server is gone: {why}", now, actions)

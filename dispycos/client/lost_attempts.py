@@ -17,12 +17,10 @@ from dispycos.client.credits import Server
 from dispycos.client.gate import Gate
 from dispycos.client.submission import Cause, Stage, Submission
 from dispycos.config import Limits
-from dispycos.model import End, Incarnation, Outcome
+from dispycos.model import LOST, End, Incarnation, Outcome
 
 RETRY_FIRST = 0.1  # seconds before a lost task's next attempt; doubles ...
 RETRY_MAX = 10.0  # ... up to this, +- half of it
-
-RETRIED = frozenset((End.SERVER_LOST, End.NODE_LOST, End.ABANDONED))
 
 
 class LostAttempts:
@@ -73,7 +71,7 @@ class LostAttempts:
             poison = reasons.fitting(reasons.poison(task), self._limits.max_reason_chars)
             failed = Outcome(task.id, task.attempt, End.FAILED, None, poison)
             self._gate.finish(task, failed, actions, poisoned=True)
-        elif end in RETRIED and task.attempt <= task.retries and task.where not in self._gone:
+        elif end in LOST and task.attempt <= task.retries and task.where not in self._gone:
             task.move(Cause.PAUSE)
             task.loss = (end, text)
             task.since = now

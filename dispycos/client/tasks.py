@@ -23,19 +23,16 @@ from dispycos.kernel.refusal import refusal
 from dispycos.kernel.task import Task, is_interruption
 from dispycos.kernel.wait import FAILED
 from dispycos.messages import Deliver
-from dispycos.model import Address, End, Incarnation, Location, MonitorStatus, Outcome, Status
+from dispycos.model import LOST, Address, End, Incarnation, Location, MonitorStatus, Outcome, Status
 from dispycos.net import remote
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.remote import RemoteTask
 from dispycos.pickling import values
 
-_LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED})
 _ERRORS: dict[End, type[Exception]] = {
     End.TIMED_OUT: Timeout,
     End.REJECTED: TaskRejected,
-    End.SERVER_LOST: TaskLost,
-    End.NODE_LOST: TaskLost,
-    End.ABANDONED: TaskLost,
+    **dict.fromkeys(LOST, TaskLost),
 }
 
 
@@ -53,7 +50,7 @@ _ENDED = {
 }
 
 # Ends that the program did not ask for.
-_UNASKED = _LOST | {End.FAILED, End.REJECTED}
+_UNASKED = LOST | {End.FAILED, End.REJECTED}
 
 _NOWHERE = (Incarnation(bytes(16)), None)  # not placed yet
 
@@ -261,7 +258,7 @@ class ClientTask(RemoteTask):
         end = self._end
         if end is End.FINISHED:
             return MonitorStatus(self, StopIteration, self._value)
-        if end in _LOST and not self._poisoned:
+        if end in LOST and not self._poisoned:
             return MonitorStatus(self, Status.TaskAbandoned, self._text)
         if end is End.CANCELLED or end is End.TIMED_OUT:
             return MonitorStatus(self, Status.TaskTerminated, self._text)

@@ -13,15 +13,13 @@ import logging
 import sys
 import time
 
-from dispycos.model import End, Outcome
+from dispycos.model import LOST_WITH_NODE, End, Outcome
 from dispycos.wording import many
 
 log = logging.getLogger("dispycos")
 
 _LINES = 10  # in _WITHIN seconds; what fails in thousands is told in a few lines and a number
 _WITHIN = 10.0
-# These come many at once, each in words of its own, and their node's line has named and counted them.
-_WITH_NODE = frozenset({End.NODE_LOST, End.ABANDONED})
 
 
 class Unasked:
@@ -60,7 +58,8 @@ class _Lines:
             self._began = now
             self._told.clear()
         text = (outcome.text or outcome.end.name).rstrip()
-        way = outcome.end if outcome.end in _WITH_NODE else text
+        # What is lost with a node has words of its own each, and the node's line has named and counted it.
+        way = outcome.end if outcome.end in LOST_WITH_NODE else text
         if way in self._told:
             self._alike += 1
         elif len(self._told) == _LINES:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from dispycos.errors import RemoteError, TaskRejected
-from dispycos.model import End, Outcome, Payload
+from dispycos.model import LOST, End, Outcome, Payload
 from dispycos.pickling import values
 from dispycos.workers.errors import WorkerLost
 
 # CANCELLED: the worker was ended in order while the job ran; whoever cancels a job wants no outcome.
-_LOST = frozenset({End.SERVER_LOST, End.NODE_LOST, End.ABANDONED, End.CANCELLED})
+_WORKER_LOST = LOST | {End.CANCELLED}
 
 
 def interruption(outcome: Outcome) -> str | None:
@@ -35,7 +35,7 @@ def opened(outcome: Outcome) -> tuple[Any, BaseException | None]:
         except Exception as error:
             error.add_note("the job has returned, but its result can't be loaded in this program")
             return None, error
-    if end in _LOST:
+    if end in _WORKER_LOST:
         # Who waits for it has no `client`: how to allow another attempt has another name here.
         return None, WorkerLost(text.replace("client.options(retries=...)", "retries=N"))
     if end is End.FAILED:

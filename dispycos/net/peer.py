@@ -35,6 +35,7 @@ from dispycos.net.liveness import Action, Dial, KeepAlive, Level, Liveness, Lost
 from dispycos.net.reactor import Reactor
 from dispycos.net.session import Session, SessionState
 from dispycos.net.transport import Connection
+from dispycos.wording import harmless
 
 log = logging.getLogger("dispycos")
 
@@ -159,7 +160,7 @@ class Peer:
 
     def __str__(self) -> str:
         # The name is the peer's own words: it must not forge a line of our log (SE-55).
-        name = self.name if self.name.isprintable() else ascii(self.name)[1:-1]
+        name = harmless(self.name, keep="")
         where = self.reachable
         who = f"{name or self.roles.name} ({self.incarnation.hex()[:8]})"
         return f"{who} at {where}" if where else who

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from dispycos.wording import harmless
+
 DASH = "–"  # unknown (MO-14)
+_BLANKS = str.maketrans("\n\t\r", "   ")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def clean(text: str) -> str:
     """One line without anything that a terminal would obey: escapes, controls, turns of direction."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _shown(char) for char in text)
-
-
-def _shown(char: str) -> str:
-    if char in "\n\t\r":
-        return " "
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return harmless(text.translate(_BLANKS), keep="")
 
 
 def count(value: int | None) -> str:

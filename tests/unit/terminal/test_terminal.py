@@ -283,8 +283,8 @@ def test_a_frame_fills_the_terminal_and_no_more(width: int, height: int, key: st
 
 @pytest.mark.row("SE-55", "SE-110")
 def test_nothing_that_others_said_is_obeyed_by_the_terminal() -> None:
-    hostile = "a\x1b]0;mine\x07\x1b[2J\u202eb\r\nc\x9b"
-    assert texts.clean(hostile) == "a\\x1b]0;mine\\x07\\x1b[2J\\u202eb  c\\x9b"
+    hostile = "a\x1b]0;mine\x07\x1b[2J\u202eb\r\nc\x9b\U000e0001"
+    assert texts.clean(hostile) == "a\\x1b]0;mine\\x07\\x1b[2J\\u202eb  c\\x9b\\U000e0001"
     rows = {"n0": node("10.0.0.1", name=hostile, state=hostile)}
     model, desk = greeted(snapshot("cluster", {"cluster": cluster(why=hostile), **rows})), Desk()
     model.program = hostile

@@ -13,8 +13,6 @@ from typing import Any, NoReturn, Protocol
 from dispycos.objects import failure
 from dispycos.objects.access import CONTEXT, Shape, refuse
 
-_OWN = frozenset({"_connection", "_number", "_shape"})
-
 
 class Host(Protocol):
     """What a proxy needs of its connection."""

@@ -100,12 +100,11 @@ def test_a_function_of_any_kind_is_called_on_a_server(cluster: Any) -> None:
     with opened() as client:
         for function, expected in kinds:
             future = client.submit(function, 7)
-            assert isinstance(future, Waitable)
-            assert isinstance(future, concurrent.futures.Future)
-            assert future.result(LIMIT) == expected
-            assert (future.exception(), future.done(), future.cancelled(), future.running()) == (
-                None, True, False, False,
-            )  # fmt: skip
+            assert isinstance(future, Waitable), function
+            assert isinstance(future, concurrent.futures.Future), function
+            assert future.result(LIMIT) == expected, function
+            state = (future.exception(), future.done(), future.cancelled(), future.running())
+            assert state == (None, True, False, False), function
 
 
 @pytest.mark.row("DC-63", "DC-60")

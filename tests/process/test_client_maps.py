@@ -90,9 +90,10 @@ def test_results_come_in_the_order_of_the_input(cluster: Any) -> None:
     expected = [n * n for n in range(400)]
     with opened(square) as client:
         for chunksize in (None, 1, 7, 10_000):
-            assert list(client.map(square, range(400), chunksize=chunksize)) == expected
-            assert list(client.map(square, iter(range(400)), chunksize=chunksize)) == expected
-            assert list(client.map(late, range(200), chunksize=chunksize)) == list(range(200))
+            where = f"chunksize={chunksize}"
+            assert list(client.map(square, range(400), chunksize=chunksize)) == expected, where
+            assert list(client.map(square, iter(range(400)), chunksize=chunksize)) == expected, where
+            assert list(client.map(late, range(200), chunksize=chunksize)) == list(range(200)), where
 
 
 @pytest.mark.row("DC-64")
@@ -220,9 +221,10 @@ def test_the_first_failure_is_raised_in_its_place_with_its_traceback(cluster: An
             taken = []
             with pytest.raises(LookupError, match="item 277") as caught:
                 taken.extend(results)
-            assert taken == list(range(277))
-            assert "raise LookupError" in str(caught.value.__cause__)
-            assert list(results) == []  # it is over
+            where = f"chunksize={chunksize}"
+            assert taken == list(range(277)), where
+            assert "raise LookupError" in str(caught.value.__cause__), where
+            assert list(results) == [], f"{where}: it is over"
 
 
 @pytest.mark.row("DC-64", "DC-22")

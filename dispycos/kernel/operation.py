@@ -94,11 +94,17 @@ class Operation(Waitable):
             self._call(callback)
 
     def _call(self, callback: Callable[[Any], object]) -> None:
+        born = forks.generation  # not `parent_goes_on`: each call of a client has callbacks of ours
         try:
-            with forks.parent_goes_on():
-                callback(self)
-        except Exception:
+            callback(self)
+        except BaseException as error:
+            if forks.generation != born:
+                forks.leave(error)
+            if not isinstance(error, Exception):
+                raise
             log.exception("a callback of %r failed", self)
+        if forks.generation != born:
+            forks.leave()
 
     # Asking.
 

@@ -117,14 +117,23 @@ def load(payload: Payload, namespace: Namespace | None = None) -> Any:
 
 def load_data(data: Buffer, buffers: Sequence[Buffer] = (), namespace: Namespace | None = None) -> Any:
     """As `load`, of what its Payload holds; for the many values of which there is no Payload."""
+    # Not `forks.parent_goes_on`: this is done for each value.
+    born = forks.generation
     try:
-        with forks.parent_goes_on():
-            if type(data) is bytes and not buffers and data[:1] != WITH_CODE:
-                return _loads(data)
-            return (namespace or HERE).load(data, _private(buffers))
-    except (SystemExit, GeneratorExit) as exc:
-        # User code that unpickles may raise them as it is; Ctrl-C, which may come then, is none of its.
-        raise survivable(exc, "unpickling") from exc
+        if type(data) is bytes and not buffers and data[:1] != WITH_CODE:
+            value = _loads(data)
+        else:
+            value = (namespace or HERE).load(data, _private(buffers))
+    except BaseException as exc:
+        if forks.generation != born:
+            forks.leave(exc)
+        if isinstance(exc, (SystemExit, GeneratorExit)):
+            # User code that unpickles may raise them as it is; Ctrl-C, which may come then, is none of its.
+            raise survivable(exc, "unpickling") from exc
+        raise
+    if forks.generation != born:
+        forks.leave()
+    return value
 
 
 def _is_simple(value: Any, depth: int) -> bool:
@@ -170,11 +179,18 @@ def read_once() -> bool:
 
 def _dump(value: Any) -> Payload:
     before, _reading.once = _reading.once, True
+    born = forks.generation  # as in `load_data`
     try:
-        with forks.parent_goes_on():
-            return _dump_once(value)
+        payload = _dump_once(value)
+    except BaseException as exc:
+        if forks.generation != born:
+            forks.leave(exc)
+        raise
     finally:
         _reading.once = before
+    if forks.generation != born:
+        forks.leave()
+    return payload
 
 
 def _dump_once(value: Any) -> Payload:

@@ -13,6 +13,7 @@ import pytest
 
 from dispycos.compat import aliases
 from tests.helpers import Finished, background, run_program
+from tests.process.daemons import free_ports
 from tests.process.test_rps import HOME, SECRET
 
 COMPAT = [sys.executable, "-m", "dispycos.compat"]
@@ -418,9 +419,11 @@ def test_native_tasks_keep_what_python_says_of_stopiteration():
 @pytest.mark.row("CO-12")
 def test_a_service_is_called_from_another_program(tmp_path):
     path = EXAMPLES / "clock_client.py"
-    with background([*COMPAT, EXAMPLES / "clock_service.py"], env=key(tmp_path)) as service:
+    # A UDP port of their own: a test beside this one may announce programs of another key, which is told.
+    env = key(tmp_path) | {"DISPYCOS_UDP_PORT": str(free_ports(1))}
+    with background([*COMPAT, EXAMPLES / "clock_service.py"], env=env) as service:
         service.wait_line("the clock is at ")
-        code, out, err = run(path, env=key(tmp_path))
+        code, out, err = run(path, env=env)
         assert (code, out) == (0, expected(path)), err + service.output
         service.write("")
         assert service.wait() == 0

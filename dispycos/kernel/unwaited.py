@@ -66,26 +66,20 @@ def given_back(generator: Any) -> None:
     if len(_told) >= _MAX_SEEN:
         _told.clear()
     _told.add(place)
-    log.warning(
-        "%s does not wait at line %d of %s: to yield a task gives it back; `yield task()` waits for it",
-        frame.f_code.co_name,
-        frame.f_lineno,
-        frame.f_code.co_filename.rpartition("/")[2],
-    )
+    _log(frame.f_code, frame.f_lineno, "to yield a task gives it back; `yield task()` waits for it")
 
 
 def _tell(code: CodeType, filled: bool) -> None:
+    word = "await" if code.co_flags & inspect.CO_COROUTINE else "yield"
+    condition = "" if filled else ", if `task` is a Task"
     # A `finally` stands twice in the code.
     for method, line in dict.fromkeys(thrown_away(code)):
-        log.warning(
-            "%s does not wait at line %d of %s: task.%s() without `%s` does nothing%s",
-            code.co_name,
-            line,
-            code.co_filename.rpartition("/")[2],
-            method,
-            "await" if code.co_flags & inspect.CO_COROUTINE else "yield",
-            "" if filled else ", if `task` is a Task",
-        )
+        _log(code, line, f"task.{method}() without `{word}` does nothing{condition}")
+
+
+def _log(code: CodeType, line: int, why: str) -> None:
+    file = code.co_filename.rpartition("/")[2]
+    log.warning("%s does not wait at line %d of %s: %s", code.co_name, line, file, why)
 
 
 def _subroutines(code: CodeType, names: dict[str, Any]) -> Iterator[tuple[CodeType, dict[str, Any]]]:

@@ -109,8 +109,12 @@ class Grants:
             self._adopt(node, client, message.lease, now, out)
             return
         ours = message.scheduler in self._our
-        known = client is not None or message.reservation in self._over
-        if known or (ours and not self.clients.settling):
+        if client is None:
+            over = message.reservation in self._over or (ours and not self.clients.settling)
+        else:
+            # In the journal's queue, it may hold the cluster all the same, and claim that yet (R-22).
+            over = client.claimed or client.state is not ClientState.QUEUED
+        if over:
             text = "that turn is over"
             out.append(Say(node.incarnation, m.Release(message.reservation, True, text, message.lease)))
             if node.state is NodeState.DISCOVERED:
@@ -148,6 +152,12 @@ class Grants:
         for node in self.nodes.values():
             if node.former and node.foreign:
                 out.append(Say(node.incarnation, m.RegisterAgain("nobody claimed the turn you serve")))
+
+    def not_held(self, client: Client, out: list[Action]) -> None:
+        """It waits, or left: each node that serves it as if it had its turn says so again, and is told."""
+        for node in self.nodes.values():
+            if node.foreign == client.reservation:
+                out.append(Say(node.incarnation, m.RegisterAgain("that client does not hold the cluster")))
 
     def pulse(self, peer: Incarnation, message: m.Pulse, now: float, out: list[Action]) -> None:
         """A sign of life; answered by Renew if the node holds what we gave it."""

@@ -136,6 +136,7 @@ class Client:
     pid: int = 0  # of its process; 0: not told
     state: ClientState = ClientState.QUEUED
     claimed: bool = True  # False: known from the journal only; its process has not said so yet
+    holds: bool = False  # the cluster, though the journal has it in the queue
     kept: bool = True  # False: its request is not on disk yet, so it was told nothing
     refusals: int = 0  # dials that were refused where a client that is not claimed should be
     unheard_since: float | None = None  # when it was last heard; None: it is heard

@@ -69,6 +69,7 @@ class Turns:
         known = clients.with_ticket(peer, message.ticket)
         if known is not None:
             clients.claimed(known, out)
+            self._grants.not_held(known, out)
             self.heard(peer, now, out)
             if known.kept:
                 self._tell_again(known, out)
@@ -165,8 +166,10 @@ class Turns:
         return not client.claimed and overtaken and not self.stopping
 
     def _overtake(self, client: Client, now: float, out: list[Action]) -> None:
+        """It holds the cluster and goes on, at once: what waits behind it does so in its order."""
         clients = self._clients
-        client.unheard_since = None
+        clients.heard(client)
+        client.holds = True
         clients.queue = {client.reservation: client, **clients.queue}
         if clients.active is not None:
             reason = f"client {client.label} holds the cluster by now"
@@ -200,6 +203,8 @@ class Turns:
             out.append(Stopped(self.stopping))
 
     def _may_begin(self, client: Client) -> bool:
+        if client.holds:
+            return True  # nothing begins: it had its turn before (R-22)
         # A turn that could not be written down would be another's after a restart.
         waits = self._clients.unwritten or self._clients.settling or not client.kept
         return not waits and client.unheard_since is None
@@ -310,6 +315,7 @@ class Turns:
             client.move("leave")
             del self._clients.queue[client.reservation]
             self._clients.drop(client, reason, now, out)
+            self._grants.not_held(client, out)
             self._clients.tell_queue(out)
             return
         ends = client.state is ClientState.SCHEDULED

@@ -772,6 +772,51 @@ def test_a_turn_that_was_not_written_any_more_is_claimed_all_the_same() -> None:
     assert bench.turn == 3
 
 
+@pytest.mark.row("R-22", "R-17")
+@pytest.mark.parametrize("running", [True, False], ids=["another had its turn", "nobody had a turn"])
+def test_who_holds_the_cluster_goes_on_though_the_journal_has_it_in_the_queue_and_takes_nothing(
+    running: bool,
+) -> None:
+    bench = Bench(journalled=True, restored=s.Restored((kept(1, scheduled=running), kept(2), kept(3)), 5))
+    bench.feed(s.Started())
+    bench.feed(s.JournalFailed("no space left on device"))
+    bench.feed(PeerUp(who("n1"), Role.NODE, None))
+    bench.hear(who("n1"), m.NodeHere(facts(1), 3, 7, [], True, who("former")))
+    assert not bench.said_to(who("n1"), m.Release)
+    claims(bench, 3, 3)
+    assert bench.said_to(who("c3"), m.Scheduled) == [m.Scheduled(1, 3)]
+    assert bench.turn == 3
+    # What it has is its own still, and nothing is granted that could not be written down.
+    assert bench.said_to(who("n1"), m.Renew) == [m.Renew(3, 7, Z)]
+    assert bench.said_to(who("c3"), m.NodeGranted)[0].lease == 7
+    bench.node(2)
+    assert not bench.said_to(who("n2"), m.Reserve)
+    # Those who wait do so in their order, and the journal has it all when it can be written.
+    assert list(bench.machine.queue) == ([2] if running else [1, 2])
+    first, *_ = bench.machine.entries()
+    assert isinstance(first, s.KeepClient) and (first.reservation, first.scheduled) == (3, True)
+    bench.feed(s.Written())
+    assert bench.turn == 3 and bench.said_to(who("n2"), m.Reserve)[0].lease == 8
+
+
+@pytest.mark.row("R-36")
+@pytest.mark.rule("S3")
+@pytest.mark.parametrize("how", ["it only waits", "it left"])
+def test_a_node_that_serves_who_waits_is_let_be_until_that_one_has_said_what_it_holds(how: str) -> None:
+    bench = Bench(restored=s.Restored((kept(1, scheduled=True), kept(2)), 5, frozenset({who("former")})))
+    bench.feed(PeerUp(who("n1"), Role.NODE, None))
+    serves = m.NodeHere(facts(1), 2, 7, [], True, who("former"))
+    bench.hear(who("n1"), serves)
+    assert not bench.said_to(who("n1"), m.Release)
+    if how == "it left":
+        bench.feed(PeerGone(who("c2"), "refused"))
+    else:
+        bench.client("c2")
+    assert bench.said_to(who("n1"), m.RegisterAgain)
+    bench.hear(who("n1"), serves)
+    assert bench.said_to(who("n1"), m.Release) == [m.Release(2, True, "that turn is over", 7)]
+
+
 @pytest.mark.row("R-54")
 def test_after_a_lost_journal_nobodys_turn_begins_before_the_living_could_claim_theirs() -> None:
     bench = Bench(restored=s.Restored(lost=True))

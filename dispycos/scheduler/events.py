@@ -73,6 +73,7 @@ class KeepClient:
     pulse_interval: float
     silence: float
     abandon: bool
+    pid: int = 0  # of its process; 0: not told
 
 
 @record

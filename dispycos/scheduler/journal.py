@@ -31,14 +31,15 @@ from dispycos.scheduler.leases import first_lease
 
 log = logging.getLogger("dispycos")
 
-FORMAT = 1  # of the tables; a file of another one is not read
+FORMAT = 2  # of the tables; a file of another one is not read
 MAX_FORMER = 100  # processes that kept the journal before; the oldest is forgotten
 _BUSY = 0.2  # seconds to wait for another process that has the file open
 
 _TABLES = """
 CREATE TABLE clients (
     reservation INTEGER PRIMARY KEY, place INTEGER, scheduled INTEGER, incarnation BLOB, ticket INTEGER,
-    name TEXT, location TEXT, rules TEXT, pulse REAL, silence REAL, abandon INTEGER
+    name TEXT, location TEXT, rules TEXT, pulse REAL, silence REAL, abandon INTEGER,
+    pid INTEGER
 );
 CREATE TABLE nodes (incarnation BLOB PRIMARY KEY, reservation INTEGER, location TEXT);
 CREATE TABLE leases (id INTEGER PRIMARY KEY CHECK (id = 1), highest INTEGER);
@@ -47,7 +48,7 @@ CREATE TABLE schedulers (number INTEGER PRIMARY KEY, incarnation BLOB);
 
 
 # Columns of a client's row.
-_KINDS = (int, int, int, bytes, int, str, str, str, float, float, int)
+_KINDS = (int, int, int, bytes, int, str, str, str, float, float, int, int)
 
 # What is wrong is not the file's content.
 _OF_THE_WORLD = {
@@ -217,9 +218,9 @@ def _put(database: sqlite3.Connection, entry: Entry) -> None:
         rules = json.dumps([astuple(rule) for rule in entry.rules])
         values = (
             *(entry.reservation, entry.order, entry.scheduled, entry.incarnation, entry.ticket),
-            *(entry.name, location, rules, entry.pulse_interval, entry.silence, entry.abandon),
+            *(entry.name, location, rules, entry.pulse_interval, entry.silence, entry.abandon, entry.pid),
         )
-        database.execute("REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        database.execute("REPLACE INTO clients VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     elif isinstance(entry, DropClient):
         database.execute("DELETE FROM clients WHERE reservation = ?", (entry.reservation,))
         database.execute("DELETE FROM nodes WHERE reservation = ?", (entry.reservation,))
@@ -255,7 +256,8 @@ def _client(row: tuple[Any, ...]) -> KeepClient:
     # SQLite keeps whatever it is given.
     if tuple(map(type, row)) != _KINDS:
         raise ValueError("a client's row has values of other kinds")
-    reservation, order, scheduled, incarnation, ticket, name, location, rules, pulse, silence, abandon = row
+    reservation, order, scheduled, incarnation, ticket, name, location, rules, *asked = row
+    pulse, silence, abandon, pid = asked
     return KeepClient(
         reservation,
         order,
@@ -268,6 +270,7 @@ def _client(row: tuple[Any, ...]) -> KeepClient:
         pulse,
         silence,
         bool(abandon),
+        pid,
     )
 
 

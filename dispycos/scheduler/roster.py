@@ -169,6 +169,7 @@ class Client:
             entry.silence,
             entry.abandon,
             now,
+            entry.pid,
             claimed=False,
         )
 
@@ -186,6 +187,7 @@ class Client:
             self.pulse,
             self.silence,
             self.abandon,
+            self.pid,
         )
 
     @property

@@ -225,7 +225,7 @@ def _message(message: m.Message) -> bytes:
 def _journal() -> bytes:
     path = _folder() / "seed"
     opened = Journal(str(path), A)
-    client = KeepClient(1, 1, True, B, 2, "c", Location("10.0.0.9", 9800), (), 1.0, 5.0, False)
+    client = KeepClient(1, 1, True, B, 2, "c", Location("10.0.0.9", 9800), (), 1.0, 5.0, False, 4711)
     opened.write([client, KeepLease(5, 1, A, Location("10.0.0.1", 9706))])
     opened.close()
     with contextlib.closing(sqlite3.connect(path)) as database:

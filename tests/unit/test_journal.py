@@ -22,7 +22,7 @@ RULE = m.Rule("10.0.*", 9706, "linux.*", -1, 5, 6, True)
 
 def client(number: int, *, scheduled: bool = False, location: Location | None = None) -> KeepClient:
     name = f"c{number}"
-    return KeepClient(number, number, scheduled, who(name), 7, name, location, (RULE,), 1.5, 7.5, True)
+    return KeepClient(number, number, scheduled, who(name), 7, name, location, (RULE,), 1.5, 7.5, True, 4711)
 
 
 def lease(number: int, reservation: int = 1, node: str = "n1", place: str = "10.0.0.1") -> KeepLease:

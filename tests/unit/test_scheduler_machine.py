@@ -1058,6 +1058,12 @@ def test_programs_of_one_name_are_told_apart_by_their_processes() -> None:
     assert queued.reason == "client c1 (process 4711) holds the cluster"
     told = survey.lines(bench.machine.status(bench.now))
     assert "lent to c1 (process 4711);" in told[2]
+    # Also by a successor, before they have come to it.
+    running, waiting = (replace(kept(number), name="host", pid=4710 + number) for number in (1, 2))
+    bench = Bench(restored=s.Restored((replace(running, scheduled=True), waiting)))
+    bench.client("c2")
+    assert bench.said_to(who("c2"), m.Queued)[-1].reason == "client host (process 4711) holds the cluster"
+    assert [entry.pid for entry in bench.machine.entries() if isinstance(entry, s.KeepClient)] == [4711, 4712]
 
 
 @pytest.mark.row("DS-19")

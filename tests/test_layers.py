@@ -81,7 +81,8 @@ LINES = (
         " client.events client.orders client.task_options client.members client.turn client.crew"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
-        " client.cancels client.lost_attempts client.acknowledgements client.audit client.demand"
+        " client.cancels client.lost_attempts client.acknowledgements client.admission client.attendance"
+        " client.reconciliation client.audit client.demand"
         " client.dispatch client.growing clusters.scaling"
         " clusters.hosts",
         pure=True,

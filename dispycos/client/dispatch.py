@@ -1,9 +1,10 @@
 """Which server gets which task, and the one gate through which each task ends.
 
-`submit` places a task at once where a server has a credit, or lets it wait (`placement`). Each
-task gets exactly one outcome (D3, R-31): `gate` alone gives it. What had not begun when its
-server died is placed again; what had begun is lost, and tried again only if the caller allowed
-it (`lost_attempts`). Tasks that somebody wants ended stand in `cancels`.
+`submit` places a task at once where a server has a credit, or lets it wait (`admission`,
+`placement`). Each task gets exactly one outcome (D3, R-31): `gate` alone gives it. Servers come
+and go (`attendance`): what had not begun at one that died is placed again, what had begun is lost,
+and tried again only if the caller allowed it (`lost_attempts`). Tasks that somebody wants ended
+stand in `cancels`.
 
 Rules of use for the I/O half, which calls this from several threads under one lock:
   - Say actions are put on their way in the order in which they were answered, also across
@@ -22,52 +23,20 @@ from typing import Any
 
 from dispycos.client import audit, demand
 from dispycos.client.acknowledgements import Acknowledgements
+from dispycos.client.admission import Admission
+from dispycos.client.attendance import Attendance
 from dispycos.client.cancels import Agenda, Cancels, Due
-from dispycos.client.credits import Node, Server
+from dispycos.client.credits import Server
 from dispycos.client.demand import Work
-from dispycos.client.events import (
-    LeaseChanged,
-    NoServers,
-    ServerBack,
-    ServerClosing,
-    ServerGone,
-    ServerResumed,
-    ServerSuspect,
-    ServerSuspended,
-    ServerUsable,
-)
 from dispycos.client.gate import Gate, Phase
 from dispycos.client.lost_attempts import LostAttempts
 from dispycos.client.placement import Placement
-from dispycos.client.submission import (
-    FIRST,
-    CancelAll,
-    Cause,
-    CloseNow,
-    Closing,
-    NodeExpected,
-    NodeGone,
-    Stage,
-    Submission,
-)
+from dispycos.client.reconciliation import Reconciliation
+from dispycos.client.submission import CancelAll, CloseNow, Closing, Stage, Submission
 from dispycos.config import Limits
-from dispycos.events import Heard, Note, Say
-from dispycos.messages import (
-    CancelTask,
-    Ending,
-    Finish,
-    Holding,
-    NodeReport,
-    Outcomes,
-    Recalled,
-    SubmitRefused,
-)
-from dispycos.model import LOST, LOST_WITH_NODE, CodeHash, End, Incarnation, Payload
-from dispycos.wording import listed, many
-
-REFUSED_FIRST = 0.1  # seconds until a server that refused tasks is tried again; doubles ...
-REFUSED_MAX = 5.0  # ... up to this; news of its lease end the wait at once
-MAX_GONE = 1024  # servers remembered after their end, to tell late words from strange ones
+from dispycos.events import Heard, Note
+from dispycos.messages import Ending, Holding, NodeReport, Outcomes, Recalled, SubmitRefused
+from dispycos.model import LOST, CodeHash, End, Incarnation, Payload
 
 _OPEN = Phase.OPEN
 _SENT = Stage.SENT
@@ -81,7 +50,9 @@ class Dispatch:
 
     __slots__ = (
         "_acks",
+        "_admission",
         "_agenda",
+        "_attendance",
         "_cancels",
         "_handlers",
         "_heard",
@@ -100,32 +71,37 @@ class Dispatch:
         self.placement = Placement(limits)
         self.gate = Gate(limits)
         self.stale = 0  # messages of servers that are not ours (R-34)
-        self.gone: dict[Incarnation, str] = {}  # at most MAX_GONE; the oldest is forgotten
+        self.gone: dict[Incarnation, str] = {}  # why those are no more that `attendance` remembers
         self._acks = Acknowledgements()
         self._agenda = Agenda()
+        self._admission = Admission(self.gate, self.placement, self.gone)
         self._cancels = Cancels(limits, self.gate, self.placement, self._agenda)
         self._lost_attempts = LostAttempts(
             limits, self.gate, self._agenda, self.gone, self._place_name, self._retry
+        )
+        self._attendance = Attendance(
+            self.gate,
+            self.placement,
+            self._admission,
+            self._agenda,
+            self._cancels,
+            self._lost_attempts,
+            self._acks,
+            self.gone,
+            self._place_name,
+        )
+        reconciliation = Reconciliation(
+            limits, self.placement, self._lost_attempts, self._acks, self._attendance
         )
         self._heard: dict[type, Callable[[Server, Any, float, list[Any]], None]] = {
             Outcomes: self._outcomes,
             Recalled: self._recalled,
             SubmitRefused: self._submit_refused,
-            Holding: self._holding,
-            Ending: self._server_ending,
+            Holding: reconciliation.holding,
+            Ending: self._attendance.ending,
         }
         self._handlers: dict[type, Due] = {
-            ServerUsable: self._server_usable,
-            ServerSuspended: self._server_suspended,
-            ServerResumed: self._server_resumed,
-            ServerSuspect: self._server_suspect,
-            ServerBack: self._server_back,
-            LeaseChanged: self._lease_changed,
-            ServerClosing: self._server_closing,
-            ServerGone: self._server_gone,
-            NoServers: self._no_servers,
-            NodeExpected: self._node_expected,
-            NodeGone: self._node_gone,
+            **self._attendance.handlers,
             Closing: self._close,
             CancelAll: self._cancel_all,
             CloseNow: self._close_now,
@@ -214,42 +190,13 @@ class Dispatch:
             if server is not None:
                 placement.place(task, server, now, actions)
             else:
-                self._wait_or_refuse(task, False, now, actions)
+                self._admission.wait_or_refuse(task, False, now, actions)
         else:
-            self._place_or_queue(task, False, now, actions)
+            self._admission.place_or_queue(task, False, now, actions)
         return actions
 
-    def _place_or_queue(self, task: Submission, front: bool, now: float, actions: list[Any]) -> None:
-        """Place a READY task, or have it wait: at the front if it waited before."""
-        line = self.placement.line_of(task)
-        server = None if line is None or line.count else self.placement.candidate(task)
-        if server is not None:
-            self.placement.place(task, server, now, actions)
-        else:
-            self._wait_or_refuse(task, front, now, actions)
-
-    def _wait_or_refuse(self, task: Submission, front: bool, now: float, actions: list[Any]) -> None:
-        """No server takes it now: it waits, unless none ever will."""
-        line = self.placement.line_of(task)
-        if line is None:
-            self.gate.reject(task, self._why_nowhere(task), now, actions)
-        elif task.where is None and self.placement.hopeless:
-            self.gate.reject(task, self.placement.hopeless, now, actions)
-        elif front:
-            line.put_back(task)
-        else:
-            line.append(task)
-
     def _retry(self, task: Submission, now: float, actions: list[Any]) -> None:
-        self._place_or_queue(task, True, now, actions)
-
-    def _why_nowhere(self, task: Submission) -> str:
-        assert task.where is not None
-        server = self.placement.servers.get(task.where)
-        why = (
-            "it is being closed" if server is not None else self.gone.get(task.where, "it is not known here")
-        )
-        return f"the server or node that it is meant for takes no tasks: {why}"
+        self._admission.place_or_queue(task, True, now, actions)
 
     # The gate.
 
@@ -297,7 +244,7 @@ class Dispatch:
         self.placement.settle(server, now, actions)
         self._acks.owe(server, now, actions)
 
-    # Given back: recalled, refused, or never begun when the server died.
+    # Given back: recalled, or refused.
 
     def _recalled(self, server: Server, message: Recalled, now: float, actions: list[Any]) -> None:
         if server.recalling:
@@ -309,44 +256,12 @@ class Dispatch:
             server.recalling = frozenset()
         elif message.ids:
             # Unasked: it is about to end.
-            self._hold_back(server, now)
-        self._given_back(server, message.ids, now, actions)
+            self._attendance.refused(server, now)
+        self._admission.given_back(server, message.ids, now, actions)
 
     def _submit_refused(self, server: Server, message: SubmitRefused, now: float, actions: list[Any]) -> None:
-        self._hold_back(server, now)
-        self._given_back(server, message.ids, now, actions)
-
-    def _given_back(self, server: Server, ids: list[int], now: float, actions: list[Any]) -> None:
-        """The server says that these never began there and never will."""
-        tasks = []
-        for key in ids:
-            task = server.sent.get(key) or server.io.get(key)
-            if task is not None and task.stage is _SENT:
-                self.placement.take(task)
-                tasks.append(task)
-        self._again(tasks, now, actions)
-        # Whoever idles comes first; only then may the server that gave them back take some again.
-        self.placement.place_waiting(server.node, now, actions)
-        self.placement.settle(server, now, actions)
-        self.placement.balance(now, actions)
-
-    def _again(self, tasks: Iterable[Submission], now: float, actions: list[Any]) -> None:
-        """These are at no server and never began: they wait again, ahead of all, oldest first."""
-        for task in sorted(tasks, key=lambda t: t.order, reverse=True):
-            task.move(Cause.GIVE_BACK)
-            if task.cancel is not None:
-                end, reason = task.cancel
-                self.gate.end(task, end, f"{reason}; {task!r} never began", actions)
-            else:
-                self._wait_or_refuse(task, True, now, actions)
-
-    def _unplace(self, server: Server, now: float, actions: list[Any]) -> None:
-        """What is only noted for a server that takes nothing now goes elsewhere."""
-        if not server.usable and server.outbox:
-            noted = self.placement.unsaid(server)
-            for task in noted:
-                self.placement.take(task)
-            self._again(noted, now, actions)
+        self._attendance.refused(server, now)
+        self._admission.given_back(server, message.ids, now, actions)
 
     # Cancelling.
 
@@ -367,186 +282,12 @@ class Dispatch:
     def _cancel_all(self, event: CancelAll, now: float, actions: list[Any]) -> None:
         self._cancels.all(event.reason, event.grace, event.io_only, now, actions)
 
-    # Servers.
+    # Servers, and who is none of ours any more.
 
     def _place_name(self, server: Server) -> str:
         name = self.describe(server.incarnation)
         sign = server.incarnation[:4].hex()
         return name if sign in name else f"{name} (incarnation {sign})"
-
-    def _server_usable(self, event: ServerUsable, now: float, actions: list[Any]) -> None:
-        if event.server not in self.placement.servers:
-            node = self.placement.node(event.node)
-            server = self.placement.add(event.server, node, event.lease, now)
-            for task in event.first:
-                # Ahead of all that waits, whatever that is worth: so nothing runs there before.
-                task.priority = FIRST
-                self.gate.enter(task, now)
-                if self.gate.phase is _OPEN and (line := self.placement.line_of(task)) is not None:
-                    line.append(task)
-                else:
-                    self.gate.reject(task, "the client closed before its server came", now, actions)
-            self.placement.settle(server, now, actions)
-
-    def _server_suspended(self, event: ServerSuspended, now: float, actions: list[Any]) -> None:
-        if server := self.placement.servers.get(event.server):
-            server.move("suspend")
-            self._unusable(server, now, actions)
-
-    def _server_resumed(self, event: ServerResumed, now: float, actions: list[Any]) -> None:
-        if server := self.placement.servers.get(event.server):
-            server.move("resume")
-            self.placement.settle(server, now, actions)
-
-    def _server_suspect(self, event: ServerSuspect, now: float, actions: list[Any]) -> None:
-        if server := self.placement.servers.get(event.server):
-            server.suspect = True
-            server.stuck = False  # what was said before is no news of this silence
-            self._unusable(server, now, actions)
-
-    def _server_back(self, event: ServerBack, now: float, actions: list[Any]) -> None:
-        if server := self.placement.servers.get(event.server):
-            server.suspect = False
-            self.placement.settle(server, now, actions)
-            self.placement.balance(now, actions)
-
-    def _unusable(self, server: Server, now: float, actions: list[Any]) -> None:
-        self._unplace(server, now, actions)
-        self.placement.settle(server, now, actions)
-        self.placement.place_waiting(server.node, now, actions)
-
-    def _lease_changed(self, event: LeaseChanged, now: float, actions: list[Any]) -> None:
-        if server := self.placement.servers.get(event.server):
-            server.lease = event.lease
-            self._accept_again(server, now, actions)
-
-    def _hold_back(self, server: Server, now: float) -> None:
-        """It takes nothing just now: try again later, or when its lease changes."""
-        wait = min(REFUSED_FIRST * 2.0 ** min(server.failures, 16), REFUSED_MAX)
-        server.failures += 1
-        server.refused = now + wait
-        self.placement.recount(server)
-        self._agenda.add(now + wait, self._try_again, server)
-
-    def _try_again(self, server: Server, now: float, actions: list[Any]) -> None:
-        if 0 < server.refused <= now:
-            self._accept_again(server, now, actions)
-
-    def _accept_again(self, server: Server, now: float, actions: list[Any]) -> None:
-        if server.incarnation in self.placement.servers:
-            server.refused = 0.0
-            self.placement.settle(server, now, actions)
-
-    def _server_ending(self, server: Server, message: Ending, now: float, actions: list[Any]) -> None:
-        self._hold_back(server, now)
-        self._unusable(server, now, actions)
-        self._cancels.ending(server, message)
-
-    def _server_closing(self, event: ServerClosing, now: float, actions: list[Any]) -> None:
-        server = self.placement.servers.get(event.server)
-        if server is None:
-            return
-        first = not server.closing
-        server.move("close")
-        self.placement.recount(server)
-        if first:
-            self._refuse_lines(server, "that server is being closed", now, actions)
-            self._unplace(server, now, actions)
-            self.placement.recall(server, len(server.sent), None, now, actions)
-        if event.terminate:
-            reason = f"{self._place_name(server)} was closed with terminate=True"
-            for task in [*server.sent.values(), *server.io.values()]:
-                self._cancels.cancel(task, reason, End.FAILED, None, now, actions)
-        if first:
-            # In order: what it recalled it need not finish.
-            actions.append(Say(server.incarnation, Finish(await_io=False)))
-            self._acks.say([server], actions)
-        self._unusable(server, now, actions)
-
-    def _no_servers(self, event: NoServers, now: float, actions: list[Any]) -> None:
-        self.placement.hopeless = event.reason if event.lasting else ""
-        if event.reason:
-            self._refuse_lines(self.placement, event.reason, now, actions)
-
-    def _refuse_lines(
-        self, place: Server | Node | Placement, why: str, now: float, actions: list[Any]
-    ) -> None:
-        for task in [*place.line.waiting(), *place.io_line.waiting()]:
-            self.gate.reject(task, why, now, actions)
-
-    def _server_gone(self, event: ServerGone, now: float, actions: list[Any]) -> None:
-        server = self.placement.servers.get(event.server)
-        if server is None:
-            return
-        server.move("gone")
-        self.placement.remove(server)
-        self._acks.drop(server)
-        self._forget(event.server, event.reason)
-        why = event.reason
-        if server.forced:
-            why = f"its process was ended because {server.forced}; {why}"
-        never: list[Submission] = []
-        for tasks, begun in ((server.sent, event.begun), (server.io, event.begun_io)):
-            for task in tasks.values():
-                if task.stage is not _SENT or 0 <= begun < task.position:
-                    task.server = None
-                    task.position = 0
-                    never.append(task)
-                else:
-                    if event.end in LOST_WITH_NODE:
-                        server.node.took.append(repr(task))
-                    self._lost_attempts.take(task, server, event.end, why, begun >= 0, now, actions)
-        self._refuse_lines(server, f"that server is gone: {why}", now, actions)
-        self._again(never, now, actions)
-        self.placement.place_waiting(server.node, now, actions)
-
-    def _forget(self, incarnation: Incarnation, reason: str) -> None:
-        self.gone[incarnation] = reason
-        if len(self.gone) > MAX_GONE:
-            del self.gone[next(iter(self.gone))]
-
-    def _node_expected(self, event: NodeExpected, now: float, actions: list[Any]) -> None:
-        self.placement.node(event.node)
-
-    def _node_gone(self, event: NodeGone, now: float, actions: list[Any]) -> None:
-        node = self.placement.nodes.get(event.node)
-        if event.lost:
-            took = node.took if node is not None else []
-            what = event.reason if event.reason.startswith("node ") else f"node {event.lost}: {event.reason}"
-            with_it = f"{many(len(took), 'task')} with it: {listed(took)}" if took else "no task was lost"
-            actions.append(Note("warning", f"{what}; {with_it}"))
-        if node is not None and not len(node.servers):
-            self._refuse_lines(node, f"that node is gone: {event.reason}", now, actions)
-            del self.placement.nodes[event.node]
-            self._forget(event.node, event.reason)
-
-    # Reconciliation (R-36).
-
-    def _holding(self, server: Server, message: Holding, now: float, actions: list[Any]) -> None:
-        held = {*message.waiting, *message.begun, *message.ended}
-        missing: list[Submission] = []
-        for tasks, received in ((server.sent, message.received), (server.io, message.received_io)):
-            # What is still under way to it has a later position, and is not missing.
-            for task in tasks.values():
-                if task.stage is _SENT and task.position <= received and task.id not in held:
-                    missing.append(task)
-        for task in missing:
-            self.placement.take(task)
-            why = "the server has no record of it, though it was handed over"
-            self._lost_attempts.take(task, server, End.SERVER_LOST, why, True, now, actions)
-        for key in (*message.waiting, *message.begun):
-            if key not in server.sent and key not in server.io:
-                why = f"its client knows of no task {key} on this server"
-                cancel = CancelTask(key, 0, End.CANCELLED, self._limits.grace, why)
-                actions.append(Say(server.incarnation, cancel))
-        # None of them waits there: the Recall was answered, or asks for nothing any more.
-        if server.recalling.isdisjoint(message.waiting):
-            server.recalling = frozenset()
-        if message.received < server.position or message.received_io < server.position_io:
-            # Either it is under way still, or it never arrived: our count will tell the server.
-            server.unseen = 1
-        self._acks.say([server], actions)
-        self._accept_again(server, now, actions)
 
     def _from_stranger(self, peer: Incarnation, message: Any, actions: list[Any]) -> None:
         self.stale += 1

@@ -8,10 +8,10 @@ import pytest
 
 from dispycos.client.credits import Server
 from dispycos.client.dispatch import Dispatch
+from dispycos.client.events import ServerResumed
 from dispycos.client.lost_attempts import LostAttempts
 from dispycos.client.submission import Ended, Submission
-from dispycos.config import Limits
-from dispycos.messages import Outcomes, Recall, Recalled, Submit
+from dispycos.messages import Holding, Outcomes, Recall, Recalled, Submit
 from dispycos.model import End, Outcome
 from dispycos.node.attempts import Attempt
 from dispycos.node.execution import Execution
@@ -39,8 +39,12 @@ class NoReconciling(Dispatch):
 
     __slots__ = ()
 
-    def _holding(self, server: Server, message: Any, now: float, actions: list[Any]) -> None:
-        self._accept_again(server, now, actions)
+    def __init__(self, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._heard[Holding] = self._trusting
+
+    def _trusting(self, server: Server, message: Any, now: float, actions: list[Any]) -> None:
+        self._attendance.accepts(server, now, actions)
 
 
 class RecallsWithoutAnswer(Dispatch):
@@ -105,11 +109,9 @@ class EndsTwice(Dispatch):
 
     __slots__ = ()
 
-    def __init__(self, limits: Limits, *rest: Any) -> None:
-        super().__init__(limits, *rest)
-        self._lost_attempts = TellsTooEarly(
-            limits, self.gate, self._agenda, self.gone, self._place_name, self._retry
-        )
+    def __init__(self, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._lost_attempts.__class__ = TellsTooEarly  # all parts of dispatch have the same one
 
 
 class ForgetsToPlace(Dispatch):
@@ -117,7 +119,11 @@ class ForgetsToPlace(Dispatch):
 
     __slots__ = ()
 
-    def _server_resumed(self, event: Any, now: float, actions: list[Any]) -> None:
+    def __init__(self, *rest: Any) -> None:
+        super().__init__(*rest)
+        self._handlers[ServerResumed] = self._forgetful
+
+    def _forgetful(self, event: Any, now: float, actions: list[Any]) -> None:
         server = self.placement.servers.get(event.server)
         if server is not None:
             server.move("resume")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Never, Self
 
-from dispycos.arguments import seconds_or_none
+from dispycos.arguments import integer, seconds_or_none
 from dispycos.card import card, line
 from dispycos.client import orders, surroundings
 from dispycos.client.allocation import DispycosNodeAllocate, checked
@@ -25,6 +25,7 @@ from dispycos.client.surroundings import Surroundings
 from dispycos.client.watcher import Watcher
 from dispycos.client.work import Work
 from dispycos.configuration.settings import of_client
+from dispycos.errors import Closed, LocalProtocolError
 from dispycos.guidance import habits, hints
 from dispycos.kernel import event_loop
 from dispycos.kernel.operation import Operation
@@ -251,6 +252,24 @@ class Client(Submitter):
     def servers(self) -> Operation:
         """Yield this: the Locations of the servers in use."""
         return Operation([] if self._work is None else self._work.driver.fleet.servers())
+
+    def wait_for_servers(self, n: int, timeout: float | None = None) -> Operation:
+        """Yield this: the Locations of the servers that get tasks, as soon as there are `n` or more.
+
+        Calls need no such wait, for a server gets some as soon as it is there; what is to begin on all of
+        them at once does. Nodes that a cluster of this program may start by `adapt` are started for it.
+        timeout  seconds until it fails with TimeoutError, which says how many there are and what keeps more
+                 away; the log says that, too. None: as long as the client is scheduled.
+        ValueError for less than one. It fails with Closed when this client closes, with PeerLost when its
+        turn is over otherwise, with TaskRejected when no node can come.
+        """
+        count, limit = integer("n", n, least=1), seconds_or_none("timeout", timeout)
+        work = self._work
+        if work is None or not work.open:
+            had_turn = work is not None and work.submissions.reservation
+            error = Closed if had_turn else LocalProtocolError
+            raise error(f"client.wait_for_servers({count}): {self._why_refused()}")
+        return work.driver.await_servers(count, limit)
 
     def nodes(self) -> Operation:
         """Yield this: the addresses of the nodes in use; `addr:port` where several share one."""

@@ -321,13 +321,7 @@ class Crew:
             out.append(LeaseChanged(server.incarnation, server.node.lease))
 
     def _count(self, server: Server, by: int) -> None:
-        # Usable are the initialized ones that dispatch may give tasks to.
-        if (
-            server.state is ServerState.INITIALIZED
-            and server.told
-            and not server.shown_suspended
-            and not server.shown_held
-        ):
+        if server.usable:
             self.usable += by
 
     def _notify(self, server: Server, status: Status, out: list[Action], reason: str = "") -> None:

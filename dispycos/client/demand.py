@@ -21,6 +21,7 @@ class Work:
     done: int  # that ever ended
     seconds: float  # that a CPU task takes; below 0: nobody knows
     busy: Mapping[Incarnation, int]  # nodes with tasks of any kind, also with those that wait for them alone
+    servers: int = 0  # that somebody waits for, whatever is to run there
 
 
 def of(placement: Placement, done: int) -> Work:

@@ -27,9 +27,19 @@ from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
 from dispycos.client.forked import Elsewhere
 from dispycos.client.listener import Listener
-from dispycos.client.orders import Answered, ForceServer, Notify, SendFiles
+from dispycos.client.orders import (
+    Answered,
+    AwaitNoMore,
+    AwaitServers,
+    ForceServer,
+    Notify,
+    SendFiles,
+    ServersMissing,
+    ServersThere,
+)
 from dispycos.client.parking import Parking
 from dispycos.client.request import Placing, Request
+from dispycos.client.servers_wait import ServersWait
 from dispycos.client.shipping import is_large, portions
 from dispycos.client.submission import (
     AllDone,
@@ -104,6 +114,7 @@ class Driver:
         self._batch: list[Any] | None = None
         self._counted: Say | None = None  # what the scheduler was told last
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
+        self._awaited: dict[int, ServersWait] = {}  # likewise
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
         self._parking = Parking()
         self._alarm = Alarm(self._reactor, self._tick)
@@ -191,6 +202,25 @@ class Driver:
         self._after()
         return code, operation
 
+    # Waiting for servers.
+
+    def await_servers(self, count: int, timeout: float | None) -> ServersWait:
+        """The answer gets the servers when there are so many; any thread. `timeout`: seconds."""
+        ticket = next(_tickets)
+        wait = self._awaited[ticket] = ServersWait(self, ticket, count)
+        self.feed(AwaitServers(ticket, count, timeout))
+        return wait
+
+    def await_no_more(self, ticket: int) -> None:
+        """Nobody waits for that answer any more; any thread. May be repeated."""
+        if self._awaited.pop(ticket, None) is not None:
+            self.feed(AwaitNoMore(ticket))
+
+    def why_no_more(self) -> str:
+        """How many servers there are, and what keeps more of them away; any thread."""
+        with self._lock:
+            return self.fleet.why_no_more(time.monotonic())
+
     # Tasks.
 
     def submit(self, task: Submission, large: bool = False, awaited: bool = True) -> Operation:
@@ -245,9 +275,9 @@ class Driver:
         return self.dispatch.defined(function)
 
     def demand(self) -> Work:
-        """The work that its tasks are; any thread."""
+        """The work that its tasks are, and the servers that are waited for; any thread."""
         with self._lock:
-            return self.dispatch.demand()
+            return replace(self.dispatch.demand(), servers=self.fleet.awaited.most)
 
     def expect(self, node: Incarnation) -> None:
         """Tasks for a node of the fleet wait while it has no usable server; any thread."""
@@ -493,6 +523,9 @@ class Driver:
                     operation.complete(action.code)
             elif kind is AllDone:
                 listener.all_done()
+            elif kind is ServersThere or kind is ServersMissing:
+                if (wait := self._awaited.pop(action.ticket, None)) is not None:
+                    wait.answer(action)
             else:
                 listener.news(action)
 

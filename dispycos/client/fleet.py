@@ -21,8 +21,9 @@ from itertools import islice
 from typing import Any
 
 from dispycos import messages as m
+from dispycos.client import awaited, survey
 from dispycos.client import orders as o
-from dispycos.client import survey
+from dispycos.client.awaited import Awaited
 from dispycos.client.crew import CrewPlan
 from dispycos.client.desk import Desk
 from dispycos.client.events import NoServers
@@ -31,6 +32,7 @@ from dispycos.client.members import Node, NodeState, Server, ServerState, avail_
 from dispycos.client.turn import Turn, TurnState
 from dispycos.config import Limits
 from dispycos.deadlines import Deadlines
+from dispycos.errors import Closed, PeerLost, TaskRejected
 from dispycos.events import (
     Action,
     DialFailed,
@@ -108,6 +110,7 @@ class Fleet:
             on_gone=self._closed_if_empty,
         )
         self.crew = self.holdings.crew
+        self.awaited = Awaited(self.crew, self._deadlines)
         self._desk = Desk(self.holdings, self.turn, self._plan)
         self._on: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
             Heard: self._heard,
@@ -121,6 +124,8 @@ class Fleet:
             o.AddOneRule: self._add_one_rule,
             o.NoNodes: self._no_nodes,
             o.CloseAll: self._close_all,
+            o.AwaitServers: self._await_servers,
+            o.AwaitNoMore: lambda event, now, out: self.awaited.drop(event.ticket),
             **self._desk.orders,
         }
         self._of_scheduler: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
@@ -167,8 +172,11 @@ class Fleet:
                 self.crew.due(incarnation, self.holdings.gap_end, now, out)
             elif kind == "node":
                 self.holdings.due(incarnation, now, out)
+            elif key == awaited.DUE:
+                self.awaited.due(now, self.why_no_more, out)
             elif key == _WHY:
-                out.append(Note("warning", f"client {self.turn.name} waits: {self.why(now)}"))
+                why = self.why(now) or f"{self.awaited.most} servers are wanted; {self.why_no_more(now)}"
+                out.append(Note("warning", f"client {self.turn.name} waits: {why}"))
                 self._deadlines.set(_WHY, now + self.limits.visible_wait_again)
             else:
                 self._close_due(now, out)
@@ -252,6 +260,15 @@ class Fleet:
             return "; ".join(filter(None, (missing, self._as_told(now) or ignored)))
         unusable = [survey.why_unusable(node) for node in islice(self.nodes_held.values(), MAX_NAMED)]
         return "; ".join([*unusable, *left_out(len(self.nodes_held), one="more node", several="more nodes")])
+
+    def why_no_more(self, now: float) -> str:
+        """How many servers would get tasks, and what keeps more of them away (S6)."""
+        usable = self.crew.usable
+        if not usable:
+            return f"there is none: {self.why(now)}"
+        why = self.turn.why(now) or survey.why_no_more(self.nodes_held.values())
+        ignored = f"; the last one ignored: {self._ignored}" if self._ignored else ""
+        return f"there {'is' if usable == 1 else 'are'} {usable:,}: {why}{ignored}"
 
     def _as_told(self, now: float) -> str:
         """What the scheduler says of the nodes that are waited for, and how long ago it said so."""
@@ -481,6 +498,13 @@ class Fleet:
     def _add_one_rule(self, event: o.AddOneRule, now: float, out: list[Action]) -> None:
         self.turn.add_rule(event.rule, out)
 
+    def _await_servers(self, event: o.AwaitServers, now: float, out: list[Action]) -> None:
+        self.awaited.add(event, now)
+        if self.turn.state is not TurnState.SCHEDULED or self.turn.ending:
+            self.awaited.fail(Closed, "the client is closed", out)
+        elif self._waits_for_ours and self._hopeless:
+            self.awaited.fail(TaskRejected, self._hopeless, out)
+
     # The end of the turn.
 
     def _close_all(self, event: o.CloseAll, now: float, out: list[Action]) -> None:
@@ -496,6 +520,7 @@ class Fleet:
         else:
             first = not self.turn.ending
             self.turn.ending = True
+            self.awaited.fail(Closed, "the client closes", out)
             for node in list(self.nodes_held.values()):
                 self.holdings.close(node, event.terminate, "the client closes", now, out)
             if first:
@@ -524,6 +549,7 @@ class Fleet:
         asked = self.turn.ending or self.turn.state in (TurnState.NONE, TurnState.QUEUED)
         had_turn = self.turn.state in (TurnState.SCHEDULED, TurnState.CLOSING)
         self.turn.ending = False
+        self.awaited.fail(PeerLost, f"the client's turn is over: {reason}", out)
         location = self._scheduler_location()
         for node in list(self.nodes_held.values()):
             self.holdings.gone(node, f"the turn is over: {reason}", End.CANCELLED, False, now, out)
@@ -564,15 +590,19 @@ class Fleet:
         if not event.lasting and self._waits_for_ours:
             self._told_hopeless = ""
             out.append(NoServers(event.reason, lasting=False))
+            self.awaited.fail(TaskRejected, event.reason, out)
 
     def _watch(self, now: float, out: list[Action]) -> None:
         hopeless = self._hopeless if self._waits_for_ours else ""
         if hopeless != self._told_hopeless and self.turn.state is TurnState.SCHEDULED:
             self._told_hopeless = hopeless
             out.append(NoServers(hopeless))
+            if hopeless:
+                self.awaited.fail(TaskRejected, hopeless, out)
+        self.awaited.look(out)
         state = self.turn.state
         if state is TurnState.SCHEDULED and not self.turn.ending:
-            waits = self.crew.usable == 0 and not self._scheduler_says_why
+            waits = (self.crew.usable == 0 or bool(self.awaited)) and not self._scheduler_says_why
         else:
             waits = self.turn.waits
         if waits:

@@ -114,6 +114,12 @@ class Server:
         return self.suspended or self.node.suspended or not self.node.open
 
     @property
+    def usable(self) -> bool:
+        """It would get a task now, as dispatch was told."""
+        free = self.told and not self.shown_suspended and not self.shown_held
+        return free and self.state is ServerState.INITIALIZED
+
+    @property
     def due(self) -> float | None:
         """The earliest of its deadlines."""
         times = [t for t in (self.force_at, self.proof_at, self.silent_at) if t is not None]

@@ -1,8 +1,8 @@
 """What a program asks of its fleet, and what the fleet asks of the client's I/O half.
 
-Each order that carries a ticket is answered once by `Answered` with that ticket: code 0, or
--1 with the reason. Payloads are setups and components, pickled by whoever made the order;
-the fleet never looks into them.
+Each order that carries a ticket is answered once, with that ticket, by what it names or else by
+`Answered`: code 0, or -1 with the reason. Payloads are setups and components, pickled by
+whoever made the order; the fleet never looks into them.
 
 The I/O half promises: PeerUp is fed for each session that exists when the Fleet is made;
 `Heard` is fed for the messages of scheduler, nodes and servers that FLEET_HEARS names; all
@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from dispycos import messages
+from dispycos.errors import DispycosError
 from dispycos.model import DispycosNodeAvailInfo, DispycosStatus, Incarnation, Location, Payload
 from dispycos.records import record
 
@@ -159,6 +160,22 @@ class AbandonZombie:
 
 
 @record
+class AwaitServers:
+    """Tell when so many servers would get tasks: ServersThere or ServersMissing answers (DC-67)."""
+
+    ticket: int
+    count: int
+    timeout: float | None = None  # seconds; None: as long as the turn
+
+
+@record
+class AwaitNoMore:
+    """Nobody waits for the answer to the AwaitServers with this ticket."""
+
+    ticket: int
+
+
+@record
 class AddOneRule:
     """One more allocation rule (DC-36)."""
 
@@ -199,6 +216,23 @@ class Answered:
     ticket: int
     code: int
     reason: str = ""
+
+
+@record
+class ServersThere:
+    """The answer to AwaitServers: those that would get tasks now, as many as were asked for or more."""
+
+    ticket: int
+    servers: tuple[Location, ...]
+
+
+@record
+class ServersMissing:
+    """The other answer to AwaitServers: what its program is to get raised."""
+
+    ticket: int
+    error: type[DispycosError]
+    reason: str
 
 
 @record

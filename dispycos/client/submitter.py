@@ -167,8 +167,9 @@ class Submitter:
         `func(*args, **kwargs)` runs once on each server in use (`per="node"`: on one server of each node),
         when its turn comes there, and on each that comes until the client closes: the dict gets
         its result then. Waits for the first server if there is none yet, and fails with TaskRejected if
-        none can come. On a server that comes later it runs before any call (`per="node"`: on the first
-        one of a node, and its others do not wait for that).
+        none can come. What a cluster that has just begun answers has only the servers that are there by
+        then: yield `client.wait_for_servers(4)` first to have four. On a server that comes later it runs
+        before any call (`per="node"`: on the first one of a node, and its others do not wait for that).
         func  any function that `submit` takes.
         """
         if not callable(func):

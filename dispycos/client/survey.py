@@ -5,10 +5,12 @@ Pure. Rule S6. Rows DC-33, DC-34.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Any
 
 from dispycos.client.members import Node, NodeState, Server, ServerState
+from dispycos.wording import MAX_NAMED, left_out, listed
 
 
 def addresses(nodes: Iterable[Node]) -> list[str]:
@@ -36,13 +38,37 @@ def why_unusable(node: Node) -> str:
         return f"{name} can't be reached{because}" if node.why else f"{name} is being reached"
     if node.state is not NodeState.INITIALIZED:
         return f"{name} is {node.state.value}{because}"
+    one = _why_one_is_not(node)
+    return f"{name}: {one}" if one else f"{name} starts its servers"
+
+
+def why_no_more(nodes: Collection[Node]) -> str:
+    """What keeps further servers of these nodes away, or further nodes, where some are usable."""
+    short = {node: usable for node in nodes if (usable := _usable(node)) < node.servers_granted}
+    if not short:
+        return f"no node was granted but {listed([node.facts.name for node in nodes])}"
+    first = islice(short.items(), MAX_NAMED)
+    reasons = [_why_fewer(node, usable) if usable else why_unusable(node) for node, usable in first]
+    return "; ".join([*reasons, *left_out(len(short), one="more node", several="more nodes")])
+
+
+def _usable(node: Node) -> int:
+    return sum(server.usable for server in node.servers.values())
+
+
+def _why_fewer(node: Node, usable: int) -> str:
+    one = _why_one_is_not(node)
+    has = f"node {node.facts.name} at {node.location} has {usable} of {node.servers_granted}"
+    return f"{has}: {one}" if one else has
+
+
+def _why_one_is_not(node: Node) -> str:
+    """Why one server of this node gets no tasks; "": nothing is known of any."""
     for server in node.servers.values():
         if server.state is not ServerState.INITIALIZED or server.held or server.suspended:
             why = server.why or server.lost
-            return f"{name}: server {server.location} is {_stage(server)}{f': {why}' if why else ''}"
-    for index, reason in node.delayed.items():
-        return f"{name}: server {index}: {reason}"
-    return f"{name} starts its servers"
+            return f"server {server.location} is {_stage(server)}{f': {why}' if why else ''}"
+    return next((f"server {index}: {reason}" for index, reason in node.delayed.items()), "")
 
 
 def _stage(server: Server) -> str:

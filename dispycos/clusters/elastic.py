@@ -194,7 +194,7 @@ class Elastic:
             operation.fail(error)
 
     def _demand(self) -> Demand:
-        tasks = waiting_io = done = 0
+        tasks = waiting_io = done = servers = 0
         means: list[float] = []
         busy: Counter[int] = Counter()
         numbers = self._launcher.present()
@@ -203,11 +203,12 @@ class Elastic:
             tasks += found.tasks
             waiting_io += found.waiting_io
             done += found.done
+            servers = max(servers, found.servers)
             means += [found.seconds] if found.seconds >= 0 else []
             for node, count in found.busy.items():
                 if node in numbers:
                     busy[numbers[node]] += count
-        return Demand(tasks, done, max(means, default=-1.0), busy, waiting_io)
+        return Demand(tasks, done, max(means, default=-1.0), busy, waiting_io, servers)
 
     def _look_later(self) -> None:
         if self._timer is not None:

@@ -75,6 +75,7 @@ class Demand:
     seconds: float  # that a task takes; below 0: nobody knows
     busy: Mapping[int, int]  # tasks of any kind on each node that has some, by its number
     waiting_io: int = 0  # I/O tasks that wait for any server
+    servers: int = 0  # that somebody waits for, whatever is to run there
 
 
 @record
@@ -351,7 +352,7 @@ class Scaling:
         # Nobody knows, or what runs is longer than what ran before.
         seconds = max(demand.seconds, now - self._moved) if demand.seconds >= 0 else policy.patience
         servers = min(demand.tasks, math.ceil(demand.tasks * seconds / policy.patience))
-        nodes = math.ceil(max(servers, min(demand.tasks, 1)) / self._servers_each)
+        nodes = math.ceil(max(servers, min(demand.tasks, 1), demand.servers) / self._servers_each)
         # I/O tasks are no load, but have to be somewhere.
         nodes = max(nodes, min(demand.waiting_io, 1))
         self.needed = max(self.minimum, min(self.maximum, nodes))
@@ -450,4 +451,5 @@ class Scaling:
             return f"it is to have {self.maximum}"
         known = f", each some {demand.seconds:.2g} s" if demand.seconds >= 0 and demand.tasks else ""
         known += f", {demand.waiting_io} for I/O" if demand.waiting_io else ""
+        known += f", {many(demand.servers, 'server')} waited for" if demand.servers else ""
         return f"{many(demand.tasks, 'task')} to do{known}; between {self.minimum} and {self.maximum} nodes"

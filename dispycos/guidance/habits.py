@@ -23,7 +23,7 @@ _DATA: Final = "keep it in an object, client.object_at(None, Class), or load it 
 _SERVERS: Final = "client.servers().result(), or `dispycos status` in a terminal"
 _MONITOR: Final = "HTTPServer(client).link, with `from dispycos.httpd import HTTPServer`"
 _TASKS: Final = "client.tasks().result()"
-_WAITS: Final = "nothing: what is submitted waits for the first server"
+_WAITS: Final = "client.wait_for_servers(4).result(); calls need no wait: they go to the first server"
 _SETUP: Final = "Client(server_setup=f): it runs once in each server"
 _PLACES: Final = "client.run_everywhere(f) for all servers, client.rtask_at(location, f) for one"
 _ONE_PLACE: Final = (
@@ -117,7 +117,7 @@ OF_OPEN_CLUSTERS: Final[Table] = {
     **dict.fromkeys(("submit", "map", "run"), "of a Client: `with cluster, Client() as client:`"),
     **dict.fromkeys(("scale_up", "scale_down"), "cluster.scale(n)"),
     **dict.fromkeys(("get_logs", "logs"), "`dispycosnode --debug` and `dispycos dump` in a terminal"),
-    "wait_for_workers": _WAITS,
+    **dict.fromkeys(("wait_for_workers", "wait_for_engines"), _WAITS),
     **dict.fromkeys(("shutdown", "stop", "terminate"), "cluster.close()"),
     "print_status": "cluster.status(), or `dispycos status` in a terminal",
 }
@@ -141,7 +141,7 @@ METHODS: Final[Table] = {
     **dict.fromkeys(("who_has", "has_what", "processing", "call_stack"), _TASKS),
     "print_status": "`dispycos status` in a terminal",
     "dashboard_link": _MONITOR,
-    "wait_for_workers": _WAITS,
+    **dict.fromkeys(("wait_for_workers", "wait_for_engines"), _WAITS),
     "retire_workers": "client.close_server(location)",
     "restart": "client.restart_node(address), or client.restart_server(location), for each of client.nodes() "
     "or client.servers()",

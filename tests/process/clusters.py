@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -189,8 +188,4 @@ def opened(*components: Any, **options: Any) -> Iterator[Client]:
 
 def two_servers(client: Client, task: Any) -> Any:
     """The Locations of both servers, once they are in use."""
-    deadline = time.monotonic() + LIMIT / 2
-    while len((yield client.servers())) < 2:
-        assert time.monotonic() < deadline, f"a server is missing: {client.work.driver.fleet.nodes_held}"
-        yield task.sleep(0.01)
-    return sorted((yield client.servers()))
+    return sorted((yield client.wait_for_servers(2, LIMIT / 2)))

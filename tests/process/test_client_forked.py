@@ -49,6 +49,7 @@ with LocalCluster(1) as cluster:
             lambda: client.submit(square, 1).result(),
             lambda: client.map(square, [1, 2]).result(),
             lambda: client.run_everywhere(square, 1).result(),
+            lambda: client.wait_for_servers(1).result(),
             lambda: held.send("from the child"),
             lambda: held.terminate(),
             lambda: held.value(),
@@ -85,12 +86,12 @@ def test_a_forked_child_is_refused_its_parent_s_client_and_may_have_its_own():
     assert code == 0, err
     lines = out.splitlines()
     refused = [line for line in lines if line.startswith("refused")]
-    assert len(refused) == 15, out
+    assert len(refused) == 16, out
     for line in refused:
         assert "the client is in use in process " in line, line
         assert "of which this one is a forked child: make a Client here" in line, line
     assert sum("TaskRejected: " in line for line in refused) == 3
-    assert sum("Closed: " in line for line in refused) == 11
+    assert sum("Closed: " in line for line in refused) == 12
     assert [line for line in lines if line not in refused] == [
         "result was done",
         "again -1",

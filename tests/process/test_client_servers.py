@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -9,14 +10,18 @@ import pytest
 
 from dispycos import (
     Client,
+    Closed,
     Location,
     MonitorStatus,
     Scheduler,
 )
+from dispycos.errors import LocalProtocolError
 from tests.helpers import alive, wait_until
 from tests.process.clusters import (
+    LIMIT,
     Watcher,
     get_value,
+    opened,
     pid,
     scheduled,
     set_value,
@@ -24,6 +29,43 @@ from tests.process.clusters import (
     two_servers,
     waits,
 )
+
+
+@pytest.mark.row("DC-67", "DC-60")
+def test_a_program_waits_for_as_many_servers_as_it_needs_in_each_way(cluster):
+    with pytest.raises(LocalProtocolError, match="not scheduled yet"):
+        Client().wait_for_servers(1)
+    with opened() as client:
+        both = client.wait_for_servers(2).result(LIMIT)
+        # None is missing in what is begun on all of them then.
+        assert sorted(client.run_everywhere(pid).result(LIMIT)) == sorted(both)
+
+        async def main(timeout: float | None = None) -> Any:
+            return await client.wait_for_servers(2 if timeout is None else 3, timeout)
+
+        assert asyncio.run(main()) == both
+        with pytest.raises(TimeoutError, match="there are 2: no node was granted but local"):
+            asyncio.run(main(0.01))
+        late = client.wait_for_servers(3)
+        with pytest.raises(TimeoutError, match=r"wait_for_servers\(3\).* there are 2: no node was"):
+            late.result(0.01)
+
+        async def cancelled() -> None:
+            task = asyncio.ensure_future(main(LIMIT))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+
+        asyncio.run(cancelled())
+        assert len(client.work.driver._awaited) == 1 == len(client.work.driver.fleet.awaited._waits)
+        for wrong, error in ((0, ValueError), (True, TypeError), ("2", TypeError)):
+            with pytest.raises(error, match=r"^n must be"):
+                client.wait_for_servers(wrong)
+    with pytest.raises(Closed, match=r"client.wait_for_servers\(3\): the client closes"):
+        late.result(LIMIT)
+    with pytest.raises(Closed, match="the client is closed"):
+        client.wait_for_servers(1)
 
 
 @pytest.mark.row("DC-24", "DC-25", "ST-04")

@@ -138,6 +138,17 @@ def test_io_tasks_that_wait_need_one_node_and_no_more() -> None:
     assert "the cluster starts 1 node: 0 tasks to do, 100 for I/O; between 0 and 4 nodes" in cluster.notes
 
 
+@pytest.mark.row("DC-67")
+def test_servers_that_are_waited_for_get_their_nodes_and_no_more() -> None:
+    cluster = Cluster(servers=2, present=0)
+    cluster.feed(Between(0, 8))
+    for _ in range(10):
+        cluster.now += STEP
+        cluster.feed(Demand(0, 0, -1.0, {}, servers=5))
+    assert sum(number for _, number in cluster.starts) == 1 + 2 + 3
+    assert any("5 servers waited for; between 0 and 8 nodes" in note for note in cluster.notes)
+
+
 def test_tasks_that_take_longer_than_those_before_are_noticed() -> None:
     cluster = Cluster()
     cluster.feed(Between(1, 10))

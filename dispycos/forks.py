@@ -81,8 +81,9 @@ def leave(error: BaseException | None = None) -> NoReturn:
         elif isinstance(error, SystemExit):
             print(error.code, file=sys.stderr)
         elif error is not None:
-            trace = frames.beyond_ours(error.__traceback__)
-            sys.excepthook(type(error), error.with_traceback(trace), trace)
+            trace = frames.beyond_ours(frames.traceback_of(error))
+            frames.set_traceback(error, trace)
+            sys.excepthook(type(error), error, trace)
         else:
             status = 0
     finally:

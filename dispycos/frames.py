@@ -1,5 +1,6 @@
 """Frames: which lines of a stack are ours, and where in a traceback those of others begin.
 
+And how the traceback of an exception is had without asking it: its class may be anybody's.
 For who reads one outside of the kernel; of a task's own, `kernel.trace` knows more.
 
 Pure: no I/O, clock or randomness. Layer 0.
@@ -7,10 +8,22 @@ Pure: no I/O, clock or randomness. Layer 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Final
 
 OURS: Final = "dispycos."
+
+# Not by the exception itself, nor by its class, which may answer for all of their attributes.
+_slot = vars(BaseException)["__traceback__"]
+traceback_of: Final[Callable[[BaseException], TracebackType | None]] = _slot.__get__
+set_traceback: Final[Callable[[BaseException, TracebackType | None], None]] = _slot.__set__
+
+
+def with_traceback(error: BaseException, trace: TracebackType | None) -> BaseException:
+    """The exception, which has this traceback from now on."""
+    set_traceback(error, trace)
+    return error
 
 
 def is_ours(frame: FrameType, modules: str | tuple[str, ...] = OURS) -> bool:

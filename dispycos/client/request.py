@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from dispycos.client.submission import Submission
 from dispycos.errors import Closed
+from dispycos.frames import traceback_of
 from dispycos.kernel.operation import Operation
-from dispycos.kernel.trace import traceback_of
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter
 from dispycos.model import End
 

@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from dispycos.errors import HotSwapException, InternalError, TaskCancelled
+from dispycos.frames import set_traceback, traceback_of, with_traceback
 from dispycos.kernel import unwaited
 from dispycos.kernel.network import Kind, Names, Outside
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import FINISHED, Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
-from dispycos.kernel.trace import set_traceback, traceback_of, with_traceback
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, seconds
 from dispycos.model import End
 

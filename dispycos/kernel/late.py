@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from dispycos.frames import traceback_of
 from dispycos.kernel.operation import Operation
-from dispycos.kernel.trace import traceback_of
 from dispycos.kernel.wait import AT_ONCE, Waitable, Waiter
 
 

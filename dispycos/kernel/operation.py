@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from dispycos import forks
 from dispycos.errors import Timeout
+from dispycos.frames import traceback_of, with_traceback
 from dispycos.kernel import event_loop
-from dispycos.kernel.trace import traceback_of, with_traceback
 from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, seconds
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from dispycos.errors import HotSwapException
+from dispycos.frames import with_traceback
 from dispycos.kernel import trace, unwaited
 from dispycos.kernel.mailbox import DELIVERED, RECEIVE, ROOM, Deliver, Receive
 from dispycos.kernel.network import Kind
@@ -180,7 +181,7 @@ class Task(Receiver):
             return self._status(), None
         error = self._error
         assert error is not None
-        return None, trace.with_traceback(error, self._value)
+        return None, with_traceback(error, self._value)
 
     def _status(self) -> MonitorStatus:
         """How it ended, as monitors and waiters get it."""
@@ -190,7 +191,7 @@ class Task(Receiver):
         assert error is not None
         if self._end is End.CANCELLED:
             return MonitorStatus(self, Status.TaskTerminated, str(error))
-        return MonitorStatus(self, type(error), trace.text_of(trace.with_traceback(error, self._value)))
+        return MonitorStatus(self, type(error), trace.text_of(with_traceback(error, self._value)))
 
     def notify(self, task: Task) -> Any:
         """Let `task` receive a MonitorStatus when this task ends, at once if it has: 0, or -1 if it can't."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
+from dispycos.frames import set_traceback, traceback_of
+
 _OURS = "dispycos.kernel."
 
 # Names of modules above the kernel that call it, or users' code, for somebody else; each adds itself.
@@ -69,22 +71,13 @@ def running_frames(innermost: FrameType | None) -> list[Frame]:
     return found
 
 
-# Not by the exception itself, nor by its class, which may answer for all of their attributes.
-_slot = vars(BaseException)["__traceback__"]
-traceback_of: Callable[[BaseException], TracebackType | None] = _slot.__get__
-set_traceback: Callable[[BaseException, TracebackType | None], None] = _slot.__set__
+# Not by the class, whose metaclass may be anybody's.
 _name_of: Callable[[type], str] = vars(type)["__name__"].__get__
 
 
 def kind_of(error: BaseException) -> str:
     """The name of its class."""
     return _name_of(type(error))
-
-
-def with_traceback(error: BaseException, entry: TracebackType | None) -> BaseException:
-    """The exception, which has this traceback from now on."""
-    set_traceback(error, entry)
-    return error
 
 
 def trim(error: BaseException) -> TracebackType | None:

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from dispycos.errors import Timeout
+from dispycos.frames import traceback_of
 from dispycos.kernel.timers import Timers
-from dispycos.kernel.trace import traceback_of
 
 
 class Host(Protocol):

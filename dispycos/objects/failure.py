@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from dispycos import errors, frames
 from dispycos.config import Limits
-from dispycos.kernel.trace import traceback_of
 from dispycos.wording import clip, many, shown
 
 # Not all of easycluster: its definitions, which are the user's, stand there by default.
@@ -154,7 +153,7 @@ def _is_group(error: BaseException) -> bool:
 
 def trace_of(error: BaseException) -> TracebackType | None:
     """Its traceback without the frames of ours that lead to what was called."""
-    return frames.beyond_ours(traceback_of(error), _OURS)
+    return frames.beyond_ours(frames.traceback_of(error), _OURS)
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:

@@ -29,6 +29,8 @@ def forks(how):  # type: ignore[no-untyped-def]
         os.dup2(write, 2)
         if how == "raise":
             raise ValueError("in the child")
+        if how == "object":
+            raise Objecting
         if how == "exit":
             sys.exit(3)
         return None
@@ -64,6 +66,17 @@ def waits(task=None):  # type: ignore[no-untyped-def]
     with open(read) as file:
         told = file.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), told
+
+
+class Objecting(Exception):
+    """Can't be asked where it was raised, nor be told."""
+
+    @property
+    def __traceback__(self):  # type: ignore[no-untyped-def]
+        raise TypeError("it objects")
+
+    def with_traceback(self, trace):  # type: ignore[no-untyped-def]
+        raise TypeError("it objects")
 
 
 def calls(channel, how):  # type: ignore[no-untyped-def]
@@ -126,6 +139,8 @@ for make in (subroutine, coroutine):
     check(make.__name__, {how: Task(make, how).value(20) for how, *_ in ENDS})
 code, told = Task(waits).value(20)
 assert code == 1 and told.startswith("RuntimeError: a forked child can't go on behind a `yield`"), told
+code, told = Task(subroutine, "object").value(20)
+assert code == 1 and told.strip().endswith("Objecting") and "in inner" in told and "kernel" not in told, told
 tasks_fork = False
 pool = AsyncThreadPool(1)
 conn = rpc.connect_thread(remote_service=Shop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Final
 
-from dispycos import errors, frames
+from dispycos import errors, forks, frames
 
 _BEGINNING: Final = "Traceback (most recent call last):\n"
 
@@ -21,6 +21,7 @@ class RemoteError(errors.RemoteError):
 def describe(error: BaseException) -> str:
     """The traceback of an exception as text, without the lines of ours that lead to what was called."""
     trace = frames.beyond_ours(frames.traceback_of(error))
-    text = "".join(traceback.format_exception(type(error), error, trace))
+    with forks.parent_goes_on():
+        text = "".join(traceback.format_exception(type(error), error, trace))
     # Python says no such thing of an error without frames, as one of syntax.
     return text if text.startswith(_BEGINNING) else _BEGINNING + text

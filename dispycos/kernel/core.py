@@ -388,11 +388,13 @@ class Kernel:
 
     def _drop(self, task: Task, reason: str) -> Any:
         """End a task for good, from its innermost subroutine outwards."""
-        failure: BaseException | None = None
-        for generator in [task._generator, *reversed(task._stack or [])]:
-            failure = _close(generator) or failure
-        if failure is not None:
-            task._fail(failure)
+        while True:
+            task._error = _close(task._generator) or task._error
+            if not task._stack:
+                break
+            task._generator = task._stack.pop()
+        if task._error is not None:
+            task._fail(task._error)
         else:
             task._finish(End.CANCELLED, None, TaskCancelled(reason))
         return _ENDED

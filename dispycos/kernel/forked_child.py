@@ -10,21 +10,23 @@ I/O half. Layer 3.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from dispycos import forks, frames
 from dispycos.kernel.core import Kernel
+from dispycos.kernel.task import Task
 
 
 def confine(kernel: Kernel) -> None:
     """Have this process, a child that the kernel's thread has just forked, go on with nothing but what runs.
 
     It ends where the task's own code ends, as Python does, or with an error behind the next `yield`;
-    without an error if the kernel ran no task.
+    without an error if the kernel ran no task, or one that has ended: it was to tell somebody of that.
     """
     task = kernel.current
-    end: Callable[[], NoReturn] = forks.leave if task is None else _leave_at_yield
+    end = partial(_leave_at_yield, task)
     kernel._posted.clear()
     kernel._posted.append((end, ()))
     kernel.before_wait.clear()
@@ -33,12 +35,11 @@ def confine(kernel: Kernel) -> None:
     kernel.timers.heap.clear()
     kernel.ready.clear()
     kernel.ready.append(_Last(end))  # type: ignore[arg-type]  # as far as a step goes with it
-    if task is not None:
+    if task is not None and task.is_alive():
         # Around the task's own code, and inside what is ours, which would tell others how it ended.
-        around = _end_of_child()
-        next(around)
         stack = task._stack = task._stack or []
-        stack.insert(len(list(itertools.takewhile(_is_ours, stack))), around)
+        caller: Any = _Caller(task)  # as far as a step goes with it
+        stack.insert(len(list(itertools.takewhile(_is_ours, stack))), caller)
 
 
 class _Last:
@@ -59,17 +60,28 @@ def _is_ours(runnable: Any) -> bool:
     return frame is not None and frames.is_ours(frame)
 
 
-def _end_of_child() -> Generator[None, None, NoReturn]:
-    """The caller of the task's own code: what it returns or raises ends the child."""
-    # Not `parent_goes_on`: this is the child already.
-    try:
-        yield
-    except BaseException as error:
+class _Caller:
+    """The caller of the task's own code, in the place of a generator: how that ends ends the child."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def send(self, value: Any) -> NoReturn:
+        """It returned."""
+        forks.leave()
+
+    def throw(self, error: BaseException) -> NoReturn:
+        """It raised."""
         forks.leave(error)
-    forks.leave()
+
+    def close(self) -> NoReturn:
+        """It was closed, by who ended the task, and is done with its `finally` blocks."""
+        forks.leave(self._task._error)
 
 
-def _leave_at_yield() -> NoReturn:
+def _leave_at_yield(task: Task | None) -> NoReturn:
+    if task is None or not task.is_alive():
+        forks.leave()
     forks.leave(
         RuntimeError(
             "a forked child can't go on behind a `yield`: what its task waits for comes to the parent; "

@@ -117,9 +117,13 @@ class Loop:
         kernel.thread = me
         operation.kernel_threads[me] = kernel
         token = current.set(kernel)
+        born = forks.generation
         try:
             self._run(kernel)
-        except Exception:
+        except Exception as error:
+            if forks.generation != born:
+                # What a child raised in what the kernel was at: no bug of the parent's kernel.
+                forks.leave(error.__cause__)
             self._give_up()
         finally:
             current.reset(token)

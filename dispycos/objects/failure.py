@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
-from dispycos import errors, frames
+from dispycos import errors, forks, frames
 from dispycos.config import Limits
 from dispycos.wording import clip, many, shown
 
@@ -59,12 +59,13 @@ def describe(error: BaseException, *, brief: bool = False) -> tuple[Any, ...]:
     its class may do as it likes. Of a group with very many members, the first ones; its text says so.
     brief  cut long texts that it holds, too, for who has no time to send them.
     """
-    try:
-        return _described(error, _MOST, brief)
-    except BaseException as broken:
-        # Out of stack or memory, say: who waits hears that.
-        said = f"its text can't be made: {type(broken).__name__}"
-        return (*_name(type(error)), (said,), {}, said, None, (), "")
+    with forks.parent_goes_on():
+        try:
+            return _described(error, _MOST, brief)
+        except BaseException as broken:
+            # Out of stack or memory, say: who waits hears that.
+            said = f"its text can't be made: {type(broken).__name__}"
+            return (*_name(type(error)), (said,), {}, said, None, (), "")
 
 
 def _described(error: BaseException, room: int, brief: bool) -> tuple[Any, ...]:

@@ -366,11 +366,12 @@ def dump_exception(exc: BaseException) -> tuple[Payload | None, str]:
 
     None if the exception can't be pickled; the text then is all that travels.
     """
-    try:
-        text = "".join(traceback.format_exception(exc))
-    except BaseException as broken:
-        # Its own __str__ fails (SE-111).
-        text = f"{type(exc).__qualname__}: (its text can't be had: {type(broken).__name__})\n"
+    with forks.parent_goes_on():
+        try:
+            text = "".join(traceback.format_exception(exc))
+        except BaseException as broken:
+            # Its own __str__ fails (SE-111).
+            text = f"{type(exc).__qualname__}: (its text can't be had: {type(broken).__name__})\n"
     text = clip(text, LIMITS.max_text_bytes, LIMITS.max_text_bytes)
     try:
         with forks.parent_goes_on():

@@ -68,6 +68,36 @@ def waits(task=None):  # type: ignore[no-untyped-def]
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), told
 
 
+def closed(how, found, task=None):  # type: ignore[no-untyped-def]
+    """Forks in its `finally`, when somebody ends it."""
+
+    def inner():  # type: ignore[no-untyped-def]
+        try:
+            found.put("it waits")
+            yield task.sleep(20)
+        finally:
+            found.put(forks(how))
+
+    yield inner()
+
+
+class Worded(Exception):
+    """Its text is what came of a child that was forked to tell it."""
+
+    def __str__(self):  # type: ignore[no-untyped-def]
+        return repr(forks("return"))
+
+
+def words(*_):  # type: ignore[no-untyped-def]
+    raise Worded
+
+
+def channel_words(channel):  # type: ignore[no-untyped-def]
+    from tests.process.test_forked_calls import words
+
+    words()
+
+
 class Objecting(Exception):
     """Can't be asked where it was raised, nor be told."""
 
@@ -115,17 +145,19 @@ def check(where: str, found: dict[str, tuple[int, str]]) -> None:
 
 
 PROGRAM = """
-import os
+import os, queue
 from dispycos import AsyncThreadPool, Task, rpc
 from dispycos.gateways import makegateway
 from dispycos.workers import job
 from tests.process.test_forked_calls import (
-    ENDS, calls, calls_as_task, check, coroutine, forks, subroutine, waits
+    ENDS, calls, calls_as_task, channel_words, check, closed, coroutine, forks, subroutine, waits, words
 )
 
 class Shop(rpc.Service):
     def exposed_forks(self, how):
         return forks(how)
+
+    exposed_words = words
 
 def other():
     while tasks_fork:
@@ -141,6 +173,14 @@ code, told = Task(waits).value(20)
 assert code == 1 and told.startswith("RuntimeError: a forked child can't go on behind a `yield`"), told
 code, told = Task(subroutine, "object").value(20)
 assert code == 1 and told.strip().endswith("Objecting") and "in inner" in told and "kernel" not in told, told
+found = queue.SimpleQueue()
+ends = {}
+for how, *_ in ENDS:
+    task = Task(closed, how, found)
+    assert found.get(timeout=20) == "it waits"
+    task.terminate()
+    ends[how] = found.get(timeout=20)
+check("closed", ends)
 tasks_fork = False
 pool = AsyncThreadPool(1)
 conn = rpc.connect_thread(remote_service=Shop)
@@ -153,6 +193,12 @@ for make in (
     lambda how: gateway.remote_exec(calls_as_task, how=how).receive(20),
 ):
     check("a call", {how: make(how) for how, *_ in ENDS})
+for ask in (lambda: gateway.remote_exec(channel_words).receive(20), lambda: conn.root.words()):
+    try:
+        ask()
+    except Exception as error:
+        told = getattr(error, "formatted", None) or str(error.__cause__)
+    assert "(0, '')" in told, told
 gateway.exit()
 conn.close()
 pool.terminate()
@@ -250,3 +296,6 @@ def test_on_a_server_too_and_a_child_of_a_map_does_no_other_item(cluster: Any) -
         for function in (forks, subroutine, coroutine):
             check("there", dict(zip(kinds, client.map(function, kinds, chunksize=3), strict=True)))
         check("alone", {how: client.submit(forks, how).result(LIMIT) for how in kinds})
+        failed = client.submit(words).exception(LIMIT)
+        assert failed is not None
+        assert "(0, '')" in str(failed.__cause__)

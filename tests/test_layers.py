@@ -55,7 +55,7 @@ LINES = (
         1,
         "kernel.core kernel.task kernel.mailbox kernel.timers kernel.sync kernel.channel kernel.held"
         " kernel.wait kernel.network kernel.receiver kernel.target kernel.trace kernel.refusal kernel.rps"
-        " kernel.unwaited",
+        " kernel.unwaited kernel.builtin_names",
         pure=True,
     ),
     Line(1, "net.keys net.frame net.packing", pure=True),

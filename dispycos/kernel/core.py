@@ -283,7 +283,9 @@ class Kernel:
             if self.swaps:
                 self._swap()
         except Exception as error:
-            raise InternalError(f"the kernel broke while it ran {self.current}: {error!r}") from error
+            raise InternalError(
+                f"the kernel broke while it ran {self.current or 'no task'}: {error!r}"
+            ) from error
         finally:
             self.current = None
         if ready or self._posted or timers.fresh:

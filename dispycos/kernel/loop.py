@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dispycos import forks
 from dispycos.errors import Timeout
-from dispycos.kernel import event_loop, forked_child, operation, program, trace
+from dispycos.kernel import builtin_names, event_loop, forked_child, operation, program, trace
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.receiver import Receiver, current
@@ -124,7 +124,7 @@ class Loop:
             if forks.generation != born:
                 # What a child raised in what the kernel was at: no bug of the parent's kernel.
                 forks.leave(error.__cause__)
-            self._give_up()
+            self._give_up(error)
         finally:
             current.reset(token)
             operation.kernel_threads.pop(me, None)
@@ -165,9 +165,17 @@ class Loop:
         if self._waiter is waiter:
             self.wait_in(_Latch())
 
-    def _give_up(self) -> None:
-        # A bug of ours (K5). Going on could lose messages or results without a word.
-        log.critical("a bug in the kernel; this process ends", exc_info=True)
+    def _give_up(self, error: Exception) -> None:
+        # Going on could lose messages or results without a word (K5).
+        what = "a bug in the kernel"
+        if taken := builtin_names.put_back():  # before all that needs them
+            what = "the kernel broke"
+            tasks = [str(task) for task in self.kernel.tasks.values()]
+            error.add_note(
+                f"code that ran here removed or replaced {listed(taken)} of Python's builtins; "
+                f"tasks here: {listed(tasks) if tasks else 'none any more'}"
+            )
+        log.critical("%s; this process ends", what, exc_info=error)
         program.flush()
         os._exit(BUG_STATUS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import re
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -333,3 +335,28 @@ def test_two_kernels_live_side_by_side() -> None:
         assert Task(whose).value(5) is loop.default()._thread
     finally:
         other.terminate()
+
+
+@pytest.mark.rule("K5")
+def test_a_kernel_that_broke_for_want_of_a_builtin_says_whose_code_ran(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def takes(task: Any = None) -> Gen:
+        kernel.post(ascii_, "what the kernel does next")
+        del builtins.ascii
+        yield task.receive()
+
+    def ascii_(text: str) -> str:
+        return ascii(text)
+
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    monkeypatch.setattr("dispycos.kernel.program.flush", lambda: None)
+    own = Loop()
+    kernel = own.kernel
+    kernel.spawn(takes)
+    own.run()
+    assert ended == [loop.BUG_STATUS] and ascii("é") == "'\\xe9'"
+    assert "a bug" not in caplog.text
+    told = r"removed or replaced ascii of Python's builtins; tasks here: takes/1$"
+    assert re.search(told, caplog.text, re.MULTILINE), caplog.text

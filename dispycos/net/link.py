@@ -41,7 +41,6 @@ _BATCH: Final = 0.0005
 
 FAREWELL: Final = 1.0  # seconds to write the last words of a link that is closed
 _LAST_WRITE: Final = 5.0  # seconds for who writes to see that the link is over
-_GLANCE: Final = 0.002  # seconds between looks whether all was written
 
 
 class Link:
@@ -325,9 +324,7 @@ class Link:
         """
         deadline = time.monotonic() + patience
         self.say_goodbye()
-        while self._writer.behind and not self._ending.reason and time.monotonic() < deadline:
-            time.sleep(_GLANCE)
-            self._writer.flush()
+        self._writer.drain(deadline)
         self._end(reason)
 
     def _end(self, reason: str) -> None:
@@ -353,9 +350,7 @@ class Link:
     def _shut(self) -> None:
         # Nobody begins to write any more; who does may still be about to use the descriptor, whose
         # number is somebody else's once it is closed.
-        until = time.monotonic() + _LAST_WRITE
-        while self._writer.writing and time.monotonic() < until:
-            time.sleep(_GLANCE)
+        self._writer.wait_idle(_LAST_WRITE)
         self._stream.close()
         self._lookout.close()
         self._shut_down.set()

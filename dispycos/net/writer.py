@@ -13,6 +13,7 @@ import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -20,11 +21,12 @@ from dispycos.errors import PeerLost
 from dispycos.model import Buffer
 from dispycos.net.ending import Ending, broken, interrupts
 from dispycos.net.single import SingleSession
+from dispycos.net.waiting import Waiting
 
 log = logging.getLogger("dispycos")
 
 _MOST_BUFFERS: Final = 512  # of one writev(2)
-_ROOM_MS: Final = 100  # between looks whether a link without room is over meanwhile
+_LOOK: Final = 0.1  # seconds between looks whether a link without room is over meanwhile
 
 
 class Writer:
@@ -51,6 +53,7 @@ class Writer:
         self._lock = threading.Lock()  # of the session and of all that follows
         self._writing = False  # a thread writes, or is about to
         self._unwritten: list[Buffer] = []  # what the session gave out and the stream did not take yet
+        self._successors: list[Waiting] = []  # threads that wait until nobody writes
 
     @property
     def blocked(self) -> bool:
@@ -61,12 +64,6 @@ class Writer:
     def behind(self) -> bool:
         """Whether something is not written yet."""
         return bool(self._unwritten or self._session.waiting)
-
-    @property
-    def writing(self) -> bool:
-        """Whether a thread writes, or is about to."""
-        with self._lock:
-            return self._writing
 
     def send_alone(self, head: Buffer, tail: Buffer, patient: bool) -> bool:
         """The usual case of `send`, made short. False: nothing was done, and `send` is to be asked.
@@ -85,6 +82,7 @@ class Writer:
                 frame = session.alone(head, tail)
                 if frame is None:
                     self._writing = begun = False
+                    self._wake_successors()
                     return False
             try:
                 count = os.write(self._descriptor, frame)
@@ -98,6 +96,8 @@ class Writer:
                 self._unwritten = [memoryview(frame)[count:]]
             # Whoever put something meanwhile saw that we write, or it is seen here.
             self._writing = False
+            if self._successors:
+                self._wake_successors()
         except BaseException as exc:
             if begun:
                 if interrupts(exc):
@@ -148,6 +148,30 @@ class Writer:
         if self._unwritten or self._session.waiting:
             self.send(None, (), False)
 
+    def drain(self, deadline: float) -> None:
+        """Write what was kept until `deadline` (monotonic seconds), or until the link is over."""
+        while self.behind and not self._ending.reason and (left := deadline - time.monotonic()) > 0:
+            # Who writes just now takes all along; if he leaves something, it is for want of room.
+            if self.wait_idle(left):
+                self._wait_to_write(left)
+                self.flush()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no thread writes; False after so many seconds."""
+        waiting = Waiting()
+        deadline = time.monotonic() + timeout
+        self._successors.append(waiting)
+        try:
+            # Whoever stops to write sees us, or is seen here not to write.
+            while self._writing:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                waiting.sleep(left)
+            return True
+        finally:
+            self._successors.remove(waiting)
+
     def close(self) -> None:
         """Let nothing more be sent after what was sent before."""
         with self._lock:
@@ -191,6 +215,7 @@ class Writer:
                     self._writing = False
                     break
                 self._unwritten = session.take()
+        self._wake_successors()
         if session.freed:
             self._call_reader()
         return None
@@ -199,6 +224,7 @@ class Writer:
         # The reader looks for room as well.
         with self._lock:
             self._writing = False
+        self._wake_successors()
         self._call_reader()
 
     def _cannot_write(self, error: OSError) -> None:
@@ -210,11 +236,16 @@ class Writer:
         with self._lock:
             self._unwritten = []
             self._writing = False
+        self._wake_successors()
 
-    def _wait_to_write(self) -> None:
+    def _wake_successors(self) -> None:
+        for waiting in list(self._successors):
+            waiting.wake()
+
+    def _wait_to_write(self, timeout: float = _LOOK) -> None:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
-        poll.poll(_ROOM_MS)
+        poll.poll(min(timeout, _LOOK) * 1000)
 
 
 def _cut(buffers: list[Buffer], count: int) -> None:

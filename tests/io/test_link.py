@@ -245,6 +245,71 @@ def test_what_was_sent_before_the_end_arrives(ends):
         other.link.send(b"too late")
 
 
+@pytest.mark.parametrize("parts", [(), (b"alone",)], ids=["queued", "alone"])
+def test_who_closes_waits_for_who_writes(ends, monkeypatch, parts):
+    one, other = ends
+    writes, goes_on = threading.Event(), threading.Event()
+    write = os.write
+
+    def held(descriptor: int, data: bytes) -> int:
+        monkeypatch.undo()
+        writes.set()
+        assert goes_on.wait(20)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", held)
+    sending = threading.Thread(target=one.link.send, args=(b"last", parts))
+    sending.start()
+    assert writes.wait(20)
+    closing = threading.Thread(target=one.link.close, args=("enough", 60))
+    closing.start()
+    wait_until(lambda: one.link._writer._successors, what="the close to wait")
+    goes_on.set()
+    closing.join(20)
+    assert not closing.is_alive(), "nobody woke it"
+    wait_until(lambda: other.lost, what="the other end to hear of it")
+    assert list(other.heard) == [(b"last", b"".join(parts))]
+    sending.join(20)
+
+
+def test_the_stream_is_closed_when_nobody_writes_to_it_any_more(streams, monkeypatch):
+    one = End(streams[0], meet(*streams)[0])
+    wrote, goes_on = threading.Event(), threading.Event()
+    write = os.write
+
+    def held(descriptor: int, data: bytes) -> int:
+        count = write(descriptor, data)
+        wrote.set()
+        assert goes_on.wait(20)
+        return count
+
+    monkeypatch.setattr(os, "write", held)
+    monkeypatch.setattr("dispycos.net.link._LAST_WRITE", 60)
+    sending = threading.Thread(target=one.link.send, args=(b"last", (b"alone",)))
+    sending.start()
+    assert wrote.wait(20)
+    streams[1].close()
+    wait_until(lambda: one.link._writer._successors, what="the link to wait for who writes")
+    assert os.fstat(streams[0].writer)
+    goes_on.set()
+    sending.join(20)
+    assert one.link.join(20), "nobody woke it"
+
+
+def test_who_closes_waits_for_room(streams):
+    one = End(streams[0], meet(*streams)[0])
+    one.link.post(b"much", (bytes(8 * MIB),))
+    assert one.link._writer.behind
+    closing = threading.Thread(target=one.link.close, args=("enough", 60))
+    closing.start()
+    came = 0
+    while came < 8 * MIB:
+        came += len(streams[1].read(MIB, time.monotonic() + 20))
+    closing.join(20)
+    assert not closing.is_alive()
+    assert one.link.join(10)
+
+
 def test_a_broken_stream_ends_every_wait(streams):
     meetings = meet(*streams)
     one = End(streams[0], meetings[0])

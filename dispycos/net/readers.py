@@ -61,37 +61,29 @@ class Readers:
         me = threading.get_ident()
         reads = followed = False
         try:
-            # Nobody need look twice if the turn is free.
-            if self._turn:
-                try:
-                    del self._turn[0]
-                    reads = True
-                except IndexError:
-                    pass  # another thread was faster
-                else:
-                    self.reader = waiting.reads = me
-                    waiting.stir = self._call
-                    self._visits += 1
-            while not ready():
+            while True:
+                # Before the look: who finds the turn free need not look twice.
+                if not reads and self._turn:
+                    try:
+                        del self._turn[0]
+                        reads = True
+                    except IndexError:
+                        pass  # another thread was faster
+                    else:
+                        self.reader = waiting.reads = me
+                        waiting.stir = self._call
+                        self._visits += 1
+                if ready():
+                    return True
                 if self._ending.told:
                     return ready()
                 if deadline is not None and (rest := deadline - time.monotonic()) <= 0:
                     return False
                 if reads or self.reader == me:  # this time, or around it
                     self._step(rest)
-                elif self._turn:
-                    try:
-                        del self._turn[0]
-                        reads = True
-                    except IndexError:
-                        continue  # another thread was faster
-                    self.reader = waiting.reads = me
-                    waiting.stir = self._call
-                    self._visits += 1
                 else:
                     followed = True
                     self._follow(waiting, -1 if rest is None else rest)
-            return True
         finally:
             if reads:
                 waiting.reads = self.reader = 0

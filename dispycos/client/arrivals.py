@@ -29,7 +29,7 @@ from dispycos.errors import Timeout
 from dispycos.kernel import event_loop
 from dispycos.kernel.loop import current_kernel
 from dispycos.kernel.operation import Operation, kernel_threads
-from dispycos.kernel.wait import Waitable, Waiter
+from dispycos.kernel.wait import Waitable, Waiter, late
 
 _NOTHING: Iterator[Any] = iter(())
 
@@ -68,8 +68,15 @@ class Arrivals(Waitable):
         """What is still waited for, in a few words."""
         raise NotImplementedError
 
+    def _why(self) -> str:
+        """What keeps the next of them, as far as is known; ""."""
+        return ""
+
     def _interrupted(self) -> None:
         """Ctrl-C, a cancelled `await` or a task's end came to who waits. Most kinds still serve others."""
+
+    def _late(self, when: str) -> Timeout:
+        return late(f"{self._unfinished()} {when}", self._why)
 
     # Taking them.
 
@@ -113,7 +120,7 @@ class Arrivals(Waitable):
                 self._closed = True
                 return None
             if self._deadline is not None and self._deadline.over:
-                raise Timeout(f"{self._unfinished()} within timeout={self._deadline.seconds:g} s")
+                raise self._late(f"within timeout={self._deadline.seconds:g} s")
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 self._interrupted()
@@ -229,7 +236,7 @@ class Arrivals(Waitable):
                 self._hear(bell, None if deadline is None else max(0.0, deadline - time.monotonic()))
             except Timeout:
                 self._batch = iter(values)
-                raise Timeout(f"{self._unfinished()} in {timeout} s") from None
+                raise self._late(f"in {limit:g} s") from None
         return values
 
     # The end.

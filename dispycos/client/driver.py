@@ -285,6 +285,11 @@ class Driver:
             if node in self.fleet.nodes_held:
                 self._of_dispatch(self.dispatch.handle(NodeExpected(node), 0.0), 0.0)
 
+    def why(self) -> str:
+        """What keeps tasks from being placed, or the close from ending; "": nothing does. Any thread."""
+        with self._lock:
+            return self.fleet.why(time.monotonic())
+
     def why_waiting(self, id: int) -> str:
         """Why a task has no server yet; "": nothing is in its way. Any thread."""
         with self._lock:

@@ -125,6 +125,9 @@ class Future(Late, concurrent.futures.Future[Any]):
         elsewhere = None if runs is None or self.done() else stays_there(runs._driver, task)
         return super()._wait(task) if elsewhere is None else elsewhere
 
+    def _why(self) -> str:
+        return "" if self.task is None else self.task._why()
+
     def _make(self) -> tuple[Any, BaseException | None]:
         assert self.task is not None
         return self.task._outcome(True)

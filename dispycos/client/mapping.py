@@ -189,6 +189,9 @@ class Map(Arrivals):
     def _unfinished(self) -> str:
         return f"the next result of mapping {self._name} did not come"
 
+    def _why(self) -> str:
+        return self._chunks[0]._why() if self._chunks else ""
+
     # The end.
 
     def _interrupted(self) -> None:

@@ -66,6 +66,7 @@ class Maker(Protocol):
 
     def hold(self, task: Submission, say: Callable[[], object]) -> bool: ...
     def cancel(self, id: int, reason: str, end: End) -> bool: ...
+    def why_waiting(self, id: int) -> str: ...
     def must_be_here(self) -> None: ...
 
 
@@ -251,6 +252,9 @@ class ClientTask(RemoteTask):
             cancelled.__cause__ = error
             return None, cancelled
         return None, values.survivable(error, self.name).with_traceback(None)
+
+    def _why(self) -> str:
+        return "" if self._end is not None else self._driver.why_waiting(self.number)
 
     def _status(self) -> MonitorStatus:
         if self._outcome_raw is not None:

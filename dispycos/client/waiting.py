@@ -45,6 +45,12 @@ def operations(fs: Iterable[Any]) -> list[Operation]:
     return found
 
 
+def _why_first(fs: Iterable[Operation]) -> str:
+    """What keeps the first of them that is not done, as far as is known."""
+    first = next((one for one in fs if not one.done()), None)
+    return "" if first is None else first._why()
+
+
 def has_failed(one: Operation) -> bool:
     """Whether one that is done raises; a result is not looked at."""
     return one.failed if isinstance(one, Future) else one.exception() is not None
@@ -56,7 +62,7 @@ class Arriving:
     def __init__(self, fs: list[Operation], bell: Bell) -> None:
         self.done: deque[Operation] = deque()
         self._bell = bell
-        self._fs = fs
+        self.fs = fs
         for one in fs:
             one.add_done_callback(self._arrived)
 
@@ -66,7 +72,7 @@ class Arriving:
 
     def forget(self) -> None:
         """Be told no more; any thread."""
-        for one in self._fs:
+        for one in self.fs:
             if not one.done():
                 one.remove_done_callback(self._arrived)
 
@@ -102,6 +108,9 @@ class Completed(Arrivals):
     def _unfinished(self) -> str:
         return f"{self._left} of {self.total} futures were not done"
 
+    def _why(self) -> str:
+        return _why_first(self._arriving.fs)
+
 
 hints.tell(Completed, habits.OF_COMPLETED)
 
@@ -135,7 +144,9 @@ class _Some(Late):
         self._numbers = count(1)
 
     def _why(self) -> str:
-        return f"{sum(not one.done() for one in self._fs)} of {len(self._fs)} futures were not done"
+        why = _why_first(self._fs)
+        undone = f"{sum(not one.done() for one in self._fs)} of {len(self._fs)} futures were not done"
+        return f"{undone}{why and f'; the first: {why}'}"
 
     def _begin(self) -> None:
         if not self._fs:

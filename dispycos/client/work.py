@@ -224,7 +224,7 @@ class Work:
             await self.close(False, True, None)
 
     def _why(self) -> str:
-        return self.driver.fleet.why(time.monotonic())
+        return self.driver.why()
 
     def disown(self, why: str) -> None:
         """In a forked child: it is its parent's."""

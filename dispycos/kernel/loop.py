@@ -27,7 +27,7 @@ from dispycos.kernel.receiver import Receiver, current
 from dispycos.kernel.task import Task
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
-from dispycos.kernel.wait import Finish, seconds
+from dispycos.kernel.wait import Finish, not_ended, seconds
 from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
@@ -416,7 +416,7 @@ class _OutsideJoin(_ThreadJoin):
     def _late(self) -> None:
         self._delist(self._task)
         if self._raises:
-            self.operation.fail(Timeout(f"{self._task} did not end in {self._timeout:g} s"))
+            self.operation.fail(not_ended(self._task, self._timeout))
         else:
             self.operation.complete(None)
 

@@ -18,7 +18,7 @@ from dispycos import forks
 from dispycos.errors import Timeout
 from dispycos.frames import traceback_of, with_traceback
 from dispycos.kernel import event_loop
-from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, seconds
+from dispycos.kernel.wait import AT_ONCE, Raise, Waitable, Waiter, late, seconds
 
 log = logging.getLogger(__name__)
 
@@ -175,8 +175,11 @@ class Operation(Waitable):
         if not signal.acquire(timeout=-1 if limit is None else min(max(limit, 0), threading.TIMEOUT_MAX)):
             self.remove_done_callback(release)
             if self._value is _PENDING:
-                what, why = self._title() or repr(self), self._why()
-                raise Timeout(f"{what} was not done in {timeout} s{why and f': {why}'}")
+                raise self._late(limit)
+
+    def _late(self, timeout: float | None) -> Timeout:
+        """What is raised at who has waited so many seconds: what it is, and what keeps it."""
+        return late(f"{self._title() or repr(self)} was not done in {timeout:g} s", self._why)
 
     def within(self, timeout: float | None) -> Waitable:
         """Yield this in a task: as the operation, but TimeoutError after `timeout` seconds.
@@ -370,7 +373,7 @@ class _Within(Waitable):
         self._operation._undo(task)
 
     def _expire(self, task: Waiter) -> None:
-        task._attention = Timeout("timed out")
+        task._attention = self._operation._late(self._timeout)
 
 
 def _after_fork() -> None:

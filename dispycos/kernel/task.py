@@ -183,6 +183,10 @@ class Task(Receiver):
         assert error is not None
         return None, with_traceback(error, self._value)
 
+    def _why(self) -> str:
+        """What keeps it from ending, for who has waited for too long; "": nothing is known."""
+        return ""
+
     def _status(self) -> MonitorStatus:
         """How it ended, as monitors and waiters get it."""
         if self._end is FINISHED:

@@ -14,6 +14,7 @@ Pure: no I/O, clock or randomness. Rules K3, K4, K6.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Generator
@@ -23,6 +24,8 @@ from typing import Any, Protocol
 from dispycos.errors import Timeout
 from dispycos.frames import traceback_of
 from dispycos.kernel.timers import Timers
+
+log = logging.getLogger("dispycos")
 
 
 class Host(Protocol):
@@ -259,7 +262,7 @@ class Finish(Waitable):
 
     def _expire(self, task: Waiter) -> None:
         if self._raises:
-            task._attention = Timeout(f"{self._task} did not end in {self._timeout} s")
+            task._attention = not_ended(self._task, self._timeout)
         else:
             task._input = None
 
@@ -284,6 +287,22 @@ class Join(Finish):
         self._waiter = None
         self._timeout = seconds(timeout)
         self._raises = raises
+
+
+def not_ended(task: Any, timeout: float | None) -> Timeout:
+    """What is raised at who has waited so many seconds for the end of a task."""
+    return late(f"{task} did not end in {timeout:g} s", task._why)
+
+
+def late(what: str, why: Callable[[], str]) -> Timeout:
+    """A Timeout that says why, if that is known: for the others `why` answers ""."""
+    try:
+        reason = why()
+    except Exception:
+        # Who waits learns that it was too long in any case, and the kernel goes on.
+        log.exception("what is waited for can't be told: %s", what)
+        reason = ""
+    return Timeout(f"{what}{reason and f': {reason}'}")
 
 
 def seconds(timeout: float | None) -> float | None:

@@ -312,7 +312,7 @@ def test_a_time_limit_is_that_of_the_results_not_of_the_work(cluster: Any, tmp_p
         # What is there is given, also if this machine took longer than the limit to bring it.
         wait_until(results._chunks[0].done)
         assert next(results) == os.curdir
-        with pytest.raises(TimeoutError, match=r"mapping until did not come within timeout=0\.5 s"):
+        with pytest.raises(TimeoutError, match=r"mapping until did not come within timeout=0\.5 s: until#"):
             next(results)
         go.touch()
         with pytest.raises(StopIteration):
@@ -443,13 +443,17 @@ def test_as_completed_gives_up_at_its_time_and_leaves_nothing_behind(cluster: An
         quick = client.submit(square, 3)
         assert quick.result(LIMIT) == 9
         coming = as_completed([slow, quick], timeout=0.3)
-        with pytest.raises(TimeoutError, match="1 of 2 futures were not done"):
+        with pytest.raises(TimeoutError, match=r"1 of 2 futures were not done within timeout=0\.3 s: until#"):
             assert list(coming) == [quick]
         assert not slow._callbacks
+        with pytest.raises(TimeoutError, match=r"was not done in 0\.05 s: until#"):
+            slow.result(0.05)
         coming = as_completed([slow])
         assert slow._callbacks
         del coming
         assert not slow._callbacks
+        with pytest.raises(TimeoutError, match=r"gather\(.* 1 of 2 .* not done; the first: until#"):
+            gather([quick, slow]).result(0.05)
         (tmp_path / "go").touch()
 
 

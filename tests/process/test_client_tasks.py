@@ -457,7 +457,7 @@ def test_a_task_is_awaited_in_asyncio_and_waited_for_in_a_plain_thread(cluster):
             await fails.result()
         found.append((await fails()).type)
         found.append(await endless.finish(timeout=0.05))
-        with pytest.raises(TimeoutError, match=r"did not end in 0\.05 s"):
+        with pytest.raises(TimeoutError, match=r"did not end in 0\.05 s: waits#"):
             await endless.result(timeout=0.05)
         endless.terminate()
         return found

@@ -299,6 +299,19 @@ def test_a_call_that_takes_too_long_says_what_it_waits_for() -> None:
     with pytest.raises(TimeoutError, match=r"^<Operation pending> was not done in 0 s$"):
         Operation().result(0)
 
+    def waits() -> Gen:
+        for seconds in (0, 0.001):
+            late = rf"^client.schedule\(\) was not done in {seconds} s: queued at place 2$"
+            with pytest.raises(TimeoutError, match=late):
+                yield asked.within(seconds)
+        with pytest.raises(TimeoutError, match=r"^client.close\(\) was not done in 0 s$"):
+            yield Called("client.close()", fails).within(0)
+
+    def fails() -> str:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    assert Task(waits).value(10) is None
+
 
 @pytest.mark.row("DC-60")
 def test_what_nobody_waits_for_says_how_to(run: Callable[..., Any]) -> None:

@@ -36,6 +36,9 @@ class Maker:
     def cancel(self, *args: Any) -> bool:
         raise AssertionError("nobody cancels here")
 
+    def why_waiting(self, id: int) -> str:
+        raise AssertionError("nobody waits here")
+
     def must_be_here(self) -> None:
         raise AssertionError("nobody waits here")
 

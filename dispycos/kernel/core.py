@@ -3,7 +3,7 @@
 A step runs each task that was ready when it began once, in order (K2), up to its next `yield`
 that is not answered at once. What a task yields is a wait (it sleeps until that ends it), a
 generator or coroutine (it is run as a subroutine), or anything else (a scheduling point that
-gives the value back).
+gives the value back). A refusal is raised: it stands where a Task was to be waited for.
 
 Not here: the thread it runs on, the clock, and how it sleeps. `kernel.loop` has those.
 
@@ -24,6 +24,7 @@ from dispycos.errors import HotSwapException, InternalError, TaskCancelled
 from dispycos.frames import set_traceback, traceback_of, with_traceback
 from dispycos.kernel import unwaited
 from dispycos.kernel.network import Kind, Names, Outside
+from dispycos.kernel.refusal import Refused
 from dispycos.kernel.target import Runnable
 from dispycos.kernel.task import FINISHED, Task, _Terminate
 from dispycos.kernel.timers import Timer, Timers
@@ -325,6 +326,8 @@ class Kernel:
             self._call(task, value)
         elif value is not None and type(task._generator) is CoroutineType:
             task._attention = _foreign(value)
+        elif kind is Refused:
+            task._attention = value.yielded()
         else:
             if isinstance(value, Task):
                 unwaited.given_back(task._generator)

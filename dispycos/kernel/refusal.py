@@ -19,7 +19,7 @@ class Reason(str):
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise NoTask: it stands where a Task has its method `value`."""
-        raise _no_task(self, "value()")
+        raise _no_task(self, "to ask for value()")
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return (str, (str(self),))
@@ -31,11 +31,15 @@ class Refused(MonitorStatus):
     __slots__ = ()
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise _no_task(self.value, name)
+        raise _no_task(self.value, f"to ask for {name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise NoTask: who calls it waits for the end of a Task."""
-        raise _no_task(self.value, "()")
+        raise _no_task(self.value, "to ask for ()")
+
+    def yielded(self) -> NoTask:
+        """What is raised in a task that yields it: a result is waited for, and the Task was not."""
+        return _no_task(self.value, "to wait for by `yield`")
 
 
 def refusal(reason: str, kind: type[BaseException] = TaskRejected) -> Refused:
@@ -43,8 +47,8 @@ def refusal(reason: str, kind: type[BaseException] = TaskRejected) -> Refused:
     return Refused(None, kind, Reason(reason))
 
 
-def _no_task(reason: str, used: str) -> NoTask:
+def _no_task(reason: str, use: str) -> NoTask:
     return NoTask(
-        f"there is no Task to ask for {used}, the request for it was refused: {reason} "
+        f"there is no Task {use}, the request for it was refused: {reason} "
         "(before a Task is used, isinstance(it, Task) tells whether it is one)"
     )

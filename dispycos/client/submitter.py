@@ -218,7 +218,7 @@ class Submitter:
             name = exposure.name
             return work.submissions.submit(host, args, kwargs, without, place=where, io=True, name=name)
 
-        return place(submit, exposure, args, kwargs, options.timeout or None)
+        return place(submit, exposure, args, kwargs, options.timeout or None, work.why_gone)
 
     def executor(self, **unknown: Never) -> ClientExecutor:
         """A `concurrent.futures.Executor` on the servers of this client.

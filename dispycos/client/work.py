@@ -110,6 +110,10 @@ class Work:
         """The network that it uses."""
         return self._network
 
+    def why_gone(self) -> str:
+        """Why nothing of it is reached from here any more, as "the client is ..."; "": it is. Any thread."""
+        return "" if self.scheduled else self.state
+
     @property
     def monitor(self) -> str:
         """Where its web monitor listens; "": it has none."""

@@ -102,6 +102,7 @@ class Delivery:
             self.kernel.network = None
         if remote.carrier is self:
             remote.carrier = None
+            remote.had_one = True
 
     # As the kernel's network.
 

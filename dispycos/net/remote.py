@@ -57,6 +57,7 @@ class Carrier(Protocol):
 MAX_HANDLES = 1024  # kept for who refers to the same again; then all are forgotten
 
 carrier: Carrier | None = None  # of this process, once it has a network
+had_one = False  # there was a network in this process, or in that of which it is a forked child
 
 
 class Handle(Protocol):
@@ -227,7 +228,12 @@ class RemoteTask(Reference, Task):
 def here() -> Carrier:
     """The carrier of this process. RuntimeError if it has no network."""
     if carrier is None:
-        raise RuntimeError("this process has no network: start it with Pycos(), Scheduler() or a Client")
+        raise RuntimeError(
+            "the network of this process has ended, with the cluster or the process that it was of: "
+            "ask anew for what was reached by it, when a Client, Scheduler() or Pycos() has started another"
+            if had_one
+            else "this process has no network: start it with Pycos(), Scheduler() or a Client"
+        )
     return carrier
 
 

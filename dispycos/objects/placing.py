@@ -34,14 +34,16 @@ def place(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     timeout: float | None,
+    why_gone: Callable[[], str],
 ) -> Operation:
     """See `Submitter.object_at`.
 
     submit   runs a function as an I/O task where the object is to be.
     timeout  seconds for each call, and for the constructor.
+    why_gone see `RemoteObject.comes_from`.
     """
     answer, asked = Operation(), Operation()
-    opener = Task(_open, asked, answer)
+    opener = Task(_open, asked, answer, why_gone)
     try:
         asked.complete(submit(host, args, {**kwargs, "_host": (exposure, timeout, opener)}))
     except BaseException:
@@ -50,7 +52,7 @@ def place(
     return answer
 
 
-def _open(asked: Operation, answer: Operation, task: Any = None) -> Any:
+def _open(asked: Operation, answer: Operation, why_gone: Callable[[], str], task: Any = None) -> Any:
     """Give `answer` what becomes of it; in the client."""
     task.set_daemon()
     try:
@@ -61,6 +63,7 @@ def _open(asked: Operation, answer: Operation, task: Any = None) -> Any:
         handle.notify(task)
         said = yield task.receive()
         if isinstance(said, RemoteObject):
+            said.comes_from(why_gone)
             # The client knows sooner than its connections that a server died, and how.
             handle.notify(_Loss(said._at))  # type: ignore[arg-type]  # a monitor is who has send and is_alive
             answer.complete(said)

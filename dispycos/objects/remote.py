@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from dispycos.arguments import seconds_or_none
@@ -37,13 +37,21 @@ _lock = threading.Lock()  # of `_here`
 class RemoteObject:
     """An object of a server. What its table names may be used of it, and nothing else."""
 
-    __slots__ = ("__weakref__", "_at", "_closed", "_table", "_timeout")
+    __slots__ = ("__weakref__", "_at", "_closed", "_table", "_timeout", "_why_gone")
 
     def __init__(self, at: RemoteTask, table: Table, timeout: float | None) -> None:
         self._at = at
         self._table = table
         self._timeout = timeout  # seconds for a call
         self._closed = False
+        self._why_gone: Callable[[], str] = str
+
+    def comes_from(self, why_gone: Callable[[], str]) -> None:
+        """A client of this process made it.
+
+        why_gone  as "the client is ...", why nothing of that is reached any more; "": it is.
+        """
+        self._why_gone = why_gone
 
     @property
     def location(self) -> Location | None:
@@ -56,6 +64,8 @@ class RemoteObject:
         Yield the answer to wait until it is gone. May be repeated.
         """
         self._closed = True
+        if self._why_gone():
+            return Operation(None)
         return remote.here().calls.dismiss(self._at)
 
     def __getattr__(self, name: str) -> Any:
@@ -88,6 +98,11 @@ class RemoteObject:
         if self._closed:
             raise Closed(f"{self!r} was closed by this program")
         name = f"{self._table.kind}.{method}" if method != "__call__" else self._table.kind
+        if why := self._why_gone():
+            raise Closed(
+                f"{name}() was not called: the client that made {self!r} is {why}; "
+                "an object lives no longer than its client, so make one by a client that stays open"
+            )
         return Asked(self, name, method, values.dump_call(args, kwargs, name=name), timeout)
 
     def __reduce__(self) -> tuple[Any, ...]:

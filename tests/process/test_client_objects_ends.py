@@ -34,6 +34,10 @@ def test_a_client_that_closes_ends_its_objects(cluster, tmp_path: Path):
     with pytest.raises((Closed, TaskLost)):
         running.result(LIMIT)
     assert Path(note).read_text() == "closed"
+    gone = r"Counter.add\(\) was not called: the client that made <Counter at .*> is closed; an object lives"
+    with pytest.raises(Closed, match=gone):
+        counter.add()
+    assert counter.close().result(LIMIT) is None
     with pytest.raises(TaskRejected, match="the client is closed"):
         one(client, Counter)
 

@@ -27,7 +27,7 @@ from dispycos.client.work import Work
 from dispycos.configuration.settings import of_client
 from dispycos.errors import Closed, LocalProtocolError
 from dispycos.guidance import habits, hints
-from dispycos.kernel import event_loop
+from dispycos.kernel import event_loop, program
 from dispycos.kernel.operation import Operation
 from dispycos.kernel.task import Task
 from dispycos.kernel.wait import Known
@@ -56,7 +56,8 @@ class Client(Submitter):
     zombie_period    seconds of silence until a node counts as silent; at least 5 pulses; 0: never.
 
     `with Client() as client:` (in asyncio `async with`) schedules it and closes it, with all that still
-    runs if the block is left by an exception; RuntimeError says why it can't be scheduled.
+    runs if the block is left by an exception; Ctrl-C while it closes after a Ctrl-C leaves at once.
+    RuntimeError says why it can't be scheduled.
     TypeError and ValueError name the argument.
     """
 
@@ -118,7 +119,17 @@ class Client(Submitter):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(terminate=kind is not None).result()
+        if type(error) is KeyboardInterrupt:
+            program.say_interrupted("the tasks of this client", error)
+        closing = self.close(terminate=kind is not None)
+        try:
+            closing.result()
+        except KeyboardInterrupt:
+            # The first one ends what runs, which has its grace for that; nothing waits after the second.
+            self.close(terminate=True)
+            if type(error) is KeyboardInterrupt and self._work is not None:
+                self._work.abandon()
+            raise
 
     async def __aenter__(self) -> Self:
         scheduling = self.schedule()

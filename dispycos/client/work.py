@@ -28,7 +28,7 @@ from dispycos.client.observers import Observers
 from dispycos.client.presence import Presence
 from dispycos.client.settings import Settings
 from dispycos.client.shipping import Shipping, setup
-from dispycos.client.submission import CancelAll, Closing, Ended, Placed, Submission
+from dispycos.client.submission import CancelAll, CloseNow, Closing, Ended, Placed, Submission
 from dispycos.client.submissions import Submissions
 from dispycos.client.surroundings import Surroundings
 from dispycos.client.switchboard import Switchboard
@@ -49,6 +49,9 @@ from dispycos.runtime import Network, runtime
 from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
+
+# Seconds until a close with terminate=True says which tasks it waits for: they were to end at once.
+TERMINATED_WAIT = 2.0
 
 ASKING = "asking for its turn"  # its state until a scheduler has answered; for refusals
 
@@ -381,10 +384,19 @@ class Work:
             self._end_all("the client closes with terminate=True")
         elif timeout is not None:
             self._network.reactor.call(self._end_all_later, timeout)
-        self._note_later(self._network.limits.visible_wait)
+        if not terminate:
+            self._note_later(self._network.limits.visible_wait)
         return self._closing
 
+    def abandon(self) -> None:
+        """Nobody waits for its close any more, the end of the program neither; it goes on by itself."""
+        self._network.drop_close(self._program_ends)
+        self.driver.tell_dispatch(CloseNow("its program was interrupted while it closed"))
+        self._end_turn()
+
     def _note_later(self, seconds: float) -> None:
+        if self._note is not None:
+            self._note.cancel()
         self._note = self._network.reactor.later(seconds, self._say_what_waits)
 
     def _say_what_waits(self) -> None:
@@ -392,7 +404,14 @@ class Work:
         if self.state != "closing":
             return
         living = [str(task) for task in self.tasks(None)]
-        if living and not self._terminate:
+        if living and self._terminate:
+            log.warning(
+                "client.close() has interrupted %s, and waits for the end of that; "
+                "after %g s their servers are ended with them",
+                listed(living),
+                self._network.limits.grace,
+            )
+        elif living:
             log.warning("client.close() waits for %s; close(terminate=True) ends them", listed(living))
         self._note_later(self._network.limits.visible_wait_again)
 
@@ -404,6 +423,7 @@ class Work:
         self._terminate = True
         if self.state == "closing":
             self.driver.tell_dispatch(CancelAll(reason, self._network.limits.grace))
+            self._note_later(TERMINATED_WAIT)
 
     def _end_early(self) -> None:
         if self._asked:

@@ -185,8 +185,7 @@ class LocalCluster(Scalable):
         For tasks that nobody wants, and that would not end before the grace of a close is over.
         """
         self._refuse_in_a_loop("kill()", "use `await asyncio.to_thread(cluster.kill)`")
-        if self._network is not None and not self._network.closed:
-            self._network.reactor.wait(self._stop())
+        self._end_nodes()
 
     async def _stop(self) -> None:
         self._nodes = self._location = None

@@ -19,7 +19,7 @@ from dispycos.arguments import integer
 from dispycos.card import card, line
 from dispycos.errors import Closed
 from dispycos.guidance import habits, hints
-from dispycos.kernel import event_loop
+from dispycos.kernel import event_loop, program
 from dispycos.kernel.operation import Operation, kernel_threads
 from dispycos.wording import listed
 
@@ -40,6 +40,7 @@ class Scalable(ABC):
     """
 
     def __init__(self, servers: int, most: int | None = None) -> None:
+        program.tell_interrupts_shortly()  # a start takes a while, and calls much that is ours
         self._each = servers
         self._most = most
         self._network: Network | None = None
@@ -69,7 +70,9 @@ class Scalable(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_block(kind)
+        self._end_block(error)
+        if error is not None and program.came_again(error):
+            self._end_nodes()
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -85,23 +88,23 @@ class Scalable(ABC):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_block(kind)
+        self._end_block(error)
         await self._close(aside=True)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self.__aenter__().__await__()
 
-    def _end_block(self, kind: type[BaseException] | None) -> None:
+    def _end_block(self, error: BaseException | None) -> None:
         """Say what ends with the block. If Ctrl-C ended it, the program's tasks are interrupted, too."""
         from dispycos.runtime import runtime
 
         living = runtime.kernel().lasting()
-        if kind is KeyboardInterrupt:
-            log.warning("interrupted: ending the tasks of this cluster; Ctrl-C again leaves at once")
+        if type(error) is KeyboardInterrupt:
+            program.say_interrupted("the tasks of this cluster", error)
             for task in living:
                 # What it waits for of the cluster may never come now, and the program would wait for it.
                 task.interrupt("the program was interrupted")
-        elif kind is None and living:
+        elif error is None and living:
             log.warning(
                 "the %s ends while these tasks live: %s; Task(main).value() within it waits",
                 type(self).__name__,
@@ -201,6 +204,11 @@ class Scalable(ABC):
         network.drop_close(self._stop)
         if not network.closed:
             network.reactor.wait(self._stop())
+
+    def _end_nodes(self) -> None:
+        """Have its nodes end first, with all that runs there: nobody waits for that."""
+        if self._network is not None and not self._network.closed:
+            self._network.reactor.wait(self._stop())
 
     def _leave(self) -> None:  # noqa: B027  # most kinds have nothing to do
         """It closes: who looks for a cluster is not to find it any more. May be repeated."""

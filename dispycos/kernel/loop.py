@@ -28,6 +28,7 @@ from dispycos.kernel.task import Task
 from dispycos.kernel.timers import Timer
 from dispycos.kernel.trace import Frame
 from dispycos.kernel.wait import Finish, not_ended, seconds
+from dispycos.model import End
 from dispycos.wording import listed
 
 log = logging.getLogger("dispycos")
@@ -323,28 +324,37 @@ class Loop:
             ended.complete()
 
     def _end_with_program(self, interrupted: bool) -> None:
-        """Wait for the tasks after the main program. Ctrl-C interrupts them; again: leave at once."""
-        told = False
+        """Wait for the tasks after the main program. Ctrl-C interrupts them; again: leave at once.
+
+        It ends the program, unless all tasks that it came to caught it and returned, as with asyncio.run.
+        """
+        # At a prompt it ended a line, perhaps an hour ago.
+        by_interrupt = interrupted and not program.is_interactive()
+        came_here = False
+        ending: list[Task] | None = None
         while True:
             try:
-                if interrupted and not told:
-                    told = True
-                    self._say_what_ends()
+                if interrupted and ending is None:
+                    ending = self._say_what_ends()
                     self.interrupt_all("the program was interrupted")
                 self.join()
+                if came_here:
+                    by_interrupt = not ending or any(task._end is not End.FINISHED for task in ending)
                 # Inside, for what is called at exit may take a while too.
                 self.terminate()
-                return
+                break
             except KeyboardInterrupt:
                 if interrupted:
                     program.leave(130)
-                interrupted = True
+                interrupted = came_here = True
+        if by_interrupt:
+            program.end_by_interrupt()
 
-    def _say_what_ends(self) -> None:
+    def _say_what_ends(self) -> list[Task]:
         waited_for = [task for task in list(self.kernel.tasks.values()) if not task._daemon]
         if waited_for:
-            names = listed([str(task) for task in waited_for])
-            log.warning("interrupted: ending %s; Ctrl-C again leaves at once", names)
+            program.say_interrupted(listed([str(task) for task in waited_for]))
+        return waited_for
 
 
 _loops = forks.each_in_child(Loop._disown)

@@ -14,6 +14,7 @@ as before (KE-27), but an interpreter that ends refuses more and more:
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -24,6 +25,10 @@ from types import CodeType, TracebackType
 from typing import Any
 
 from dispycos import forks
+
+log = logging.getLogger("dispycos")
+
+_LIBRARY = os.path.join(os.path.dirname(os.__file__), "")  # what Python brings; others' packages may be in it
 
 _held = False  # whether hooks are registered in this process
 _hooked = False  # whether the interpreter took the earlier of them
@@ -42,6 +47,7 @@ def hold(at_end: Callable[[bool], object]) -> None:
     if _held:
         return
     _held = True
+    tell_interrupts_shortly()
     import concurrent.futures.thread
 
     # Imported for the order of the hooks; it could not be imported any more while we wait.
@@ -49,8 +55,6 @@ def hold(at_end: Callable[[bool], object]) -> None:
         import concurrent.futures.process  # noqa: F401
     except ImportError:
         pass  # a platform without semaphores has no process pools
-    if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _tell
     atexit.register(_end_late)
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
@@ -59,8 +63,14 @@ def hold(at_end: Callable[[bool], object]) -> None:
             _hooked = True
         except RuntimeError:
             pass  # the program is ending just now
-    if (3, 12, 0) <= sys.version_info < (3, 12, 2) and not hasattr(sys, "ps1") and not sys.flags.interactive:
+    if (3, 12, 0) <= sys.version_info < (3, 12, 2) and not is_interactive():
         _watch_main()
+
+
+def tell_interrupts_shortly() -> None:
+    """From now on a Ctrl-C that ends the program is a line of its own code; any thread, may be repeated."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _tell
 
 
 def _end() -> None:
@@ -84,9 +94,15 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     if kind is not KeyboardInterrupt or trace is None:
         sys.__excepthook__(kind, error, trace)
         return
-    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_package())]
+    theirs = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_package())]
+    # What of Python's own was called in between, to wait, is as little of theirs.
+    frames = [frame for frame in theirs if not _is_pythons(frame.filename)] or theirs
     where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
     print(f"KeyboardInterrupt{where}", file=sys.stderr)
+
+
+def _is_pythons(file: str) -> bool:
+    return file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "-packages" not in file)
 
 
 def _package() -> str:
@@ -96,10 +112,50 @@ def _package() -> str:
     return os.path.join(ours, "") if ours else "<dispycos"
 
 
+def is_interactive() -> bool:
+    """Whether somebody types the program in."""
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive)
+
+
 def was_interrupted() -> bool:
     """Whether Ctrl-C ended the main program."""
     last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return isinstance(last, KeyboardInterrupt)
+
+
+def say_interrupted(what: str, error: KeyboardInterrupt | None = None) -> None:
+    """Log what is ended by Ctrl-C; main thread.
+
+    error  what left a block; None: it came to the end of the program. The blocks around that one need not
+           say it again, also if it is not the same any more.
+    """
+    if error is not None:
+        if _is_told(error) or came_again(error):
+            return
+        error.told = True  # type: ignore[attr-defined]  # a mark of ours
+    log.warning("interrupted: ending %s; Ctrl-C again leaves at once", what)
+
+
+def came_again(error: BaseException) -> bool:
+    """Whether it is a Ctrl-C that came while things ended for an earlier one, as `say_interrupted` said."""
+    before = error.__context__
+    while before is not None and not _is_told(before):
+        before = before.__context__
+    return type(error) is KeyboardInterrupt and before is not None
+
+
+def _is_told(error: BaseException) -> bool:
+    return getattr(error, "told", False)
+
+
+def end_by_interrupt() -> None:
+    """Let the interpreter end by SIGINT when all else has ended, as for a Ctrl-C that ends the main program.
+
+    A shell stops its script then, and `make` its run; of a mere status 130 neither knows what it means.
+    """
+    # It notes whether the text of a program that it ran last was ended so, wherever that text came from.
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")
 
 
 def _watch_main() -> None:

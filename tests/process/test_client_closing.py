@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from dispycos import (
     TaskCancelled,
     keyfile,
 )
+from dispycos.client import work
 from dispycos.config import Limits
 from dispycos.model import Role
 from dispycos.options import Options
@@ -163,6 +166,40 @@ def test_a_close_that_waits_says_for_what(program, caplog):
 
     with LocalCluster(1):
         run(main)
+
+
+def ends_when(path: str, told: Task, task: Any = None) -> Any:
+    """Catch the end, and take until there is a file."""
+    try:
+        told.send("begun")
+        yield task.receive()
+    except KeyboardInterrupt:
+        while not os.path.exists(path):
+            yield task.sleep(0.01)
+
+
+@pytest.mark.row("R-20", "R-33")
+def test_a_close_that_ends_tasks_says_what_it_waits_for_and_may_be_abandoned(
+    cluster: LocalCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(work, "TERMINATED_WAIT", 0.02)
+    client = Client([ends_when])
+    assert client.schedule().result(LIMIT) == 0
+    told = Task(waits)
+    rtask = client.rtask(ends_when, str(tmp_path / "go"), told).result(LIMIT)
+    assert told.value(LIMIT) == "begun"
+    closing = client.close(terminate=True)
+    wait_until(lambda: f"client.close() has interrupted {rtask}, and waits" in caplog.text, LIMIT)
+    assert not closing.done()
+    client.work.abandon()
+    # At once, for who waits here; what is there goes on to its end.
+    assert rtask.value(LIMIT).type is Scheduler.TaskTerminated
+    assert client.work._program_ends not in client.work.network._first
+    (tmp_path / "go").touch()
+    assert closing.result(LIMIT) == 0
 
 
 @pytest.mark.row("R-20", "R-53")

@@ -283,6 +283,34 @@ def test_ctrl_c_interrupts_the_tasks(python: str, tmp_path: Path, main: str) -> 
         assert code in ((0,) if not main else (-signal.SIGINT, 130))
 
 
+@pytest.mark.row("KE-27", "GN-06", "R-20")
+def test_ctrl_c_that_a_task_does_not_catch_ends_the_program_by_that_signal(
+    python: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    other = """
+def other():
+    yield Task(work)()
+    yield from ()
+
+import atexit
+atexit.register(print, "at exit")
+Task(other)
+"""
+    program.write_text(HEAD + INTERRUPTED + other)
+    with background([python, program]) as running:
+        running.wait_line("ready")
+        running.signal(signal.SIGINT)
+        running.wait_line("at exit")  # nothing of the interpreter's own end is left out
+        assert running.wait() == -signal.SIGINT
+
+
+@pytest.mark.row("KE-27")
+def test_a_prompt_at_which_ctrl_c_ended_a_line_ends_as_any(python: str, tmp_path: Path) -> None:
+    ended = "sys.ps1, sys.last_value = '>>> ', KeyboardInterrupt()\nloop.default()\n"
+    assert run(python, tmp_path, ended) == (0, "", "")
+
+
 MAIN_WAITS = """
 def main_waits():
     frame = sys._current_frames()[threading.main_thread().ident]

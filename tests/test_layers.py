@@ -219,7 +219,8 @@ LINES = (
     Line(
         7,
         "gateways.plain gateways.failure gateways.callback gateways.channel_file gateways.pending"
-        " gateways.channel gateways.exchange gateways.order gateways.execmodel gateways.threads gateways.far"
+        " gateways.window gateways.channel gateways.exchange gateways.order gateways.execmodel"
+        " gateways.threads gateways.far"
         " gateways.tasks gateways.far_tasks gateways.gateway gateways.kinds gateways.multichannel"
         " gateways.rsync_far gateways.rsync gateways.group gateways.listener gateways.installed"
         " gateways.socketserver gateways.task_stream gateways.in_server gateways.cluster gateways.client",

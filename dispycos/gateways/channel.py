@@ -4,7 +4,7 @@ A channel works from a plain thread, where `send`, `receive` and `waitclose` wai
 where one yields them; and from asyncio, where one awaits them. In the last two they answer an
 Operation at once, so nothing else of the program stands still.
 
-What nobody takes is bounded (`wire.WINDOW`): then the sender waits.
+What nobody takes is bounded (`gateways.window`): then the sender waits.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dispycos.gateways import plain, wire
 from dispycos.gateways.callback import NO_ENDMARKER, Callback, Taker
 from dispycos.gateways.channel_file import ChannelReader, ChannelWriter
 from dispycos.gateways.failure import RemoteError, describe
+from dispycos.gateways.window import Window
 from dispycos.net.link import Link
 from dispycos.net.waiting import Waiting
 
@@ -69,20 +70,18 @@ class Channel:
     __slots__ = (
         "__weakref__",
         "_closed",
-        "_credit",
         "_deaf",
         "_error",
         "_executing",
-        "_held",
         "_items",
         "_lock",
         "_lost",
         "_order",
-        "_owed",
         "_pending",
         "_sending",
         "_taker",
         "_waiting",
+        "_window",
         "exchange",
         "gateway",
         "id",
@@ -95,16 +94,14 @@ class Channel:
         self.gateway = gateway
         self.exchange = exchange
         self.id = number
-        self._lock = threading.Lock()  # of what may be sent; nothing waits under it
+        self._lock = threading.Lock()  # of how it ends and who takes; nothing waits under it
+        self._window = Window()
         self._items: deque[tuple[Any, int]] = deque()  # with the size of each
         self._taker: Taker | None = None  # who gets the items in place of `receive`
         self._waiting: list[Waiting] = []  # threads that wait for whatever happens to this channel
         self._pending: list[Pending] = []  # the same of tasks and asyncio
         self._sending: deque[Pending] = deque()  # what tasks and asyncio send, in order
         self._order = threading.RLock()  # of `_sending`
-        self._credit = wire.WINDOW  # bytes that may be sent
-        self._held = 0  # bytes of items that wait here, in whatever queue; see `hold`
-        self._owed = 0  # bytes taken here of which the other end was not told
         self._closed = False  # nothing more may be sent
         self._deaf = False  # nothing more will come
         self._error: RemoteError | None = None  # of the other end, to be raised once
@@ -135,21 +132,15 @@ class Channel:
 
     def _reserve(self, amount: int) -> bool:
         # Whether so much may be sent; OSError if it never may.
-        with self._lock:
-            if self._closed:
-                if self._lost:
-                    raise PeerLost(f"can't send through {self!r}: {self._lost}")
-                raise OSError(f"can't send through {self!r}")
-            if self._credit < min(amount, wire.ENOUGH):
-                return False
-            self._credit -= amount
-            return True
+        if self._closed:
+            if self._lost:
+                raise PeerLost(f"can't send through {self!r}: {self._lost}")
+            raise OSError(f"can't send through {self!r}")
+        return self._window.reserve(amount)
 
     def _wait_for_credit(self, amount: int) -> None:
-        needed = min(amount, wire.ENOUGH)
-
         def enough() -> bool:
-            return self._credit >= needed or self._closed
+            return self._window.enough(amount) or self._closed
 
         waiting = Waiting()
         self._waiting.append(waiting)
@@ -192,8 +183,7 @@ class Channel:
 
     def granted(self, amount: int) -> None:
         """The other end took items of so many bytes."""
-        with self._lock:
-            self._credit += amount
+        self._window.granted(amount)
         self.changed()
 
     # Receiving.
@@ -302,38 +292,23 @@ class Channel:
 
         RemoteProtocolError if so much waits that its sender can't have had credit for it.
         """
-        with self._lock:
-            # Whoever has a little credit may send one item, however large.
-            if self._held > wire.WINDOW:
-                raise RemoteProtocolError(
-                    f"an item for channel {self.id}, where {self._held} bytes wait and {wire.WINDOW} may"
-                )
-            self._held += size + wire.PER_ITEM
-
-    def let_go(self, size: int) -> None:
-        """An item waits no more, and is not taken yet."""
-        with self._lock:
-            self._held -= size + wire.PER_ITEM
+        if not self._window.hold(size):
+            raise RemoteProtocolError(
+                f"an item for channel {self.id}, where {self._window.held} bytes wait and {wire.WINDOW} may"
+            )
 
     def taken(self, size: int, *, held: bool = True) -> None:
         """An item was taken: in time the other end is told that it may send as much again.
 
         held  it waited here.
         """
-        amount = size + wire.PER_ITEM
-        with self._lock:
-            if held:
-                self._held -= amount
-            owed = self._owed + amount
-            if owed < wire.LOT or self._deaf:
-                self._owed = owed
-                return
-            self._owed = 0
-        self.exchange.grant(self.id, owed)
+        owed = self._window.taken(size, held, tell=not self._deaf)
+        if owed:
+            self.exchange.grant(self.id, owed)
 
     def take_up(self, left: Left) -> None:
         """Go on where the one before it left off, whose end the other one was not told of."""
-        self._credit, self._owed = left.credit, left.owed
+        self._window = Window(left.credit, left.owed)
 
     def setcallback(self, callback: Callable[[Any], object], endmarker: Any = NO_ENDMARKER) -> None:
         """Have `callback(item)` called for each item: first for those that wait, then as they come.
@@ -361,7 +336,7 @@ class Channel:
         with taker.turn:
             while self._items:
                 item, size = self._items.popleft()
-                self.let_go(size)
+                self._window.let_go(size)
                 taker.take(item, size)
 
     # Closing.
@@ -443,6 +418,7 @@ class Channel:
         """As `lost`, in a forked child, where nobody waits. The parent's threads may have the locks."""
         self._lock = threading.Lock()
         self._order = threading.RLock()
+        self._window.disown()
         self._lost = reason
         self._closed = self._deaf = True
 
@@ -459,7 +435,8 @@ class Channel:
             # A callback still wants what comes.
             wanted = self._taker is not None and not self._deaf
             # What waits unread is as good as taken.
-            left = Left(wire.LAST if wanted else wire.CLOSE, self._credit, self._owed + self._held)
+            window = self._window
+            left = Left(wire.LAST if wanted else wire.CLOSE, window.credit, window.owed + window.held)
             self.exchange.drop(self.id, left)
 
     # Waiting.

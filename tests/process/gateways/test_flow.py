@@ -176,7 +176,7 @@ def test_a_sender_that_ignores_its_credit_is_lost(group, queued):
     before = memory(os.getpid())
     channel = gateway.remote_exec(
         """
-        channel._credit = 1 << 60
+        channel._window.credit = 1 << 60
         for _ in range(2000): channel.send(b"x" * 100_000)
         """
     )

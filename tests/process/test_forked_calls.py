@@ -92,6 +92,11 @@ def words(*_):  # type: ignore[no-untyped-def]
     raise Worded
 
 
+def logged_words():  # type: ignore[no-untyped-def]
+    yield
+    raise Worded
+
+
 def channel_words(channel):  # type: ignore[no-untyped-def]
     from tests.process.test_forked_calls import words
 
@@ -145,12 +150,13 @@ def check(where: str, found: dict[str, tuple[int, str]]) -> None:
 
 
 PROGRAM = """
-import os, queue
+import logging, os, queue
 from dispycos import AsyncThreadPool, Task, rpc
 from dispycos.gateways import makegateway
 from dispycos.workers import job
 from tests.process.test_forked_calls import (
-    ENDS, calls, calls_as_task, channel_words, check, closed, coroutine, forks, subroutine, waits, words
+    ENDS, calls, calls_as_task, channel_words, check, closed, coroutine, forks, logged_words, subroutine,
+    waits, words
 )
 
 class Shop(rpc.Service):
@@ -158,6 +164,10 @@ class Shop(rpc.Service):
         return forks(how)
 
     exposed_words = words
+
+class Collects(logging.Handler):
+    def emit(self, record):
+        found.put(self.format(record))
 
 def other():
     while tasks_fork:
@@ -181,6 +191,13 @@ for how, *_ in ENDS:
     task.terminate()
     ends[how] = found.get(timeout=20)
 check("closed", ends)
+log = logging.getLogger("dispycos")
+log.handlers, handlers = [Collects()], log.handlers
+Task(logged_words)
+told = found.get(timeout=20)
+# 1 where Python says that the lock of the handler is not the child's.
+assert ("Worded: (0, " in told or "Worded: (1, " in told) and "dispycos/kernel" not in told, told
+log.handlers = handlers
 tasks_fork = False
 pool = AsyncThreadPool(1)
 conn = rpc.connect_thread(remote_service=Shop)

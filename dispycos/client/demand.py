@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dispycos.client.placement import Placement
+from dispycos.messages import Demand, NodeLoad
 from dispycos.model import Incarnation
 from dispycos.records import record
 
@@ -39,3 +40,15 @@ def of(placement: Placement, done: int) -> Work:
         if count:
             busy[node.incarnation] = count
     return Work(tasks, placement.io_line.count, done, sum(means) / len(means) if means else -1.0, busy)
+
+
+def said(work: Work, reservation: int) -> Demand:
+    """What a scheduler elsewhere is told of it."""
+    busy = [NodeLoad(node, tasks) for node, tasks in work.busy.items()]
+    return Demand(reservation, work.tasks, work.waiting_io, work.done, work.seconds, busy, work.servers)
+
+
+def heard(demand: Demand) -> Work:
+    """What a client elsewhere said."""
+    busy = {load.node: load.tasks for load in demand.busy}
+    return Work(demand.tasks, demand.waiting_io, demand.done, demand.seconds, busy, demand.servers)

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from dispycos import validation
-from dispycos.client import events
+from dispycos.client import demand, events
 from dispycos.client.demand import Work
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
@@ -33,6 +33,7 @@ from dispycos.client.orders import (
     AwaitServers,
     ForceServer,
     Notify,
+    SayDemand,
     SendFiles,
     ServersMissing,
     ServersThere,
@@ -112,7 +113,8 @@ class Driver:
         # What was posted last and is not heard yet. News join it unless something else was posted
         # since: a task's last message comes before the news of its end.
         self._batch: list[Any] | None = None
-        self._counted: Say | None = None  # what the scheduler was told last
+        self._counted: Say | None = None  # what the scheduler was told last ...
+        self._demanded: Work | None = None  # ... and of the work that there is
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
         self._awaited: dict[int, ServersWait] = {}  # likewise
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
@@ -277,7 +279,17 @@ class Driver:
     def demand(self) -> Work:
         """The work that its tasks are, and the servers that are waited for; any thread."""
         with self._lock:
-            return replace(self.dispatch.demand(), servers=self.fleet.awaited.most)
+            return self._demand()
+
+    def _demand(self) -> Work:
+        return replace(self.dispatch.demand(), servers=self.fleet.awaited.most)
+
+    def _say_demand(self, anew: bool) -> None:
+        work, turn = self._demand(), self.fleet.turn
+        if turn.scheduler is None or (work == self._demanded and not anew):
+            return
+        self._demanded = work
+        self._say(Say(turn.scheduler, demand.said(work, turn.reservation)))
 
     def expect(self, node: Incarnation) -> None:
         """Tasks for a node of the fleet wait while it has no usable server; any thread."""
@@ -369,6 +381,8 @@ class Driver:
                 log.log(getattr(logging, action.level.upper()), "%s", action.text)
             elif kind is SendFiles:
                 self._reactor.call(self._listener.send_files, action.node)
+            elif kind is SayDemand:
+                self._say_demand(action.anew)
             else:
                 if kind is Notify and type(action.message) is DispycosStatus:
                     self._of_turn(action.message, now)

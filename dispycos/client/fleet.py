@@ -50,6 +50,8 @@ from dispycos.wording import MAX_NAMED, left_out, listed
 
 _WHY = ("why", Incarnation(b""))
 _CLOSE = ("close", Incarnation(b""))
+_DEMAND = ("demand", Incarnation(b""))
+_OFTEN = 0.1  # seconds: more often than that nobody needs to hear of our work
 
 
 class Fleet:
@@ -90,6 +92,7 @@ class Fleet:
         self._hopeless = ""  # why no node will come from this program from now on; "": one may
         self._told_hopeless = ""  # what dispatch knows of it
         self._ignored = ""  # why the last node that no rule took was ignored
+        self._demand_every = 0.0  # seconds between two Demands to the scheduler; 0: it wants none
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()
         self._stories = Stories()
@@ -139,6 +142,7 @@ class Fleet:
             m.ClientEnded: self._client_ended,
             m.CloseAsked: self._close_asked,
             m.RegisterAgain: self._register_again,
+            m.TellDemand: self._tell_demand,
         }
         self._of_server: dict[type[Any], Callable[[Server, Any, float, list[Action]], None]] = {
             m.ServerReady: lambda server, said, now, out: self.crew.ready(server, now, out),
@@ -172,6 +176,9 @@ class Fleet:
                 self.crew.due(incarnation, self.holdings.gap_end, now, out)
             elif kind == "node":
                 self.holdings.due(incarnation, now, out)
+            elif key == _DEMAND:
+                out.append(o.SayDemand(anew=False))
+                self._deadlines.set(_DEMAND, now + self._demand_every)
             elif key == awaited.DUE:
                 self.awaited.due(now, self.why_no_more, out)
             elif key == _WHY:
@@ -439,6 +446,7 @@ class Fleet:
             return
         # Also when it is said again, to who claimed its turn: another scheduler may ask for more.
         self.turn.redact = tuple(message.redact)
+        self._follow_work(0.0, now)
         if self.turn.state is not TurnState.QUEUED:
             return
         self.turn.move("scheduled")
@@ -465,6 +473,19 @@ class Fleet:
     def _client_ended(self, message: m.ClientEnded, now: float, out: list[Action]) -> None:
         if message.reservation == self.turn.reservation and self.turn.waits:
             self._over(message.reason, now, out)
+
+    def _tell_demand(self, message: m.TellDemand, now: float, out: list[Action]) -> None:
+        if message.reservation == self.turn.reservation and self.turn.state is TurnState.SCHEDULED:
+            self._follow_work(message.every, now)
+            if self._demand_every:
+                out.append(o.SayDemand(anew=True))
+
+    def _follow_work(self, every: float, now: float) -> None:
+        self._demand_every = max(_OFTEN, every) if every else 0.0
+        if every:
+            self._deadlines.set(_DEMAND, now + self._demand_every)
+        else:
+            self._deadlines.drop(_DEMAND)
 
     def _close_asked(self, message: m.CloseAsked, now: float, out: list[Action]) -> None:
         if message.reservation == self.turn.reservation and not self.turn.ending:
@@ -557,6 +578,7 @@ class Fleet:
         self.holdings.to_release.clear()
         self.holdings.returned.clear()
         self._deadlines.drop(_CLOSE)
+        self._deadlines.drop(_DEMAND)
         if not asked:
             out.append(Note("warning", f"the turn of client {self.turn.name} is over: {reason}"))
         if had_turn:

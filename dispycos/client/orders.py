@@ -37,6 +37,7 @@ FLEET_HEARS: tuple[type[Any], ...] = (
     messages.NodeWithdrawn,
     messages.ClientEnded,
     messages.CloseAsked,
+    messages.TellDemand,
     messages.Prepared,
     messages.PrepareFailed,
     messages.ServerStarted,
@@ -233,6 +234,13 @@ class ServersMissing:
     ticket: int
     error: type[DispycosError]
     reason: str
+
+
+@record
+class SayDemand:
+    """Tell the scheduler what work there is, if it has not heard that."""
+
+    anew: bool  # True: it has heard nothing of it
 
 
 @record

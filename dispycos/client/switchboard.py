@@ -34,6 +34,7 @@ _OF_SCHEDULER = frozenset(
         m.NodeWithdrawn,
         m.ClientEnded,
         m.CloseAsked,
+        m.TellDemand,
     }
 )
 _OF_SERVER = frozenset({m.ServerReady, m.SetUpFailed, m.CloseRequest, m.Finished})

@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Any
 
 from dispycos import validation
+from dispycos.client import demand
 from dispycos.client.switchboard import Switchboard
 from dispycos.clusters.launcher import Launcher
 from dispycos.clusters.scaling import (
@@ -36,12 +37,10 @@ from dispycos.kernel.operation import Operation
 from dispycos.net.reactor import Later
 from dispycos.node.embedded import NodeNotStarted
 from dispycos.runtime import Network
-from dispycos.scheduler.service import SchedulerService
+from dispycos.scheduler.service import LOOK_EVERY, SchedulerService
 from dispycos.wording import many
 
 log = logging.getLogger("dispycos")
-
-LOOK_EVERY = 0.5  # seconds between looks at the work
 
 
 class Elastic:
@@ -98,6 +97,7 @@ class Elastic:
             self._waiting.append(answer)
         # In one: the work alone would be answered under the limits that are no more.
         self._feed(Between(minimum, maximum, self._demand()))
+        self._service.coming_changed()
         self._look_later()
         self._fail_above_most()
 
@@ -146,7 +146,8 @@ class Elastic:
 
     def coming(self) -> list[str]:
         """What keeps nodes that are not here, for who waits for some, also in other processes; any thread."""
-        return self._launcher.coming() or [why for why in (self._machine.trouble,) if why]
+        why = self._machine.trouble or self._machine.none_wanted
+        return self._launcher.coming() or ([why] if why else [])
 
     def close(self) -> None:
         """Decide no more. Once."""
@@ -198,14 +199,16 @@ class Elastic:
         means: list[float] = []
         busy: Counter[int] = Counter()
         numbers = self._launcher.present()
-        for driver in self._switchboard.ours:
-            found = driver.demand()
-            tasks += found.tasks
-            waiting_io += found.waiting_io
-            done += found.done
-            servers = max(servers, found.servers)
-            means += [found.seconds] if found.seconds >= 0 else []
-            for node, count in found.busy.items():
+        works = [driver.demand() for driver in self._switchboard.ours]
+        if (elsewhere := self._service.demand_elsewhere) is not None:
+            works.append(demand.heard(elsewhere))
+        for work in works:
+            tasks += work.tasks
+            waiting_io += work.waiting_io
+            done += work.done
+            servers = max(servers, work.servers)
+            means += [work.seconds] if work.seconds >= 0 else []
+            for node, count in work.busy.items():
                 if node in numbers:
                     busy[numbers[node]] += count
         return Demand(tasks, done, max(means, default=-1.0), busy, waiting_io, servers)

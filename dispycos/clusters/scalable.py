@@ -242,6 +242,7 @@ class Scalable(ABC):
     def adapt(self, minimum: int, maximum: int) -> None:
         """Have from `minimum` to `maximum` nodes by the work that there is, from now on.
 
+        That of this program's clients, or of another program whose turn it is at its scheduler.
         Nodes, each with the servers that the cluster was made with: LocalCluster(2) has 2 to 16 by
         `adapt(1, 8)`.
 

@@ -313,6 +313,15 @@ class Scaling:
         return "" if failure is None else f"the last node of the cluster {failure.what}: {failure.reason}"
 
     @property
+    def none_wanted(self) -> str:
+        """Why it has no node, where that is as it should be; "": it has some, or is about to. Any thread."""
+        if self.nodes or self.needed:
+            return ""
+        if not self.maximum:
+            return "the cluster is to have no node: scale and adapt say how many"
+        return f"the cluster starts up to {many(self.maximum, 'node')} when there is work"
+
+    @property
     def _despair_at(self) -> float:
         """When nobody should wait any longer, if nothing happens before; inf: never."""
         failure = self._failure

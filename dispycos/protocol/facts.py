@@ -48,6 +48,14 @@ class ServerFacts:
 
 
 @record
+class NodeLoad:
+    """What a client has for one of its nodes."""
+
+    node: Incarnation
+    tasks: int  # of any kind, also those that wait for it alone
+
+
+@record
 class Rule:
     """One allocation rule as data (S5); see `scheduler.allocate`."""
 

@@ -9,7 +9,7 @@ from dataclasses import field
 from typing import Any
 
 from dispycos.model import Incarnation, Location
-from dispycos.protocol.facts import NodeFacts, Rule
+from dispycos.protocol.facts import NodeFacts, NodeLoad, Rule
 from dispycos.records import record
 
 # The client says to the scheduler.
@@ -78,6 +78,19 @@ class Counts:
     submitted: int
     done: int
     monitor: str = ""  # address of my web monitor, without its token; "": I have none
+
+
+@record
+class Demand:
+    """The work of my turn now, as TellDemand asked: by it nodes are started and drained."""
+
+    reservation: int
+    tasks: int  # CPU tasks that run, or wait for any server
+    waiting_io: int  # I/O tasks that wait for any server
+    done: int  # that ever ended
+    seconds: float  # that a CPU task takes; below 0: nobody knows
+    busy: list[NodeLoad]  # nodes that have tasks
+    servers: int  # that somebody waits for, whatever is to run there
 
 
 # The scheduler says to the client.
@@ -178,6 +191,14 @@ class CloseAsked:
     reason: str
 
 
+@record
+class TellDemand:
+    """Who starts nodes here goes by your work: say Demand now, and when it is another."""
+
+    reservation: int
+    every: float  # seconds between two of them at least; 0: say none any more
+
+
 NUMBERS: dict[int, type[Any]] = {
     40: Schedule,
     41: Unschedule,
@@ -186,6 +207,7 @@ NUMBERS: dict[int, type[Any]] = {
     44: ReturnNode,
     45: CloseClient,
     46: Counts,
+    47: Demand,
     50: Queued,
     51: Scheduled,
     52: ScheduleRefused,
@@ -196,4 +218,5 @@ NUMBERS: dict[int, type[Any]] = {
     57: NodeWithdrawn,
     58: ClientEnded,
     59: CloseAsked,
+    48: TellDemand,
 }

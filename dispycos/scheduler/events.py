@@ -33,6 +33,13 @@ class NodesAwaited:
 
 
 @record
+class FollowWork:
+    """Who starts nodes in this process goes by the work of whose turn it is, also another process's."""
+
+    every: float  # seconds between two looks at it; 0: nobody does any more
+
+
+@record
 class Written:
     """Every entry that was answered so far is on disk."""
 

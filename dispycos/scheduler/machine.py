@@ -38,7 +38,16 @@ from dispycos.events import (
 from dispycos.model import Incarnation
 from dispycos.scheduler import survey
 from dispycos.scheduler.clients import Clients
-from dispycos.scheduler.events import Entry, JournalFailed, NodesAwaited, Restored, Started, Stop, Written
+from dispycos.scheduler.events import (
+    Entry,
+    FollowWork,
+    JournalFailed,
+    NodesAwaited,
+    Restored,
+    Started,
+    Stop,
+    Written,
+)
 from dispycos.scheduler.grants import Grants
 from dispycos.scheduler.roster import Client, ClientState, Node
 from dispycos.scheduler.turns import Turns
@@ -113,6 +122,7 @@ class SchedulerMachine:
             self._stories,
             self._clients,
             self._grants,
+            our=our,
             numbers=reservation_numbers,
             journalled=journalled,
             redact=redact,
@@ -126,6 +136,7 @@ class SchedulerMachine:
             DialFailed: self._dial_failed,
             Started: self._started,
             NodesAwaited: lambda event, now, out: self._nodes_changed(now),
+            FollowWork: lambda event, now, out: self._turns.follow(event.every, out),
             Written: self._written,
             JournalFailed: self._journal_failed,
             Stop: self._stop,
@@ -144,6 +155,7 @@ class SchedulerMachine:
             m.ReturnNode: turns.return_node,
             m.CloseClient: turns.close_client,
             m.Counts: turns.counts,
+            m.Demand: turns.demand,
         }
 
     # The shape of every machine.

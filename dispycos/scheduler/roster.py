@@ -13,7 +13,7 @@ from dataclasses import field, replace
 
 from dispycos.errors import InternalError
 from dispycos.events import Say
-from dispycos.messages import Avail, Counts, NodeFacts, Rule, ServerFacts
+from dispycos.messages import Avail, Counts, Demand, NodeFacts, Rule, ServerFacts
 from dispycos.model import Incarnation, Location
 from dispycos.records import record
 from dispycos.scheduler.events import KeepClient
@@ -147,6 +147,7 @@ class Client:
     dialled: set[Location] = field(default_factory=set)  # nodes that its rules or the journal name
     granted: int = 0  # nodes in state initialized
     counts: Counts | None = None
+    demand: Demand | None = None  # its work; None: it was not asked, or did not say yet
     place: int = 0  # in the queue, as it was told last; 0: it was not told yet, or has none
     told: str = ""  # what it waits for, as it was told last; "": it was not told yet, or waits no more
     shown_at: float = -math.inf  # when it was last told because it waits for long

@@ -28,6 +28,7 @@ from dispycos.records import record
 from dispycos.scheduler.events import (
     ENTRIES,
     DropClient,
+    FollowWork,
     JournalFailed,
     NodesAwaited,
     Started,
@@ -40,6 +41,7 @@ from dispycos.scheduler.machine import SchedulerMachine
 
 log = logging.getLogger("dispycos")
 
+LOOK_EVERY = 0.5  # seconds between looks at the work that nodes are started for
 WRITE_AGAIN = 5.0  # seconds between attempts to write a journal that could not be written (R-22)
 
 OF_NODES = (m.NodeHere, m.Reserved, m.ReserveRefused, m.Pulse, m.Released)
@@ -51,6 +53,7 @@ OF_CLIENTS = (
     m.ReturnNode,
     m.CloseClient,
     m.Counts,
+    m.Demand,
 )
 
 
@@ -166,12 +169,24 @@ class SchedulerService:
         return active is not None and location in active.dialled
 
     def expect(self, coming: Callable[[], list[str]]) -> None:
-        """`coming()` says, for reasons, what keeps nodes that this process starts; any thread."""
+        """This process starts nodes, by the work that there is; reactor thread.
+
+        coming  says, for reasons, what keeps them; called in any thread.
+        """
         self._coming.append(coming)
+        self._runner.feed(FollowWork(LOOK_EVERY))
 
     def expect_no_more(self, coming: Callable[[], list[str]]) -> None:
-        """Take `expect` back; any thread."""
+        """Take `expect` back; reactor thread."""
         self._coming.remove(coming)
+        if not self._coming:
+            self._runner.feed(FollowWork(0.0))
+
+    @property
+    def demand_elsewhere(self) -> m.Demand | None:
+        """The work of whose turn it is, if that is another process's; reactor thread."""
+        active = self.machine.active
+        return None if active is None else active.demand
 
     def coming_changed(self) -> None:
         """What one of `expect` says is not what it was; reactor thread."""

@@ -32,6 +32,7 @@ class Turns:
 
     numbers     for reservations: none was ever used, here or elsewhere.
     journalled  `written` or `refuse_unkept` follows each new client's entry; until then it waits.
+    our         this process, whose clients' work is known here.
     redact      patterns of names of arguments that no client's monitor is to show.
     """
 
@@ -43,6 +44,7 @@ class Turns:
         clients: Clients,
         grants: Grants,
         *,
+        our: Incarnation,
         numbers: Iterator[int],
         journalled: bool,
         redact: Sequence[str],
@@ -50,6 +52,8 @@ class Turns:
         self.limits = limits
         self.stopping = ""  # why no client is taken any more
         self._stopped = False
+        self._our = our
+        self._follow = 0.0  # seconds between looks at the work of whose turn it is; 0: nobody looks
         self._numbers = numbers
         self._journalled = journalled
         self._redact = list(redact)
@@ -108,13 +112,18 @@ class Turns:
         if client.state is ClientState.QUEUED:
             clients.tell(client, clients.place(client), clients.why_queued(client), out)
         elif client.state is ClientState.SCHEDULED:
-            out.append(self._scheduled(client))
+            self._say_scheduled(client, client.ticket, out)
             self._grants.grant_again(client, out)
 
-    def _scheduled(self, client: Client, ticket: int | None = None) -> Say:
-        """What tells it that its turn has come, under the number that it asked with now, or at first."""
-        ticket = client.ticket if ticket is None else ticket
-        return Say(client.incarnation, m.Scheduled(ticket, client.reservation, self._redact))
+    def _say_scheduled(self, client: Client, ticket: int, out: list[Action]) -> None:
+        """Its turn has come, or it has it still; under the number that it asked with now, or at first."""
+        out.append(Say(client.incarnation, m.Scheduled(ticket, client.reservation, self._redact)))
+        if self._follow:
+            self._ask_for_work(client, out)
+
+    def _ask_for_work(self, client: Client, out: list[Action]) -> None:
+        if client.incarnation != self._our:
+            out.append(Say(client.incarnation, m.TellDemand(client.reservation, self._follow)))
 
     def admit_kept(self, now: float, out: list[Action]) -> None:
         """All entries are on disk: whoever waited for that is in the queue for good."""
@@ -152,7 +161,7 @@ class Turns:
             return
         self.heard(peer, now, out)
         if client.state is ClientState.SCHEDULED:
-            out.append(self._scheduled(client, message.ticket))
+            self._say_scheduled(client, message.ticket, out)
             self._grants.grant_again(client, out)
             self._dial_rules(client, out)
             self._grants.consider_all(now, out)
@@ -218,7 +227,7 @@ class Turns:
         clients.active = client
         self._stories.add(client.reservation, now, f"turn of client {client.label}")
         out.append(client.entry())
-        out.append(self._scheduled(client))
+        self._say_scheduled(client, client.ticket, out)
         out.append(Note("info", f"client {client.label} is scheduled"))
         # Most who wait with no node at all have started none, or can't reach it.
         patience = self.limits.visible_wait if self._grants.nodes else self.limits.first_word
@@ -264,6 +273,22 @@ class Turns:
         client = self._clients.spoken_by(peer, message.reservation, out)
         if client is not None:
             client.counts = message
+
+    def demand(self, peer: Incarnation, message: m.Demand, now: float, out: list[Action]) -> None:
+        """The work that it has."""
+        client = self._clients.spoken_by(peer, message.reservation, out)
+        if client is not None:
+            client.demand = message
+
+    def follow(self, every: float, out: list[Action]) -> None:
+        """Have whose turn it is say its work every so many seconds, if it is another; 0: no more."""
+        if every == self._follow:
+            return
+        self._follow = every
+        active = self._clients.active
+        if active is not None and active.state is ClientState.SCHEDULED:
+            active.demand = None
+            self._ask_for_work(active, out)
 
     def unschedule(self, peer: Incarnation, message: m.Unschedule, now: float, out: list[Action]) -> None:
         """It wants the cluster no more; it may not have heard yet that it has it."""

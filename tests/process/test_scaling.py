@@ -7,23 +7,26 @@ import logging
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dispycos import Client, Closed, LocalCluster, keyfile
+from dispycos import Client, Closed, LocalCluster
 from dispycos.clusters.launcher import Launcher
 from dispycos.clusters.scalable import Scalable
 from dispycos.clusters.scaling import Policy
 from dispycos.errors import LocalProtocolError
 from dispycos.kernel.operation import Operation
 from dispycos.model import Incarnation
+from dispycos.net.keys import keyring_of
 from dispycos.options import Options
 from dispycos.runtime import Network, runtime
 from dispycos.scheduler.service import SchedulerService
-from tests.helpers import wait_until
+from tests.helpers import background, wait_until
 from tests.process.clusters import program
+from tests.process.standing import KEY
 
 __all__ = ["program"]
 
@@ -59,23 +62,76 @@ class Dying(Launcher):
     async def stop(self) -> None: ...
 
 
-class DyingCluster(Scalable):
+class Asked(Dying):
+    """It has no node at first, and those that are asked for never come."""
+
+    async def begin(self) -> int:
+        return 0
+
+    def start(self, number: int) -> None:
+        self.started.append(number)
+
+
+class LaunchedCluster(Scalable):
+    """A cluster whose nodes are what its launcher says."""
+
+    def __init__(self, launcher: Dying) -> None:
+        super().__init__(1)
+        self.launcher = launcher
+
     def _join(self) -> tuple[Network, bool]:
-        return runtime.network(Options(hosts=("127.0.0.1",), udp_port=None), keyfile.throwaway()), True
+        return runtime.network(Options(hosts=("127.0.0.1",), udp_port=None), keyring_of([KEY])), True
 
     def _make_launcher(self, network: Network, service: SchedulerService) -> Dying:
-        return Dying()
+        return self.launcher
 
 
 def test_a_first_node_that_dies_at_once_is_told_and_replaced(
     program: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with DyingCluster(1) as cluster:
-        assert isinstance(cluster._launcher, Dying)
+    with LaunchedCluster(Dying()) as cluster:
         wait_until(
-            lambda: cluster.status()["nodes"] == {"up": 1} and cluster._launcher.started == [2], PATIENCE
+            lambda: cluster.status()["nodes"] == {"up": 1} and cluster.launcher.started == [2], PATIENCE
         )
     assert "the cluster's node 1 ended: it died" in caplog.text
+
+
+# A program of its own, at the scheduler of the one that has the cluster.
+ELSEWHERE = """
+import sys
+
+from dispycos import Client
+from dispycos.net.keys import keyring_of
+from dispycos.options import Options
+from dispycos.runtime import runtime
+
+runtime.network(Options(hosts=("127.0.0.1",), udp_port=None), keyring_of([bytes(range(32))]))
+client = Client()
+assert client.schedule(sys.argv[1]).result(20) == 0
+print("scheduled", flush=True)
+for line in sys.stdin:
+    calls = [client.submit(abs, -number) for number in range(int(line))]
+client.close(terminate=True).result(20)
+"""
+
+
+@pytest.mark.row("DC-59")
+def test_a_cluster_grows_for_the_work_of_another_program_at_its_scheduler(program: None) -> None:
+    with LaunchedCluster(Asked()) as cluster:
+        cluster.adapt(0, 3)
+        where = runtime.network().endpoint.location
+        with background([sys.executable, "-c", ELSEWHERE, str(where)]) as other:
+            other.wait_line("scheduled", PATIENCE)
+            assert cluster.status()["tasks"] == 0
+            other.write("2")
+            wait_until(lambda: cluster.launcher.started == [1, 2], PATIENCE)
+            assert cluster.status()["tasks"] == 2
+            # More of it, and its end.
+            other.write("5")
+            wait_until(lambda: cluster.launcher.started == [1, 2, 3], PATIENCE)
+            other.process.stdin.close()
+            assert other.wait(PATIENCE) == 0, other.output
+        wait_until(lambda: cluster.status()["tasks"] == 0, PATIENCE)
 
 
 @pytest.mark.row("DC-59", "DN-22")

@@ -308,6 +308,7 @@ def test_words_of_strangers_break_nothing() -> None:
             m.ReturnNode(wrong, victim),
             m.CloseClient(wrong),
             m.Counts(wrong, 1, 1),
+            m.Demand(wrong, 99, 0, 0, 9.0, [], 99),
         ):
             stranger.say(scheduler, message)
         for node in cluster.nodes:

@@ -376,6 +376,35 @@ def test_a_scheduler_is_asked_under_the_name_that_the_order_has() -> None:
     assert Bench().schedule_ourselves().fleet.turn.name == "c1"
 
 
+@pytest.mark.row("DC-59")
+def test_the_scheduler_hears_of_the_work_as_often_as_it_asks_and_while_it_does() -> None:
+    bench = Bench().schedule()
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION + 1, 0.5))
+    assert not bench.found(o.SayDemand) and not said(bench, 3)
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION, 0.5))
+    assert bench.found(o.SayDemand) == [o.SayDemand(anew=True)]
+    assert said(bench, 2) == 4
+    # No scheduler needs it more often than this.
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION, 1e-9))
+    assert said(bench, 2) == 20
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION, 0.0))
+    assert not bench.found(o.SayDemand) and not said(bench, 3)
+    # Whoever the turn is claimed from may want none.
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION, 0.5))
+    bench.hear(SCHEDULER, m.Scheduled(1, RESERVATION))
+    assert not said(bench, 3)
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION, 0.5))
+    bench.hear(SCHEDULER, m.ClientEnded(RESERVATION, "it ran nothing for too long"))
+    bench.hear(SCHEDULER, m.TellDemand(RESERVATION, 0.5))
+    assert not bench.found(o.SayDemand) and not said(bench, 3)
+
+
+def said(bench: Bench, seconds: float) -> int:
+    """How often the scheduler would have heard of the work in so many seconds."""
+    bench.wait(seconds + 0.01)
+    return bench.found(o.SayDemand).count(o.SayDemand(anew=False))
+
+
 @pytest.mark.row("R-92")
 def test_a_node_that_is_ignored_after_the_end_of_the_turn_is_not_told() -> None:
     bench = Bench().schedule()

@@ -1048,6 +1048,36 @@ def test_who_waits_for_nodes_is_told_anew_when_they_change_once_in_v() -> None:
     assert len(told(LIMITS.visible_wait_again)) == 1
 
 
+@pytest.mark.row("DC-59")
+def test_whose_turn_it_is_says_its_work_where_nodes_are_started_by_it() -> None:
+    bench = Bench().client("c1").client("c2")
+    bench.feed(s.FollowWork(0.5))
+    assert bench.said_to(who("c1"), m.TellDemand) == [m.TellDemand(1, 0.5)]
+    assert not bench.said_to(who("c2"), m.TellDemand)
+    bench.feed(s.FollowWork(0.5))
+    assert not bench.found(m.TellDemand)
+    work = m.Demand(1, 5, 0, 2, 1.0, [], 0)
+    bench.hear(who("c1"), work)
+    assert bench.machine.active is not None and bench.machine.active.demand == work
+    # It is no business of theirs whose turn it is not.
+    bench.hear(who("c2"), replace(work, tasks=100))
+    assert bench.said_to(who("c2"), m.RegisterAgain)
+    assert bench.machine.active.demand == work
+    # Who claims its turn has to be asked again, and whose turn comes at first.
+    claims(bench, 1, 1)
+    assert bench.said_to(who("c1"), m.TellDemand) == [m.TellDemand(1, 0.5)]
+    bench.hear(who("c1"), m.CloseClient(1))
+    assert bench.said_to(who("c2"), m.TellDemand) == [m.TellDemand(2, 0.5)]
+    assert bench.machine.active.demand is None
+    bench.feed(s.FollowWork(0.0))
+    assert bench.said_to(who("c2"), m.TellDemand) == [m.TellDemand(2, 0.0)]
+    # What clients of this process want is known here.
+    bench.hear(who("c2"), m.CloseClient(2))
+    bench.feed(s.FollowWork(0.5))
+    bench.hear(OUR, m.Schedule(1, "ours", None, [], PULSE, Z, False))
+    assert bench.said_to(OUR, m.Scheduled) and not bench.found(m.TellDemand)
+
+
 @pytest.mark.rule("S6")
 def test_programs_of_one_name_are_told_apart_by_their_processes() -> None:
     bench = granted()

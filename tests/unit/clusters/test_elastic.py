@@ -13,6 +13,8 @@ from dispycos.client.orders import NoNodes
 from dispycos.client.switchboard import Switchboard
 from dispycos.clusters.elastic import Elastic
 from dispycos.clusters.scaling import Policy
+from dispycos.messages import Demand, NodeLoad
+from dispycos.model import Incarnation
 
 
 class Endpoint:
@@ -29,10 +31,11 @@ class Launcher:
 
     def __init__(self) -> None:
         self.waits: list[str] = []
+        self.nodes: dict[Incarnation, int] = {}
 
     def start(self, number: int) -> None: ...
-    def present(self) -> Mapping[Any, int]:
-        return {}
+    def present(self) -> Mapping[Incarnation, int]:
+        return self.nodes
 
     def coming(self) -> list[str]:
         return self.waits
@@ -48,6 +51,7 @@ class Service:
         self.expected: list[Callable[[], list[str]]] = []
         self.expect, self.expect_no_more = self.expected.append, self.expected.remove
         self.changes = 0
+        self.demand_elsewhere: Demand | None = None
 
     def coming_changed(self) -> None:
         self.changes += 1
@@ -145,6 +149,35 @@ def test_the_work_of_clients_whose_nodes_come_from_elsewhere_asks_for_none() -> 
     assert cluster.status()["needed"] == 1
 
 
+@pytest.mark.row("DC-59")
+def test_the_work_of_another_program_at_this_one_s_scheduler_asks_for_nodes() -> None:
+    program = Program()
+    node = Incarnation(b"node............")
+    program.launcher.nodes = {node: 3}
+    cluster = program.cluster()
+    program.client()
+    program.service.demand_elsewhere = Demand(7, 4, 1, 20, 9.0, [NodeLoad(node, 2)], 3)
+    found = cluster._demand()
+    assert (found.tasks, found.waiting_io, found.done, found.seconds, found.servers) == (5, 1, 20, 9.0, 3)
+    assert found.busy == {3: 2}
+    cluster.limit(0, 4)
+    assert cluster.status()["needed"] == 4
+
+
+@pytest.mark.row("R-33")
+@pytest.mark.rule("S6")
+def test_who_waits_at_a_cluster_without_nodes_reads_that_it_starts_some_for_work() -> None:
+    program = Program()
+    cluster = program.cluster()
+    (coming,) = program.service.expected
+    assert coming() == ["the cluster is to have no node: scale and adapt say how many"]
+    cluster.limit(0, 4)
+    assert coming() == ["the cluster starts up to 4 nodes when there is work"]
+    program.client()
+    cluster._look()
+    assert coming() == []
+
+
 @pytest.mark.row("R-33", "R-99")
 def test_why_its_last_node_did_not_come_is_known_to_the_scheduler_until_one_comes() -> None:
     program = Program()
@@ -154,7 +187,7 @@ def test_why_its_last_node_did_not_come_is_known_to_the_scheduler_until_one_come
     assert coming() == []
     cluster.ended(1, "sbatch: invalid partition")
     assert coming() == ["the last node of the cluster did not start: sbatch: invalid partition"]
-    assert program.service.changes == 1
+    assert program.service.changes == 2  # that one comes, and that it did not
     program.launcher.waits = ["job 1 waits: Slurm says Resources"]
     assert coming() == ["job 1 waits: Slurm says Resources"]  # the newer word
     program.launcher.waits = []

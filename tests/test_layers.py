@@ -79,7 +79,7 @@ LINES = (
         " scheduler.clients scheduler.judge scheduler.audit scheduler.grants scheduler.turns"
         " scheduler.machine node.events node.places node.tenancy node.machine node.attempts node.execution"
         " client.events client.orders client.task_options client.members client.turn client.crew"
-        " client.awaited"
+        " client.awaited client.prospects"
         " client.chunking client.holdings client.desk client.survey client.fleet client.submission"
         " client.lines client.credits client.reasons client.gate client.placement"
         " client.cancels client.lost_attempts client.acknowledgements client.admission client.attendance"

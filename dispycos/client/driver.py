@@ -221,7 +221,7 @@ class Driver:
     def why_no_more(self) -> str:
         """How many servers there are, and what keeps more of them away; any thread."""
         with self._lock:
-            return self.fleet.why_no_more(time.monotonic())
+            return self.fleet.prospects.why_no_more(time.monotonic())
 
     # Tasks.
 
@@ -282,7 +282,7 @@ class Driver:
             return self._demand()
 
     def _demand(self) -> Work:
-        return replace(self.dispatch.demand(), servers=self.fleet.awaited.most)
+        return replace(self.dispatch.demand(), servers=self.fleet.prospects.awaited.most)
 
     def _say_demand(self, anew: bool) -> None:
         work, turn = self._demand(), self.fleet.turn

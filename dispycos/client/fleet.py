@@ -1,8 +1,8 @@
 """The fleet: one client's nodes and servers, from NodeGranted to closed, statuses in order.
 
-Decides about nodes; `crew` decides about servers, `turn` about the scheduler. What it answers
-for `client.dispatch` stands in `client.events`, what it asks of the I/O half in
-`client.orders`. Tasks, code and setups are opaque to it.
+Decides about nodes; `crew` decides about servers, `turn` about the scheduler, and `prospects`
+knows what is waited for. What it answers for `client.dispatch` stands in `client.events`, what it
+asks of the I/O half in `client.orders`. Tasks, code and setups are opaque to it.
 
 What it promises
 - each node's and each server's statuses keep their order, none twice, each stream closed once,
@@ -17,22 +17,20 @@ Pure: no I/O, clock or randomness. Rules S1 to S3, R-09 to R-14, R-36, R-46, R-4
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 from dispycos import messages as m
-from dispycos.client import awaited, survey
+from dispycos.client import awaited, prospects, survey
 from dispycos.client import orders as o
-from dispycos.client.awaited import Awaited
 from dispycos.client.crew import CrewPlan
 from dispycos.client.desk import Desk
-from dispycos.client.events import NoServers
 from dispycos.client.holdings import Holdings
 from dispycos.client.members import Node, NodeState, Server, ServerState, avail_info
+from dispycos.client.prospects import Prospects
 from dispycos.client.turn import Turn, TurnState
 from dispycos.config import Limits
 from dispycos.deadlines import Deadlines
-from dispycos.errors import Closed, PeerLost, TaskRejected
+from dispycos.errors import Closed, PeerLost
 from dispycos.events import (
     Action,
     DialFailed,
@@ -46,9 +44,7 @@ from dispycos.events import (
 )
 from dispycos.model import DispycosStatus, End, Incarnation, Location, Payload, Role, Status
 from dispycos.story import About, Stories
-from dispycos.wording import MAX_NAMED, left_out, listed
 
-_WHY = ("why", Incarnation(b""))
 _CLOSE = ("close", Incarnation(b""))
 _DEMAND = ("demand", Incarnation(b""))
 _OFTEN = 0.1  # seconds: more often than that nobody needs to hear of our work
@@ -89,9 +85,6 @@ class Fleet:
         self.turn = Turn(
             our, name, pid, location, list(rules or ()), pulse_interval, silence, abandon_zombies
         )
-        self._hopeless = ""  # why no node will come from this program from now on; "": one may
-        self._told_hopeless = ""  # what dispatch knows of it
-        self._ignored = ""  # why the last node that no rule took was ignored
         self._demand_every = 0.0  # seconds between two Demands to the scheduler; 0: it wants none
         self._peers: dict[Incarnation, bool] = {}  # live sessions -> suspect; the endpoint bounds them
         self._deadlines: Deadlines[tuple[str, Incarnation]] = Deadlines()
@@ -113,7 +106,7 @@ class Fleet:
             on_gone=self._closed_if_empty,
         )
         self.crew = self.holdings.crew
-        self.awaited = Awaited(self.crew, self._deadlines)
+        self.prospects = Prospects(limits, self.turn, self.holdings, self._deadlines)
         self._desk = Desk(self.holdings, self.turn, self._plan)
         self._on: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
             Heard: self._heard,
@@ -125,10 +118,10 @@ class Fleet:
             o.BeginSchedule: self._begin_schedule,
             o.GiveUpSchedule: self._give_up_schedule,
             o.AddOneRule: self._add_one_rule,
-            o.NoNodes: self._no_nodes,
+            o.NoNodes: self.prospects.no_nodes,
             o.CloseAll: self._close_all,
-            o.AwaitServers: self._await_servers,
-            o.AwaitNoMore: lambda event, now, out: self.awaited.drop(event.ticket),
+            o.AwaitServers: self.prospects.await_servers,
+            o.AwaitNoMore: self.prospects.await_no_more,
             **self._desk.orders,
         }
         self._of_scheduler: dict[type[Any], Callable[[Any, float, list[Action]], None]] = {
@@ -164,7 +157,7 @@ class Fleet:
         out: list[Action] = []
         self._mind_the_gap(now)
         self._on[type(event)](event, now, out)
-        self._watch(now, out)
+        self.prospects.watch(now, out)
         return out
 
     def tick(self, now: float) -> list[Action]:
@@ -180,14 +173,12 @@ class Fleet:
                 out.append(o.SayDemand(anew=False))
                 self._deadlines.set(_DEMAND, now + self._demand_every)
             elif key == awaited.DUE:
-                self.awaited.due(now, self.why_no_more, out)
-            elif key == _WHY:
-                why = self.why(now) or f"{self.awaited.most} servers are wanted; {self.why_no_more(now)}"
-                out.append(Note("warning", f"client {self.turn.name} waits: {why}"))
-                self._deadlines.set(_WHY, now + self.limits.visible_wait_again)
+                self.prospects.awaited_due(now, out)
+            elif key == prospects.DUE:
+                self.prospects.due(now, out)
             else:
                 self._close_due(now, out)
-        self._watch(now, out)
+        self.prospects.watch(now, out)
         return out
 
     def next_deadline(self) -> float | None:
@@ -251,40 +242,7 @@ class Fleet:
 
     def why(self, now: float) -> str:
         """What keeps tasks from being placed, or the close from ending; "" if nothing does (S6)."""
-        if text := self.turn.why(now):
-            return text
-        if self.turn.ending:
-            left = [node.facts.name for node in self.nodes_held.values()]
-            return f"closing: {listed(left)}" if left else "closing: the scheduler takes the nodes back"
-        if self.turn.state is not TurnState.SCHEDULED:
-            return f"the client is {self.turn.state.value}"
-        if self.crew.usable:
-            return ""
-        if not self.nodes_held:
-            gone = self.holdings.last_gone
-            missing = f"no node is left: {gone}" if gone else "no node was granted"
-            ignored = f"the last one ignored: {self._ignored}" if self._ignored else ""
-            return "; ".join(filter(None, (missing, self._as_told(now) or ignored)))
-        unusable = [survey.why_unusable(node) for node in islice(self.nodes_held.values(), MAX_NAMED)]
-        return "; ".join([*unusable, *left_out(len(self.nodes_held), one="more node", several="more nodes")])
-
-    def why_no_more(self, now: float) -> str:
-        """How many servers would get tasks, and what keeps more of them away (S6)."""
-        usable = self.crew.usable
-        if not usable:
-            return f"there is none: {self.why(now)}"
-        why = self.turn.why(now) or survey.why_no_more(self.nodes_held.values())
-        ignored = f"; the last one ignored: {self._ignored}" if self._ignored else ""
-        return f"there {'is' if usable == 1 else 'are'} {usable:,}: {why}{ignored}"
-
-    def _as_told(self, now: float) -> str:
-        """What the scheduler says of the nodes that are waited for, and how long ago it said so."""
-        age = now - self.turn.told_at
-        return (
-            f"{self.turn.reason} (as of {age:.0f} s ago)"
-            if self.turn.reason and age >= 1
-            else self.turn.reason
-        )
+        return self.prospects.why(now)
 
     def status(self, now: float) -> dict[str, Any]:
         """Everything that a monitor shows of it."""
@@ -434,8 +392,7 @@ class Fleet:
             self.turn.place = message.place
             self.turn.reason = message.reason
             self.turn.told_at = now
-            if self._scheduler_says_why:
-                out.append(Note("warning", f"client {self.turn.name} waits: {message.reason}"))
+            self.prospects.told(message.reason, out)
 
     def _scheduled(self, message: m.Scheduled, now: float, out: list[Action]) -> None:
         if message.ticket != self.turn.ticket:
@@ -503,7 +460,7 @@ class Fleet:
     def _node_ignored(self, message: m.NodeIgnored, now: float, out: list[Action]) -> None:
         if message.reservation != self.turn.reservation or not self.turn.waits:
             return  # an end that the scheduler could not be told
-        self._ignored = f"node {message.facts.name}: {message.reason}"
+        self.prospects.ignored = f"node {message.facts.name}: {message.reason}"
         info = avail_info(message.facts, 0, message.reason)
         out.append(o.Notify(DispycosStatus(Status.NodeIgnore, info, message.reason)))
 
@@ -518,13 +475,6 @@ class Fleet:
 
     def _add_one_rule(self, event: o.AddOneRule, now: float, out: list[Action]) -> None:
         self.turn.add_rule(event.rule, out)
-
-    def _await_servers(self, event: o.AwaitServers, now: float, out: list[Action]) -> None:
-        self.awaited.add(event, now)
-        if self.turn.state is not TurnState.SCHEDULED or self.turn.ending:
-            self.awaited.fail(Closed, "the client is closed", out)
-        elif self._waits_for_ours and self._hopeless:
-            self.awaited.fail(TaskRejected, self._hopeless, out)
 
     # The end of the turn.
 
@@ -541,7 +491,7 @@ class Fleet:
         else:
             first = not self.turn.ending
             self.turn.ending = True
-            self.awaited.fail(Closed, "the client closes", out)
+            self.prospects.awaited.fail(Closed, "the client closes", out)
             for node in list(self.nodes_held.values()):
                 self.holdings.close(node, event.terminate, "the client closes", now, out)
             if first:
@@ -570,7 +520,7 @@ class Fleet:
         asked = self.turn.ending or self.turn.state in (TurnState.NONE, TurnState.QUEUED)
         had_turn = self.turn.state in (TurnState.SCHEDULED, TurnState.CLOSING)
         self.turn.ending = False
-        self.awaited.fail(PeerLost, f"the client's turn is over: {reason}", out)
+        self.prospects.awaited.fail(PeerLost, f"the client's turn is over: {reason}", out)
         location = self._scheduler_location()
         for node in list(self.nodes_held.values()):
             self.holdings.gone(node, f"the turn is over: {reason}", End.CANCELLED, False, now, out)
@@ -589,45 +539,3 @@ class Fleet:
     def _answer_close(self, code: int, reason: str, out: list[Action]) -> None:
         out.extend(o.Answered(ticket, code, reason) for ticket in self.turn.tickets)
         self.turn.tickets.clear()
-
-    # Waiting (S6).
-
-    @property
-    def _scheduler_says_why(self) -> bool:
-        """Whether nodes are waited for: only the scheduler knows what keeps them away, and tells after V."""
-        scheduled = self.turn.state is TurnState.SCHEDULED and not self.turn.ending
-        return scheduled and self.turn.reachable and not self.nodes_held
-
-    @property
-    def _waits_for_ours(self) -> bool:
-        """Whether it waits for nodes of this program's: a shared scheduler's are not its to start.
-
-        Whoever has a node waits for its servers, wherever that came from.
-        """
-        scheduled = self.turn.state is TurnState.SCHEDULED
-        return scheduled and self.turn.scheduler == self.turn.our and not self.nodes_held
-
-    def _no_nodes(self, event: o.NoNodes, now: float, out: list[Action]) -> None:
-        self._hopeless = event.reason if event.lasting else ""
-        if not event.lasting and self._waits_for_ours:
-            self._told_hopeless = ""
-            out.append(NoServers(event.reason, lasting=False))
-            self.awaited.fail(TaskRejected, event.reason, out)
-
-    def _watch(self, now: float, out: list[Action]) -> None:
-        hopeless = self._hopeless if self._waits_for_ours else ""
-        if hopeless != self._told_hopeless and self.turn.state is TurnState.SCHEDULED:
-            self._told_hopeless = hopeless
-            out.append(NoServers(hopeless))
-            if hopeless:
-                self.awaited.fail(TaskRejected, hopeless, out)
-        self.awaited.look(out)
-        state = self.turn.state
-        if state is TurnState.SCHEDULED and not self.turn.ending:
-            waits = (self.crew.usable == 0 or bool(self.awaited)) and not self._scheduler_says_why
-        else:
-            waits = self.turn.waits
-        if waits:
-            self._deadlines.set_if_none(_WHY, now + self.limits.visible_wait)
-        else:
-            self._deadlines.drop(_WHY)

@@ -58,7 +58,7 @@ def test_a_program_waits_for_as_many_servers_as_it_needs_in_each_way(cluster):
             await asyncio.wait([task])
 
         asyncio.run(cancelled())
-        assert len(client.work.driver._awaited) == 1 == len(client.work.driver.fleet.awaited._waits)
+        assert len(client.work.driver._awaited) == 1 == len(client.work.driver.fleet.prospects.awaited._waits)
         for wrong, error in ((0, ValueError), (True, TypeError), ("2", TypeError)):
             with pytest.raises(error, match=r"^n must be"):
                 client.wait_for_servers(wrong)

@@ -37,9 +37,9 @@ def test_who_waits_is_answered_once_when_there_are_enough() -> None:
     # Where there are enough already the answer is at once, and all that are there are in it.
     ticket = bench.order(o.AwaitServers, 1)
     assert there(bench) == {ticket: (S1, S2)}
-    assert bench.fleet.awaited.most == 3
+    assert bench.fleet.prospects.awaited.most == 3
     bench.feed(o.AwaitNoMore(three))
-    assert bench.fleet.awaited.most == 0
+    assert bench.fleet.prospects.awaited.most == 0
     bench.grant("n2", N2).reach("n2", N2)
     bench.hear(who("n2"), m.Prepared(RESERVATION, 1))
     bench.ready("s3", 1, "n2", N2)
@@ -75,7 +75,7 @@ def test_who_has_waited_for_long_enough_is_told_how_many_there_are_and_why_no_mo
     bench.wait(0.0)
     assert missing(bench)[1] == f"{call} 0 s: there are 2: no node was granted but n1"
     bench.hear(SCHEDULER, m.NodeIgnored(RESERVATION, facts("n2", N2), "no rule takes it"))
-    assert "the last one ignored: node n2: no rule takes it" in bench.fleet.why_no_more(bench.now)
+    assert "the last one ignored: node n2: no rule takes it" in bench.fleet.prospects.why_no_more(bench.now)
 
 
 @pytest.mark.row("DC-67", "R-33")

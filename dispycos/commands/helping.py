@@ -5,7 +5,9 @@ Layer 8.
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -52,20 +54,27 @@ def _explained(name: str | None, *, man: bool) -> str:
     if name is None:
         return _contents(width)
     programs = _programs()
+    colour = _has_colours()
     if name in TOPICS and not man:
-        return topic(name, width)
+        return topic(name, width, colour=colour)
     if name in programs:
         found = parser_of(programs[name].main())
         if man:
             return manual.page(found.prog.replace(" ", "-"), programs[name].about, found).rstrip("\n")
         return found.format_help().rstrip("\n")
     if name in ALSO and not man:
-        return topic(ALSO[name], width)
+        return topic(ALSO[name], width, colour=colour)
     if name in COMING and not man:
-        return topic(name, width)
+        return topic(name, width, colour=colour)
     near = nearest(name, [*programs, *TOPICS, *ALSO, *COMING])
     hint = f"did you mean {near!r}?" if near else "`dispycos help` names all"
     raise DispycosError(f"there is no {'command' if man else 'command or topic'} {name!r}; {hint}")
+
+
+def _has_colours() -> bool:
+    """Whether what is printed goes to a terminal that has colours, and whose user wants them."""
+    told = os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+    return told and sys.stdout is not None and sys.stdout.isatty()
 
 
 def _programs() -> dict[str, Program]:

@@ -56,25 +56,33 @@ COMING: Final = {
     **dict.fromkeys(("distributed", "dask.distributed"), "dask"),
 }
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
-_FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+_INDENT = "    "  # of code
+# What a terminal is told before and behind a line.
+_PLAIN: Final = ("", "")
+_CODE: Final = ("\x1b[36m", "\x1b[0m")
+_HEAD: Final = ("\x1b[1m", "\x1b[0m")
 _ITEM = re.compile(r"\s*(?:[-*]|[0-9]+\.) ")
 
 
-def topic(name: str, width: int) -> str:
-    """The page of a topic or a library, its links as names of topics. OSError: the pages are not here."""
+def topic(name: str, width: int, *, colour: bool = False) -> str:
+    """The page of a topic or a library, its links as names of topics. OSError: the pages are not here.
+
+    colour  code and headings have one.
+    """
     page = TOPICS[name][0] if name in TOPICS else f"coming/{COMING[name]}.md"
     package = Path(config.__file__).parent
     # Installed they are in the package; in its sources beside it.
     places = [package / "docs" / page, package.parent / "docs" / page]
     path = next((place for place in places if place.exists()), places[0])
-    return laid_out(path.read_text(encoding="utf-8"), posixpath.dirname(page), width)
+    return laid_out(path.read_text(encoding="utf-8"), posixpath.dirname(page), width, colour=colour)
 
 
-def laid_out(page: str, folder: str, width: int) -> str:
+def laid_out(page: str, folder: str, width: int, *, colour: bool = False) -> str:
     """A page that lies in a folder of the documentation, for a terminal."""
     text = re.sub(r"<!--.*?-->\n*|^!\[.*?\]\(\S+\)\n*", "", page, flags=re.DOTALL | re.MULTILINE)
     text = _LINK.sub(lambda link: _told(link, folder), text)
-    return "\n\n".join(_blocks(text, width))
+    return "\n\n".join(_blocks(text, width, _CODE if colour else _PLAIN, _HEAD if colour else _PLAIN))
 
 
 def _told(link: re.Match[str], folder: str) -> str:
@@ -86,8 +94,8 @@ def _told(link: re.Match[str], folder: str) -> str:
     return text if "://" not in target else f"{text} ({target})"
 
 
-def _blocks(text: str, width: int) -> Iterator[str]:
-    """Its blocks: paragraphs, lists and tables are filled; code is left alone."""
+def _blocks(text: str, width: int, code_in: tuple[str, str], head_in: tuple[str, str]) -> Iterator[str]:
+    """Its blocks: paragraphs, lists and tables are filled; code is indented, and else left alone."""
     done = 0
     for code in [*_FENCED.finditer(text), None]:
         for block in text[done : code.start() if code else None].split("\n\n"):
@@ -95,9 +103,11 @@ def _blocks(text: str, width: int) -> Iterator[str]:
             if lines and lines[0].startswith("|"):
                 yield "\n".join(page_tables.laid_out(lines, width))
             elif lines:
-                yield "\n".join(_filled(lines, width))
+                begin, end = head_in if lines[0].startswith("#") else _PLAIN
+                yield "\n".join(f"{begin}{line}{end}" for line in _filled(lines, width))
         if code is not None:
-            yield code[0]
+            begin, end = code_in
+            yield "\n".join(f"{_INDENT}{begin}{line}{end}" if line else "" for line in code[2].splitlines())
             done = code.end()
 
 

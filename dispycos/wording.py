@@ -68,6 +68,29 @@ def sentence(exc: BaseException) -> str:
     return harmless(" ".join(text.split()), keep="")
 
 
+def program_of(words: Iterable[str]) -> str:
+    """What people call the program of a command line: of Python, the script or module that it runs."""
+    rest = iter(words)
+    name = _file(next(rest, ""))
+    if name.startswith(("python", "pypy")):
+        for word in rest:
+            if word == "-m":
+                name = next(rest, name)
+                break
+            if word in ("-X", "-W"):
+                next(rest, "")
+            elif not word.startswith("-"):
+                name = _file(word)
+                break
+            elif word == "-c":
+                break
+    return harmless(name, keep="") or "a program"
+
+
+def _file(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def clip(text: str, chars: int, size: int) -> str:
     """The text, or its beginning and end if it is longer than `chars` or `size` bytes."""
     if len(text) <= chars and len(text.encode(errors="backslashreplace")) <= size:

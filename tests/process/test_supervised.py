@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from dispycos import cli
+from dispycos.commands import draining
 from dispycos.messages import NodeOpen, Released
+from dispycos.node.ties import Identity
 from dispycos.supervision import Supervisor
 from tests.helpers import ROOT, background, run_main, run_program, unavailable
 from tests.process.daemons import KEY, Node, command, free_ports, key_file, master
@@ -87,6 +90,26 @@ def test_a_node_tells_systemd_how_it_is_and_ends_with_its_last_task(
         assert code == 1 and "refused" in err
         code, _, err = run_main(cli.main, "drain", *where)
         assert code == 1 and "no node works" in err
+
+
+@pytest.mark.row("DN-22")
+@pytest.mark.parametrize(("answer", "drained"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)])
+def test_a_drain_that_names_no_node_is_asked_for_at_a_terminal_and_refused_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, answer: str, drained: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(draining, "_noted", lambda path: Identity(4711, "1", ""))
+    monkeypatch.setattr(draining, "_ask", lambda who, noted: asked.append(who.pid))
+    monkeypatch.setattr(draining.ties, "await_end", lambda who, wait: True)
+    stdin = io.StringIO(answer)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    code, out, err = run_main(cli.main, "drain")
+    assert (code, out, asked) == (2, "", []) and "say which: its PID, its --dest_path DIR, or --yes" in err
+    stdin.isatty = lambda: True  # type: ignore[method-assign]
+    code, out, err = run_main(cli.main, "drain")
+    assert "The node of this account is process 4711" in err and bool(asked) is drained
+    assert (code, out) == ((0, "process 4711 has ended\n") if drained else (1, ""))
+    assert run_main(cli.main, "drain", "--yes").code == 0 and asked.pop() == 4711
 
 
 def slow(task=None):

@@ -9,16 +9,18 @@ Layer 8. Rows DN-03 to DN-09, DS-03 to DS-11; GN-06.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import re
 import select
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from dispycos import config
-from dispycos.arguments import port, seconds
+from dispycos.arguments import seconds
 from dispycos.configuration import names, settings
 from dispycos.configuration.names import Found, Kind, Name
 from dispycos.errors import DispycosError
@@ -26,8 +28,9 @@ from dispycos.keyfile import KeySource
 from dispycos.model import MAX_ADDRESSES, host_and_port
 from dispycos.net import addresses
 from dispycos.net.tls import CertificateFiles
+from dispycos.node.hours import minute_of
 from dispycos.node.printed import LOG_FORMAT
-from dispycos.usage import Described, Pairs
+from dispycos.usage import Described, Pairs, a_host, a_port
 from dispycos.wording import harmless, sentence
 
 SECRET_HELP = (
@@ -81,7 +84,7 @@ class Parser(Described):
         """Where a process listens, what it is called and whom it believes."""
         self.listening_options()
         self.option("--ext_ip_addr", "--ext_host", dest="announce", action="append", default=[],
-            metavar="ADDR",
+            type=a_host, metavar="ADDR",
             help=f"address that others reach this {what} by, where it differs (NAT); may be repeated, they "
             "are tried in order")  # fmt: skip
         self.option("-n", "--name", type=a_name, help=f"name of the {what} (default: host name)")
@@ -92,9 +95,10 @@ class Parser(Described):
     def listening_options(self) -> None:
         """Where a process listens, and how it is found."""
         self.section("addresses and discovery")
-        self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[], metavar="ADDR",
+        self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", type=a_host, default=[],
+            metavar="ADDR",
             help="address or host name to use (default: the default route's); may be repeated")  # fmt: skip
-        self.option("-u", "--udp_port", type=port_number, default=config.NetPort, metavar="N",
+        self.option("-u", "--udp_port", type=a_port, default=config.NetPort, metavar="N",
             help="UDP port of discovery; 0: no UDP")  # fmt: skip
         self.option(
             "--ipv4_udp_multicast", action="store_true", help="multicast instead of broadcast on IPv4"
@@ -133,9 +137,23 @@ class Parser(Described):
         self.option("-d", "--debug", action="store_true", help="log debug messages")
         self.option("--daemon", action="store_true", help="don't read commands from standard input")
 
+    def listens_at(self, options: argparse.Namespace, *, loopback_only: bool = False) -> tuple[str, ...]:
+        """The addresses of `--ip_addr`, as `addresses.bind_addresses` has them."""
+        with self.value_of("ip_addr", "it takes an address or a host name of this machine"):
+            return tuple(addresses.bind_addresses(options.hosts, loopback_only=loopback_only))
+
+    def key_source(self, options: argparse.Namespace, hosts: Sequence[str]) -> KeySource:
+        """Where the keys are: `--secret`, `--secret_file` or the account's file."""
+        loopback = all(addresses.is_loopback(host) for host in hosts)
+        with self.value_of("secret"):
+            source = KeySource(options.secret, options.secret_file, loopback_only=loopback)
+            source.check()
+        return source
+
     def announced(self, options: argparse.Namespace) -> tuple[str, ...]:
-        """The addresses of `--ext_ip_addr`, resolved. ValueError as `addresses.announced`."""
-        external = tuple(addresses.announced(options.announce))
+        """The addresses of `--ext_ip_addr`, resolved."""
+        with self.value_of("ext_ip_addr", "it takes an address or a host name"):
+            external = tuple(addresses.announced(options.announce))
         if len(external) > MAX_ADDRESSES:
             self.error(f"--ext_ip_addr names {len(external)} addresses, at most {MAX_ADDRESSES} are told")
         return external
@@ -258,15 +276,20 @@ def log_to_stderr(debug: bool) -> None:
     logging.basicConfig(level=level, format=LOG_FORMAT)
 
 
-def key_source(options: argparse.Namespace, hosts: Sequence[str]) -> KeySource:
-    """Where the keys are: `--secret`, `--secret_file` or the account's file."""
-    loopback = all(addresses.is_loopback(host) for host in hosts)
-    return KeySource(options.secret, options.secret_file, loopback_only=loopback)
-
-
 def certificates(options: argparse.Namespace) -> CertificateFiles | None:
     """The files of `--certfile` and its companions; None: plain TCP. ValueError."""
     return CertificateFiles.given(options.certfile, options.keyfile, options.cafile)
+
+
+@contextmanager
+def port_of(option: str) -> Iterator[None]:
+    """Where a port is in use, the sentence that says so names the option that takes another."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(f"{sentence(exc)}; {option} takes another") from None
 
 
 _READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
@@ -335,6 +358,15 @@ def a_name(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is {exc}") from None
 
 
+def time_of_day(text: str) -> str:
+    """HH:MM, as it was typed."""
+    try:
+        minute_of(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    return text
+
+
 def whole(text: str) -> int:
     """A whole number."""
     try:
@@ -343,17 +375,9 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
 
-def port_number(text: str) -> int:
-    """A port; 0 stands for none, or for any free one."""
-    try:
-        return port("it", int(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
-
-
 def some_port(text: str) -> int:
     """A port, from 1 on."""
-    number = port_number(text)
+    number = a_port(text)
     if not number:
         raise argparse.ArgumentTypeError("0 is no port that somebody could listen at")
     return number

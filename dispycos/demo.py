@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="servers to start (default: one for each processor)",
     )
-    parser.add_argument("--folder", type=Path, metavar="DIR",
+    parser.add_argument("--folder", metavar="DIR",
         help="count the .py files below it instead")  # fmt: skip
     parser.add_argument("--no-web", dest="web", action="store_false", help="no web monitor")
     options = parser.parse_args(arguments)
@@ -304,12 +304,12 @@ def watch(client: Any) -> None:
         HTTPServer(client, port=listening.next_free(listening.LOOPBACK, listening.PORT + 1) or 0)
 
 
-def run(chosen: Path | None, cpus: int, web: bool = True) -> int:
+def run(chosen: str | None, cpus: int, web: bool = True) -> int:
     """Count on a cluster, count alone, compare."""
-    folder = (chosen or Path(sysconfig.get_path("stdlib"))).resolve()
+    folder = Path(chosen or sysconfig.get_path("stdlib")).resolve()
     names = source_files(folder)
     if not names:
-        print(f"no .py file below {folder}", file=sys.stderr)
+        print(f"--folder {folder}: there is no .py file below it", file=sys.stderr)
         return 2
     what = str(folder) if chosen else f"the library of Python {platform.python_version()}"
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

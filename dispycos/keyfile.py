@@ -74,6 +74,14 @@ class KeySource:
         self.path = None if secret else Path(secret_file) if secret_file is not None else default_path()
         self._seen: tuple[int, ...] = ()
 
+    def check(self) -> None:
+        """InvalidKey if the secret will not do; no file is looked at."""
+        if self.path is None and len(self._secret) < MIN_SECRET_CHARS and not self._loopback_only:
+            raise InvalidKey(
+                f"the secret has fewer than {MIN_SECRET_CHARS} characters and this program listens beyond "
+                "loopback; take a longer one, or a key file"
+            )
+
     def load(self) -> Keyring:
         """The keys of now; the account's own are made if there are none.
 
@@ -90,8 +98,13 @@ class KeySource:
 
     def present(self) -> Keyring:
         """As `load`, and none are made: FileNotFoundError for the account's own, too."""
+        self.check()
         if self.path is None:
-            _check_secret(self._secret, self._loopback_only)
+            if len(self._secret) < GOOD_SECRET_CHARS and not self._loopback_only:
+                log.warning(
+                    "the secret has fewer than %d characters: it can be guessed from a recorded handshake",
+                    GOOD_SECRET_CHARS,
+                )
             return Keyring(key_from_secret(self._secret))
         self._seen = self._look()
         return keyring_of(_read(self.path, explicit=self._explicit))
@@ -155,19 +168,6 @@ def create(path: str | os.PathLike[str], *, replace: bool = False, key: ClusterK
         )
     if not _create(Path(path), replace=replace, key=key):
         raise FileExistsError(f"{os.fspath(path)} exists; it is not overwritten")
-
-
-def _check_secret(secret: str, loopback_only: bool) -> None:
-    if len(secret) < MIN_SECRET_CHARS and not loopback_only:
-        raise InvalidKey(
-            f"the secret has fewer than {MIN_SECRET_CHARS} characters and this program listens beyond "
-            "loopback; take a longer one, or a key file"
-        )
-    if len(secret) < GOOD_SECRET_CHARS and not loopback_only:
-        log.warning(
-            "the secret has fewer than %d characters: it can be guessed from a recorded handshake",
-            GOOD_SECRET_CHARS,
-        )
 
 
 # Reading.

@@ -127,7 +127,7 @@ class Location:
 
 
 # HOST, HOST:PORT, [IPv6], [IPv6]:PORT.
-_PLACE = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
+_PLACE = re.compile(r"(?:\[([^\[\]\s]+)\]|((?!-)[^:\[\]\s]+))(?::([0-9]{1,5}))?")
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:

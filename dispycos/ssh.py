@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         hosts = list(dict.fromkeys(options.hosts))
         specs = {host: spec_of(host, options.python, options.ssh_config) for host in hosts}
         loopback = bool(options.hosts_of_node) and all(map(addresses.is_loopback, options.hosts_of_node))
-        keys = commandline.key_source(options, options.hosts_of_node if loopback else ["0.0.0.0"]).load()
+        keys = parser.key_source(options, options.hosts_of_node if loopback else ["0.0.0.0"]).load()
         return _Keeping(specs, [key.hex() for key in keys.reveal()], _arguments(given, options)).run()
 
     return commandline.carry_out("dispycos ssh", run)

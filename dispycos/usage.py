@@ -12,14 +12,17 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NoReturn
 
+from dispycos.arguments import port
 from dispycos.config import RELEASE
-from dispycos.errors import InternalError
+from dispycos.errors import DispycosError, InternalError
+from dispycos.model import host_and_port
 from dispycos.records import record
-from dispycos.wording import MAX_NAMED, harmless, nearest
+from dispycos.wording import MAX_NAMED, harmless, nearest, sentence
 
 Pairs = Sequence[tuple[str, str]]  # something, and what it means
 
@@ -207,6 +210,28 @@ class Described(argparse.ArgumentParser):
         self._words = action, section
         self.sections = (section, *self.sections)
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse has it; an empty text, which a variable of a shell leaves that is not set, is none.
+
+        What the option checks or splits itself may be empty.
+        """
+        if action.option_strings and action.type is None and "" in arg_strings:
+            raise argparse.ArgumentError(action, "it is empty: leave it out, or say what is meant")
+        return super()._get_values(action, arg_strings)
+
+    @contextmanager
+    def value_of(self, option: str, allowed: str = "") -> Iterator[None]:
+        """What is refused inside is a wrong value of that option.
+
+        option   its long name, without the dashes.
+        allowed  what it takes.
+        """
+        try:
+            yield
+        except (DispycosError, OSError, ValueError) as exc:
+            told = sentence(exc) + (f"; {allowed}" if allowed else "")
+            self.error(str(argparse.ArgumentError(self._option_string_actions[f"--{option}"], told)))
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
@@ -285,3 +310,25 @@ def columns(pairs: Iterable[tuple[str, str]], width: int) -> list[str]:
             lines.append(f"  {name}")
         lines += [f"{'':{left}}{line}" for line in told]
     return lines
+
+
+# Values of options. ValueError becomes a usage error of argparse.
+
+
+def a_port(text: str) -> int:
+    """A port; 0 stands for none, or for any free one."""
+    try:
+        return port("it", int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
+
+
+def a_host(text: str) -> str:
+    """A host name or an address; whether there is one is found out where it is used."""
+    try:
+        host, number = host_and_port(text)
+    except ValueError:
+        number, host = 0, ""
+    if number is not None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address and no host name")
+    return host

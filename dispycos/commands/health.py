@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         where = Location(hosts[0], port or options.port, hosts[1:])
         try:
             # What was never there proves nothing to anybody: a question leaves no key behind.
-            keys = commandline.key_source(options, where.addresses).present()
+            keys = parser.key_source(options, where.addresses).present()
         except FileNotFoundError as exc:
             raise DispycosError(
                 f"{exc.filename} does not exist: there is no key to ask with; name the file of the cluster's "

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 
 from dispycos import keyfile
-from dispycos.commandline import Parser, carry_out, log_to_stderr, port_number
+from dispycos.commandline import Parser, carry_out, log_to_stderr, port_of
 from dispycos.easycluster import daemon, server
 from dispycos.easycluster.service import Service
 from dispycos.easycluster.ways import PORT
 from dispycos.keyfile import KeySource
 from dispycos.net import addresses
 from dispycos.net.addresses import LOOPBACK
+from dispycos.usage import a_host, a_port
 
 _ABOUT = """\
 Serve the masters of EasyCluster's vocabulary, or make the key that both sides need.
@@ -71,9 +72,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "-k", "--keyfile", metavar="FILE", help="file with the key (default: the account's own)"
     )
-    parser.add_argument("-p", "--port", type=port_number, default=PORT, metavar="N",
+    parser.add_argument("-p", "--port", type=a_port, default=PORT, metavar="N",
         help=f"TCP port; 0: any free one (default: {PORT})")  # fmt: skip
-    parser.add_argument("-b", "--bind", default=LOOPBACK, metavar="ADDR",
+    parser.add_argument("-b", "--bind", type=a_host, default=LOOPBACK, metavar="ADDR",
         help="address to listen at; 0.0.0.0: all (default: this machine only)")  # fmt: skip
     parser.add_argument("-a", "--allow", action="append", default=[], type=_network, metavar="CIDR",
         help="network from which masters may connect; may be repeated (default: all)")  # fmt: skip
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.service:
         return carry_out(parser.prog, lambda: _service(options))
     log_to_stderr(options.verbose)
-    return carry_out(parser.prog, lambda: _serve(options))
+    return carry_out(parser.prog, lambda: _serve(parser, options))
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -150,8 +151,9 @@ def _command(options: argparse.Namespace) -> list[str]:
     return words + (["-v"] if options.verbose else [])
 
 
-def _serve(options: argparse.Namespace) -> int:
-    host = addresses.bind_addresses([options.bind])[0]
+def _serve(parser: Parser, options: argparse.Namespace) -> int:
+    with parser.value_of("bind", "it takes an address or a host name of this machine"):
+        host = addresses.bind_addresses([options.bind])[0]
     # Paths are the user's; a daemon leaves the folder.
     path = os.path.abspath(options.keyfile) if options.keyfile else None
     pid_path = os.path.abspath(options.pidfile) if options.pidfile else ""
@@ -159,7 +161,8 @@ def _serve(options: argparse.Namespace) -> int:
     tell = daemon.detach() if options.daemon else None
     keyfile.no_core_dumps()
     keys = KeySource(secret_file=path, loopback_only=addresses.is_loopback(host))
-    listener: server.Server = options.kind(keys, host, options.port, allow=options.allow)
+    with port_of("--port"):
+        listener: server.Server = options.kind(keys, host, options.port, allow=options.allow)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: listener.close())
     with daemon.pid_file(pid_path):

@@ -5,13 +5,12 @@ I/O half. Layer 7. Rows HT-01, HT-02, HT-05, MO-01, MO-02, SE-34.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import logging
 import socket
 from dataclasses import dataclass
 
-from dispycos.net.listening import EVERYWHERE, as_typed, bound
+from dispycos.net.listening import EVERYWHERE, as_typed, bound, holder
 
 log = logging.getLogger("dispycos.monitor")
 
@@ -143,22 +142,10 @@ def _explained(error: OSError, address: str, port: int) -> OSError:
     if error.errno != errno.EADDRINUSE:
         why = f"can't listen at {address} port {port} for the web monitor: {error.strerror}"
         return OSError(error.errno, why)
-    who = _listener(port)
+    who = holder(address, port, "tcp")
     free = next_free(address, port + 1)
     hint = f"; port {free} is free" if free else ""
     return OSError(error.errno, f"port {port} at {address} is in use{f' by {who}' if who else ''}{hint}")
-
-
-def _listener(port: int) -> str:
-    """Who listens at a port, as far as this account may know."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            own = connection.laddr
-            if own and own.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    return ""
 
 
 def next_free(address: str, port: int) -> int | None:

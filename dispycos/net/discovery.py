@@ -33,6 +33,7 @@ from dispycos.net.datagram import DATAGRAM_BYTES, NONCE_BYTES, DatagramKind, Rec
 from dispycos.net.distortion import datagrams
 from dispycos.net.endpoint import Endpoint
 from dispycos.net.interfaces import Interface, interfaces
+from dispycos.net.listening import holder
 
 log = logging.getLogger("dispycos")
 
@@ -51,7 +52,10 @@ class Discovery:
     """
 
     def __init__(self, endpoint: Endpoint, *, udp_port: int, multicast: bool, on_hint: Hint) -> None:
-        """Listen on the shared UDP port. OSError if that can't be done on any interface."""
+        """Listen on the shared UDP port. OSError if that can't be done on any interface.
+
+        Where another program has it on some, that is logged.
+        """
         self._endpoint = endpoint
         self.hidden = _NOBODY  # roles that are not answered for
         self._reactor = endpoint.reactor
@@ -65,14 +69,22 @@ class Discovery:
         self._channels: list[_Channel] = []
         self._closed = False
         failures = []
+        taken = ""  # the address where it is another's
         for interface in self._interfaces():
             try:
                 self._channels.append(_Channel(self, interface, udp_port, multicast))
             except OSError as exc:
                 failures.append(f"{interface.name} {interface.address}: {exc.strerror or exc}")
+                taken = interface.address if exc.errno == errno.EADDRINUSE else taken
+        reason = "; ".join(failures) or "no interface is up"
+        if taken:
+            who = holder(taken, udp_port, "udp") or "another program"
+            reason += f"; {who} shares it with nobody: end it, or give all programs another udp_port"
+        text = f"can't use UDP port {udp_port} for discovery: {reason}"
         if not self._channels:
-            reason = "; ".join(failures) or "no interface is up"
-            raise OSError(errno.EADDRNOTAVAIL, f"can't use UDP port {udp_port} for discovery: {reason}")
+            raise OSError(errno.EADDRNOTAVAIL, text)
+        if taken:
+            log.warning("%s", text)
         self._broadcasts = {channel.interface.broadcast for channel in self._channels}
 
     def _interfaces(self) -> list[Interface]:

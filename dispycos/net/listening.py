@@ -5,11 +5,14 @@ I/O half. Layer 3. SE-12.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
 import socket
 from typing import Final
+
+from dispycos.wording import program_of
 
 EVERYWHERE: Final = ("0.0.0.0", "::")  # every address of this machine, of IPv4 and of IPv6
 
@@ -49,13 +52,33 @@ def listening_socket(host: str, port: int, backlog: int = 512) -> socket.socket:
     try:
         return bound(host, port, backlog)
     except OSError as exc:
+        who = holder(host, port, "tcp") if exc.errno == errno.EADDRINUSE else ""
         reason = {
-            errno.EADDRINUSE: "the port is in use by another program",
+            errno.EADDRINUSE: f"the port is in use by {who or 'another program'}",
             errno.EADDRNOTAVAIL: "the address is not this machine's",
             errno.EACCES: "ports below 1024 need privileges",
         }.get(exc.errno or 0, exc.strerror or str(exc))
         where = f"[{host}]" if ":" in host else host
         raise OSError(exc.errno, f"can't listen at {where}:{port}: {reason}") from None
+
+
+def holder(address: str, port: int, kind: str) -> str:
+    """Which program has a port there, with its process; "": the system does not tell this account.
+
+    kind  tcp: who listens; udp.
+    """
+    try:
+        import psutil  # by those who ask
+    except ImportError:
+        return ""
+    with contextlib.suppress(psutil.Error, OSError):
+        for one in psutil.net_connections(kind):
+            if not (one.pid and one.laddr and one.laddr.port == port):
+                continue
+            same = one.laddr.ip == address or {one.laddr.ip, address} & {*EVERYWHERE}
+            if same and (kind == "udp" or one.status == psutil.CONN_LISTEN):
+                return f"{program_of(psutil.Process(one.pid).cmdline())} (pid {one.pid})"
+    return ""
 
 
 def bound(host: str, port: int, backlog: int) -> socket.socket:

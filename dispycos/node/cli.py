@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dispycos import commandline, config, keyfile, validation
+from dispycos import commandline, config, keyfile, usage, validation
 from dispycos.commandline import Parser
 from dispycos.configuration.names import BadConfiguration
 from dispycos.errors import DispycosError
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None, *, source: KeySource | None = None) 
                 "this machine alone), or with --allow_root"
             )
         of_clients = account.told(settings.run_as) if settings.run_as else None
-        keys = source or commandline.key_source(options, settings.hosts)
+        keys = source or parser.key_source(options, settings.hosts)
         return _run(settings, of_clients, rights, keys)
 
     return commandline.carry_out("dispycosnode", run)
@@ -126,7 +126,8 @@ def _run(settings: NodeSettings, of_clients: Account | None, rights: Rights, sou
         rotation.listen_to_hangup(at_terminal=settings.commands)
         daemon.say(ready_line(settings.name, location, settings.servers))
 
-    return asyncio.run(serve(settings, keyring, workspace, ready, supervisor=supervisor))
+    with commandline.port_of("--tcp_ports"):
+        return asyncio.run(serve(settings, keyring, workspace, ready, supervisor=supervisor))
 
 
 def make_parser(bare: bool = False) -> Parser:
@@ -157,13 +158,14 @@ def add_options(parser: Parser) -> None:
         help="contact this scheduler or client; may be repeated")  # fmt: skip
     add("--peer_file", type=commandline.peer_file, default=[], metavar="FILE",
         help="contact the schedulers and clients in FILE too, a HOST:PORT a line")  # fmt: skip
-    add("--scheduler_port", type=commandline.port_number, default=0, metavar="N",
+    add("--scheduler_port", type=usage.a_port, default=0, metavar="N",
         help="look for a scheduler at this port of this machine, too (default: none)")  # fmt: skip
     add("--serve", type=commandline.whole, default=-1, metavar="N",
         help="exit after N clients (default: -1, never)")  # fmt: skip
-    add("--service_start", metavar="HH:MM", help="time of day from which clients are served (default: now)")
-    add("--service_stop", metavar="HH:MM", help="time of day from which no new tasks are taken")
-    add("--service_end", metavar="HH:MM", help="time of day when running tasks are ended")
+    times = {"type": commandline.time_of_day, "metavar": "HH:MM"}
+    add("--service_start", **times, help="time of day from which clients are served (default: now)")
+    add("--service_stop", **times, help="time of day from which no new tasks are taken")
+    add("--service_end", **times, help="time of day when running tasks are ended")
     add("--min_pulse_interval", type=commandline.a_time, metavar="SEC",
         help="shortest time between signs of life that a client may ask for (default: "
         f"{config.MinPulseInterval:g})")  # fmt: skip
@@ -216,7 +218,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> NodeSettings:
         limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
     return NodeSettings(
         name=options.name or host_name(),
-        hosts=tuple(addresses.bind_addresses(options.hosts)),
+        hosts=parser.listens_at(options),
         announce=announce,
         certificates=certificates,
         servers=servers,

@@ -60,9 +60,9 @@ def service_times(start: str | None, stop: str | None, end: str | None, now: int
     if stop is None and end is None:
         raise ValueError("--service_start needs --service_stop or --service_end")
     times = ServiceTimes(
-        now if start is None else _minute("--service_start", start),
-        None if stop is None else _minute("--service_stop", stop),
-        None if end is None else _minute("--service_end", end),
+        now if start is None else minute_of(start),
+        None if stop is None else minute_of(stop),
+        None if end is None else minute_of(end),
     )
     both = times.stop is not None and times.end is not None
     if both and times._after_start(times.end or 0) < times._after_start(times.stop or 0):
@@ -70,8 +70,9 @@ def service_times(start: str | None, stop: str | None, end: str | None, now: int
     return times
 
 
-def _minute(option: str, text: str) -> int:
+def minute_of(text: str) -> int:
+    """The minute of the day of HH:MM. ValueError says what else `text` is."""
     found = re.fullmatch(r"(\d{1,2}):(\d{2})", text)
     if not found or int(found[1]) > 23 or int(found[2]) > 59:
-        raise ValueError(f"{option} {text!r} is no time of day HH:MM")
+        raise ValueError(f"{text!r} is no time of day HH:MM")
     return int(found[1]) * 60 + int(found[2])

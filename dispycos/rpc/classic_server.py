@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from dispycos import keyfile
-from dispycos.arguments import port
 from dispycos.errors import DispycosError
 from dispycos.rpc.classic import DEFAULT_PORT
+from dispycos.rpc.listening import check_host
 from dispycos.rpc.private import connect_stdpipes
 from dispycos.rpc.server import Server, ThreadedServer
 from dispycos.rpc.servers import ForkingServer, OneShotServer
 from dispycos.rpc.slave import ClassicService
-from dispycos.usage import Described
+from dispycos.usage import Described, a_host, a_port
 from dispycos.wording import sentence
 
 _PROGRAM = "dispycos-classic"
@@ -39,7 +39,12 @@ _MODES: dict[str, type[Server]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal; the exit code."""
-    options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    check_host(parser, options.host)
+    for name in ("keyfile", "cafile", "vdb"):
+        if getattr(options, name) and not options.certfile:
+            parser.error(f"--{name} is of no use without --certfile, by which there is TLS")
     logging.basicConfig(
         level=logging.WARNING if options.quiet else logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -67,9 +72,9 @@ def _parser() -> Described:
         files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't listen there, or a file is no good", 2: "wrong usage"},
     )  # fmt: skip
-    parser.add_argument("-p", "--port", type=_port, default=DEFAULT_PORT, metavar="N",
+    parser.add_argument("-p", "--port", type=a_port, default=DEFAULT_PORT, metavar="N",
         help="port to listen at; 0: any free one (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--host", metavar="H",
+    parser.add_argument("--host", type=a_host, metavar="H",
         help="address to listen at; 0.0.0.0: everywhere (default: this machine alone)")  # fmt: skip
     parser.add_argument("-m", "--mode", choices=[*_MODES, "stdio"], default="threaded",
         help="serve connections by threads, by a process each, one only, or standard input and output "
@@ -82,29 +87,23 @@ def _parser() -> Described:
         help="PEM certificates of authorities: believe only clients that have one of theirs")  # fmt: skip
     parser.add_argument("--vdb", metavar="FILE",
         help="users log in over TLS; python -m dispycos.rpc.vdb makes the file")  # fmt: skip
-    parser.add_argument("--secret_file", metavar="FILE", type=Path,
+    parser.add_argument("--secret_file", metavar="FILE",
         help="believe only the key in this file (default: the account's own)")  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
     return parser
 
 
-def _port(text: str) -> int:
-    try:
-        return port("it", int(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 and 65535") from None
-
-
 def _serve(options: argparse.Namespace) -> int:
+    key = Path(options.secret_file) if options.secret_file else None
     if options.mode == "stdio":
-        connect_stdpipes(ClassicService, key=options.secret_file).serve_all()
+        connect_stdpipes(ClassicService, key=key).serve_all()
         return 0
     server = _MODES[options.mode](
         ClassicService,
         options.host,
         options.port,
         socket_path=options.socket,
-        key=options.secret_file,
+        key=key,
         certfile=options.certfile,
         keyfile=options.keyfile,
         ca_certs=options.cafile,

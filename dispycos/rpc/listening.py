@@ -22,12 +22,14 @@ from dispycos.arguments import port as port_number
 from dispycos.arguments import text
 from dispycos.config import Limits
 from dispycos.errors import AuthenticationError, DispycosError, Timeout
+from dispycos.net import addresses
 from dispycos.net.doorkeeper import Doorkeeper, Repeats, others
 from dispycos.net.keys import Keyring
 from dispycos.net.listening import listening_at
 from dispycos.net.proof import Meeting, prove
 from dispycos.net.stream import Stream
 from dispycos.rpc.vdb import Vdb, admit
+from dispycos.usage import Described
 
 log = logging.getLogger("dispycos")
 
@@ -44,6 +46,13 @@ def listen(hostname: str, port: int, *, ipv6: bool, backlog: int) -> socket.sock
     text("hostname", hostname)
     port_number("port", port)
     return listening_at(hostname, port, backlog, socket.AF_INET6 if ipv6 else socket.AF_UNSPEC)
+
+
+def check_host(parser: Described, host: str | None) -> None:
+    """End with wrong usage if nobody could listen at what `--host` says."""
+    if host is not None:
+        with parser.value_of("host", "it takes an address or a host name of this machine"):
+            addresses.bind_addresses([host])
 
 
 def listen_unix(path: str, backlog: int) -> socket.socket:

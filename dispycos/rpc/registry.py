@@ -24,10 +24,11 @@ from dispycos.errors import DispycosError
 from dispycos.net.listening import EVERYWHERE
 from dispycos.rpc.connection import Connection
 from dispycos.rpc.keys import Key
+from dispycos.rpc.listening import check_host
 from dispycos.rpc.registration import REGISTRY_PORT
 from dispycos.rpc.server import ThreadedServer
 from dispycos.rpc.services import Service
-from dispycos.usage import Described
+from dispycos.usage import Described, a_host, a_port
 from dispycos.wording import sentence
 
 log = logging.getLogger("dispycos")
@@ -123,16 +124,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't listen there", 2: "wrong usage"},
     )
-    parser.add_argument("-p", "--port", type=int, default=REGISTRY_PORT, metavar="N",
+    parser.add_argument("-p", "--port", type=a_port, default=REGISTRY_PORT, metavar="N",
         help="port to listen at; 0: any free one (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--host", metavar="H",
+    parser.add_argument("--host", type=a_host, metavar="H",
         help="address to listen at; 0.0.0.0: everywhere (default: this machine alone)")  # fmt: skip
-    parser.add_argument("--secret_file", metavar="FILE", type=Path,
+    parser.add_argument("--secret_file", metavar="FILE",
         help="believe only the key in this file (default: the account's own)")  # fmt: skip
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    check_host(parser, options.host)
+    key = Path(options.secret_file) if options.secret_file else None
     try:
-        server = RegistryServer(options.host, port_number("--port", options.port), key=options.secret_file)
+        server = RegistryServer(options.host, options.port, key=key)
     except (DispycosError, OSError, ValueError) as exc:
         print(f"{parser.prog}: {sentence(exc)}", file=sys.stderr)
         return 1

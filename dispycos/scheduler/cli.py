@@ -14,13 +14,12 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dispycos import commandline, config, keyfile, validation
+from dispycos import commandline, config, keyfile, usage, validation
 from dispycos.commandline import Parser
 from dispycos.configuration.names import BadConfiguration
 from dispycos.httpd import argtext
 from dispycos.keyfile import KeySource
 from dispycos.model import Location
-from dispycos.net import addresses
 from dispycos.net.rotation import Rotation
 from dispycos.scheduler import web
 from dispycos.scheduler.service import ServiceOptions
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str], further: Section | None = None) -> int:
 
     def run() -> int:
         settings = _settings(parser, options)
-        return _run(settings, commandline.key_source(options, settings.hosts), web.asked_for(parser, options))
+        return _run(settings, parser.key_source(options, settings.hosts), web.asked_for(parser, options))
 
     return commandline.carry_out("dispycos", run)
 
@@ -83,12 +82,14 @@ def _run(settings: SharedSettings, source: KeySource, monitor: Web | None) -> in
         rotation.start()
         rotation.listen_to_hangup(at_terminal=settings.commands)
         if monitor is not None:
-            monitors.append(monitor.watch(scheduler, settings))
+            with commandline.port_of("--http"):
+                monitors.append(monitor.watch(scheduler, settings))
             scheduler.say(f"dispycos monitor: {monitors[0].link}")
         scheduler.say(f"dispycos scheduler ready at {location}")
 
     try:
-        return asyncio.run(serve(settings, keyring, ready, supervisor))
+        with commandline.port_of("--tcp_port"):
+            return asyncio.run(serve(settings, keyring, ready, supervisor))
     finally:
         for started in monitors:
             started.stop("finished", "the scheduler has ended", GOODBYE)
@@ -112,13 +113,13 @@ def make_parser(bare: bool = False, further: Section | None = None) -> Parser:
     )
     add = parser.option
     parser.section("nodes and clients")
-    add("-t", "--tcp_port", "--scheduler_port", type=commandline.port_number,
+    add("-t", "--tcp_port", "--scheduler_port", type=usage.a_port,
         default=config.DispycosSchedulerPort, metavar="N",
         help=f"TCP port (default: {config.DispycosSchedulerPort}); 0: a free one")  # fmt: skip
     add("--node", action="append", type=commandline.host_or_port, default=[], metavar="HOST[:PORT]",
         help="reach for this node and those near it: one of each other network is enough; may be "
         "repeated")  # fmt: skip
-    add("--node_port", type=commandline.port_number, default=config.DispycosNodePort, metavar="N",
+    add("--node_port", type=usage.a_port, default=config.DispycosNodePort, metavar="N",
         help=f"port of nodes that are named without one (default: {config.DispycosNodePort})")  # fmt: skip
     add("--relay_nodes", action="store_true",
         help="ask every node, not only those of --node, for others near it")  # fmt: skip
@@ -152,7 +153,7 @@ def _settings(parser: Parser, options: argparse.Namespace) -> SharedSettings:
         limits = dataclasses.replace(limits, request_timeout=options.msg_timeout)
     return SharedSettings(
         name=options.name or socket.gethostname(),
-        hosts=tuple(addresses.bind_addresses(options.hosts)),
+        hosts=parser.listens_at(options),
         port=options.tcp_port,
         announce=parser.announced(options),
         certificates=certificates,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dispycos import commandline
 from dispycos.commandline import Parser
 from dispycos.httpd import argtext, listening
+from dispycos.net import addresses
 from dispycos.records import record
 from dispycos.scheduler.shared import SharedScheduler, SharedSettings
 
@@ -73,6 +74,9 @@ def asked_for(parser: Parser, options: argparse.Namespace) -> Web | None:
                 parser.error(f"--{name} is about the web monitor: it needs --http")
         return None
     host, port = options.http
+    if host is not None:
+        with parser.value_of("http", "it takes HOST, HOST:PORT or PORT, where HOST is this machine"):
+            addresses.bind_addresses([host])
     hosts = tuple(options.allow_host)
     number = listening.PORT if port is None else port
     return Web(host, number, options.http_readonly, options.metrics_public, hosts)

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from dispycos import commandline, config, keyfile, validation
+from dispycos import commandline, config, keyfile, usage, validation
 from dispycos.client.client import Client
 from dispycos.commandline import Parser
 from dispycos.errors import DispycosError
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(commandline.normal(sys.argv[1:] if argv is None else argv))
     commandline.log_to_stderr(options.debug)
-    return commandline.carry_out(PROGRAM, lambda: _run(options))
+    return commandline.carry_out(PROGRAM, lambda: _run(parser, options))
 
 
 def _parser() -> Parser:
@@ -59,17 +59,19 @@ def _parser() -> Parser:
         files=keyfile.TOLD,
         statuses={0: "a signal ended it", 1: "it can't start, or a second signal", 2: "wrong usage"},
     )
-    parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
-        metavar="ADDR",
+    parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", type=usage.a_host,
+        default=[], metavar="ADDR",
         help="address or host name to listen at, `default`: that of the default route (default: loopback); "
         "may be repeated")  # fmt: skip
-    parser.add_argument("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
+    parser.add_argument("-p", "--port", type=usage.a_port, default=PORT, metavar="N",
         help=f"TCP port (default: {PORT}); 0: a free one")  # fmt: skip
     parser.pool_options("master")
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(parser: Parser, options: argparse.Namespace) -> int:
+    options.hosts = [addresses.default_address() if host == "default" else host for host in options.hosts]
+    hosts = parser.listens_at(options, loopback_only=not options.hosts)
     ending = threading.Event()
 
     def signalled(number: int, frame: object) -> None:
@@ -80,9 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signalled)
     validation.forbid_unpickling("the master")
-    named = [addresses.default_address() if host == "default" else host for host in options.hosts]
-    hosts = tuple(addresses.bind_addresses(named, loopback_only=not named))
-    keyring = commandline.key_source(options, hosts).load()
+    keyring = parser.key_source(options, hosts).load()
     keyfile.no_core_dumps()
     taking_part = Options(
         hosts=hosts,
@@ -92,7 +92,8 @@ def _run(options: argparse.Namespace) -> int:
         roles=Role.PEER | Role.CLIENT | Role.SCHEDULER,
     )
     config.MinPulseInterval = PULSE  # of this process: its workers are no cluster of hundreds of servers
-    network = runtime.network(taking_part, keyring)
+    with commandline.port_of("--port"):
+        network = runtime.network(taking_part, keyring)
     try:
         pool = _start(network)
         print(f"dispycos master ready at {network.endpoint.location}", flush=True)

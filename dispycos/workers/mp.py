@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dispycos import commandline, keyfile
+from dispycos import commandline, keyfile, usage
 from dispycos.arguments import integer
 from dispycos.arguments import port as checked_port
 from dispycos.commandline import Parser
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-n", "--nworkers", type=commandline.whole, metavar="N",
         help="workers (default: one for each processor)")  # fmt: skip
-    parser.add_argument("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
+    parser.add_argument("-p", "--port", type=usage.a_port, default=PORT, metavar="N",
         help=f"TCP port of the master (default: {PORT}); 0: a free one")  # fmt: skip
     parser.add_argument("--log_dir", metavar="DIR",
         help=f"folder of {logs.MASTER} and {logs.WORKERS} (default: the working directory)")  # fmt: skip

@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from dispycos import commandline, keyfile
+from dispycos import commandline, keyfile, usage
 from dispycos.arguments import integer
 from dispycos.arguments import port as checked_port
 from dispycos.commandline import Parser
@@ -260,7 +260,7 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add("-n", "--nworkers", type=commandline.whole, metavar="N", help="workers; start needs it")
-    add("-p", "--port", type=commandline.port_number, default=PORT, metavar="N",
+    add("-p", "--port", type=usage.a_port, default=PORT, metavar="N",
         help=f"TCP port of the master (default: {PORT})")  # fmt: skip
     add(
         "--log_dir",

@@ -20,7 +20,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from dispycos import commandline, keyfile, validation
+from dispycos import commandline, keyfile, usage, validation
 from dispycos.commandline import Parser
 from dispycos.model import Location
 from dispycos.net import addresses
@@ -57,9 +57,9 @@ def _parser() -> Parser:
     parser.add_argument("master", nargs="?", type=commandline.place, default=(None, None),
         metavar="HOST[:PORT]",
         help=f"where the master is, or its port here (default: localhost; port {PORT})")  # fmt: skip
-    parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", default=[],
-        metavar="ADDR", help="address or host name to use (default: loopback if the master is there, "
-        "else that of the default route)")  # fmt: skip
+    parser.add_argument("-i", "--ip_addr", "--host", dest="hosts", action="append", type=usage.a_host,
+        default=[], metavar="ADDR", help="address or host name to use (default: loopback if the master is "
+        "there, else that of the default route)")  # fmt: skip
     parser.add_argument("--dest_path", metavar="DIR",
         help="directory for its files (default: one of its own below $TMPDIR)")  # fmt: skip
     parser.add_argument("--allow_root", action="store_true",
@@ -74,7 +74,7 @@ def _run(parser: Parser, options: argparse.Namespace) -> int:
     host = named or "localhost"
     master = Location(host, port or PORT)
     near = addresses.is_loopback(master.addr)
-    hosts = tuple(addresses.bind_addresses(options.hosts, loopback_only=near and not options.hosts))
+    hosts = parser.listens_at(options, loopback_only=near and not options.hosts)
     loopback = all(map(addresses.is_loopback, hosts))
     if os.geteuid() == 0 and not loopback and not options.allow_root:
         parser.error(
@@ -91,7 +91,7 @@ def _run(parser: Parser, options: argparse.Namespace) -> int:
         min_pulse=MIN_PULSE,
         commands=False,
     )
-    source = commandline.key_source(options, hosts)
+    source = parser.key_source(options, hosts)
     keyring = source.load()
     keyfile.no_core_dumps()
     # Several workers of one account are usual, so each has a directory of its own.

@@ -189,6 +189,18 @@ def test_an_answer_is_no_longer_than_its_question_and_goes_to_the_asker_alone(pa
     assert not bystander.hints and "HERE" not in bystander.counts
 
 
+def test_a_port_that_another_program_shares_with_nobody_is_told_with_that_program(party, monkeypatch):
+    node = party(Role.NODE)
+    here = [one for one in interfaces.interfaces() if one.address == "127.0.0.1"]
+    monkeypatch.setattr("dispycos.net.discovery.interfaces", lambda: here)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", 0))
+        port = sock.getsockname()[1]
+        told = rf"can't use UDP port {port} .* \(pid {os.getpid()}\) shares it with nobody: end it, or give"
+        with pytest.raises(OSError, match=told):
+            Discovery(node.endpoint, udp_port=port, multicast=False, on_hint=print)
+
+
 def test_a_process_without_interfaces_for_it_says_so(party, monkeypatch):
     node = party(Role.NODE)
     monkeypatch.setattr("dispycos.net.discovery.interfaces", list)

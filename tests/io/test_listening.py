@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -63,5 +64,6 @@ def test_what_is_typed_is_listened_at() -> None:
         listening_at("", 0, 1)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(OSError, match=rf"can't listen at 127\.0\.0\.1:{port}: the port is in use"):
+        told = rf"can't listen at 127\.0\.0\.1:{port}: the port is in use by .+ \(pid {os.getpid()}\)$"
+        with pytest.raises(OSError, match=told):
             listening_at("localhost", port, 1, socket.AF_INET)

@@ -45,7 +45,7 @@ def test_a_port_that_is_taken_is_named(place: Place) -> None:
         port = taken.getsockname()[1]
         code, out, err = run_program(place.command(port=port))
     assert (code, out) == (1, "")
-    assert f"127.0.0.1:{port}" in err and "in use" in err
+    assert f"127.0.0.1:{port}" in err and f"(pid {os.getpid()}); --tcp_port takes another" in err
     assert err.count("\n") == 1
     assert not (place.path / "scheduler").exists()
 
@@ -54,13 +54,8 @@ def test_a_port_that_is_taken_is_named(place: Place) -> None:
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (["--host", "203.0.113.77"], "203.0.113.77"),
-        (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
-        (["--ext_ip_addr", "no.such.host.invalid"], "no.such.host.invalid"),
-        (["--ext_ip_addr", "0"], "others can't dial 0, "),
         (["--dest_path", "/proc/nowhere"], "/proc/nowhere"),
         (["--secret_file", "/nowhere/key"], "/nowhere/key"),
-        (["--secret", "both"], "a secret or a secret file"),
     ],
 )
 def test_what_can_not_be_done_is_one_sentence(place: Place, more: list[str], text: str) -> None:
@@ -99,6 +94,32 @@ def test_wrong_usage_ends_with_2(place: Place, more: list[str]) -> None:
     code, out, err = run_main(cli.main, *place.command(*more)[len(SCHEDULER) :])
     assert (code, out) == (2, "")
     assert err.startswith("usage: dispycos ")
+
+
+@pytest.mark.row("DS-02", "MO-01")
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("-i/--ip_addr/--host", "203.0.113.77", "the address is not this machine's; it takes an address or"),
+        ("-i/--ip_addr/--host", "no.such.host.invalid", "can't resolve 'no.such.host.invalid'"),
+        ("-i/--ip_addr/--host", "a:b", "'a:b' is no address and no host name"),
+        ("--ext_ip_addr/--ext_host", "no.such.host.invalid", "can't resolve 'no.such.host.invalid'"),
+        ("--ext_ip_addr/--ext_host", "0x0", "others can't dial 0x0, "),
+        ("--ext_ip_addr/--ext_host", "0", "'0' is no address and no host name"),
+        ("-s/--secret", "both of them", "a secret or a secret file"),
+        ("--http", "no.such.host.invalid:8181", "it takes HOST, HOST:PORT or PORT, where HOST is this mach"),
+        ("--http", "203.0.113.77", "can't listen at 203.0.113.77"),
+        ("--http", "a b", "'a b' is neither a host nor"),
+        ("--certfile", "", "it is empty: leave it out, or say what is meant"),
+    ],
+)
+def test_a_value_that_can_not_be_used_is_told_with_its_option(
+    place: Place, option: str, value: str, told: str
+) -> None:
+    command = place.command(option.rpartition("/")[2], value)[len(SCHEDULER) :]
+    code, out, err = run_main(cli.main, *command)
+    assert (code, out) == (2, "")
+    assert f"dispycos: error: argument {option}: " in err and told in err
 
 
 @pytest.mark.row("DS-02")

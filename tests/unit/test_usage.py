@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from dispycos import cli, config
 from dispycos.commands import manual, page_tables, programs, topics
 from dispycos.usage import Described, parser_of, told_default
-from dispycos.wording import harmless, many, sentence
+from dispycos.wording import harmless, many, program_of, sentence
 from tests.helpers import ROOT, run_main
 
 PROGRAMS = {**programs.COMMANDS, **programs.PROGRAMS, **programs.MODULES}
@@ -167,6 +168,18 @@ def test_what_is_counted_is_called_by_its_number() -> None:
     assert [many(number, "task waits", "tasks wait") for number in (1, 2)] == ["1 task waits", "2 tasks wait"]
 
 
+def test_a_program_is_called_as_people_call_it() -> None:
+    lines = {
+        "/usr/sbin/nginx -g x": "nginx",
+        "/opt/py/bin/python3.11 -X dev -u /usr/bin/dispycosnode --daemon": "dispycosnode",
+        "python -m dispycos.node -c 1": "dispycos.node",
+        "python -c print()": "python",
+        "python": "python",
+        "": "a program",
+    }
+    assert {line: program_of(line.split()) for line in lines} == lines
+
+
 def refused(run: Callable[..., int | None], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What a program says of wrong usage: the last line, behind how it is used."""
     with pytest.raises(SystemExit) as ended:
@@ -187,6 +200,20 @@ def test_every_program_names_the_option_that_was_meant_and_its_release(
     with pytest.raises(SystemExit, match="0"):
         run(["--version"])
     assert capsys.readouterr().out.startswith(f"dispycos {config.RELEASE} (Python 3.")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_nonsense_is_told_with_the_option_whose_value_it_is(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = PROGRAMS[name].main()
+    for action in parser_of(run)._actions:
+        if action.nargs == 0 or not action.option_strings or action.type is shlex.split:
+            continue
+        named = f"argument {'/'.join(action.option_strings)}: "
+        # Of most texts only the world can say that they are of no use; of an empty one, everybody.
+        for value in ["", *([" "] if action.type else [])]:
+            assert refused(run, [action.option_strings[0], value], capsys).startswith(named)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +241,13 @@ def test_every_program_names_the_option_that_was_meant_and_its_release(
         ("config", "nod --cpus 2", "argument SECTION: 'nod' is none of"),
         ("config", "node --cpuz 2", "did you mean --cpus?"),
         ("dispycos-classic", "-m oneshoot", "did you mean 'oneshot'?"),
+        ("dispycos-classic", "--host 203.0.113.77", "argument --host: can't listen at 203.0.113.77"),
+        ("dispycos-classic", "--keyfile x", "--keyfile is of no use without --certfile"),
+        ("dispycos", "-i 0.0.0.0 -s short", "argument -s/--secret: the secret has fewer than 8 characters"),
+        ("dispycos.rpc.registry", "-p 65536", "argument -p/--port: '65536' is no port between 0 and 65535"),
+        ("easycluster", "-S -b no.such.host.invalid", "argument -b/--bind: can't resolve 'no.such.host.inv"),
+        ("dispycos.workers.master", "-i 203.0.113.77", "argument -i/--ip_addr/--host: can't listen at 203.0"),
+        ("ssh", "host1 --service_start soon", "argument --service_start: 'soon' is no time of day HH:MM"),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(

@@ -142,8 +142,8 @@ def test_the_server_says_what_is_wrong_with_its_options():
     assert "--mode" in run_program([*SERVER, "--help"]).out
     code, _, err = run_main(classic_server.main, "--port", "70000")
     assert code == 2 and "'70000' is no port" in err
-    code, _, err = run_program([*SERVER, "--host", "192.0.2.1"])
-    assert code == 1 and err.startswith("dispycos-classic: can't listen at 192.0.2.1:18812")
+    code, _, err = run_main(classic_server.main, "--host", "192.0.2.1")
+    assert code == 2 and "argument --host: can't listen at 192.0.2.1: the address is not this mach" in err
     code, _, err = run_program([*SERVER, "--port", "0", "--secret_file", "/no/such/file"])
     assert code == 1 and "/no/such/file" in err
 

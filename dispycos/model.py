@@ -317,6 +317,16 @@ class MonitorStatus:
         self.type = type
         self.value = value
 
+    def __getattr__(self, name: str) -> Any:
+        # Mostly it is what the result has, and who asks has not seen that there is none.
+        if name.startswith("__") or name in MonitorStatus.__slots__:
+            raise AttributeError(name)
+        told = "" if self.type is StopIteration else f": {self}"
+        text = (
+            f"a MonitorStatus has no {name!r}, only info, type and value: it says how a task ended{told:.300}"
+        )
+        raise AttributeError(text, name=name, obj=self)
+
     def __repr__(self) -> str:
         return f"MonitorStatus({self.info!r}, {self.type!r}, {self.value!r})"
 

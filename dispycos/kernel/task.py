@@ -17,7 +17,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from dispycos.errors import HotSwapException
 from dispycos.frames import with_traceback
@@ -152,6 +152,13 @@ class Task(Receiver):
         wait._task = self
         wait._waiter = None
         return wait
+
+    def __await__(self) -> NoReturn:
+        # Which of the two a bare `await task` means is not ours to guess: they differ where it failed.
+        raise TypeError(
+            "a task itself can't be awaited: `await task()` gives its result, or its MonitorStatus if it "
+            "failed; `await task.result()` raises what it raised"
+        )
 
     def finish(self, timeout: float | None = None) -> Any:
         """Yield this: its result when it has ended, its MonitorStatus if it failed, None at the time-out."""

@@ -56,6 +56,8 @@ trace.leading.add(__name__)
 
 REPORT_EVERY = 0.005  # seconds between messages about ended tasks, while others go on
 
+_NO_TERMINAL = "nobody types at a server: ask in the program, and submit what was answered"
+
 _FROM_CLIENT = (Submit, Recall, CancelTask, OutcomesSeen, Finish)
 
 
@@ -252,6 +254,8 @@ class Executor:
             assert error is not None
             if end is not End.FAILED or is_interruption(error):
                 end = End.CANCELLED
+            if _needs_terminal(error):
+                error.add_note(_NO_TERMINAL)
             value, text = values.dump_exception(error)
         spec = self._over(task.number, end, value, text)
         if spec is not None:
@@ -319,3 +323,9 @@ class Executor:
             f"server {here.location} of node {here.name} has no module {name}: install it on that machine,"
             f" or let it travel among the components, Client([.., {name}])"
         )
+
+
+def _needs_terminal(error: BaseException) -> bool:
+    """Whether input() or breakpoint() raised it, having found an end where people type."""
+    kind = type(error)
+    return (kind is EOFError and str(error) == "EOF when reading a line") or kind.__name__ == "BdbQuit"

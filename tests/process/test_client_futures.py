@@ -144,6 +144,14 @@ def test_a_failure_is_the_original_exception_with_the_traceback_from_there(clust
 
 
 @pytest.mark.row("DC-63")
+def test_who_has_a_server_ask_a_person_is_told_that_nobody_is_there(cluster: Any) -> None:
+    with opened() as client:
+        for function in (input, breakpoint):
+            error = client.submit(function).exception(LIMIT)
+            assert error is not None and error.__notes__[0].startswith("nobody types at a server: ask in")
+
+
+@pytest.mark.row("DC-63")
 def test_what_python_takes_for_the_end_of_a_generator_is_a_failure_too(cluster: Any) -> None:
     with opened() as client:
         assert isinstance(client.submit(stops).exception(LIMIT), RuntimeError)

@@ -70,3 +70,16 @@ def test_more_addresses_than_are_told_are_refused() -> None:
 )
 def test_a_status_as_a_line_has_its_exception_once(value: str, line: str) -> None:
     assert str(MonitorStatus("main/1", ValueError, value)) == line
+
+
+@pytest.mark.row("CO-08")
+def test_who_takes_a_status_for_the_result_reads_how_the_task_ended() -> None:
+    failed = MonitorStatus("main/1", ValueError, "trace\nValueError: 3")
+    told = "a MonitorStatus has no 'shape', only info, type and value: it says how a task ended"
+    with pytest.raises(AttributeError, match=f"^{told}: main/1: ValueError: 3$"):
+        failed.shape
+    with pytest.raises(AttributeError, match=f"^{told}$"):
+        MonitorStatus("main/1", StopIteration, 7).shape
+    # What copies and pickles make is asked before it has anything.
+    assert copy.deepcopy(failed) == pickle.loads(pickle.dumps(failed)) == failed
+    assert not hasattr(MonitorStatus.__new__(MonitorStatus), "value")

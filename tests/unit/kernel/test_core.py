@@ -102,6 +102,25 @@ def test_a_tight_loop_starves_no_other_task(world: World, kind: str) -> None:
     assert task._value == "done"
 
 
+@pytest.mark.row("KE-08")
+def test_who_awaits_a_task_itself_is_told_what_to_await(world: World) -> None:
+    def target() -> Gen:
+        yield
+        return 7
+
+    async def main() -> tuple[str, Any]:
+        task = world.spawn(target)
+        try:
+            await task
+        except TypeError as exc:
+            return str(exc), await task()
+        return "", None
+
+    told, result = world.result(main)
+    assert "`await task()` gives its result" in told and "`await task.result()` raises" in told
+    assert result == 7
+
+
 @pytest.mark.row("KE-04")
 def test_a_hundred_thousand_tasks_live_at_once(world: World) -> None:
     def target(task: Any = None) -> Gen:

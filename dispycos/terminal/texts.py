@@ -83,14 +83,15 @@ def _parts(cluster: dict[str, Any], of: str, *states: str) -> str:
 
 
 def tasks_of(cluster: dict[str, Any]) -> str:
-    """5 running, 2 waiting, 10 done, 0.5/s: what of it is known."""
-    known = [name for name in ("running", "waiting", "done") if cluster[name] is not None]
-    names = (*known, *(["failed"] if cluster["failed"] else []))
+    """5 running, 2 waiting, 10 done, 1 of them failed, 0.5/s: what of it is known."""
+    found = [(cluster[name], name) for name in ("running", "waiting", "done")]
+    known = [f"{number:,} {name}" for number, name in found if number is not None]
+    failed = [f"{cluster['failed']:,} of them failed"] if cluster["failed"] else []
     ended = [] if cluster["rate"] is None else [rate(cluster["rate"])]
-    return ", ".join([*(f"{cluster[name]:,} {name}" for name in names), *ended])
+    return ", ".join([*known, *failed, *ended])
 
 
 def ended_of(row: dict[str, Any]) -> str:
-    """10 done, 2 failed: what of it is known."""
-    found = ((row[name], name) for name in ("done", "failed"))
+    """10 done, 2 of them failed: what of it is known."""
+    found = ((row[name], word) for name, word in (("done", "done"), ("failed", "of them failed")))
     return ", ".join(f"{number:,} {name}" for number, name in found if number is not None)

@@ -83,7 +83,7 @@ def test_a_scheduler_shows_who_has_its_servers_in_place_of_tasks(stage: Stage) -
     for width in (1279, 1198):  # where all columns have just room, and where one has gone
         page.set_viewport_size({"width": width, "height": 900})
         wait_until(partial(nodes.evaluate, FITS), what=f"nodes to fit {width} pixels")
-    assert "Failed" not in page.locator(".totals").inner_text()
+    assert "failed" not in page.locator(".totals").inner_text()
     page.goto(f"{stage.origin}/#/tasks")
     page.locator(".page[data-page=tasks] .elsewhere", has_text="shows tasks").wait_for()
     page.goto(f"{stage.origin}/#/server/s1")
@@ -107,11 +107,11 @@ def test_cluster_shows_what_the_json_says(stage: Stage) -> None:
             strict=True,
         )
     )
-    assert {name: shown[name] for name in ("Submitted", "Done", "Running", "Failed")} == {
+    assert {name: shown[name] for name in ("Submitted", "Done", "Of these failed", "Running")} == {
         "Submitted": str(cluster["submitted"]),
         "Done": str(cluster["done"]),
         "Running": str(cluster["running"]),
-        "Failed": str(cluster["failed"]),
+        "Of these failed": str(cluster["failed"]),
     }
     nodes = {node["address"]: node for node in ask(page, "nodes")["nodes"]}
     for address, name, servers in zip(
@@ -273,6 +273,7 @@ def test_tasks_are_filtered_and_one_tells_its_whole_story(stage: Stage) -> None:
     trace = 'Traceback (most recent call last):\n  File "work.py", line 3, in resize\nValueError: no such row'
     stage.source.fail(bad, trace)
     page.locator("tbody tr", has_text="ValueError: no such row").wait_for()
+    page.locator("main p", has_text="Done in all: 1, 1 of them failed.").wait_for()
     page.get_by_label("Filter", exact=True).fill("state:failed name:res")
     wait_until(lambda: cells(page, "Id") == [f"#{bad}"])
     page.get_by_label("Filter", exact=True).fill("state:failed name:compute")

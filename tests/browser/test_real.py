@@ -88,7 +88,7 @@ def test_each_page_shows_a_real_cluster_of_two_nodes_of_two_servers(
     wait_until(lambda: page.wait_for_timeout(20) or totals(page)["Running"] == "3", 20)
     cluster = ask(page, "cluster")["cluster"]
     shown = totals(page)
-    assert [shown[name] for name in ("Submitted", "Done", "Running", "Waiting", "Failed")] == [
+    assert [shown[name] for name in ("Submitted", "Done", "Running", "Waiting", "Of these failed")] == [
         str(cluster[name]) for name in ("submitted", "done", "running", "waiting", "failed")
     ]
     assert (shown["Submitted"], shown["Waiting"]) == ("3", "0")

@@ -82,7 +82,7 @@ def test_a_terminal_finds_the_program_of_its_account_and_shows_it_live(
     with terminal(*DISPYCOS, "top", env=folder) as screen:
         screen.wait_for("watched.py", "nodes 1 initialized", "servers 2 busy", "tasks 2 running", "127.0.0.1")
         program.write("go")
-        screen.wait_for("1 done, 1 failed")
+        screen.wait_for("1 done, 1 of them failed")
         screen.type("2")
         screen.wait_for("by server", "RUNNING")
         screen.type("1\r")  # the node, then its first server

@@ -106,7 +106,7 @@ export class Bar {
       h("div.who", {}, h("dt", {}, "Client"), this._client),
       h("div", {}, h("dt", {}, "Nodes"), h("dd", {}, figure("nodes_initialized", "initialized", "initialized"), figure("nodes_suspended", "suspended", "suspended"), figure("nodes_zombie", "zombie", "zombie"))),
       h("div", {}, h("dt", {}, "Servers"), h("dd", {}, figure("servers_busy", "busy", "busy"), figure("servers_idle", "idle", "idle"))),
-      h("div", {}, h("dt", {}, "Tasks"), h("dd", {}, figure("running", "running", "running"), figure("waiting", "waiting", "waiting"), figure("done", "finished", "done"), figure("failed", "failed", "failed"))),
+      h("div", {}, h("dt", {}, "Tasks"), h("dd", {}, figure("running", "running", "running"), figure("waiting", "waiting", "waiting"), figure("done", "finished", "done"), figure("failed", "failed", "of them failed"))),
       h("div", {}, h("dt.unseen", {}, "Rate"), h("dd", {}, figure("rate", "", "tasks/s"))));
     this.search = h("input", { type: "search", placeholder: "Search  /", "aria-label": "Search: a node, server or task opens, any other text filters the page", autocomplete: "off", spellcheck: "false", maxlength: "200", list: "found" });
     this._found = h("datalist", { id: "found" });

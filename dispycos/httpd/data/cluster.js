@@ -52,7 +52,7 @@ export function open(app, root, lending) {
   const clients = lending?.clients(app);
   const tiles = new Map();
   const totals = h("dl.totals");
-  for (const [id, label, series] of [["submitted", "Submitted"], ["done", "Done"], ["running", "Running", "running"], ["waiting", "Waiting"], ...(lending ? [] : [["failed", "Failed"]]), ["rate", "Tasks/s", "rate"]]) {
+  for (const [id, label, series] of [["submitted", "Submitted"], ["done", "Done"], ...(lending ? [] : [["failed", "Of these failed"]]), ["running", "Running", "running"], ["waiting", "Waiting"], ["rate", "Tasks/s", "rate"]]) {
     const value = h("dd");
     const line = series ? sparkline([]) : null;
     tiles.set(id, { value, line, series });

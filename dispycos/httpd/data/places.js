@@ -16,7 +16,7 @@ import { Table } from "./table.js";
 /** @typedef {import("./store.js").Row} Row */
 
 const ENDED = ["finished", "failed", "cancelled", "timed out", "rejected", "lost", "abandoned"];
-const COUNTED = { submitted: "submitted", done: "done", failed: "failed", running: "running", waiting: "waiting there" };
+const COUNTED = { submitted: "submitted", done: "done", failed: "of them failed", running: "running", waiting: "waiting there" };
 const UNTOLD = ["submitted", "waiting", "cpu", "memory"]; // what a scheduler does not know of servers
 const numeric = true;
 
@@ -169,7 +169,7 @@ export function openNode(app, root, asked) {
 
 /** @param {Row} row @returns {string} what is known of its tasks */
 function counted(row) {
-  const found = Object.entries(COUNTED).filter(([name]) => known(row[name]));
+  const found = Object.entries(COUNTED).filter(([name]) => known(row[name]) && (name !== "failed" || row.failed));
   return found.map(([name, word]) => `${count(row[name])} ${word}`).join(", ") || DASH;
 }
 

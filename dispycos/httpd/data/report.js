@@ -40,7 +40,7 @@ function html(app) {
   const parts = [
     `<h1>${escaped(headline(app))}</h1>`,
     app.bye ? `<p>The program ended: ${escaped(app.bye.reason)}. ${escaped(app.bye.text)}</p>` : "",
-    tableOf("Totals", ["Submitted", "Done", "Running", "Waiting", "Failed", "Tasks/s", "Client"], [[count(cluster.submitted), count(cluster.done), count(cluster.running), count(cluster.waiting), count(cluster.failed), number(cluster.rate), cluster.client]]),
+    tableOf("Totals", ["Submitted", "Done", "Of these failed", "Running", "Waiting", "Tasks/s", "Client"], [[count(cluster.submitted), count(cluster.done), count(cluster.failed), count(cluster.running), count(cluster.waiting), number(cluster.rate), cluster.client]]),
     tableOf("Nodes", ["IP address", "Name", "State", "Servers", "CPU available", "Memory", "Swap", "Disk", "Submitted", "Done", "Running", "Last pulse"], sort(rows("node"), (row) => byNumber(row.address), true).map((row) => [row.address, row.name, row.state, count(row.servers), percent(row.cpu), bytes(row.memory), bytes(row.swap), bytes(row.disk), count(row.submitted), count(row.done), count(row.running), time(row.pulse)])),
     tableOf("Servers", ["Location", "Node", "State", "Running"], sort(rows("server"), (row) => byNumber(row.location), false).map((row) => [row.location, store.row(row.node)?.name, row.state, count(row.running)])),
   ];

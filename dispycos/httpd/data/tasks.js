@@ -61,9 +61,10 @@ export function openTasks(app, root) {
     open: (row) => `#/task/${row.id}`,
     empty: () => (!store.loaded("tasks") ? (app.bye ? "This page was not open when the program ended, so its tasks were not kept." : "Loading …") : app.search ? "No task matches the filter." : "No task yet. Each one that the program submits appears here."),
   }, app.settings);
-  const note = h("p.quiet", {}, "Running tasks, the first 10,000 that wait, and the last 10,000 that ended while somebody looked, or failed.");
+  const counts = h("span");
+  const note = h("p.quiet", {}, "Running ones, the first 10,000 that wait, and the last 10,000 that failed or ended while somebody looked. ", counts);
   const sample = h("p.quiet", { role: "status" });
-  put(root, h("h1", {}, "Tasks"), table.element, note, sample);
+  put(root, h("h1", {}, "Tasks"), note, table.element, sample);
   return {
     title: "Tasks",
     topics: ["cluster", "tasks"],
@@ -76,6 +77,8 @@ export function openTasks(app, root) {
         const server = store.row(row.server);
         return passes(wanted, { name: row.name, state: row.state, server: server?.location, node: server ? server.location : null, id: `#${row.id.slice(1)}`, kind: row.kind, reason: row.reason, args: app.args ? row.args : null });
       };
+      const { done, failed } = store.cluster;
+      say(counts, done ? `Done in all: ${count(done)}${failed ? `, ${count(failed)} of them failed` : ""}.` : "");
       say(sample, sampled(store.cluster));
       table.show(wanted.length ? rows.filter(fits) : rows, app.now);
       terminate.paint();

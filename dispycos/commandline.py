@@ -97,7 +97,8 @@ class Parser(Described):
         self.section("addresses and discovery")
         self.option("-i", "--ip_addr", "--host", dest="hosts", action="append", type=a_host, default=[],
             metavar="ADDR",
-            help="address or host name to use (default: the default route's); may be repeated")  # fmt: skip
+            help="address or host name of this machine to use (default: that of the default route); may be "
+            "repeated")  # fmt: skip
         self.option("-u", "--udp_port", type=a_port, default=config.NetPort, metavar="N",
             help="UDP port of discovery; 0: no UDP")  # fmt: skip
         self.option(
@@ -135,7 +136,11 @@ class Parser(Described):
             help="refuse larger files (default: what the disk holds)",
         )
         self.option("-d", "--debug", action="store_true", help="log debug messages")
-        self.option("--daemon", action="store_true", help="don't read commands from standard input")
+        self.option(
+            "--daemon",
+            action="store_true",
+            help="don't read commands from standard input; it stays in the foreground",
+        )
 
     def listens_at(self, options: argparse.Namespace, *, loopback_only: bool = False) -> tuple[str, ...]:
         """The addresses of `--ip_addr`, as `addresses.bind_addresses` has them."""

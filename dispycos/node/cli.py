@@ -37,7 +37,7 @@ from dispycos.wording import many, sentence
 _EXAMPLES = (
     ("dispycosnode", "a server for each processor, found by UDP"),
     ("dispycosnode -c -1 --peer head.example:9705", "leave one processor out, and reach for that scheduler"),
-    ("dispycosnode --daemon --serve 1", "in the background, for one client"),
+    ("dispycosnode --daemon --serve 1 &", "in the background, for one client"),
 )
 _FILES = (
     *keyfile.TOLD,
@@ -180,8 +180,9 @@ def add_options(parser: Parser) -> None:
     parser.network_options("node")
     parser.section("addresses of a node")
     add("--tcp_ports", "--node_ports", action="append", type=commandline.ports, default=[], metavar="N-M",
-        help="ports: the first for the node, the next for its servers; may be repeated; 0: any; too few go "
-        f"on above the highest (default: {config.DispycosNodePort} and those above it)")  # fmt: skip
+        help="ports: the first for the node, the next for its servers, and those above the highest if they "
+        f"are too few; may be repeated; 0: any (default: {config.DispycosNodePort} and those above "
+        "it)")  # fmt: skip
     add("--discover_peers", action="store_true", help="announce this node to all when it starts")
     add("--ping_interval", type=commandline.a_time, default=0.0, metavar="SEC",
         help="announce this node to all again and again, so often; 0: never (default)")  # fmt: skip

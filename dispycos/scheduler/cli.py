@@ -35,7 +35,7 @@ GOODBYE = 2.0  # seconds that browsers have for the last state
 
 _EXAMPLES = (
     ("dispycos", "for the nodes and programs of this network, which find it by UDP"),
-    ("dispycos --node far.example --daemon", "also for those near that node of another network"),
+    ("dispycos --node far.example", "also for those near that node of another network"),
     ("dispycos --http 0.0.0.0 --http_readonly", "with a monitor that other machines may look at"),
     ("dispycos -t 9800 --dest_path /srv/dispycos", "at another port, its journal on a disk that stays"),
     ("dispycos status", "how the cluster of a running scheduler or program is"),
@@ -101,9 +101,9 @@ def make_parser(bare: bool = False, further: Section | None = None) -> Parser:
         bare=bare,
         prog="dispycos",
         usage="dispycos [options]\n       dispycos COMMAND ...",
-        about="Be the scheduler that many client programs share: one after another has the nodes. With a "
-        "COMMAND: do that instead. At its terminal the scheduler takes the commands status, quit and "
-        "terminate.",
+        about="Be the scheduler that many client programs share: one after another has the nodes. A program "
+        "with a `Scheduler()` of its own needs none. With a COMMAND: do that instead. At its terminal the "
+        "scheduler takes the commands status, quit and terminate.",
         examples=_EXAMPLES,
         files=_FILES,
         statuses=commandline.DAEMON_STATUSES,

@@ -62,7 +62,7 @@ def add_options(parser: Parser) -> None:
         help="a further name under which browsers may ask for the web monitor; may be repeated")  # fmt: skip
     add("--redact", type=_pattern, action="append", default=[], metavar="PATTERN",
         help="web monitors of clients show *** for arguments of such names (as 'pass*'; capitals make no "
-        "difference); may be repeated. This one never has any")  # fmt: skip
+        "difference); may be repeated. The scheduler's own shows no arguments")  # fmt: skip
     add("--metrics_public", action="store_true", help="/metrics of the web monitor needs no token")
 
 

@@ -65,7 +65,7 @@ def test_config_prints_a_file_that_says_of_each_setting_who_set_it(
     assert {"# zombie_period = 0 # default: never", "# min_pulse_interval = 10 # default"} <= {*told}
     assert {"# name = # default: host name", "# peer = # default: none"} <= {*told}
     assert {
-        "# ip_addr = # default: the default route's",
+        "# ip_addr = # default: that of the default route",
         "# max_file_size = # default: what the disk holds",
     } <= {*told}
     # It is a file itself, and says the same when it is read.

@@ -5,6 +5,7 @@ I/O half. Layer 5. Rows DC-17 to DC-21, DC-61, DC-63 to DC-65.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Never, NoReturn
@@ -24,6 +25,8 @@ from dispycos.model import Location
 from dispycos.objects.exposure import Exposure, expose
 from dispycos.objects.placing import place
 
+log = logging.getLogger("dispycos")
+
 _KEPT: Any = object()  # "as it is" of an option whose None means something
 
 
@@ -32,6 +35,7 @@ class Submitter:
 
     _work: Work | None
     _task_options = TaskOptions()
+    _told_refused = ""  # why calls were refused when that was told last
 
     def options(
         self,
@@ -120,7 +124,7 @@ class Submitter:
             hints.refuse_options("submit", func, kwargs)
         work = self._work
         if work is None or not work.open:
-            return Future.refused(self._why_refused())
+            return Future.refused(self._refusal())
         submissions, name = work.submissions, name_of(func)
         function, payload = submissions.definition(func), submissions.pickled(name, args, kwargs)
         return submissions.call(function, name, payload, (args, kwargs), self._task_options)
@@ -244,7 +248,18 @@ class Submitter:
         return hints.own(super().__dir__(), habits.METHODS)
 
     def _refused(self) -> Operation:
-        return Operation(refusal(self._why_refused()))
+        return Operation(refusal(self._refusal()))
+
+    def _refusal(self) -> str:
+        """Why a refusal is given for what was asked. It is logged, too, for nobody may look at that."""
+        why = self._why_refused()
+        self._tell_refused(why)
+        return why
+
+    def _tell_refused(self, why: str) -> None:
+        if why != self._told_refused:
+            self._told_refused = why
+            log.warning("a call is refused: %s", why)
 
     def _why_refused(self) -> str:
         work, schedule = self._work, how_to_wait("client.schedule()")
@@ -264,6 +279,9 @@ class _View(Submitter):
     def __init__(self, of: Submitter, options: TaskOptions) -> None:
         self._of = of
         self._task_options = options
+
+    def _tell_refused(self, why: str) -> None:
+        self._of._tell_refused(why)
 
     @property
     def _work(self) -> Work | None:  # type: ignore[override]  # the client's, at any time

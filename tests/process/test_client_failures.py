@@ -245,7 +245,7 @@ def test_requests_before_scheduling_and_after_closing_are_refusals(cluster):
 
 
 @pytest.mark.row("DC-17", "DC-40")
-def test_who_uses_a_refusal_as_a_task_is_told_why_it_was_refused(program):
+def test_who_uses_a_refusal_as_a_task_is_told_why_it_was_refused(program, caplog):
     def main(task: Any = None) -> Any:
         refused: Any = yield Client([echo]).rtask(echo)
         assert isinstance(refused, MonitorStatus)
@@ -268,6 +268,17 @@ def test_who_uses_a_refusal_as_a_task_is_told_why_it_was_refused(program):
         assert pickle.loads(pickle.dumps(refused)) == copy.copy(refused) == refused
 
     run(main)
+    # Who does not use it reads it, too.
+    assert "a call is refused: the client is not scheduled yet: `yield client.schedule()`" in caplog.text
+
+
+@pytest.mark.row("DC-17", "R-33")
+def test_refusals_are_told_once_for_each_reason(caplog):
+    client = Client()
+    for _ in range(3):
+        client.rtask(echo)
+        client.options(retries=1).submit(echo)
+    assert caplog.text.count("a call is refused: the client is not scheduled yet: `client.schedule()") == 1
 
 
 @pytest.mark.row("DC-18")

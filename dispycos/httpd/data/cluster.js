@@ -15,11 +15,7 @@ import { Table } from "./table.js";
 const FEW = 40; // servers
 const STEPS = [[0, "Live"], [1, "1 s"], [2, "2 s"], [5, "5 s"], [10, "10 s"], [30, "30 s"], [60, "60 s"]];
 
-/**
- * Columns of a table of nodes.
- * @param {App} app
- * @returns {import("./table.js").Column[]}
- */
+/** Columns of a table of nodes. @param {App} app @returns {import("./table.js").Column[]} */
 export function nodeColumns(app) {
   const numeric = true;
   return [
@@ -130,10 +126,7 @@ class Hint {
   }
 }
 
-/**
- * Update Interval: a choice, or seconds that are typed.
- * @param {App} app
- */
+/** Update Interval: a choice, or seconds that are typed. @param {App} app */
 function intervalControl(app) {
   const typed = h("input.seconds", { type: "number", min: "0.2", max: "3600", step: "any", "aria-label": "Seconds between updates", "aria-describedby": "interval-wrong", hidden: true });
   const wrong = h("span.wrong", { id: "interval-wrong", role: "alert" });
@@ -167,10 +160,7 @@ function intervalControl(app) {
   };
 }
 
-/**
- * Show Task Arguments: a viewer's own display, an operator's program.
- * @param {App} app
- */
+/** Show Task Arguments: a viewer's own display, an operator's program. @param {App} app */
 function argsControl(app) {
   const box = h("input", { type: "checkbox", id: "show-args" });
   box.addEventListener("change", () => app.showArgs(box.checked));

@@ -69,6 +69,7 @@ LINES = (
     # User code and user values: they read files for their source, and ids of their own.
     Line(1, "pickling.lone", pure=True),
     Line(1, "pickling.c_types pickling.origins pickling.stubs"),
+    Line(1, "pickling.sentinels"),
     Line(1, "pickling.modules pickling.builder pickling.reductions pickling.unsent"),
     Line(1, "pickling.rebuild pickling.pickler"),
     Line(1, "pickling.code"),

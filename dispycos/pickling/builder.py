@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dispycos.errors import VersionMismatch
-from dispycos.pickling import origins
+from dispycos.pickling import origins, sentinels
 from dispycos.pickling.origins import Scope
 from dispycos.pickling.stubs import TAG, WHOLE
 
@@ -55,6 +55,7 @@ class Builder:
         self.sources: dict[str, str] = {}  # whole texts, where they were sent
         self.objects: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
         self._scopes: dict[Scope, types.ModuleType] = {}
+        self._sentinels: dict[bytes, Any] = {}
         self._unfinished: set[int] = set()  # id() of classes and functions whose state is to come
 
     def unpickled(self, data: Any, buffers: Any = ()) -> Any:
@@ -213,6 +214,14 @@ class Builder:
 
     def cell(self) -> types.CellType:
         return types.CellType()
+
+    def sentinel(self, id: bytes, module: str, name: str, text: str) -> Any:
+        found = sentinels.own(id) if self.shared else None
+        if found is None:
+            found = self._sentinels.get(id)
+        if found is None:
+            found = self._sentinels[id] = sentinels.made(id, module, name, text)
+        return found
 
     def module_named(self, name: str) -> types.ModuleType:
         return imported((name, ()), self)

@@ -62,6 +62,11 @@ def origin() -> bytes:
     return _process.origin
 
 
+def new_id() -> bytes:
+    """An id that nothing had before, in any process."""
+    return _process.new_id()
+
+
 def is_ours(candidate: bytes) -> bool:
     """Whether this process, or one it was forked from, drew this origin."""
     return candidate[:ORIGIN_BYTES] in _process.ours

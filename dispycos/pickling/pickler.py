@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from dispycos.errors import NotSerializable
-from dispycos.pickling import c_types, origins, reductions, stubs
+from dispycos.pickling import c_types, origins, reductions, sentinels, stubs
 from dispycos.records import record
 
 
@@ -59,6 +59,8 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
             return self._function(value)
         if issubclass(kind, type):
             return self._class(value)
+        if kind is sentinels.KIND:
+            return self._sentinel(value)
         if kind is types.CellType:
             self._worded = True
             return stubs.cell, ()
@@ -104,6 +106,12 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # untyped
             return reductions.cached(value, b"")
         id_ = origins.known(value).id
         return reductions.cached(value, id_) if value is self._defining else self._reference(id_, value)
+
+    def _sentinel(self, value: Any) -> Any:
+        reduced = sentinels.reduce(value)
+        if reduced is not NotImplemented:
+            self._worded = True
+        return reduced
 
     def _reference(self, id_: bytes, value: Any) -> Any:
         self.needs[id_] = value

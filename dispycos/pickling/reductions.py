@@ -19,7 +19,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from dispycos.pickling import c_types, origins, stubs
+from dispycos.pickling import c_types, origins, sentinels, stubs
 
 _GLOBAL_OPERATIONS = {
     "LOAD_GLOBAL",
@@ -138,7 +138,7 @@ def class_(cls: Any, id: bytes) -> tuple[Any, ...]:
         _without_slots(cls, names["__slots__"], taken)
     names |= c_types.split(cls, taken)
     # What `__init_subclass__` and metaclasses may look at; the rest may refer to the class.
-    for name in [name for name, value in taken.items() if _plain(value)]:
+    for name in [name for name, value in taken.items() if _plain(value) and name not in _CHECKABLE]:
         names[name] = taken.pop(name)
     state: tuple[Any, ...] = (taken, _virtual(cls), {})
     return (
@@ -149,6 +149,11 @@ def class_(cls: Any, id: bytes) -> tuple[Any, ...]:
         None,
         stubs.set_class,
     )
+
+
+# Whether a protocol may be checked while a program runs. From Python 3.15 on its `__init_subclass__` takes
+# whoever has the first of them by then for its heir, which is deprecated, and says so by the second.
+_CHECKABLE = {"_is_runtime_protocol", "__typing_is_deprecated_inherited_runtime_protocol__"}
 
 
 def _without_slots(cls: type[Any], slots: Any, taken: dict[str, Any]) -> None:
@@ -233,5 +238,6 @@ def cached(value: Any, id: bytes) -> tuple[Any, ...]:
 DISPATCH: dict[type[Any], Callable[[Any], Any]] = {
     types.MethodType: method,
     functools.cached_property: _cached_property,
-    type(dataclasses.MISSING): _missing,
 }
+if type(dataclasses.MISSING) is not sentinels.KIND:
+    DISPATCH[type(dataclasses.MISSING)] = _missing

@@ -35,5 +35,6 @@ cached = _stub("cached")
 dispatched = _stub("dispatched")
 cell = _stub("cell")
 module_named = _stub("module_named")
+sentinel = _stub("sentinel")
 STUBS = {"ref", "new_function", "set_function", "new_class", "new_enum", "set_class", "cached", "cell"}
-STUBS |= {"dispatched", "module_named"}
+STUBS |= {"dispatched", "module_named", "sentinel"}

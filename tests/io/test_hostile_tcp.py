@@ -103,7 +103,8 @@ def test_unfinished_handshakes_are_few_and_small(one, other, traced):
         wait_until(lambda: one.endpoint._reception._door.refused == 50 - LIMITS.max_unfinished_per_source, 5)
         assert len(one.endpoint._greetings) == LIMITS.max_unfinished_per_source
         held_by_them = traced_bytes() - before
-        assert held_by_them < LIMITS.max_unfinished_per_source * 4096 + 16384
+        # Python 3.14 takes some 200 bytes more for each than 3.11.
+        assert held_by_them < LIMITS.max_unfinished_per_source * 4608 + 16384
         exchange(one, other)
 
 

@@ -47,7 +47,7 @@ def test_numbers_and_texts_become_pythons_own_and_times_stay_times() -> None:
         for time in TIMES:
             found = conn.root.same(time)
             assert found == time and found.dtype == time.dtype and found is not time
-        assert numpy.isnat(conn.root.same(numpy.datetime64("NaT")))
+        assert numpy.isnat(conn.root.same(numpy.datetime64("NaT", "s")))
 
 
 @pytest.mark.row("RP-12", "RP-16")

@@ -988,7 +988,7 @@ class Either(ctypes.Union):
     _fields_ = [("whole", ctypes.c_int), ("pair", Pair)]
 
 class Bits(ctypes.Structure):
-    _pack_ = 1
+    _pack_, _layout_ = 1, "ms"  # Python 3.14 wants the layout told
     _fields_ = [("either", Either), ("z", ctypes.c_int, 3)]
     _anonymous_ = ["either"]
     def total(self):

@@ -163,7 +163,7 @@ LINES = (
         "client.client client.submitter client.work client.submissions client.observers client.locations"
         " client.driver client.switchboard client.finding client.shipping client.files"
         " client.parking client.listener client.unasked client.tasks client.settings client.request"
-        " client.servers_wait"
+        " client.servers_wait client.reporting"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.progress"

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from dispycos import validation
-from dispycos.client import demand, events
+from dispycos.client import events
 from dispycos.client.demand import Work
 from dispycos.client.dispatch import Dispatch
 from dispycos.client.fleet import Fleet
@@ -39,6 +39,7 @@ from dispycos.client.orders import (
     ServersThere,
 )
 from dispycos.client.parking import Parking
+from dispycos.client.reporting import Reporting
 from dispycos.client.request import Placing, Request
 from dispycos.client.servers_wait import ServersWait
 from dispycos.client.shipping import is_large, portions
@@ -57,7 +58,7 @@ from dispycos.client.submission import (
 from dispycos.events import Dial, Forget, Heard, Note, Say, StopDialling
 from dispycos.kernel.core import Kernel
 from dispycos.kernel.operation import Operation
-from dispycos.messages import Counts, NodeReport, Recalled, ServerEnded, Submit
+from dispycos.messages import NodeReport, Recalled, ServerEnded, Submit
 from dispycos.model import DispycosStatus, End, Incarnation, Status
 from dispycos.net.alarm import Alarm
 from dispycos.net.endpoint import BURST, Endpoint
@@ -113,8 +114,7 @@ class Driver:
         # What was posted last and is not heard yet. News join it unless something else was posted
         # since: a task's last message comes before the news of its end.
         self._batch: list[Any] | None = None
-        self._counted: Say | None = None  # what the scheduler was told last ...
-        self._demanded: Work | None = None  # ... and of the work that there is
+        self._reporting = Reporting(fleet, dispatch, lambda: listener.monitor, self._say)
         self._orders: dict[int, Operation] = {}  # each has a waiter, and is answered once
         self._awaited: dict[int, ServersWait] = {}  # likewise
         self._for_fleet: list[Any] = []  # what dispatch answered for it: fed when its own actions are done
@@ -153,26 +153,15 @@ class Driver:
             if type(message) is Recalled:
                 self._let_leave()
             elif type(message) is NodeReport:
-                self._count()
+                self._reporting.count()
             self._settle(now)
         self._after()
 
     def tell_counts(self) -> None:
         """Where our monitor is has changed; any thread."""
         with self._lock:
-            self._count()
+            self._reporting.count()
         self._after()
-
-    def _count(self) -> None:
-        """At each pulse the scheduler gets the counts, if it has not heard them (D4)."""
-        dispatch, turn = self.dispatch, self.fleet.turn
-        if turn.scheduler is None:
-            return
-        tasks = Counts(turn.reservation, dispatch.submitted, dispatch.done, self._listener.monitor)
-        counts = Say(turn.scheduler, tasks)
-        if counts != self._counted:
-            self._counted = counts
-            self._say(counts)
 
     def tell_dispatch(self, event: Any) -> None:
         """Closing, CancelAll or CloseNow; any thread."""
@@ -279,17 +268,7 @@ class Driver:
     def demand(self) -> Work:
         """The work that its tasks are, and the servers that are waited for; any thread."""
         with self._lock:
-            return self._demand()
-
-    def _demand(self) -> Work:
-        return replace(self.dispatch.demand(), servers=self.fleet.prospects.awaited.most)
-
-    def _say_demand(self, anew: bool) -> None:
-        work, turn = self._demand(), self.fleet.turn
-        if turn.scheduler is None or (work == self._demanded and not anew):
-            return
-        self._demanded = work
-        self._say(Say(turn.scheduler, demand.said(work, turn.reservation)))
+            return self._reporting.demand()
 
     def expect(self, node: Incarnation) -> None:
         """Tasks for a node of the fleet wait while it has no usable server; any thread."""
@@ -382,7 +361,7 @@ class Driver:
             elif kind is SendFiles:
                 self._reactor.call(self._listener.send_files, action.node)
             elif kind is SayDemand:
-                self._say_demand(action.anew)
+                self._reporting.say_demand(action.anew)
             else:
                 if kind is Notify and type(action.message) is DispycosStatus:
                     self._of_turn(action.message, now)
@@ -397,7 +376,7 @@ class Driver:
     def _of_turn(self, message: DispycosStatus, now: float) -> None:
         if message.status is Status.ClientScheduled:
             self._listener.turn_begun(self.fleet.turn.reservation)
-            self._count()  # before a node's first pulse, and if there never is one
+            self._reporting.count()  # before a node's first pulse, and if there never is one
         elif message.status is Status.ClientClosed:
             # What lives ends now, so that this status is the last one (ST-01).
             reason = message.reason or "the client's turn is over"

@@ -328,4 +328,10 @@ class Executor:
 def _needs_terminal(error: BaseException) -> bool:
     """Whether input() or breakpoint() raised it, having found an end where people type."""
     kind = type(error)
+    if kind is SystemExit:
+        # So the debugger leaves from Python 3.14 on.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        return trace is not None and trace.tb_frame.f_globals.get("__name__") == "pdb"
     return (kind is EOFError and str(error) == "EOF when reading a line") or kind.__name__ == "BdbQuit"

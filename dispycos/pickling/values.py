@@ -391,6 +391,8 @@ def survivable(error: BaseException, what: str) -> BaseException:
         return error
     failure = RemoteError(f"{what} raised {type(error).__name__}" + (f": {error}" if str(error) else ""))
     failure.__cause__ = error
+    for note in getattr(error, "__notes__", ()):
+        failure.add_note(note)
     return failure
 
 

@@ -16,7 +16,11 @@ from dispycos.net.reactor import Reactor
 from tests.helpers import wait_until
 from tests.io.hostile import K, Party, cluster, meet
 
-pytestmark = pytest.mark.skipif(not local_sockets.AVAILABLE, reason="local sockets: not on this system")
+pytestmark = [
+    pytest.mark.skipif(not local_sockets.AVAILABLE, reason="local sockets: not on this system"),
+    # From Python 3.12 on; the children here call nothing that a thread might have locked.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 STRANGER = 4242  # a user id that is nobody's here
 

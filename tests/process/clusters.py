@@ -188,4 +188,4 @@ def opened(*components: Any, **options: Any) -> Iterator[Client]:
 
 def two_servers(client: Client, task: Any) -> Any:
     """The Locations of both servers, once they are in use."""
-    return sorted((yield client.wait_for_servers(2, LIMIT / 2)))
+    return sorted((yield client.wait_for_servers(2, LIMIT)))

@@ -449,5 +449,13 @@ def test_code_of_others_that_pickles_or_unpickles_ends_nobody_s_program():
         load(dump([Reduces(lambda: (sys.exit, (3,)))]))
 
 
+def test_what_stands_in_for_an_exit_has_its_notes() -> None:
+    error = SystemExit(1)
+    error.add_note("nobody types there")
+    failure = values.survivable(error, "f")
+    assert str(failure) == "f raised SystemExit: 1" and failure.__cause__ is error
+    assert failure.__notes__ == ["nobody types there"]
+
+
 def test_modules_travel_by_name():
     assert load(dump([sys, pickle, {"json": values}])) == [sys, pickle, {"json": values}]

@@ -17,10 +17,14 @@ def seconds(name: str, value: Any) -> float:
     """A duration: finite, not negative."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {value!r:.200}")
+    try:
+        duration = float(value)
+    except OverflowError:  # of an int
+        duration = math.inf
     # nan compares with nothing, and would be a deadline that never comes.
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name} must be a finite number of seconds from 0 on, not {value!r}")
-    return float(value)
+    if not math.isfinite(duration) or duration < 0:
+        raise ValueError(f"{name} must be a finite number of seconds from 0 on, not {_short(value)}")
+    return duration
 
 
 def seconds_or_none(name: str, value: Any) -> float | None:
@@ -33,10 +37,15 @@ def integer(name: str, value: Any, *, least: int | None = None, most: int | None
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r:.200}")
     if least is not None and value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
+        raise ValueError(f"{name} must be at least {least}, not {_short(value)}")
     if most is not None and value > most:
-        raise ValueError(f"{name} must be at most {most}, not {value}")
+        raise ValueError(f"{name} must be at most {most}, not {_short(value)}")
     return value
+
+
+def _short(value: float) -> str:
+    """A number for people; Python refuses to print an int of thousands of digits."""
+    return f"{value!r}" if not isinstance(value, int) or value.bit_length() <= 64 else "one of so many digits"
 
 
 def port(name: str, value: Any, *, least: int = 0) -> int:

@@ -13,6 +13,7 @@ I/O half. Layer 5. Rows KE-25 to KE-28, SE-12.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -110,9 +111,9 @@ class Network:
         (self._first if first else self._closers).append(close)
 
     def drop_close(self, close: Closer) -> None:
-        """Take `on_close` back; nothing if it was called."""
+        """Take `on_close` back; nothing if it was called. Any thread."""
         for closers in (self._first, self._closers):
-            if close in closers:
+            with contextlib.suppress(ValueError):
                 closers.remove(close)
 
     def close(self) -> None:

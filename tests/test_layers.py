@@ -85,7 +85,7 @@ LINES = (
         " client.lines client.credits client.reasons client.gate client.placement"
         " client.cancels client.lost_attempts client.acknowledgements client.admission client.attendance"
         " client.reconciliation client.audit client.demand"
-        " client.dispatch client.growing clusters.scaling"
+        " client.dispatch client.reporting client.growing clusters.scaling"
         " clusters.hosts",
         pure=True,
         reach=only(0),
@@ -163,7 +163,7 @@ LINES = (
         "client.client client.submitter client.work client.submissions client.observers client.locations"
         " client.driver client.switchboard client.finding client.shipping client.files"
         " client.parking client.listener client.unasked client.tasks client.settings client.request"
-        " client.servers_wait client.reporting"
+        " client.servers_wait"
         " client.future client.chunk client.bell client.deadline client.arrivals client.waiting"
         " client.mapping client.everywhere client.batch"
         " client.components client.allocation client.surroundings client.forked client.progress"

@@ -271,10 +271,10 @@ class Client(Submitter):
         them at once does. Nodes that a cluster of this program may start by `adapt` are started for it.
         timeout  seconds until it fails with TimeoutError, which says how many there are and what keeps more
                  away; the log says that, too. None: as long as the client is scheduled.
-        ValueError for less than one. It fails with Closed when this client closes, with PeerLost when its
-        turn is over otherwise, with TaskRejected when no node can come.
+        ValueError for less than one, or more than a million. It fails with Closed when this client closes,
+        with PeerLost when its turn is over otherwise, with TaskRejected when no node can come.
         """
-        count, limit = integer("n", n, least=1), seconds_or_none("timeout", timeout)
+        count, limit = integer("n", n, least=1, most=1_000_000), seconds_or_none("timeout", timeout)
         work = self._work
         if work is None or not work.open:
             had_turn = work is not None and work.submissions.reservation

@@ -153,14 +153,14 @@ class Driver:
             if type(message) is Recalled:
                 self._let_leave()
             elif type(message) is NodeReport:
-                self._reporting.count()
+                self._reporting.say_counts()
             self._settle(now)
         self._after()
 
     def tell_counts(self) -> None:
         """Where our monitor is has changed; any thread."""
         with self._lock:
-            self._reporting.count()
+            self._reporting.say_counts()
         self._after()
 
     def tell_dispatch(self, event: Any) -> None:
@@ -376,7 +376,7 @@ class Driver:
     def _of_turn(self, message: DispycosStatus, now: float) -> None:
         if message.status is Status.ClientScheduled:
             self._listener.turn_begun(self.fleet.turn.reservation)
-            self._reporting.count()  # before a node's first pulse, and if there never is one
+            self._reporting.say_counts()  # before a node's first pulse, and if there never is one
         elif message.status is Status.ClientClosed:
             # What lives ends now, so that this status is the last one (ST-01).
             reason = message.reason or "the client's turn is over"

@@ -1,7 +1,10 @@
 """Reporting: what a client's scheduler hears of its tasks.
 
 Their counts with each pulse, for whoever asks who has the cluster (D4); and what work there is, where the
-scheduler says that a cluster beside it wants to know. Nothing is said twice. Called under the driver's lock.
+scheduler says that a cluster beside it wants to know. What it heard last it does not hear again, unless it
+asks anew. Called under the driver's lock.
+
+Pure: no I/O, clock or randomness.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ class Reporting:
         self._counted: Say | None = None  # what it was told last ...
         self._demanded: Work | None = None  # ... and of the work that there is
 
-    def count(self) -> None:
+    def say_counts(self) -> None:
         """Tell it the counts, if it has not heard them."""
         dispatch, turn = self._dispatch, self._fleet.turn
         if turn.scheduler is None:

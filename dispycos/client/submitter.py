@@ -214,7 +214,7 @@ class Submitter:
         work = self._work
         if work is None or not work.open:
             refused = Operation()
-            refused.fail(TaskRejected(self._why_refused()))
+            refused.fail(TaskRejected(self._refusal()))
             return refused
         without = replace(options, timeout=0.0)
 

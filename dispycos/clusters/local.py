@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Never, Self
 from dispycos.arguments import integer, seconds
 from dispycos.client import surroundings
 from dispycos.client.surroundings import Surroundings
+from dispycos.client.switchboard import Switchboard
 from dispycos.clusters.scalable import Scalable
 from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import kernel_threads
@@ -63,6 +64,7 @@ class LocalCluster(Scalable):
         self._nodes: LocalNodes | None = None
         self._location: Location | None = None
         self._ahead: FreshNode | None = None  # the process of the first one, until it is spoken to
+        self._killed_for: Switchboard | None = None  # who told clients of it; None: it was not killed
         surroundings.made(self)
 
     def _join(self) -> tuple[Network, bool]:
@@ -182,11 +184,22 @@ class LocalCluster(Scalable):
     def kill(self) -> None:
         """End its processes now: what runs there is lost, and has no time to clean up. Then `close` it.
 
-        For tasks that nobody wants, and that would not end before the grace of a close is over.
+        For tasks that nobody wants, and that would not end before the grace of a close is over. Calls
+        that wait for a server are refused, unless something else in this program starts nodes.
         """
         self._refuse_in_a_loop("kill()", "use `await asyncio.to_thread(cluster.kill)`")
-        self._end_nodes()
+        network = self._network
+        if network is not None and not network.closed:
+            switchboard = network.service(Switchboard, lambda: Switchboard(network.endpoint))
+            network.reactor.wait(self._kill(switchboard))
+
+    async def _kill(self, switchboard: Switchboard) -> None:
+        await self._stop()
+        self._killed_for = switchboard
+        switchboard.hopeless(self, "the nodes of the LocalCluster were ended by its kill()", True)
 
     async def _stop(self) -> None:
         self._nodes = self._location = None
+        if self._killed_for is not None:
+            self._killed_for.starts_none(self)
         await super()._stop()

@@ -72,7 +72,7 @@ class Scalable(ABC):
     ) -> None:
         self._end_block(error)
         if error is not None and program.came_again(error):
-            self._end_nodes()
+            self._end_nodes(self._network)  # first: nobody waits for what runs there
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -202,13 +202,12 @@ class Scalable(ABC):
 
             runtime.stop(network)
         network.drop_close(self._stop)
-        if not network.closed:
-            network.reactor.wait(self._stop())
+        self._end_nodes(network)
 
-    def _end_nodes(self) -> None:
-        """Have its nodes end first, with all that runs there: nobody waits for that."""
-        if self._network is not None and not self._network.closed:
-            self._network.reactor.wait(self._stop())
+    def _end_nodes(self, network: Network | None) -> None:
+        """Have its nodes end, with all that runs there, and wait for that."""
+        if network is not None and not network.closed:
+            network.reactor.wait(self._stop())
 
     def _leave(self) -> None:  # noqa: B027  # most kinds have nothing to do
         """It closes: who looks for a cluster is not to find it any more. May be repeated."""

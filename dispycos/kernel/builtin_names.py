@@ -15,8 +15,12 @@ _ours = dict(_now)
 _ours.pop("_", None)  # of a prompt: its last value
 
 
-def put_back() -> list[str]:
-    """Have them as they were when this was imported; the names of those that were removed or replaced."""
-    changed = [name for name, value in _ours.items() if _now.get(name, _now) is not value]
+def put_back() -> tuple[list[str], list[str]]:
+    """Have them as they were when this was imported; the names of those that were removed, and replaced.
+
+    Notebooks and printers replace some, `input` and `print`, and nothing breaks.
+    """
+    removed = [name for name in _ours if name not in _now]
+    replaced = [name for name, value in _ours.items() if name in _now and _now[name] is not value]
     _now.update(_ours)
-    return changed
+    return removed, replaced

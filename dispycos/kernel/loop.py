@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from dispycos import forks
+from dispycos import config, forks, frames
 from dispycos.errors import Timeout
 from dispycos.kernel import builtin_names, event_loop, forked_child, operation, program, trace
 from dispycos.kernel.core import Kernel
@@ -168,12 +168,15 @@ class Loop:
 
     def _give_up(self, error: Exception) -> None:
         # Going on could lose messages or results without a word (K5).
-        what = "a bug in the kernel"
-        if taken := builtin_names.put_back():  # before all that needs them
-            what = "the kernel broke"
+        removed, replaced = builtin_names.put_back()  # before all that needs them
+        what = "the kernel broke" if removed else "a bug in the kernel"
+        if removed or replaced:
+            both = {"removed": removed, "replaced": replaced}
+            both = {"removed": removed, "replaced": replaced}
+            done = [f"{verb} {listed(names)}" for verb, names in both.items() if names]
             tasks = [str(task) for task in self.kernel.tasks.values()]
             error.add_note(
-                f"code that ran here removed or replaced {listed(taken)} of Python's builtins; "
+                f"code that ran here {' and '.join(done)} of Python's builtins, which may be why; "
                 f"tasks here: {listed(tasks) if tasks else 'none any more'}"
             )
         log.critical("%s; this process ends", what, exc_info=error)
@@ -337,6 +340,7 @@ class Loop:
                 if interrupted and ending is None:
                     ending = self._say_what_ends()
                     self.interrupt_all("the program was interrupted")
+                    self._leave_if_kept()
                 self.join()
                 if came_here:
                     by_interrupt = not ending or any(task._end is not End.FINISHED for task in ending)
@@ -349,6 +353,22 @@ class Loop:
                 interrupted = came_here = True
         if by_interrupt:
             program.end_by_interrupt()
+
+    def _leave_if_kept(self) -> None:
+        """Leave if a task does not yield for the grace that it has: it never hears of the Ctrl-C (R-20)."""
+        heard = threading.Event()
+        self.kernel.post(heard.set)
+        grace = config.limits().grace
+        if not heard.wait(grace):
+            log.warning("a task has not yielded for %g s%s: this process ends", grace, self._where_kept())
+            program.leave(130)
+
+    def _where_kept(self) -> str:
+        """The line of the program that the kernel's thread is at; "": it is at none."""
+        frame = sys._current_frames().get(self.kernel.thread or 0)
+        while frame is not None and frames.is_ours(frame):
+            frame = frame.f_back
+        return f", in {frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
 
     def _say_what_ends(self) -> list[Task]:
         waited_for = [task for task in list(self.kernel.tasks.values()) if not task._daemon]

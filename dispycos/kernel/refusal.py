@@ -37,9 +37,13 @@ class Refused(MonitorStatus):
         """Raise NoTask: who calls it waits for the end of a Task."""
         raise _no_task(self.value, "to ask for ()")
 
+    def __await__(self) -> NoReturn:
+        """Raise NoTask: who awaits it waits for the end of a Task."""
+        raise self.yielded()
+
     def yielded(self) -> NoTask:
         """What is raised in a task that yields it: a result is waited for, and the Task was not."""
-        return _no_task(self.value, "to wait for by `yield`")
+        return _no_task(self.value, "to wait for")
 
 
 def refusal(reason: str, kind: type[BaseException] = TaskRejected) -> Refused:

@@ -15,6 +15,8 @@ from dispycos.net.tls import CertificateFiles
 from dispycos.node.hours import ServiceTimes
 from dispycos.records import record
 
+MAX_PORT = 65535
+
 
 @record
 class NodeSettings:
@@ -50,6 +52,8 @@ def port_list(ranges: Sequence[tuple[int, int]], servers: int, first: int) -> tu
     ranges  both ends included, in the order given; none: from `first` on. Ports beyond the
             highest fill up; among them 0: any free ones. ValueError: they run past 65535.
     """
+    if servers >= MAX_PORT:
+        raise ValueError(f"--cpus {servers} wants more servers than there are ports, at most {MAX_PORT - 1}")
     if (0, 0) in ranges:
         return (0,) * (servers + 1)
     ports: list[int] = []
@@ -60,8 +64,11 @@ def port_list(ranges: Sequence[tuple[int, int]], servers: int, first: int) -> tu
         highest += 1
         ports.append(highest)
     ports = ports[: servers + 1]
-    if max(ports) > 65535:
-        raise ValueError(f"{servers + 1} ports from {ports[0]} on run past 65535: give lower ones")
+    if max(ports) > MAX_PORT:
+        raise ValueError(
+            f"{servers + 1} ports from {ports[0]} on run past {MAX_PORT}: --tcp_ports takes lower ones, "
+            f"--cpus {servers} may be less"
+        )
     return tuple(ports)
 
 

@@ -261,7 +261,7 @@ def test_who_uses_a_refusal_as_a_task_is_told_why_it_was_refused(program, caplog
                 TaskRejected, match=r"was refused.*not scheduled yet: `yield client.*isinstance"
             ):
                 use()
-        with pytest.raises(TaskRejected, match=r"to wait for by `yield`.*was refused.*not scheduled yet"):
+        with pytest.raises(TaskRejected, match=r"to wait for, .*was refused.*not scheduled yet"):
             yield refused
         assert not hasattr(refused, "send")
         # It is a status like any other: it can be compared, and sent on.

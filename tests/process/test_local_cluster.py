@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from dispycos import Client, LocalCluster, Task
+from dispycos.errors import TaskRejected
 from tests.helpers import alive, run_python, wait_until
-from tests.process.clusters import run, waits
+from tests.process.clusters import LIMIT, run, waits
 
 
 def square(n: int, task: Any = None) -> Any:
@@ -291,3 +292,14 @@ def test_a_task_outside_needs_no_cluster(program):
         return task.location
 
     assert Task(local).value(10) is None
+
+
+@pytest.mark.row("DC-62")
+def test_what_waits_for_a_cluster_that_was_killed_is_refused(program: Any) -> None:
+    with LocalCluster(1) as cluster, Client() as client:
+        assert client.submit(abs, -1).result(LIMIT) == 1
+        cluster.kill()
+        with pytest.raises(TaskRejected, match=r"the nodes of the LocalCluster were ended by its kill\(\)"):
+            client.submit(abs, -1).result(LIMIT)
+        with pytest.raises(TaskRejected, match=r"ended by its kill\(\)"):
+            client.wait_for_servers(1).result(LIMIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,9 @@ def test_a_program_run_as_a_module_goes_on_too(python: str, tmp_path: Path) -> N
         + """
 def work(task=None):
     yield task.sleep(0.1)
-    threading.Thread(target=print, args=("thread",)).start()
+    thread = threading.Thread(target=print, args=("thread",))
+    thread.start()
+    thread.join()  # it is a daemon, as the thread of the tasks is
 
 if __name__ == "__main__":
     Task(work)
@@ -341,6 +344,28 @@ for _ in range(5):
         line = running.wait_line("interrupted: ")
         assert line.endswith("ending block/1, block/2, block/3 and 2 more; Ctrl-C again leaves at once")
         running.signal(signal.SIGINT)
+        assert running.wait() == 130
+
+
+@pytest.mark.row("R-20", "GN-06")
+def test_a_program_whose_task_blocks_ends_within_its_grace_after_ctrl_c(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    blocks = """
+def block(task=None):
+    while not main_waits():
+        yield task.sleep(0.001)
+    print("ready", flush=True)
+    time.sleep(1000)
+
+Task(block)
+"""
+    program.write_text(HEAD + MAIN_WAITS + blocks)
+    with background([sys.executable, program]) as running:
+        running.wait_line("ready")
+        running.signal(signal.SIGINT)
+        line = running.wait_line("not yielded")
+        number = program.read_text().splitlines().index("    time.sleep(1000)") + 1
+        assert line.endswith(f"for 5 s, in {program}, line {number}: this process ends")
         assert running.wait() == 130
 
 

@@ -44,7 +44,7 @@ def test_ctrl_c_while_a_client_closed_has_its_cluster_end_the_nodes_first(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, again: bool
 ) -> None:
     cluster, steps = LocalCluster(1), []
-    monkeypatch.setattr(cluster, "_end_nodes", lambda: steps.append("nodes"))
+    monkeypatch.setattr(cluster, "_end_nodes", lambda network: steps.append("nodes"))
     monkeypatch.setattr(cluster, "close", lambda: steps.append("close"))
     first, error = KeyboardInterrupt(), KeyboardInterrupt()
     if again:

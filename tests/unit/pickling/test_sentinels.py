@@ -63,7 +63,9 @@ def test_it_comes_back_as_itself_from_another_process(main: Any, tmp_path: Path)
 
 
 @there_are
-@pytest.mark.parametrize("value", [dataclasses.MISSING, getattr(typing, "NoExtraItems", None)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [dataclasses.MISSING, getattr(typing, "NoExtraItems", None)], ids=["MISSING", "NoExtraItems"]
+)
 def test_one_of_a_module_that_servers_have_travels_by_its_name(value: Any) -> None:
     assert pickle.loads(dumps(value)) is value
     assert values.load(values.dump(value), Namespace(shared=False)) is value

@@ -101,7 +101,7 @@ clean:
 
 # PYTHON=... chooses the interpreter; otherwise the first on the path that is new enough.
 $(MADE):
-	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	@for python in $(PYTHON) python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 		command -v "$$python" >/dev/null || continue; \
 		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		"$$python" -c 'import ensurepip, venv' 2>/dev/null || { broken=$$python; continue; }; \
@@ -111,7 +111,7 @@ $(MADE):
 	if [ -n "$$broken" ]; then \
 		echo "$$broken can't make a virtual environment: install its venv package (Debian: apt-get install python3-venv)"; \
 	else \
-		echo "dispycos needs Python 3.11 or newer, and none was found as python3 or python3.11 to python3.14 on the path;" \
+		echo "dispycos needs Python 3.11 or newer, and none was found as python3 or python3.11 to python3.15 on the path;" \
 			"install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python"; \
 	fi >&2; exit 1
 

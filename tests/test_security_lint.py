@@ -26,9 +26,9 @@ NEVER_DECODE = ("scheduler.service", "scheduler.shared", "node.daemon")
 DECODERS = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "cloudpickle", "dill"}
 EVALUATORS = {"eval", "exec", "compile"}
 
-# Who compiles functions: of names of our own classes. Nothing that came from anywhere else is in
-# that source.
-COMPILES_ITS_OWN = {"written": 2}  # calls
+# Who compiles: functions, of names of our own classes, and a text that stands there. Nothing that
+# came from anywhere else is in that source.
+COMPILES_ITS_OWN = {"written": 2, "kernel.program": 1}  # calls
 
 
 def shells(module: Module) -> Iterator[str]:

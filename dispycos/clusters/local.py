@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Never, Self
 from dispycos.arguments import integer, seconds
 from dispycos.client import surroundings
 from dispycos.client.surroundings import Surroundings
-from dispycos.client.switchboard import Switchboard
 from dispycos.clusters.scalable import Scalable
 from dispycos.guidance import habits, hints
 from dispycos.kernel.operation import kernel_threads
@@ -27,6 +26,7 @@ from dispycos.node.processors import server_count
 
 if TYPE_CHECKING:
     from dispycos.client.client_executor import ClientExecutor
+    from dispycos.client.switchboard import Switchboard
     from dispycos.clusters.local_nodes import LocalNodes
     from dispycos.node.embedded import LocalNode
     from dispycos.runtime import Network
@@ -187,6 +187,8 @@ class LocalCluster(Scalable):
         For tasks that nobody wants, and that would not end before the grace of a close is over. Calls
         that wait for a server are refused, unless something else in this program starts nodes.
         """
+        from dispycos.client.switchboard import Switchboard
+
         self._refuse_in_a_loop("kill()", "use `await asyncio.to_thread(cluster.kill)`")
         network = self._network
         if network is not None and not network.closed:

@@ -3,7 +3,7 @@
 A server counts while it would get a task (`members.Server.usable`). Each wait is answered once:
 there are enough, its time is over, or no more will come.
 
-Pure. Rule S6. Rows DC-60, DC-67.
+Pure. Rule S6. Row DC-60.
 """
 
 from __future__ import annotations

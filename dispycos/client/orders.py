@@ -162,7 +162,7 @@ class AbandonZombie:
 
 @record
 class AwaitServers:
-    """Tell when so many servers would get tasks: ServersThere or ServersMissing answers (DC-67)."""
+    """Tell when so many servers would get tasks: ServersThere or ServersMissing answers (DC-60)."""
 
     ticket: int
     count: int

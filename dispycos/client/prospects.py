@@ -4,7 +4,7 @@ The part of the fleet that knows what is waited for: who waits for servers is an
 (`client.awaited`), dispatch hears that none will come, and the log says now and then what keeps
 them. It changes nothing about nodes and servers.
 
-Pure. Rules S6, R-33, R-99. Rows DC-67.
+Pure. Rules S6, R-33, R-99. Row DC-60.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waiting until a client has so many servers; `client.awaited` decides.
 
-I/O half. Layer 5. Rows DC-60, DC-67.
+I/O half. Layer 5. Row DC-60.
 """
 
 from __future__ import annotations

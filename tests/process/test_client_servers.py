@@ -31,7 +31,7 @@ from tests.process.clusters import (
 )
 
 
-@pytest.mark.row("DC-67", "DC-60")
+@pytest.mark.row("DC-60")
 def test_a_program_waits_for_as_many_servers_as_it_needs_in_each_way(cluster):
     with pytest.raises(LocalProtocolError, match="not scheduled yet"):
         Client().wait_for_servers(1)

@@ -24,7 +24,7 @@ def missing(bench: Bench) -> tuple[Any, str]:
     return answer.error, answer.reason
 
 
-@pytest.mark.row("DC-67")
+@pytest.mark.row("DC-60")
 def test_who_waits_is_answered_once_when_there_are_enough() -> None:
     bench = Bench().schedule()
     one, two, three = (bench.order(o.AwaitServers, count) for count in (1, 2, 3))
@@ -46,7 +46,7 @@ def test_who_waits_is_answered_once_when_there_are_enough() -> None:
     assert not there(bench)
 
 
-@pytest.mark.row("DC-67")
+@pytest.mark.row("DC-60")
 def test_a_server_counts_while_it_would_get_a_task() -> None:
     bench = running()
     bench.order(o.Suspend, S1, False)
@@ -57,7 +57,7 @@ def test_a_server_counts_while_it_would_get_a_task() -> None:
     assert there(bench) == {ticket: (S1,)}
 
 
-@pytest.mark.row("DC-67")
+@pytest.mark.row("DC-60")
 @pytest.mark.rule("S6")
 def test_who_has_waited_for_long_enough_is_told_how_many_there_are_and_why_no_more() -> None:
     bench = Bench(silence=0.0).schedule()
@@ -78,7 +78,7 @@ def test_who_has_waited_for_long_enough_is_told_how_many_there_are_and_why_no_mo
     assert "the last one ignored: node n2: no rule takes it" in bench.fleet.prospects.why_no_more(bench.now)
 
 
-@pytest.mark.row("DC-67", "R-33")
+@pytest.mark.row("DC-60", "R-33")
 def test_the_log_says_what_is_waited_for_also_where_some_are_there() -> None:
     bench = running(silence=0.0)
     bench.wait(LIMITS.visible_wait)
@@ -92,7 +92,7 @@ def test_the_log_says_what_is_waited_for_also_where_some_are_there() -> None:
     assert not bench.found(Note)
 
 
-@pytest.mark.row("DC-67")
+@pytest.mark.row("DC-60")
 def test_the_end_of_the_turn_ends_the_wait() -> None:
     bench = running()
     bench.order(o.AwaitServers, 4)
@@ -108,7 +108,7 @@ def test_the_end_of_the_turn_ends_the_wait() -> None:
     assert missing(bench)[0] is Closed
 
 
-@pytest.mark.row("DC-67", "R-99")
+@pytest.mark.row("DC-60", "R-99")
 @pytest.mark.parametrize("lasting", [True, False])
 def test_where_no_node_comes_from_this_program_nobody_waits_for_servers(lasting: bool) -> None:
     bench = Bench().schedule_ourselves()

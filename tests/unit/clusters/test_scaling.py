@@ -138,7 +138,7 @@ def test_io_tasks_that_wait_need_one_node_and_no_more() -> None:
     assert "the cluster starts 1 node: 0 tasks to do, 100 for I/O; between 0 and 4 nodes" in cluster.notes
 
 
-@pytest.mark.row("DC-67")
+@pytest.mark.row("DC-60")
 def test_servers_that_are_waited_for_get_their_nodes_and_no_more() -> None:
     cluster = Cluster(servers=2, present=0)
     cluster.feed(Between(0, 8))

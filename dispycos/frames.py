@@ -40,3 +40,11 @@ def beyond_ours(trace: TracebackType | None, modules: str | tuple[str, ...] = OU
     while trace is not None and is_ours(trace.tb_frame, modules):
         trace = trace.tb_next
     return trace
+
+
+def raised_in(trace: TracebackType) -> str:
+    """The name of the module whose line it ends at."""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    name: str = trace.tb_frame.f_globals.get("__name__", "")
+    return name

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from dispycos import config, forks, frames
+from dispycos import config, forks
 from dispycos.errors import Timeout
 from dispycos.kernel import builtin_names, event_loop, forked_child, operation, program, trace
 from dispycos.kernel.core import Kernel
@@ -364,11 +364,12 @@ class Loop:
             program.leave(130)
 
     def _where_kept(self) -> str:
-        """The line of the program that the kernel's thread is at; "": it is at none."""
-        frame = sys._current_frames().get(self.kernel.thread or 0)
-        while frame is not None and frames.is_ours(frame):
-            frame = frame.f_back
-        return f", in {frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else ""
+        """The line of the program that the task which runs just now is at; "": there is none."""
+        running = self.running()
+        if running is None or not running.frames:
+            return ""
+        at = running.frames[-1]
+        return f", in {at.filename}, line {at.line}"
 
     def _say_what_ends(self) -> list[Task]:
         waited_for = [task for task in list(self.kernel.tasks.values()) if not task._daemon]

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dispycos import frames
 from dispycos.config import Limits
 from dispycos.events import Heard
 from dispycos.kernel import trace
@@ -331,7 +332,5 @@ def _needs_terminal(error: BaseException) -> bool:
     if kind is SystemExit:
         # So the debugger leaves from Python 3.14 on.
         trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        return trace is not None and trace.tb_frame.f_globals.get("__name__") == "pdb"
+        return trace is not None and frames.raised_in(trace) == "pdb"
     return (kind is EOFError and str(error) == "EOF when reading a line") or kind.__name__ == "BdbQuit"

@@ -122,9 +122,7 @@ class Builder:
         """The same definition in a module that was shipped whole."""
         if not id or scope[1] not in origins.shipped:
             return None
-        found: Any = importlib.import_module(scope[1])
-        for part in qualname.split("."):
-            found = getattr(found, part, None)
+        found = origins.named(importlib.import_module(scope[1]), qualname)
         if isinstance(found, type | types.FunctionType):
             self.objects[id] = found
             return found

@@ -131,10 +131,15 @@ def by_reference(value: Any) -> bool:
     module = getattr(value, "__module__", None)
     if not isinstance(module, str) or module == "__main__":
         return False
-    found: Any = sys.modules.get(module)
-    for part in value.__qualname__.split("."):
+    return named(sys.modules.get(module), value.__qualname__) is value and importable(module)
+
+
+def named(module: Any, name: str) -> Any:
+    """What stands there under this name, as `Class.method`; None if nothing does."""
+    found = module
+    for part in name.split("."):
         found = getattr(found, part, None)
-    return found is value and importable(module)
+    return found
 
 
 # Scopes.

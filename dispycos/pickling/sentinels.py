@@ -24,15 +24,9 @@ _own: dict[bytes, Any] = {}  # those that came into being here
 def reduce(value: Any) -> Any:
     """How a sentinel is pickled; NotImplemented: by its name."""
     module, name = value.__module__, value.__name__
-    if origins.importable(module) and _named(sys.modules.get(module), name) is value:
+    if origins.importable(module) and origins.named(sys.modules.get(module), name) is value:
         return NotImplemented
     return stubs.sentinel, (_id_of(value), module, name, repr(value))
-
-
-def _named(place: Any, name: str) -> Any:
-    for part in name.split("."):
-        place = getattr(place, part, None)
-    return place
 
 
 def _id_of(value: Any) -> bytes:
@@ -58,7 +52,7 @@ def made(id_: bytes, module: str, name: str, text: str) -> Any:
         )
     value = None
     if module in origins.shipped:
-        value = _named(importlib.import_module(module), name)
+        value = origins.named(importlib.import_module(module), name)
     if type(value) is not KIND:
         value = KIND(name, repr=text)
         value.__module__ = module

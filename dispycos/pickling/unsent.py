@@ -5,6 +5,7 @@ Whoever uses one elsewhere finds no such name there (DC-50); the NameError that 
 
 from __future__ import annotations
 
+from dispycos import frames
 from dispycos.pickling import origins
 from dispycos.pickling.origins import Scope
 
@@ -26,9 +27,7 @@ def explain(exc: NameError) -> None:
     trace = exc.__traceback__
     if type(exc) is not NameError or trace is None:
         return  # an UnboundLocalError misses a local variable
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    scope = (origins.origin(), trace.tb_frame.f_globals.get("__name__", ""))
+    scope = (origins.origin(), frames.raised_in(trace))
     # Its `name` does not travel, its text does: `name 'lock' is not defined`.
     name = str(exc).partition("'")[2].partition("'")[0]
     why = _reasons.get((scope, name))
